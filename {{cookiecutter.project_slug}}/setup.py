@@ -1,0 +1,38 @@
+"""The package that a training job installs: `trainer`, and nothing else.
+
+Cloud tools install this file alone, before any other file is there: it names its packages by a
+pattern and reads no file.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="{{ cookiecutter.project_slug }}",
+    version="0.1.0",
+    description="{{ cookiecutter.project_name | quoted_inside }}",
+    author="{{ cookiecutter.author | quoted_inside }}",
+    packages=find_packages(include=["trainer", "trainer.*"]),
+    py_modules=[],  # with no trainer beside it, setuptools must not pick up stray modules
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "tensorflow>=2.21,<2.22",  # one minor version: saved models and checkpoints depend on it
+        "tensorboard>=2.20,<3",  # the training logs; TensorFlow writes them, this shows them
+        "pyarrow>=18,<26",  # reads tables many times faster than TensorFlow's own readers
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],  # the CUDA libraries, on Linux
+        "dev": [
+            "pyyaml>=6",  # project.yaml and the job files
+            "rich>=13",  # tables and progress on the terminal
+            "jinja2>=3.1",  # the report of a run is a page with blanks
+            "matplotlib>=3.9",  # the notebooks' figures
+            "polars>=1.20",  # the notebooks' tables
+            "ipykernel>=6.29",  # lets Jupyter and VS Code run the notebooks in this environment
+            "nbclient>=0.10",  # runs the notebooks in the tests
+            "nbformat>=5.10",  # reads the notebooks in the tests
+            "pytest>=8",  # the tests
+            "ruff>=0.9",  # linter and formatter
+            "build>=1.2",  # packs the trainer for a cloud job
+        ],
+    },
+)

@@ -14,15 +14,17 @@ LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
 
 # Where Vertex AI runs: SUPPORTED_REGIONS of google-cloud-aiplatform 2.7.0, read in November 2026,
 # without "global", where no training job runs. To renew: google.cloud.aiplatform.constants.base.
-REGIONS = """
-    africa-south1 asia-east1 asia-east2 asia-northeast1 asia-northeast2 asia-northeast3
-    asia-south1 asia-south2 asia-southeast1 asia-southeast2 australia-southeast1
-    australia-southeast2 europe-central2 europe-north1 europe-north2 europe-southwest1
-    europe-west1 europe-west2 europe-west3 europe-west4 europe-west6 europe-west8 europe-west9
-    europe-west12 me-central1 me-central2 me-west1 northamerica-northeast1
-    northamerica-northeast2 southamerica-east1 southamerica-west1 us-central1 us-east1 us-east4
-    us-east5 us-east7 us-south1 us-west1 us-west2 us-west3 us-west4 us-west8
-""".split()
+REGIONS = (
+    "africa-south1", "asia-east1", "asia-east2", "asia-northeast1", "asia-northeast2",
+    "asia-northeast3", "asia-south1", "asia-south2", "asia-southeast1", "asia-southeast2",
+    "australia-southeast1", "australia-southeast2", "europe-central2", "europe-north1",
+    "europe-north2", "europe-southwest1", "europe-west1", "europe-west2", "europe-west3",
+    "europe-west4", "europe-west6", "europe-west8", "europe-west9", "europe-west12",
+    "me-central1", "me-central2", "me-west1", "northamerica-northeast1",
+    "northamerica-northeast2", "southamerica-east1", "southamerica-west1", "us-central1",
+    "us-east1", "us-east4", "us-east5", "us-east7", "us-south1", "us-west1", "us-west2",
+    "us-west3", "us-west4", "us-west8",
+)  # fmt: skip
 
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
 OUR_FOLDERS = "configs data launcher notebooks scripts serving trainer test tests runs"

@@ -4,9 +4,10 @@ import json
 import re
 from pathlib import Path
 
-import answers
 import click
 from jinja2.ext import Extension
+
+import answers
 
 # cookiecutter renders every answer given with --no-input or in ~/.cookiecutterrc as a template,
 # so that a project called "{{ 7*7 }}" would become 49. What bears this mark is ours and is
@@ -78,4 +79,4 @@ class Answers(Extension):
     def preprocess(self, source, name, filename=None):
         if name or OURS in source or source == PRODUCT:
             return source
-        return "{{ %s }}" % json.dumps(source, ensure_ascii=False)
+        return "{{ " + json.dumps(source, ensure_ascii=False) + " }}"

@@ -12,7 +12,10 @@ from pathlib import Path
 NAME = "{{ cookiecutter.project_name | quoted_inside }}"
 SLUG = "{{ cookiecutter.project_slug | quoted_inside }}"
 LICENSE = "{{ cookiecutter.license | quoted_inside }}"
-CLOUD = "{{ cookiecutter.gcp_project | quoted_inside }}", "{{ cookiecutter.gcs_bucket | quoted_inside }}"
+CLOUD = (
+    "{{ cookiecutter.gcp_project | quoted_inside }}",
+    "{{ cookiecutter.gcs_bucket | quoted_inside }}",
+)
 LATER = "git init && git add -A && git commit -m 'Start from the template'"
 
 

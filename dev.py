@@ -1,0 +1,155 @@
+"""The verbs of this template: `python3 dev.py demo`, `test`, `quick`, `soak`, `clean`.
+
+Needs Python 3.10 to 3.13 and git, nothing else: it makes its own environment in .venv, again only
+when what goes into it has changed. What follows `test`, `quick` or `soak` is passed on to pytest.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "made-from.txt"
+DEMO = ROOT / "build" / "demo"
+VERSIONS = ("3.13", "3.12", "3.11", "3.10")
+TESTS = {"test": "not soak", "quick": "not slow and not soak", "soak": "soak"}
+
+
+class Stop(Exception):
+    """What went wrong and what to do, in one line."""
+
+
+def find_python():
+    """This Python if it is one of ours, else another that really starts; its command as a list."""
+    this = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if this in VERSIONS:
+        return [sys.executable]
+    for version in VERSIONS:
+        for command in ([f"python{version}"], ["py", f"-{version}"]):
+            if shutil.which(command[0]) and _starts(command, version):
+                return command
+    raise Stop(
+        f"dev.py: this is Python {this}, and TensorFlow needs 3.10 to 3.13, of which none is on"
+        " PATH; install one, then run: python3.13 dev.py"
+    )
+
+
+def _starts(command, version):
+    """A command on PATH may be an empty shim (pyenv, the Windows store): ask it its version."""
+    ask = [*command, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    answer = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return answer.returncode == 0 and answer.stdout.strip() == version
+
+
+def step(what, command, advice, cwd=ROOT):
+    """Run a command quietly and tell how long it took; if it fails, show all that it said."""
+    start = time.monotonic()
+    print(f"{what} ...", flush=True)
+    done = subprocess.run(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    if done.returncode:
+        print(done.stdout)
+        raise Stop(f"dev.py: {what} failed (exit code {done.returncode}), see above; {advice}")
+    print(f"    {time.monotonic() - start:.1f} s", flush=True)
+
+
+def bake(out):
+    """Bake with the default answers, whatever ~/.cookiecutterrc holds; return the new folder."""
+    command = [PYTHON, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", out]
+    step("Baking with the default answers", command, "cookiecutter.json or hooks/ is broken")
+    return next(Path(out).iterdir())
+
+
+def make_environment():
+    """Make .venv, unless it is there and made from the very same inputs."""
+    python = find_python()
+    inputs = [ROOT / "requirements.txt", PRODUCT / "setup.py", PRODUCT / "constraints.txt"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
+    made_from = f"{' '.join(python)}\n{digest}\n"
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == made_from:
+        return
+    network = "look at the network, then run the same command again"
+    step(
+        "Making the environment .venv",
+        [*python, "-m", "venv", "--clear", VENV],
+        "on Debian and Ubuntu first run: sudo apt install python3-venv",
+    )
+    step("Installing uv", [PYTHON, "-m", "pip", "install", "--quiet", "uv"], network)
+    install = [
+        PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON,
+    ]  # fmt: skip
+    step("Installing the test tools", [*install, "-r", "requirements.txt"], network)
+    with tempfile.TemporaryDirectory() as out:
+        baked = bake(out)
+        step(
+            "Installing what a baked repo needs (TensorFlow: some minutes the first time)",
+            [*install, "-r", "setup.py", "--extra", "dev", "-c", "constraints.txt"],
+            network,
+            cwd=baked,
+        )
+        remove(baked)  # before Python does: git's own files are read-only, which stops Windows
+    STAMP.write_text(made_from, encoding="utf-8")
+
+
+def remove(folder):
+    """Delete a folder, read-only files too."""
+
+    def retry(function, path, _):
+        os.chmod(path, stat.S_IWRITE)
+        function(path)
+
+    if Path(folder).exists():
+        shutil.rmtree(folder, onerror=retry)
+
+
+def demo():
+    """Bake into build/demo, anew each time, and train there on the data that comes with it."""
+    remove(DEMO)
+    baked = bake(DEMO)
+    print(f"Training in {baked.relative_to(ROOT)} ...", flush=True)
+    start = time.monotonic()
+    code = subprocess.run([PYTHON, "scripts/train_local.py"], cwd=baked).returncode
+    print(f"    {time.monotonic() - start:.1f} s")
+    return code
+
+
+def clean():
+    """Remove all that the other verbs made."""
+    for folder in (VENV, ROOT / "build", ROOT / ".pytest_cache", ROOT / ".ruff_cache"):
+        remove(folder)
+    return 0
+
+
+def main(verb="", *more):
+    if verb == "clean" and not more:
+        return clean()
+    if verb not in TESTS and (verb != "demo" or more):
+        raise Stop(
+            "dev.py: write python3 dev.py demo, clean, or one of test, quick, soak followed by"
+            " what pytest takes, such as: python3 dev.py quick -k slug"
+        )
+    make_environment()
+    if verb == "demo":
+        return demo()
+    tests = [PYTHON, "-m", "pytest", "-m", TESTS[verb], *more]
+    return subprocess.run(tests, cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except Stop as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt:
+        sys.exit(130)

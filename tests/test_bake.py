@@ -1,0 +1,308 @@
+"""What comes out of the template, file by file: it parses, it is clean, and it keeps its walls."""
+
+import ast
+import email
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+
+import pytest
+import yaml
+from conftest import PRODUCT, ROOT, Project
+
+import answers
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
+
+# Anything that a person can type, and that has broken some file of some template.
+HOSTILE = (
+    '"It\'s" C:\\Users\\new \\" {{ 7*7 }} {% if x %} {# #} {## ##} #~ for ${HOME} $(id) `x` %s'
+    " <b> &amp; 'a': [b], - # no comment — Größe 研究 👩‍🔬 e\u0301 \u202b \ufeff \u00a0 "
+)
+HOSTILE += "x" * (198 - len(HOSTILE)) + " \\"
+HOSTILE_AUTHOR = HOSTILE[::-1]
+
+
+@pytest.fixture(scope="module")
+def project(bake):
+    """A bake with the defaults that no other test adds to."""
+    return bake(fresh=True)
+
+
+@pytest.fixture(scope="module")
+def hostile(bake):
+    return bake(project_name=HOSTILE, author=HOSTILE_AUTHOR, project_slug="hostile")
+
+
+def tracked():
+    """The template's own files with their modes, as git holds them."""
+    lines = subprocess.run(
+        ["git", "ls-files", "-s", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    ).stdout
+    for line in filter(None, lines.split("\0")):
+        mode, name = line.split()[0], line.split("\t")[1]
+        if (ROOT / name).exists():
+            yield name, mode
+
+
+def metadata(project, tmp_path):
+    """The package metadata that pip and the package index see."""
+    code = "import sys, setuptools.build_meta as b; b.prepare_metadata_for_build_wheel(sys.argv[1])"
+    project.run(["python", "-c", code, str(tmp_path)])
+    text = next(tmp_path.glob("*.dist-info/METADATA")).read_text(encoding="utf-8")
+    return email.message_from_string(text)
+
+
+def test_hostile_text_comes_back(hostile, tmp_path):
+    assert len(HOSTILE) == 200
+    settings = yaml.safe_load(hostile.read("project.yaml"))
+    assert (settings["name"], settings["author"]) == (HOSTILE, HOSTILE_AUTHOR)
+    code = "import trainer; print(ascii([trainer.PROJECT, trainer.AUTHOR]))"
+    imported = ast.literal_eval(hostile.run(["python", "-c", code]).stdout)
+    assert imported == [HOSTILE, HOSTILE_AUTHOR]
+    package = metadata(hostile, tmp_path)
+    assert (package["Summary"], package["Author"]) == (HOSTILE, HOSTILE_AUTHOR)
+    assert package["Name"] == "hostile"
+    assert HOSTILE_AUTHOR in hostile.read("LICENSE")
+
+
+@pytest.mark.parametrize("which", ["project", "hostile"])
+def test_every_file_parses(which, request):
+    project = request.getfixturevalue(which)
+    parsers = {
+        ".py": ast.parse,
+        ".toml": tomllib.loads,
+        ".yaml": lambda text: list(yaml.safe_load_all(text)),
+        ".yml": lambda text: list(yaml.safe_load_all(text)),
+        ".json": json.loads,
+        ".ipynb": json.loads,
+    }
+    seen = set()
+    for name in project.files():
+        raw = (project.path / name).read_bytes()
+        if name.suffix in (".png", ".npy"):
+            continue
+        text = raw.decode("utf-8")
+        assert "{{ cookiecutter" not in text and "{{cookiecutter" not in text, name
+        assert b"\r" not in raw, f"{name}: line endings"
+        parsers.get(name.suffix, len)(text)
+        seen.add(name.suffix)
+    assert {".py", ".toml", ".yaml", ".yml"} <= seen
+
+
+@pytest.mark.parametrize("which", ["project", "hostile"])
+def test_linter_and_formatter_have_nothing_to_say(which, request):
+    project = request.getfixturevalue(which)
+    project.run(["python", "-m", "ruff", "check", "--no-cache", "."])
+    project.run(["python", "-m", "ruff", "format", "--no-cache", "--check", "."])
+
+
+@pytest.mark.parametrize("verb", [["check"], ["format", "--check"]])
+def test_template_is_clean_unrendered(verb):
+    settings = ["--no-cache", "--config", str(ROOT / "pyproject.toml")]
+    Project(ROOT).run(["python", "-m", "ruff", *verb, *settings, "."])
+    Project(PRODUCT).run(["python", "-m", "ruff", *verb, *settings, "."])
+
+
+def test_variables_stand_inside_strings():
+    """Rendered or not, a Python file has the same shape: names are rendered, logic is not."""
+    for path in PRODUCT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert getattr(node, "id", "") != "cookiecutter", path
+
+
+def test_no_conditionals():
+    """A condition in a template needs a test for each of its sides; so far there is none."""
+    for name, _ in tracked():
+        if name.startswith(PRODUCT.name) and not name.endswith((".html", ".png", "/LICENSE")):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            assert not re.search(r"^\s*#~|\{%", text, re.MULTILINE), name
+
+
+def test_two_bakes_are_identical(project, bake):
+    again = bake(fresh=True)
+    assert project.files() == again.files()
+    for name in project.files():
+        assert (project.path / name).read_bytes() == (again.path / name).read_bytes(), name
+
+
+def test_nothing_of_this_machine_is_in_a_bake(project):
+    private = [str(ROOT), str(project.path.parent), os.path.expanduser("~") + os.sep]
+    for name in project.files():
+        text = (project.path / name).read_bytes().decode("utf-8", "replace")
+        assert not [path for path in private if path in text], name
+    assert "://" not in project.read("constraints.txt")
+
+
+def test_names_are_legal_everywhere(project):
+    """On Windows too, below a home folder and under the longest slug."""
+    names = [name for name, _ in tracked()] + [name.as_posix() for name in project.files()]
+    lower = [name.lower() for name in names]
+    assert len(set(lower)) == len(set(names)), "names that differ in case only"
+    for name in names:
+        assert len(name) + answers.SLUG_LENGTH < 120, name
+        for part in name.split("/"):
+            assert not re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', part), name
+            assert not re.fullmatch("|".join(answers.WINDOWS_DEVICES), part.split(".")[0].lower())
+
+
+def test_scripts_with_a_shebang_are_executable():
+    for name, mode in tracked():
+        starts = (ROOT / name).read_bytes()[:2] == b"#!"
+        assert (mode == "100755") == starts, f"{name}: mode {mode}, shebang: {starts}"
+
+
+def imports(path):
+    """The top-level names that a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+def test_walls(project):
+    """trainer and launcher meet only at the contract: a command line and an environment."""
+    lean = {"trainer", "tensorflow", "keras", "numpy", "pyarrow", *sys.stdlib_module_names}
+    for path in project.path.glob("trainer/**/*.py"):
+        assert set(imports(path)) <= lean, path
+    for path in project.path.glob("launcher/**/*.py"):
+        assert not set(imports(path)) & {"trainer", "tensorflow", "keras"}, path
+
+
+@pytest.mark.parametrize("name", answers.LICENSES)
+def test_license(bake, name):
+    project = bake(license=name, author="Ada Lovelace")
+    assert yaml.safe_load(project.read("project.yaml"))["license"] == name
+    if name == "none":
+        assert not (project.path / "LICENSE").exists()
+        return
+    text = project.read("LICENSE")
+    assert re.search(r"^ *Copyright (\(c\) )?20\d\d Ada Lovelace$", text, re.MULTILINE)
+    assert {"MIT": "MIT License", "Apache-2.0": "Apache License", "BSD-3-Clause": "BSD 3-Clause"}[
+        name
+    ] in text
+    assert "{" not in text and "[yyyy]" not in text
+
+
+def test_cloud_answers_stand_in_one_place(bake):
+    cloud = {"gcp_project": "my-lab-4711", "gcp_region": "europe-west4", "gcs_bucket": "lab-runs"}
+    settings = yaml.safe_load(bake(**cloud).read("project.yaml"))["gcp"]
+    assert (settings["project"], settings["region"], settings["bucket"]) == tuple(cloud.values())
+    unset = yaml.safe_load(bake().read("project.yaml"))["gcp"]
+    assert (unset["project"], unset["bucket"], unset["service_account"]) == ("", "", "")
+    project = bake(project_slug="with_underscore")
+    # Artifact Registry takes no underscore.
+    assert yaml.safe_load(project.read("project.yaml"))["gcp"]["image_repository"] == (
+        "with-underscore"
+    )
+
+
+def command(out, config_file, *more):
+    line = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "-o", str(out)]
+    return [*line, "--config-file", str(config_file), *more]
+
+
+def test_first_commit(project):
+    log = project.run(["git", "log", "--format=%an|%D|%s"]).stdout
+    assert log == "Test|HEAD -> main|Start from the template\n"
+    assert project.run(["git", "status", "--porcelain"]).stdout == ""
+
+
+def test_without_identity_there_is_no_commit_but_advice(tmp_path, config_file):
+    empty = tmp_path / "gitconfig"
+    empty.touch()
+    done = Project(tmp_path).run(command(tmp_path, config_file), GIT_CONFIG_GLOBAL=str(empty))
+    assert "git config --global user.name" in done.stdout
+    log = Project(tmp_path / "my-research").run(["git", "log"], check=False)
+    assert log.returncode != 0
+
+
+def test_without_git_the_bake_is_whole(tmp_path, config_file):
+    done = Project(tmp_path).run(command(tmp_path, config_file), PATH=str(tmp_path))
+    assert "git is not installed" in done.stdout
+    assert (tmp_path / "my-research" / "setup.py").exists()
+    assert not (tmp_path / "my-research" / ".git").exists()
+
+
+def test_inside_another_repo_nothing_is_nested(tmp_path, config_file):
+    outer = Project(tmp_path)
+    outer.run(["git", "init", "-q"])
+    assert "commit it there" in outer.run(command(tmp_path, config_file)).stdout
+    assert not (tmp_path / "my-research" / ".git").exists()
+    # A folder that the outer repo ignores is nobody's: it gets its own.
+    (tmp_path / ".gitignore").write_text("/build/\n", encoding="utf-8")
+    assert "first commit" in outer.run(command(tmp_path / "build", config_file)).stdout
+
+
+def test_a_git_hook_that_bakes_keeps_its_own_index(tmp_path, config_file):
+    """git sets GIT_DIR for its hooks; the commit must still land in the new repo."""
+    elsewhere = tmp_path / "elsewhere"
+    Project(tmp_path).run(["git", "init", "-q", str(elsewhere)])
+    out = tmp_path / "out"
+    git_dir = str(elsewhere / ".git")
+    Project(tmp_path).run(command(out, config_file), GIT_DIR=git_dir)
+    assert "Start" in Project(out / "my-research").run(["git", "log", "--format=%s"]).stdout
+
+
+def test_bake_again_over_a_bake(tmp_path, config_file):
+    Project(tmp_path).run(command(tmp_path, config_file))
+    project = Project(tmp_path / "my-research")
+    again = Project(tmp_path).run(command(tmp_path, config_file, "-f", "license=none"))
+    assert "repo that was here is kept" in again.stdout
+    assert project.run(["git", "rev-list", "--count", "HEAD"]).stdout == "1\n"
+    assert not (project.path / "LICENSE").exists()
+
+
+def test_next_steps_bear_the_users_own_names(tmp_path, config_file):
+    name = "Größe 👩‍🔬"
+    pair = f"project_name={name}", "project_slug=sizes"
+    done = Project(tmp_path).run(command(tmp_path, config_file, *pair))
+    assert f"{name} is ready in {tmp_path / 'sizes'}" in done.stdout
+    assert "\n  cd sizes\n" in done.stdout
+    # A terminal that knows no such letters gets a bake all the same.
+    Project(tmp_path).run(command(tmp_path, config_file, *pair, "-f"), PYTHONIOENCODING="ascii")
+
+
+@pytest.mark.slow
+def test_sdist_holds_the_trainer_and_nothing_else(project, tmp_path):
+    build = ["python", "-m", "build", "--sdist", "--no-isolation", "-o", str(tmp_path), "."]
+    Project(project.path).run(build)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()} - {""}
+    packaging = r"LICENSE|MANIFEST\.in|PKG-INFO|pyproject\.toml|setup\.(py|cfg)|.*\.egg-info.*"
+    others = {name for name in names if not re.fullmatch(packaging, name)}
+    assert others == {"trainer"} | {
+        path.as_posix() for path in project.files() if path.parts[0] == "trainer"
+    }
+
+
+@pytest.mark.slow
+def test_setup_py_alone_installs(project, tmp_path):
+    """Cloud tools install it before they copy the sources."""
+    (tmp_path / "setup.py").write_text(project.read("setup.py"), encoding="utf-8")
+    options = ["--no-deps", "--no-build-isolation", "--target", "installed"]
+    pip = ["python", "-m", "pip", "--no-cache-dir", "install", *options, "."]
+    Project(tmp_path).run(pip)
+    installed = [path.name for path in (tmp_path / "installed").iterdir()]
+    assert installed == ["my_research-0.1.0.dist-info"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_pins_fit_every_python(project, version, tmp_path):
+    """The constraints leave nothing open, and can be met."""
+    compile_ = ["python", "-m", "uv", "pip", "compile", "--universal", "--quiet"]
+    wanted = ["--extra", "dev", "--extra", "gpu", "--no-annotate", "--no-header", "setup.py"]
+    limits = ["--python-version", version, "-c", "constraints.txt"]
+    resolved = Project(project.path).run([*compile_, *limits, *wanted]).stdout
+    pins = project.read("constraints.txt").splitlines()
+    versions = {re.split(" ;", line)[0] for line in pins if not line.startswith("#")}
+    for line in resolved.splitlines():
+        assert re.sub(r"\[.*\]", "", line.split(" ;")[0]) in versions

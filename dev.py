@@ -46,20 +46,18 @@ def find_python():
 def _starts(command, version):
     """A command on PATH may be an empty shim (pyenv, the Windows store): ask it its version."""
     ask = [*command, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    answer = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return answer.returncode == 0 and answer.stdout.strip() == version
+    answer = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return answer.returncode == 0 and answer.stdout.decode().strip() == version
 
 
 def step(what, command, advice, cwd=ROOT):
     """Run a command quietly and tell how long it took; if it fails, show all that it said."""
     start = time.monotonic()
     print(f"{what} ...", flush=True)
-    done = subprocess.run(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        encoding="utf-8", errors="replace",
-    )  # fmt: skip
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
-        print(done.stdout)
+        sys.stdout.buffer.write(done.stdout)  # as bytes: no letter may stop a Windows terminal
+        sys.stdout.buffer.flush()
         raise Stop(f"dev.py: {what} failed (exit code {done.returncode}), see above; {advice}")
     print(f"    {time.monotonic() - start:.1f} s", flush=True)
 

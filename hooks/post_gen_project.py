@@ -74,8 +74,7 @@ def main():
         repository = start_repository()
     except (OSError, subprocess.SubprocessError) as problem:
         repository = f"git did not work ({problem}). Later, in the new folder: {LATER}"
-    enter = "Scripts\\activate" if sys.platform == "win32" else "bin/activate"
-    activate = f".venv\\{enter}" if sys.platform == "win32" else f". .venv/{enter}"
+    activate = ".venv\\Scripts\\activate" if sys.platform == "win32" else ". .venv/bin/activate"
     lines = [
         "",
         f"{NAME} is ready in {Path.cwd()}",

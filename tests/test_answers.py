@@ -9,10 +9,10 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from conftest import PRODUCT, ROOT
 from cookiecutter.cli import main
 
 import answers
+from conftest import PRODUCT, ROOT
 
 QUESTIONS = [key for key in json.loads((ROOT / "cookiecutter.json").read_text()) if key[0] != "_"]
 

@@ -1,0 +1,89 @@
+"""The exported model: raw named features in, just as a client sends them, named answers out."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from trainer.schema import Schema
+
+
+class Features(keras.layers.Layer):
+    """Raw columns to model inputs, in the graph: `data._Encoder` for what a client sends.
+
+    Takes {input: float64 [batch] or string [batch]}; NaN and texts in `schema.missing` are missing
+    values. Gives what `model.build` takes. The arithmetic is the encoder's, to the last bit.
+    """
+
+    def __init__(self, schema: Schema):
+        super().__init__(dtype="float32", autocast=False)  # float64 stays float64
+        self.schema = schema
+        self.lookups = []
+        for column in schema.categories:
+            lookup = keras.layers.StringLookup(vocabulary=column.categories or ["?"])
+            lookup.build((None,))
+            self.lookups.append(lookup)
+        self.built = True
+
+    def call(self, raw):
+        schema = self.schema
+        numbers, indicators, categories = [], [], []
+        for column in schema.numbers:
+            value = raw[column.input]
+            present = tf.math.is_finite(value)
+            scaled = (value - tf.constant(column.mean, tf.float64)) / tf.constant(
+                column.std, tf.float64
+            )
+            numbers.append(tf.cast(tf.where(present, scaled, tf.zeros_like(scaled)), tf.float32))
+            if column.missing:
+                indicators.append(tf.cast(~present, tf.float32))
+        for column, lookup, offset in zip(
+            schema.categories, self.lookups, schema.offsets, strict=True
+        ):
+            place = lookup(tf.strings.strip(raw[column.input]))
+            categories.append(tf.cast(place, tf.int32) + offset)
+        rows = tf.shape(raw[schema.features[0].input])[0]
+        return {
+            "numbers": _columns(numbers + indicators, rows, tf.float32),
+            "categories": _columns(categories, rows, tf.int32),
+        }
+
+
+def _columns(vectors, rows, dtype):
+    return tf.stack(vectors, axis=1) if vectors else tf.zeros((rows, 0), dtype)
+
+
+def write(model: keras.Model, schema: Schema, path: str) -> None:
+    """Writes a SavedModel whose `serving_default` takes a vector for each feature.
+
+    Answers, classification: class string [batch], probabilities float32 [batch, classes], labels
+    string [batch, classes] (the classes' names, in the order of the probabilities); regression:
+    value float32 [batch].
+    """
+    features = Features(schema)
+
+    def serve(raw):
+        return answer(schema, model(features(raw), training=False))
+
+    signature = {
+        c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
+        for c in schema.features
+    }
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(features)
+    archive.add_endpoint("serve", serve, input_signature=[signature])
+    archive.write_out(path, verbose=False)
+
+
+def answer(schema: Schema, output) -> dict[str, tf.Tensor]:
+    """A model's output in a client's words."""
+    if schema.task == "regression":
+        return {"value": output[:, 0]}
+    labels = tf.constant(schema.labels)
+    rows = tf.shape(output)[0]
+    return {
+        "class": tf.gather(labels, tf.argmax(output, axis=1)),
+        "probabilities": tf.nn.softmax(output),
+        "labels": tf.tile(labels[tf.newaxis], [rows, 1]),
+    }

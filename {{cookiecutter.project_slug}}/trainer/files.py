@@ -1,0 +1,132 @@
+"""Local folders and `gs://` behind the same few verbs.
+
+Local paths (and `/gcs/`, which is a local mount) take the standard library, so that a run on local
+files can be checked before TensorFlow, and its seconds of import, is needed at all.
+"""
+
+from __future__ import annotations
+
+import builtins
+import glob as local_glob
+import io
+import os
+import shutil
+from typing import IO
+
+
+def is_remote(path: str) -> bool:
+    """True for `gs://…` and its like."""
+    return "://" in path
+
+
+def _gfile():
+    from tensorflow.io import gfile
+
+    return gfile
+
+
+def open(path: str, mode: str = "r") -> IO:
+    """Opens as the built-in does; text is UTF-8 and line ends stay as they are."""
+    if not is_remote(path):
+        return builtins.open(path, mode, **({} if "b" in mode else _TEXT))
+    if mode == "rb":
+        return io.BufferedReader(_RemoteReader(path), buffer_size=1 << 20)
+    if mode == "r":
+        return io.TextIOWrapper(open(path, "rb"), **_TEXT)
+    return _gfile().GFile(path, mode)
+
+
+_TEXT = {"encoding": "utf-8", "newline": ""}
+
+
+class _RemoteReader(io.RawIOBase):
+    """A GFile as a real Python stream: the csv module and pyarrow want `readinto` and `closed`."""
+
+    def __init__(self, path: str):
+        self._file = _gfile().GFile(path, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def read_text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes the whole file or leaves the old one: a reader never sees half of it."""
+    if is_remote(path):  # an object appears in a bucket when it is complete
+        with open(path, "w") as file:
+            file.write(text)
+        return
+    make_dirs(os.path.dirname(path))
+    partial = f"{path}.{os.getpid()}.partial"
+    with open(partial, "w") as file:
+        file.write(text)
+    os.replace(partial, path)
+
+
+def glob(pattern: str) -> list[str]:
+    """Paths that match, sorted; a path without wildcards matches itself where it exists."""
+    if is_remote(pattern):
+        return sorted(_gfile().glob(pattern))
+    if os.path.isfile(pattern):  # brackets may be part of a real name
+        return [pattern]
+    return sorted(p for p in local_glob.glob(pattern, recursive=True) if os.path.isfile(p))
+
+
+def exists(path: str) -> bool:
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def names(directory: str) -> list[str]:
+    """Names in a directory, sorted; empty where there is no such directory."""
+    if not exists(directory):
+        return []
+    found = _gfile().listdir(directory) if is_remote(directory) else os.listdir(directory)
+    return sorted(name.rstrip("/") for name in found)
+
+
+def make_dirs(path: str) -> None:
+    if is_remote(path):
+        _gfile().makedirs(path)
+    elif path:
+        os.makedirs(path, exist_ok=True)
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory and all in it; one that is not there is no error."""
+    if is_remote(path):
+        if _gfile().exists(path):
+            _gfile().rmtree(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove(path: str) -> None:
+    """Removes a file; one that is not there is no error."""
+    if not exists(path):
+        return
+    _gfile().remove(path) if is_remote(path) else os.remove(path)
+
+
+def size(path: str) -> int:
+    """Bytes."""
+    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+
+
+def modified(path: str) -> int:
+    """Nanoseconds since 1970 at which the file was last written."""
+    if is_remote(path):
+        return int(_gfile().stat(path).mtime_nsec)
+    return os.stat(path).st_mtime_ns

@@ -1,0 +1,96 @@
+"""The flags of this project's data and model. `task.py` adds those of every training job.
+
+They stand apart from `data.py` and `model.py` because `--help`, or a wrong flag, is answered before
+anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from trainer.schema import KINDS, TASKS
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Which data, and what to make of it."""
+    parser.add_argument(
+        "--train-files",
+        metavar="FILES",
+        help="CSV files: paths, globs in quotes, gs://…, several with commas (default: data/)",
+    )
+    parser.add_argument(
+        "--eval-files",
+        metavar="FILES",
+        help="held-out CSV files; without them one training row of five is held out",
+    )
+    parser.add_argument("--target", metavar="NAME", help="the column to predict")
+    parser.add_argument(
+        "--task", choices=TASKS, help="default: regression for a target of many numbers"
+    )
+    parser.add_argument(
+        "--columns", metavar="A,B,…", help="column names, for files without a header line"
+    )
+    parser.add_argument(
+        "--schema",
+        metavar="FILE",
+        help=f"JSON that settles the kind of some columns or all: {', '.join(KINDS)}",
+    )
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where encoded data is kept for the next run (default: .cache beside the run)",
+    )
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """The model's own: each is a parameter that a tuning study can set."""
+    parser.add_argument(
+        "--hidden-units",
+        type=widths,
+        default="64,32",
+        metavar="N,N,…",
+        help="width of each hidden layer; '' for a linear model (default: 64,32)",
+    )
+    parser.add_argument(
+        "--embedding-dim",
+        type=whole,
+        default=8,
+        metavar="N",
+        help="width of a category's embedding (default: 8)",
+    )
+    parser.add_argument(
+        "--dropout",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="share of hidden units left out in training (default: 0)",
+    )
+
+
+def whole(text: str) -> int:
+    """A whole number above 0; tuning services send 32 as 32.0."""
+    number = float(text)
+    if not number.is_integer() or number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(number)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 up to, and without, 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: 0 <= P < 1")
+    return number
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """ "64,32" → (64, 32); "" → (), a linear model."""
+    return tuple(whole(units) for units in text.split(",") if units.strip())

@@ -1,0 +1,56 @@
+"""The model: the file to edit first. Layers, loss and metrics; its flags stand in `flags.py`.
+
+A model sees encoded columns (`data.Table`): `export.py` puts the encoding of raw values before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import keras
+from keras import layers
+
+from trainer.schema import Schema
+
+# XLA makes this kind of model several times faster on a CPU; it makes convolutions slower there.
+JIT_ON_CPU = True
+
+
+def build(schema: Schema, flags: argparse.Namespace) -> keras.Model:
+    """A multi-layer perceptron over the numbers and the embedded categories.
+
+    Takes {"numbers": float32 [batch, width], "categories": int32 [batch, columns]}; gives float32
+    logits [batch, classes], or values [batch, 1] in the target's unit.
+    """
+    numbers = keras.Input((schema.width,), name="numbers")
+    categories = keras.Input((len(schema.categories),), dtype="int32", name="categories")
+    columns = [numbers] if schema.width else []
+    if schema.categories:
+        # One table for all columns: each has its own rows in it, so one gather serves them all.
+        embedded = layers.Embedding(schema.vocabulary, flags.embedding_dim)(categories)
+        columns.append(layers.Flatten()(embedded))
+    x = layers.Concatenate()(columns) if len(columns) > 1 else columns[0]
+    for units in flags.hidden_units:
+        x = layers.Dense(units, activation="relu")(x)
+        x = layers.Dropout(flags.dropout)(x) if flags.dropout else x
+    # Losses are taken in float32 even where --precision makes the layers before it smaller.
+    if schema.task == "classification":
+        output = layers.Dense(len(schema.labels), dtype="float32", name="logits")(x)
+    else:
+        x = layers.Dense(1, dtype="float32")(x)
+        output = layers.Rescaling(schema.std, schema.mean, dtype="float32", name="value")(x)
+    return keras.Model({"numbers": numbers, "categories": categories}, output)
+
+
+def loss(schema: Schema, target, output):
+    """Loss of each row, float32 [batch]. Regression: in units of the target's variance."""
+    if schema.task == "classification":
+        return keras.losses.sparse_categorical_crossentropy(target, output, from_logits=True)
+    return keras.ops.mean(keras.ops.square((output - target) / schema.std), axis=-1)
+
+
+def metrics(schema: Schema) -> list[keras.metrics.Metric]:
+    """What is reported beside the loss; the names are the metric ids, in tuning too."""
+    if schema.task == "classification":
+        return [keras.metrics.SparseCategoricalAccuracy("accuracy")]
+    return [keras.metrics.MeanAbsoluteError("mae")]

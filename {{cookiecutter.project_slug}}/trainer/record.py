@@ -1,0 +1,160 @@
+"""What a run leaves beside its model: run.json, history.csv, schema.json, TensorBoard scalars."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from trainer import AUTHOR, PROJECT, files
+from trainer.runtime import Runtime, join
+
+WRITE_EVERY = 1.0  # seconds; history.csv is written whole, so not at each of 10,000 short epochs
+
+
+class Record:
+    """The run record, kept on disk as the run goes on. Only the chief writes one."""
+
+    def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict[str, float]):
+        self.runtime = runtime
+        self.timings = timings  # seconds by stage, in the order in which they happen
+        self._tidy = not files.names(runtime.job_dir)  # nothing of anybody else's is in there
+        self._written = 0.0
+        self.run = {
+            "status": "running",
+            "error": None,
+            "project": PROJECT,
+            "author": AUTHOR,
+            "name": os.path.basename(runtime.job_dir),
+            "command": ["python", "-m", "trainer.task", *argv],
+            "flags": flags,
+            "git": git_state(runtime),
+            "versions": versions(),
+            "machine": machine(),
+            "environment": dict(runtime.contract),
+            "timings": self.timings,
+            "started": now(),
+            "ended": None,
+        }
+
+    def start(self, data, parameters: int) -> None:
+        """The first run.json and schema.json: what is known before the first step."""
+        files.write_text(join(self.runtime.job_dir, "schema.json"), data.schema.to_json())
+        self.write(
+            data=data.manifest,
+            task=data.schema.task,
+            target=data.schema.target,
+            parameters=parameters,
+        )
+
+    def write(self, status: str | None = None, **fields) -> None:
+        """Updates run.json."""
+        self.run.update(fields)
+        if status:
+            self.run.update(status=status, ended=now())
+        self.write_json("run.json", self.run)
+
+    def write_json(self, name: str, value: dict) -> None:
+        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+        files.write_text(join(self.runtime.job_dir, name), text + "\n")
+
+    def write_history(self, history: list[dict], final: bool = False) -> None:
+        """Writes history.csv: a line an epoch, metric ids as columns. No times: it is repeatable."""
+        if not history or (not final and time.monotonic() - self._written < WRITE_EVERY):
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, history[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        files.write_text(join(self.runtime.job_dir, "history.csv"), text.getvalue())
+        self._written = time.monotonic()
+
+    def discard(self) -> bool:
+        """Removes a run that leaves nothing to go on from. True if removed.
+
+        A run with a checkpoint stays, and so does a directory in which something stood before.
+        """
+        if not self._tidy or files.names(self.runtime.checkpoint_dir):
+            return False
+        files.remove_tree(self.runtime.log_dir)
+        files.remove_tree(self.runtime.job_dir)
+        return True
+
+
+@contextmanager
+def timed(timings: dict[str, float], stage: str):
+    """Adds the seconds spent inside to `timings[stage]`."""
+    start = time.monotonic()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def git_state(runtime: Runtime) -> dict:
+    """Commit and dirtiness of the code that runs: told by the image that was built, or by git."""
+    if commit := runtime.contract.get("GIT_COMMIT"):
+        return {"commit": commit, "dirty": runtime.contract.get("GIT_DIRTY") == "true"}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", os.path.dirname(os.path.abspath(__file__)), *words]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return result.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}  # no git, or no repository
+
+
+def versions() -> dict:
+    """Versions of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict:
+    """The machine, as far as it explains speed and rounding."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return {
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpus": [detail.get("device_name", "unknown") for detail in details],
+        "memory_bytes": _memory_bytes(),
+    }
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return None
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

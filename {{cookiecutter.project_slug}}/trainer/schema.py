@@ -1,0 +1,131 @@
+"""What the columns of a table mean: inferred from the training data, written down, read back.
+
+`schema.json` in the job directory is both the record of what was inferred and the format that
+`--schema` takes. A hand-written one may hold only the columns that it wants to settle:
+`{"columns": [{"name": "zip_code", "kind": "category"}]}`; the rest is inferred.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from dataclasses import asdict, dataclass, field
+
+from trainer.runtime import JobError
+
+KINDS = ("number", "category", "ignore")
+TASKS = ("classification", "regression")
+
+# Spellings of "no value", in the trainer and, through schema.json, in every client.
+MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "-")
+MISSING += tuple(" " + token for token in MISSING if token)  # census files write ", ?"
+
+
+@dataclass
+class Column:
+    """One feature: how it is read, and the numbers that its encoding needs."""
+
+    name: str
+    kind: str
+    why: str = ""  # how the kind was decided, for the person who reads schema.json
+    missing: int = 0  # training rows without a value
+    mean: float = 0.0  # number: over the training rows that have a value
+    std: float = 1.0
+    categories: list[str] = field(default_factory=list)  # category: most frequent first
+    input: str = ""  # the name in the exported signature: `name`, made a legal identifier
+
+
+@dataclass
+class Schema:
+    """The columns in file order, and the target with its classes or its scale."""
+
+    target: str
+    task: str
+    columns: list[Column]
+    labels: list[str] = field(default_factory=list)  # classification: one a class, sorted
+    mean: float = 0.0  # regression: the target's, in its own unit
+    std: float = 1.0
+    missing: tuple[str, ...] = MISSING
+
+    @property
+    def numbers(self) -> list[Column]:
+        return [c for c in self.columns if c.kind == "number"]
+
+    @property
+    def categories(self) -> list[Column]:
+        return [c for c in self.columns if c.kind == "category"]
+
+    @property
+    def features(self) -> list[Column]:
+        return [c for c in self.columns if c.kind != "ignore"]
+
+    @property
+    def indicated(self) -> list[Column]:
+        """Number columns that lacked values in training: the model is told where."""
+        return [c for c in self.numbers if c.missing]
+
+    @property
+    def width(self) -> int:
+        """float32 values a row: the numbers, then one indicator for each of `indicated`."""
+        return len(self.numbers) + len(self.indicated)
+
+    @property
+    def offsets(self) -> list[int]:
+        """Where each category column begins in the one vocabulary that all columns share.
+
+        A column takes `len(categories) + 1` places: the first is for unseen and missing values.
+        """
+        starts = [0]
+        for column in self.categories:
+            starts.append(starts[-1] + len(column.categories) + 1)
+        return starts[:-1]
+
+    @property
+    def vocabulary(self) -> int:
+        return sum(len(c.categories) + 1 for c in self.categories)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Schema:
+        fields = json.loads(text)
+        fields["columns"] = [Column(**column) for column in fields["columns"]]
+        fields["missing"] = tuple(fields["missing"])
+        return Schema(**fields)
+
+
+def read_hints(text: str, path: str) -> dict[str, str]:
+    """Reads the kinds that `--schema` gives, by column name.
+
+    Raises:
+        JobError: not JSON, not of the form above, or a kind that does not exist.
+    """
+    try:
+        columns = json.loads(text)["columns"]
+        hints = {column["name"]: column["kind"] for column in columns}
+    except (ValueError, KeyError, TypeError) as error:
+        raise JobError(
+            f'--schema {path}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
+        ) from None
+    for name, kind in hints.items():
+        if kind not in KINDS:
+            raise JobError(
+                f"--schema {path}: column {name!r} has kind {kind!r}; write one of {KINDS}"
+            )
+    return hints
+
+
+def name_inputs(columns: list[Column]) -> None:
+    """Gives each column a signature name; TensorFlow takes only Python identifiers there."""
+    taken: set[str] = set()
+    for column in columns:
+        name = re.sub(r"\W", "_", column.name, flags=re.ASCII)
+        if not name or name[0].isdigit() or keyword.iskeyword(name):
+            name = "f_" + name
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name}_{number}", number + 1
+        taken.add(unique)
+        column.input = unique

@@ -1,0 +1,144 @@
+"""The entrypoint of a training job: flags in, exit code out.
+
+    python -m trainer.task --help
+
+Exit codes: 0 done; 1 a fault in the data or the set-up, told in one line; 2 a wrong flag;
+75 the platform took the machine away: start the same command again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from trainer import runtime
+from trainer.flags import add_data_flags, add_model_flags, positive, whole
+from trainer.runtime import JobError
+
+START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+# May differ when a run goes on from its checkpoint; any other flag would make another run of it.
+NOT_SETTINGS = {"job_dir", "epochs", "checkpoint_every", "cache_dir", "train_files", "eval_files"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.task",
+        description="Trains a model and exports it. Without flags: on the project's own data.",
+        allow_abbrev=False,
+    )
+    job = parser.add_argument_group("job")
+    job.add_argument(
+        "--job-dir",
+        metavar="DIR",
+        help="where results go: a folder, gs://… or /gcs/… (default: a new runs/<time>). The "
+        "platform's AIP_MODEL_DIR, AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR come first",
+    )
+    job.add_argument(
+        "--checkpoint-every",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="at most this much work is lost when the job is killed (default: 60)",
+    )
+    add_data_flags(parser.add_argument_group("data"))
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=whole, default=30, metavar="N", help="default: 30")
+    training.add_argument(
+        "--batch-size", type=whole, default=32, metavar="N", help="rows a step (default: 32)"
+    )
+    training.add_argument(
+        "--learning-rate", type=positive, default=0.003, metavar="X", help="default: 0.003"
+    )
+    training.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same seed, same run (default: 0)"
+    )
+    add_model_flags(parser.add_argument_group("model"))
+    return parser
+
+
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return number
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Reads the flags; `--learning_rate` is `--learning-rate`; unknown ones are named and passed."""
+    flags, unknown = build_parser().parse_known_args([_hyphens(word) for word in argv])
+    if unknown:
+        print(f"warning: unknown flags, ignored: {' '.join(unknown)}", file=sys.stderr)
+    return flags
+
+
+def _hyphens(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def main(argv: list[str]) -> int:
+    """Runs the job; returns its exit code."""
+    flags = parse(argv)
+    try:
+        return _run(flags, argv)
+    except JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(flags: argparse.Namespace, argv: list[str]) -> int:
+    place = runtime.read(flags.job_dir)
+    # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
+    # is wrong with the data is told without waiting for TensorFlow.
+    from trainer import data
+    from trainer.record import Record, timed
+
+    timings: dict[str, float] = {}
+    with timed(timings, "read and encode data"):
+        tables = data.load(flags, place)
+    print(tables.describe(), flush=True)
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
+    with timed(timings, "import tensorflow"):
+        from trainer import results, train
+        from trainer.checkpoint import Checkpoints
+    with timed(timings, "build model"):
+        trainer = train.Trainer(flags, tables)
+
+    if place.job_dir is None:
+        place = runtime.read(runtime.new_job_dir())
+    settings = _settings(flags, tables)
+    checkpoints = Checkpoints(place.checkpoint_dir, trainer.variables, settings)
+    record = Record(place, argv, vars(flags), timings)
+    record.start(tables, trainer.model.count_params())
+    try:
+        progress = train.run(flags, place, trainer, checkpoints, record)
+        results.write(place, record, trainer, progress)
+    except train.Preempted:
+        record.write("preempted")
+        print("preempted: the checkpoint is written; start the same command again to go on")
+        return START_AGAIN
+    except JobError as error:
+        if not record.discard():
+            record.write("failed", error=str(error))
+        raise
+    print(f"done: {place.job_dir}")
+    return 0
+
+
+def _settings(flags: argparse.Namespace, tables) -> dict:
+    """What two runs must share for one to go on from the other's checkpoint."""
+    settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in NOT_SETTINGS}
+    digests = [f["digest"] for part in tables.manifest.values() for f in part["files"]]
+    return json.loads(json.dumps(settings | {"train-files and --eval-files": digests}))
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # TensorFlow takes 0.8 s to tear itself down, for nothing

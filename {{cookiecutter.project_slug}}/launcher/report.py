@@ -1,0 +1,468 @@
+"""A run as one page: what it learned, on what, how fast, and how to repeat it.
+
+`report.html` loads nothing from anywhere, so it can be mailed or kept beside a paper. Text that
+comes from a run reaches the page only through Jinja, which escapes it; the figures hold none.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from launcher import runs
+
+# From Okabe and Ito's palette, which colour-blind people can tell apart, in print too.
+TRAIN, EVAL, DARK = "#0072B2", "#D55E00", "#333333"
+STYLE = {
+    "svg.hashsalt": "report",  # the same run gives the same bytes
+    "font.family": "DejaVu Sans",  # it comes with matplotlib
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+MATRIX = 15  # classes that a confusion matrix shows on one screen
+ROWS = 100  # of a long table; the rest stands in the run's files
+
+
+def write(run_dir: str | Path) -> Path:
+    """Writes `report.html` into a run directory and returns its path.
+
+    Raises:
+        RunError: no such directory, or no readable run.json in it.
+    """
+    run = runs.load(run_dir)
+    path = run.path / "report.html"
+    page = _environment().get_template("report.html").render(_content(run))
+    path.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+    return path
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figures": figures,
+        "percent": percent,
+        "ratio": ratio,
+        "duration": duration,
+    }
+    return environment
+
+
+def _content(run: runs.Run) -> dict[str, Any]:
+    """Everything that the page shows; sections that have nothing to show are None or empty."""
+    record, gaps = run.record, list(run.gaps)
+    with matplotlib.rc_context(STYLE):
+        classes = _classes(run.evaluation, gaps)
+        residuals = _residuals(run.evaluation, gaps)
+        curves = _curves(run.history)
+    return {
+        "run": run,
+        "project": record.get("project") or "",
+        "recorded_name": record.get("name") or run.name,
+        "started": f"{run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else None,
+        "gaps": gaps,
+        "tiles": _tiles(run, classes),
+        "metrics": _metrics(run.metrics),
+        "curves": curves,
+        "classes": classes,
+        "residuals": residuals,
+        "data": [_part(name, part) for name, part in record.get("data", {}).items()],
+        "columns": [_column(c) for c in run.schema.get("columns", []) if isinstance(c, dict)],
+        "rows": ROWS,
+        "timings": _timings(record.get("timings", {})),
+        "repeat": _repeat(record),
+        "facts": {
+            "Flags": record.get("flags", {}),
+            "Versions": record.get("versions", {}),
+            "Machine": _machine(record.get("machine", {})),
+            "Environment": record.get("environment", {}),
+        },
+    }
+
+
+# --- What it learned
+
+
+def _tiles(run: runs.Run, classes: dict | None) -> list[dict[str, Any]]:
+    """The numbers that a reader wants first."""
+    tiles: list[dict[str, Any]] = []
+    main = runs.main_metric(run)
+    if main in run.metrics:
+        show = percent if main.endswith("accuracy") else figures
+        note = f"on {'held-out' if main.startswith('val_') else 'training'} rows ({main})"
+        label = main.removeprefix("val_")
+        tiles.append({"value": show(run.metrics[main]), "label": label, "note": note, "main": True})
+    if classes:
+        note = f"always guessing {classes['frequent']}"
+        tiles.append({"value": percent(classes["guessing"]), "label": "baseline", "note": note})
+    for key, label, note in (
+        ("r2", "R²", "1 is perfect; 0 is guessing the mean"),
+        ("rmse", "RMSE", "root of the mean squared error"),
+    ):
+        if run.evaluation.get("task") == "regression" and key in run.evaluation:
+            value = figures(runs.number(run.evaluation[key]))
+            tiles.append({"value": value, "label": label, "note": note})
+    if run.seconds is not None:
+        note = "from start to end"
+        tiles.append({"value": duration(run.seconds), "label": "duration", "note": note})
+    if "rows_per_second" in run.record:
+        value = figures(run.record["rows_per_second"])
+        tiles.append({"value": value, "label": "rows a second", "note": "while training"})
+    if "parameters" in run.record:
+        value = figures(run.record["parameters"])
+        tiles.append({"value": value, "label": "parameters", "note": "trainable"})
+    return [{"main": False, **tile} for tile in tiles]
+
+
+def _metrics(metrics: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Final values, training beside evaluation: [{id, train, eval}]."""
+    ids = dict.fromkeys(id.removeprefix("val_") for id in metrics)
+    return [{"id": i, "train": metrics.get(i), "eval": metrics.get(f"val_{i}")} for i in ids]
+
+
+def _curves(history: Mapping[str, list[float]]) -> list[dict[str, str]]:
+    """A figure for each metric, training and evaluation in one."""
+    curves = []
+    for metric in dict.fromkeys(id.removeprefix("val_") for id in history if id != "epoch"):
+        lines = {id: np.array(history[id]) for id in (metric, f"val_{metric}") if id in history}
+        finite = [values[np.isfinite(values)] for values in lines.values()]
+        everything = np.concatenate(finite)
+        constant = metric == "learning_rate" and len(np.unique(everything)) == 1
+        if not len(everything) or constant:  # a constant rate stands among the flags
+            continue
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+        # A first epoch that is far off would press the rest of a linear curve flat.
+        if everything.min() > 0 and everything.max() > 50 * everything.min():
+            axes.set_yscale("log")
+        epochs = np.array(history["epoch"])
+        texts = []
+        for id, values in lines.items():
+            held_out = id.startswith("val_")
+            word, colour = ("evaluation", EVAL) if held_out else ("training", TRAIN)
+            _line(axes, epochs, values, colour, "-" if held_out else "--", word)
+            texts.append(_in_words(word, epochs, values, metric))
+        best = _best(epochs, lines, metric)
+        if best:
+            axes.axvline(best[0], color=DARK, linewidth=0.8, linestyle=":")
+            axes.plot(*best, "o", color=EVAL, markeredgecolor=DARK, zorder=3)
+            axes.plot(
+                [], [], "o:", color=DARK, markerfacecolor=EVAL, label=f"best: epoch {best[0]:.0f}"
+            )
+        if len(lines) > 1:
+            axes.legend()
+        curves.append({"metric": metric, "text": " ".join(texts), "image": _svg(figure)})
+    return curves
+
+
+def _line(axes, epochs, values, colour, style, label) -> None:
+    marker = "." if len(epochs) <= 30 else ""  # one epoch alone makes no line
+    axes.plot(
+        epochs,
+        np.where(np.isfinite(values), values, np.nan),
+        color=colour,
+        linestyle=style if len(epochs) <= 300 else "-",
+        linewidth=1.6 if len(epochs) <= 300 else 0.8,
+        marker=marker,
+        label=label,
+        rasterized=len(epochs) > 2000,  # as a picture: as vectors it would be megabytes
+    )
+
+
+def _best(epochs, lines, metric) -> tuple[float, float] | None:
+    values = lines.get(f"val_{metric}")
+    if values is None or not np.isfinite(values).any():
+        return None
+    place = np.nanargmax if runs.higher_is_better(metric) else np.nanargmin
+    at = place(np.where(np.isfinite(values), values, np.nan))
+    return epochs[at], values[at]
+
+
+def _in_words(word, epochs, values, metric) -> str:
+    """A curve for those who cannot see it, and for those who want the numbers."""
+    text = f"{word.capitalize()}: {figures(values[0])} in epoch {epochs[0]:.0f}"
+    if len(values) > 1:
+        text += f", {figures(values[-1])} in epoch {epochs[-1]:.0f}"
+    if word == "evaluation" and (best := _best(epochs, {f"val_{metric}": values}, metric)):
+        text += f", best {figures(best[1])} in epoch {best[0]:.0f}"
+    lost = int((~np.isfinite(values)).sum())
+    return text + (f"; {lost} epoch(s) without a finite value." if lost else ".")
+
+
+def _classes(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] | None:
+    """Confusion matrix and per-class table; None where there is no usable one."""
+    if evaluation.get("task") != "classification":
+        return None
+    labels = [str(label) for label in evaluation.get("labels", [])]
+    try:
+        counts = np.array(evaluation.get("confusion"), dtype=float)
+    except (TypeError, ValueError):  # ragged, or not numbers
+        counts = np.zeros(0)
+    size = len(labels)
+    if not size or counts.shape != (size, size) or not (counts >= 0).all() or not counts.sum():
+        gaps.append("evaluation.json: confusion is not a table of counts, labels × labels.")
+        return None
+    support, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    table = [
+        {
+            "label": label,
+            "precision": _ratio(hits[i], predicted[i]),
+            "recall": _ratio(hits[i], support[i]),
+            "f1": _ratio(2 * hits[i], support[i] + predicted[i]),
+            "support": int(support[i]),
+        }
+        for i, label in enumerate(labels)
+    ]
+    means = {key: _mean([row[key] for row in table]) for key in ("precision", "recall", "f1")}
+    shown = _most_mistaken(counts) if size > MATRIX else list(range(size))
+    mistakes = counts - np.diag(hits)
+    order = [divmod(int(i), size) for i in np.argsort(-mistakes, axis=None, kind="stable")[:10]]
+    return {
+        "rows": int(counts.sum()),
+        "right": int(hits.sum()),
+        "frequent": labels[int(support.argmax())],
+        "guessing": support.max() / counts.sum(),
+        "table": table,
+        "worst": sorted(table, key=lambda row: math.inf if row["f1"] is None else row["f1"]),
+        "means": means | {"label": "mean over the classes", "support": int(counts.sum())},
+        "matrix": _matrix(counts, labels, shown),
+        "limited": size - len(shown),
+        "pairs": [
+            {
+                "truth": labels[i],
+                "predicted": labels[j],
+                "rows": int(counts[i, j]),
+                "share": counts[i, j] / support[i],
+            }
+            for i, j in order
+            if mistakes[i, j]
+        ],
+    }
+
+
+def _most_mistaken(counts: np.ndarray) -> list[int]:
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    return sorted(np.argsort(-mistakes, kind="stable")[: MATRIX - 1].tolist())
+
+
+def _matrix(counts: np.ndarray, labels: list[str], shown: list[int]) -> dict[str, Any]:
+    """The classes shown, and all others added up in one row and one column."""
+    groups = np.zeros((len(labels), len(shown)))
+    groups[shown, range(len(shown))] = 1
+    names = [labels[i] for i in shown]
+    if len(shown) < len(labels):
+        groups = np.column_stack([groups, 1 - groups.sum(axis=1)])
+        names.append(f"{len(labels) - len(shown)} others")
+    small = groups.T @ counts @ groups
+    rows = []
+    for i, name in enumerate(names):
+        total = small[i].sum()
+        cells = [
+            {
+                "count": int(value),
+                "share": _ratio(value, total),
+                "grouped": len(shown) in (i, j),
+                "style": _shade(_ratio(value, total) or 0.0, right=i == j),
+            }
+            for j, value in enumerate(small[i])
+        ]
+        rows.append({"label": name, "cells": cells, "total": int(total)})
+    return {"labels": names, "rows": rows}
+
+
+def _shade(share: float, right: bool) -> str:
+    """Blue for what is right, orange for mistakes; the text keeps a contrast of 4 to 1."""
+    colour = "0, 114, 178" if right else "213, 94, 0"
+    text = "; color: #fff" if right and share > 0.85 else ""
+    return f"background: rgba({colour}, {0.12 + 0.88 * share:.2f}){text}"
+
+
+def _residuals(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] | None:
+    """Predicted against true, and what is left between them."""
+    if evaluation.get("task") != "regression":
+        return None
+    pair = [[runs.number(v) for v in evaluation.get(key, [])] for key in ("truth", "prediction")]
+    if not pair[0] or len(pair[0]) != len(pair[1]):
+        gaps.append("evaluation.json: truth and prediction are not two lists of the same length.")
+        return None
+    truth, predicted = np.array(pair)
+    usable = np.isfinite(truth) & np.isfinite(predicted)
+    if not usable.any():
+        gaps.append("evaluation.json: no prediction is a finite number.")
+        return None
+    truth, predicted = truth[usable], predicted[usable]
+    rest = predicted - truth
+
+    scatter = Figure(figsize=(4.6, 4.0), layout="constrained")
+    axes = scatter.subplots()
+    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+    axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--", label="prediction = truth")
+    size = 16 if len(truth) <= 300 else 6
+    axes.scatter(truth, predicted, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
+    axes.set(xlabel="truth", ylabel="prediction")
+    axes.legend()
+
+    spread = Figure(figsize=(4.6, 4.0), layout="constrained")
+    axes = spread.subplots()
+    axes.hist(rest, bins=min(40, max(5, round(math.sqrt(len(rest))))), color=TRAIN)
+    axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
+    axes.set(xlabel="prediction − truth", ylabel="rows")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return {
+        "scatter": _svg(scatter),
+        "spread": _svg(spread),
+        "shown": len(truth),
+        "lost": int((~usable).sum()),
+        "middle": float(np.median(rest)),
+        "low": float(np.quantile(rest, 0.05)),
+        "high": float(np.quantile(rest, 0.95)),
+    }
+
+
+def _svg(figure: Figure) -> str:
+    """A data URI. As an image of its own, a figure's ids cannot clash with another's."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+# --- On what, how fast, and how again
+
+
+def _part(name: str, part: Any) -> dict[str, Any]:
+    """One part of the data: its rows and its files."""
+    part = part if isinstance(part, dict) else {}
+    listed = part.get("files")
+    files = [file for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
+    return {
+        "name": {"train": "training", "eval": "evaluation"}.get(name, name),
+        "rows": part.get("rows"),
+        "dropped": part.get("dropped"),
+        "files": [{"size": size(f.get("bytes")), **f} for f in files],
+    }
+
+
+def _column(column: Mapping[str, Any]) -> dict[str, Any]:
+    """One column, its values in a few words."""
+    values = ""
+    if column.get("kind") == "number":
+        mean, std = (figures(runs.number(column.get(key))) for key in ("mean", "std"))
+        values = f"mean {mean}, standard deviation {std}"
+    elif isinstance(categories := column.get("categories"), list) and categories:
+        values = ", ".join(str(category)[:40] for category in categories[:4])
+        values += f" and {len(categories) - 4} more" if len(categories) > 4 else ""
+    return {
+        "name": column.get("name"),
+        "kind": column.get("kind", ""),
+        "why": column.get("why", ""),
+        "missing": column.get("missing"),
+        "values": values,
+    }
+
+
+def _timings(timings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Seconds by stage in order of happening, and the largest."""
+    seconds = {stage: runs.number(value) for stage, value in timings.items()}
+    seconds = {stage: s for stage, s in seconds.items() if math.isfinite(s) and s >= 0}
+    total = sum(seconds.values())
+    if not total:
+        return None
+    slowest = max(seconds, key=seconds.get)
+    return {
+        "stages": [
+            {"name": stage, "seconds": s, "share": s / total, "width": s / seconds[slowest]}
+            for stage, s in seconds.items()
+        ],
+        "slowest": slowest,
+        "total": total,
+    }
+
+
+def _repeat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The commands that make this run again, and what could keep them from it."""
+    git, command = record.get("git", {}), [str(word) for word in record.get("command", [])]
+    commit = git.get("commit")
+    lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
+    lines += [shlex.join(command)] if command else []
+    same_place = any(word.split("=")[0].replace("_", "-") == "--job-dir" for word in command)
+    return {"lines": lines, "commit": commit, "dirty": git.get("dirty"), "same_place": same_place}
+
+
+def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
+    memory = {"memory": size(machine["memory_bytes"])} if "memory_bytes" in machine else {}
+    return {key: value for key, value in machine.items() if key != "memory_bytes"} | memory
+
+
+# --- Numbers as people read them
+
+
+def figures(value: Any) -> str:
+    """Four significant digits; a dash for what is no number."""
+    value = runs.number(value)
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    whole = abs(value) < 1e15 and (abs(value) >= 1000 or value.is_integer())
+    text = f"{abs(value):,.0f}" if whole else f"{abs(value):.4g}"
+    return "−" + text if value < 0 else text
+
+
+def percent(share: Any) -> str:
+    share = runs.number(share)
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "–"
+
+
+def ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def size(count: Any) -> str:
+    """Bytes."""
+    count = runs.number(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{figures(count)} TB" if math.isfinite(count) else "–"
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    """None where there is nothing to divide by: the question has no answer then, not 0."""
+    return float(part / whole) if whole else None
+
+
+def _mean(values: list[float | None]) -> float | None:
+    given = [value for value in values if value is not None]
+    return sum(given) / len(given) if given else None

@@ -1,0 +1,277 @@
+"""Run directories, read back: what a run recorded, and tables over many runs.
+
+A run may still be going, may have been killed half-way, or come from an older trainer. So only
+`run.json` must be there; whatever else is missing or torn is left out and named in `Run.gaps`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the report goes without polars, and starts faster for it
+    import polars as pl
+
+# The keys that are read here and in the report. A value of another type is left out and named.
+_RECORD = {
+    **dict.fromkeys(("status", "error", "project", "author", "name", "started", "ended"), str),
+    **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
+    **dict.fromkeys(("data", "metrics", "timings"), dict),
+    **{"task": str, "target": str, "command": list, "parameters": Real, "rows_per_second": Real},
+}
+_EVALUATION = {
+    **dict.fromkeys(("labels", "confusion", "truth", "prediction"), list),
+    **{"task": str, "target": str, "rows": Real},
+}
+_SCHEMA = {"columns": list}
+_NO_METRICS = ("epoch", "learning_rate")
+_LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
+
+
+class RunError(Exception):
+    """A directory that holds no readable run; told in one line."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. Keys that are absent from `record` and the rest were not recorded."""
+
+    path: Path
+    record: dict[str, Any]  # run.json
+    history: dict[str, list[float]]  # history.csv by column, "epoch" first; {} where there is none
+    evaluation: dict[str, Any]  # evaluation.json
+    schema: dict[str, Any]  # schema.json
+    gaps: tuple[str, ...]  # what could not be read, a sentence each
+
+    @property
+    def name(self) -> str:
+        """The directory's name: unique, and it may have been given a better one since."""
+        return self.path.resolve().name
+
+    @property
+    def status(self) -> str:
+        return self.record.get("status", "unknown")
+
+    @property
+    def started(self) -> datetime | None:
+        return _time(self.record.get("started"))
+
+    @property
+    def seconds(self) -> float | None:
+        """From start to end; None while there is no end."""
+        start, end = self.started, _time(self.record.get("ended"))
+        return (end - start).total_seconds() if start and end else None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The final values by metric id."""
+        return {id: number(value) for id, value in self.record.get("metrics", {}).items()}
+
+
+def load(run_dir: str | Path) -> Run:
+    """Reads one run directory.
+
+    Raises:
+        RunError: no such directory, or no readable run.json in it.
+    """
+    path, gaps = Path(run_dir), []
+    if not path.is_dir():
+        raise RunError(f"{path}: no such directory")
+    if not (path / "run.json").is_file():
+        raise RunError(f"{path}: no run.json in it, so it is not a run directory")
+    try:
+        record = _read_json(path / "run.json", _RECORD, gaps)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / 'run.json'}: cannot be read ({error})") from None
+    parts = []
+    for file, types in (("evaluation.json", _EVALUATION), ("schema.json", _SCHEMA)):
+        try:
+            parts.append(_read_json(path / file, types, gaps))
+        except FileNotFoundError:
+            gaps.append(f"There is no {file}.")
+            parts.append({})
+        except (OSError, ValueError) as error:
+            gaps.append(f"{file} cannot be read ({error}).")
+            parts.append({})
+    return Run(path, record, _read_history(path / "history.csv", gaps), *parts, tuple(gaps))
+
+
+def load_all(root: str | Path) -> list[Run]:
+    """Reads every run in a directory, the newest first; one that is broken is named and skipped."""
+    found = []
+    for path in sorted(Path(root).glob("[!.]*/")):
+        try:
+            found.append(load(path))
+        except RunError as error:
+            print(f"skipped {error}", file=sys.stderr)
+    return sorted(found, key=_age)
+
+
+def main_metric(run: Run) -> str | None:
+    """The metric that says how good a run is: on held-out rows, and rather another than the loss."""
+    known = {**run.history, **{id: [value] for id, value in run.metrics.items()}}
+    ids = [
+        id
+        for id, values in known.items()
+        if id not in _NO_METRICS and any(math.isfinite(v) for v in values)
+    ]
+    return min(ids, key=lambda id: (not id.startswith("val_"), id.endswith("loss")), default=None)
+
+
+def higher_is_better(metric: str) -> bool:
+    return not any(word in metric.lower() for word in _LOWER_IS_BETTER)
+
+
+def best(run: Run, metric: str) -> tuple[int, float] | None:
+    """The epoch with the best value of a metric, and the value; the earliest one of equals."""
+    if metric not in run.history:
+        return None
+    pairs = zip(run.history["epoch"], run.history[metric], strict=True)
+    finite = [(int(epoch), value) for epoch, value in pairs if math.isfinite(value)]
+    sign = -1 if higher_is_better(metric) else 1
+    return min(finite, key=lambda pair: sign * pair[1], default=None)
+
+
+def table(runs: Sequence[Run]) -> pl.DataFrame:
+    """One row a run.
+
+    Columns: run, status, started (UTC), seconds; a `--flag` for each flag in which the runs differ;
+    the final metrics by id; main_metric with its best value and epoch; rows_per_second.
+    """
+    import polars as pl
+
+    mains = [main_metric(run) for run in runs]
+    peaks = [best(run, main) if main else None for run, main in zip(runs, mains, strict=True)]
+    floats = {"dtype": pl.Float64, "strict": False}
+    columns = [
+        pl.Series("run", [run.name for run in runs], pl.String),
+        pl.Series("status", [run.status for run in runs], pl.String),
+        # Without a zone, since polars needs the system's zone data for it; all are UTC.
+        pl.Series("started", [_naive(run.started) for run in runs], pl.Datetime("ms")),
+        pl.Series("seconds", [run.seconds for run in runs], **floats),
+        *(_flag_column(f"--{flag}", values) for flag, values in differing_flags(runs).items()),
+        *(
+            pl.Series(id, [run.metrics.get(id) for run in runs], **floats)
+            for id in dict.fromkeys(id for run in runs for id in run.metrics)
+        ),
+        pl.Series("main_metric", mains, pl.String),
+        pl.Series("best", [peak and peak[1] for peak in peaks], **floats),
+        pl.Series("best_epoch", [peak and peak[0] for peak in peaks], pl.Int64),
+        pl.Series("rows_per_second", [r.record.get("rows_per_second") for r in runs], **floats),
+    ]
+    return pl.DataFrame({column.name: column for column in columns})
+
+
+def histories(runs: Iterable[Run]) -> pl.DataFrame:
+    """All learning curves in long form: run, epoch, metric, value; the newest run's first."""
+    import polars as pl
+
+    rows = [
+        (run.name, int(epoch), metric, value)
+        for run in runs
+        for metric, values in run.history.items()
+        if metric != "epoch"
+        for epoch, value in zip(run.history["epoch"], values, strict=True)
+    ]
+    schema = {"run": pl.String, "epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
+    """{flag: its value in each run}, without the flags in which all agree.
+
+    job_dir is left out: it differs always, and is the run's name.
+    """
+    flags = [run.record.get("flags", {}) for run in runs]
+    names = dict.fromkeys(name for of_run in flags for name in of_run if name != "job_dir")
+    values = {name: [of_run.get(name) for of_run in flags] for name in names}
+    return {name: v for name, v in values.items() if any(value != v[0] for value in v)}
+
+
+def number(value: Any) -> float:
+    """A float; NaN for anything that is none. Strict JSON writes NaN as null or as a text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _flag_column(name: str, values: list) -> pl.Series:
+    import polars as pl
+
+    given = [value for value in values if value is not None]
+    for kinds, dtype in (((bool,), pl.Boolean), ((int,), pl.Int64), ((int, float), pl.Float64)):
+        if all(type(value) in kinds for value in given):
+            return pl.Series(name, values, dtype, strict=False)
+    texts = [v if isinstance(v, str | None) else json.dumps(v, default=str) for v in values]
+    return pl.Series(name, texts, pl.String)
+
+
+def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str, Any]:
+    document = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(document, dict):
+        raise ValueError("expected a JSON object")
+    for key, expected in types.items():
+        value = document.get(key)
+        if not isinstance(value, expected):
+            document.pop(key, None)
+            if value is not None:
+                gaps.append(f"{path.name}: {key} is not what was expected, and is left out.")
+    return document
+
+
+def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
+    """By column. A torn line is left out; of an epoch that stands twice, the later line counts."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            header, *lines = list(csv.reader(file)) or [[]]
+    except FileNotFoundError:
+        gaps.append("There is no history.csv, so there are no learning curves.")
+        return {}
+    except (OSError, csv.Error) as error:
+        gaps.append(f"history.csv cannot be read ({error}).")
+        return {}
+    if "epoch" not in header:
+        gaps.append("history.csv has no column epoch, so there are no learning curves.")
+        return {}
+    place, epochs, torn = header.index("epoch"), {}, 0
+    for line in filter(None, lines):
+        if len(line) == len(header) and math.isfinite(number(line[place])):
+            epochs[int(number(line[place]))] = [number(value) for value in line]
+        else:
+            torn += 1
+    if torn:
+        gaps.append(f"history.csv: {torn} torn or unreadable line(s) left out.")
+    if not epochs:
+        gaps.append("history.csv holds no epoch yet.")
+        return {}
+    values = [epochs[epoch] for epoch in sorted(epochs)]
+    history = {"epoch": [float(epoch) for epoch in sorted(epochs)]}
+    return history | {id: [v[i] for v in values] for i, id in enumerate(header) if i != place}
+
+
+def _time(text: str | None) -> datetime | None:
+    """An ISO 8601 time as UTC; a time without a zone is taken as UTC."""
+    try:
+        time = datetime.fromisoformat((text or "").replace("Z", "+00:00"))  # Python 3.10: no Z
+    except ValueError:
+        return None
+    return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
+
+
+def _naive(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=None) if time else None
+
+
+def _age(run: Run) -> tuple[float, str]:
+    """Sorts the newest first; a run without a start counts by its last change."""
+    time = run.started.timestamp() if run.started else (run.path / "run.json").stat().st_mtime
+    return -time, run.name

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from trainer import files
+from trainer.runtime import join
 from trainer.schema import Schema
 
 
@@ -74,6 +76,8 @@ def write(model: keras.Model, schema: Schema, path: str) -> None:
     archive.track(features)
     archive.add_endpoint("serve", serve, input_signature=[signature])
     archive.write_out(path, verbose=False)
+    # TensorFlow leaves this folder to us: what a client must know of the inputs goes with the model.
+    files.write_text(join(path, "assets.extra", "schema.json"), schema.to_json())
 
 
 def answer(schema: Schema, output) -> dict[str, tf.Tensor]:

@@ -26,7 +26,8 @@ class Record:
     def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict[str, float]):
         self.runtime = runtime
         self.timings = timings  # seconds by stage, in the order in which they happen
-        self._tidy = not files.names(runtime.job_dir)  # nothing of anybody else's is in there
+        self._first = not files.exists(join(runtime.job_dir, "run.json"))
+        self._new_logs = not files.exists(runtime.log_dir)
         self._written = 0.0
         self.run = {
             "status": "running",
@@ -78,14 +79,19 @@ class Record:
         self._written = time.monotonic()
 
     def discard(self) -> bool:
-        """Removes a run that leaves nothing to go on from. True if removed.
+        """Removes what a run wrote that leaves nothing to go on from. True if removed.
 
-        A run with a checkpoint stays, and so does a directory in which something stood before.
+        A run with a checkpoint stays, and so does whatever stood there before it.
         """
-        if not self._tidy or files.names(self.runtime.checkpoint_dir):
+        place = self.runtime
+        if not self._first or files.names(place.checkpoint_dir):
             return False
-        files.remove_tree(self.runtime.log_dir)
-        files.remove_tree(self.runtime.job_dir)
+        if self._new_logs:
+            files.remove_tree(place.log_dir)
+        for name in ("run.json", "schema.json", "history.csv"):
+            files.remove(join(place.job_dir, name))
+        if not files.names(place.job_dir):
+            files.remove_tree(place.job_dir)
         return True
 
 

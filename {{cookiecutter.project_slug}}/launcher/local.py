@@ -1,0 +1,103 @@
+"""Runs a job on this machine with the contract that Vertex AI keeps: flags and environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from launcher import spec
+
+ROOT = Path(__file__).resolve().parents[1]
+# What an outer job may have left in our own environment must not reach the one started here.
+CONTRACT = re.compile(r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC)$")
+GRACE = 30  # seconds between a polite stop, time for a checkpoint, and a firm one
+
+
+def new_run_dir(name: str, runs: Path = ROOT / "runs") -> Path:
+    """Makes `runs/<name>-<UTC time>`; two runs in one second get two directories."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    runs.mkdir(parents=True, exist_ok=True)
+    attempt = 1
+    while True:
+        path = runs / (f"{name}-{stamp}" + (f"-{attempt}" if attempt > 1 else ""))
+        try:
+            path.mkdir()  # atomic: of two processes only one succeeds
+            return path
+        except FileExistsError:
+            attempt += 1
+
+
+def environment(run_dir: Path, replica: spec.Replica) -> dict[str, str]:
+    """The environment of the job's one replica."""
+    env = {name: value for name, value in os.environ.items() if not CONTRACT.match(name)}
+    host = {"workerpool0": ["127.0.0.1:2222"]}
+    task = {"type": "workerpool0", "index": 0}
+    env |= {
+        "AIP_MODEL_DIR": f"{run_dir}/model/",
+        "AIP_CHECKPOINT_DIR": f"{run_dir}/checkpoints/",
+        "AIP_TENSORBOARD_LOG_DIR": f"{run_dir}/logs/",
+        "CLOUD_ML_JOB_ID": run_dir.name,
+        "CLUSTER_SPEC": json.dumps({"cluster": host, "environment": "local", "task": task}),
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name, value in replica.env.items():
+        env[name] = re.sub(r"\$\((\w+)\)", lambda m: env.get(m[1], m[0]), value)
+    return env
+
+
+def run(path: Path, flags: list[str]) -> tuple[Path, int]:
+    """Runs the job file; `flags` come after its own args, so that they win.
+
+    Returns the run directory and the trainer's exit code; a run that left nothing but its log
+    leaves no directory.
+
+    Raises:
+        spec.SpecError: a fault in the job file; nothing was started.
+    """
+    replica = spec.replica(spec.read(path), path)
+    run_dir = new_run_dir(path.stem)
+    command = [sys.executable, "-m", replica.module, *replica.args, *flags]
+    log_path = run_dir / "chief-0.log"
+    with open(log_path, "w", encoding="utf-8") as log:
+        code = _follow(command, environment(run_dir, replica), log)
+    if code and {p.name for p in run_dir.iterdir()} == {log_path.name}:
+        log_path.unlink()
+        run_dir.rmdir()
+    return run_dir, code
+
+
+def _follow(command: list[str], env: dict[str, str], log) -> int:
+    """Starts the process and copies what it says to the terminal and to its log."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    # A polite stop is for the trainer: it writes its checkpoint, and we report how it ended.
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            log.write(line)
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        try:
+            return process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        process.stdout.close()

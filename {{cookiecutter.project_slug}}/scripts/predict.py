@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Predicts with an exported model: instances in, an answer a line out, as JSON.
+
+    python scripts/predict.py --model runs/NAME/model FILE
+
+FILE is {"instances": [{…}, …]}, a JSON object a line, or CSV with a header; - reads standard input.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from launcher.instances import InstanceError, Signature, read  # noqa: E402
+
+BATCH = 1024  # instances a call
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, metavar="DIR", help="an exported model")
+    parser.add_argument("file", metavar="FILE", help="the instances; - for standard input")
+    args = parser.parse_args()
+    try:
+        signature = Signature.load(args.model)
+        stdin = contextlib.nullcontext(sys.stdin)
+        with stdin if args.file == "-" else open(args.file, encoding="utf-8", newline="") as file:
+            instances = list(read(file, args.file, signature))
+    except (InstanceError, OSError, UnicodeDecodeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for answer in predict(args.model, instances):
+        print(json.dumps(answer, ensure_ascii=False))
+    return 0
+
+
+def predict(model_dir: str, instances: list[dict]):
+    """Yields {"class", "probabilities": {label: p}} or {"value"} for each instance."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    import tensorflow as tf
+
+    model = tf.saved_model.load(model_dir)  # kept: its variables live only as long as it does
+    serve = model.signatures["serving_default"]
+    for start in range(0, len(instances), BATCH):
+        batch = instances[start : start + BATCH]
+        specs = serve.structured_input_signature[1]
+        features = {k: tf.constant([i[k] for i in batch], s.dtype) for k, s in specs.items()}
+        answers = {name: value.numpy() for name, value in serve(**features).items()}
+        for row in range(len(batch)):
+            yield _answer({name: value[row] for name, value in answers.items()})
+
+
+def _answer(row: dict) -> dict:
+    if "value" in row:
+        return {"value": float(str(row["value"]))}  # by way of str: the shortest that is exact
+    names = [label.decode() for label in row["labels"]]
+    shares = [float(str(share)) for share in row["probabilities"]]
+    return {"class": row["class"].decode(), "probabilities": dict(zip(names, shares, strict=True))}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

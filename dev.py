@@ -29,14 +29,17 @@ class Stop(Exception):
 
 
 def find_python():
-    """This Python if it is one of ours, else another that really starts; its command as a list."""
+    """This Python if it is one of ours, else another that really starts: its version, its command.
+
+    Inside an activated .venv it is the Python below, since .venv cannot be made anew from itself.
+    """
     this = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if this in VERSIONS:
-        return [sys.executable]
+        return this, [getattr(sys, "_base_executable", sys.executable)]
     for version in VERSIONS:
         for command in ([f"python{version}"], ["py", f"-{version}"]):
             if shutil.which(command[0]) and _starts(command, version):
-                return command
+                return version, command
     raise Stop(
         f"dev.py: this is Python {this}, and TensorFlow needs 3.10 to 3.13, of which none is on"
         " PATH; install one, then run: python3.13 dev.py"
@@ -71,10 +74,10 @@ def bake(out):
 
 def make_environment():
     """Make .venv, unless it is there and made from the very same inputs."""
-    python = find_python()
+    version, python = find_python()
     inputs = [ROOT / "requirements.txt", PRODUCT / "setup.py", PRODUCT / "constraints.txt"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
-    made_from = f"{' '.join(python)}\n{digest}\n"
+    made_from = f"Python {version}, inputs {digest}\n"
     if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == made_from:
         return
     network = "look at the network, then run the same command again"

@@ -31,7 +31,8 @@ class Project:
 
         A failure shows what the command said; with check=False the caller looks at returncode.
         """
-        command = [sys.executable if word == "python" else str(word) for word in command]
+        first = sys.executable if command[0] == "python" else command[0]
+        command = [str(word) for word in (first, *command[1:])]
         # Users have bytecode written; and no path of this test run may help an import.
         unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in unwanted}

@@ -304,3 +304,33 @@ def test_pins_fit_every_python(project, version, tmp_path):
     versions = {re.split(" ;", line)[0] for line in pins if not line.startswith("#")}
     for line in resolved.splitlines():
         assert re.sub(r"\[.*\]", "", line.split(" ;")[0]) in versions
+
+
+@pytest.mark.slow
+def test_own_tests_pass(bake):
+    bake().run(["python", "-m", "pytest"], timeout=900)
+
+
+@pytest.mark.soak
+def test_uv_run_sets_the_repo_up(bake):
+    """With the tools for development, compiled, and without a trace in git."""
+    project = bake(fresh=True)
+    code = (
+        "import os, ruff, trainer; from importlib.util import find_spec;"
+        "print(trainer.PROJECT, os.path.exists(find_spec('tensorflow').cached))"
+    )
+    done = project.run(["python", "-m", "uv", "run", "--quiet", "python", "-c", code], timeout=1800)
+    assert done.stdout == "My Research True\n"
+    assert project.run(["git", "status", "--porcelain"]).stdout == ""
+
+
+@pytest.mark.soak
+def test_pip_sets_the_repo_up(bake):
+    project = bake(fresh=True)
+    project.run(["python", "-m", "venv", ".venv"])
+    python = project.path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    install = ["-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[dev]"]
+    project.run([python, *install], timeout=1800)
+    code = "import trainer, tensorflow, pytest; print(trainer.PROJECT)"
+    assert project.run([python, "-c", code]).stdout == "My Research\n"
+    assert project.run(["git", "status", "--porcelain"]).stdout == ""

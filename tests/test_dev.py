@@ -1,7 +1,9 @@
 """dev.py starts on a machine that has little, and says what it lacks."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,10 +33,23 @@ def test_python_of_another_version(tmp_path, monkeypatch):
         dev.find_python()
     (tmp_path / "python3.11").write_text("#!/bin/sh\necho 3.11\n", encoding="utf-8")
     (tmp_path / "python3.11").chmod(0o755)
-    assert dev.find_python() == ["python3.11"]
+    assert dev.find_python() == ("3.11", ["python3.11"])
 
 
 def test_failing_step_shows_what_was_said(capfd):
     with pytest.raises(dev.Stop, match="Asking failed .exit code 3., see above; ask again"):
         dev.step("Asking", [sys.executable, "-c", "print('no'); exit(3)"], "ask again")
     assert "no\n" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_demo_runs_and_runs_again():
+    """As the README says it, in this checkout; and from inside an activated .venv."""
+    for _ in range(2):
+        line = [sys.executable, str(ROOT / "dev.py"), "demo"]
+        done = subprocess.run(line, capture_output=True, encoding="utf-8", timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert float(re.search(r"^eval accuracy: (.*)$", done.stdout, re.MULTILINE)[1]) >= 0.95
+        for what in ("run directory", "report"):
+            path = Path(re.search(f"^{what}: (.*)$", done.stdout, re.MULTILINE)[1])
+            assert path.exists() and dev.DEMO in path.parents

@@ -1,22 +1,26 @@
-"""Checkpoints that survive being torn: two files each, and the small one, written last, counts.
+"""Checkpoints that a torn write cannot spoil: one file each, every array in it with a checksum.
 
-`step-00001200.index/.data-…` hold the variables (TensorFlow's format, checksummed);
-`step-00001200.json` holds the progress and says that the rest is complete.
+A checkpoint is a NumPy archive: the values of all variables, in order, and the run's progress as
+JSON. It is not TensorFlow's own format, which takes several files and, over processes, a write by
+each of them; here only the chief writes, and any cluster can read what any other has written.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
+import zipfile
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from trainer import files
 from trainer.runtime import JobError, join
 
 KEEP = 2  # the newest, and the one before for the case that the newest is torn
-NAME = re.compile(r"step-(\d{8,})\.json")
+NAME = re.compile(r"step-(\d{8,})\.npz")
 
 
 class Checkpoints:
@@ -29,67 +33,78 @@ class Checkpoints:
         directory: local or gs://.
         variables: everything that training changes: weights, optimizer state, metrics, seeds.
         settings: the flags that a continued run must share with the one before.
+        writes: whether this process is the one that writes; all others only read.
     """
 
-    def __init__(self, directory: str, variables: Sequence[tf.Variable], settings: dict):
-        self.directory = directory
-        self.settings = settings
-        self._checkpoint = tf.train.Checkpoint(variables=list(variables))
-        self._refuse_others()
+    def __init__(self, directory: str, variables: Sequence[tf.Variable], settings: dict, writes):
+        self.directory, self.variables = directory, variables
+        self.settings, self.writes = settings, writes
 
     def save(self, step: int, progress: dict) -> None:
-        """Writes a checkpoint, then forgets the ones before the last `KEEP`."""
+        """Writes a checkpoint, then forgets the ones before the last `KEEP`.
+
+        Every process of a cluster calls this: values that replicas keep apart are summed over them.
+        """
+        values = [variable.numpy() for variable in self.variables]
+        if not self.writes:
+            return
         files.make_dirs(self.directory)
-        prefix = join(self.directory, f"step-{step:08d}")
-        self._checkpoint.write(prefix)
-        text = json.dumps({"settings": self.settings, "progress": progress})
-        files.write_text(prefix + ".json", text + "\n")
-        for old in self._names()[:-KEEP]:
-            # The record goes first: without it, half a checkpoint is none.
-            for name in sorted(self._parts(old), key=lambda n: not n.endswith(".json")):
+        about = json.dumps({"settings": self.settings, "progress": progress})
+        with tempfile.TemporaryFile() as file:
+            np.savez(file, *values, about=np.array(about))
+            file.seek(0)
+            files.write_from(file, join(self.directory, f"step-{step:08d}.npz"))
+        kept = self._names()[-KEEP:]
+        for name in files.names(self.directory):
+            if name not in kept and name.startswith("step-"):  # older, or half-written and killed
                 files.remove(join(self.directory, name))
 
     def restore(self) -> dict | None:
-        """Loads the newest whole checkpoint; returns its progress, or None where there is none."""
+        """Loads the newest whole checkpoint; returns its progress, or None where there is none.
+
+        Raises:
+            JobError: the checkpoint is of a run with other settings.
+        """
         for name in reversed(self._names()):
-            prefix = join(self.directory, name)
+            path = join(self.directory, name)
             try:
-                saved = json.loads(files.read_text(prefix + ".json"))
-                reader = tf.train.load_checkpoint(prefix)
-                for key in reader.get_variable_to_shape_map():
-                    reader.get_tensor(key)  # checks the checksum: a torn file must change nothing
-                self._checkpoint.read(prefix).assert_consumed()
-                return saved["progress"]
+                about, values = _read(path, len(self.variables))
             except (
+                tf.errors.OpError,
+                OSError,
                 ValueError,
                 KeyError,
-                TypeError,
-                OSError,
-                AssertionError,
-                tf.errors.OpError,
-            ) as e:
-                reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-                print(f"checkpoint {prefix} is torn ({reason}); falling back to the one before")
+                EOFError,
+                zipfile.BadZipFile,
+            ) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                print(f"{path} is torn ({reason}); falling back to the one before", flush=True)
+                continue
+            self._refuse_others(about["settings"])
+            for variable, value in zip(self.variables, values, strict=True):
+                variable.assign(value)
+            return about["progress"]
         return None
 
-    def _refuse_others(self) -> None:
-        for name in self._names():
-            try:
-                text = files.read_text(join(self.directory, name + ".json"))
-                settings = json.loads(text)["settings"]
-            except (ValueError, KeyError, TypeError, OSError):
-                continue  # torn: restore says so
-            for key in sorted(settings.keys() | self.settings.keys()):
-                before, now = settings.get(key), self.settings.get(key)
-                if before != now:
-                    raise JobError(
-                        f"{self.directory} holds a run with --{key} {before}, this one has {now}; "
-                        "give another --job-dir, or the flags of that run to go on with it"
-                    )
+    def _refuse_others(self, settings: dict) -> None:
+        for key in sorted(settings.keys() | self.settings.keys()):
+            before, now = settings.get(key), self.settings.get(key)
+            if before != now:
+                raise JobError(
+                    f"{self.directory} holds a run with --{key} {before}, this one has {now}; "
+                    "give another --job-dir, or the flags of that run to go on with it"
+                )
 
     def _names(self) -> list[str]:
         found = filter(None, map(NAME.fullmatch, files.names(self.directory)))
-        return [m[0][: -len(".json")] for m in sorted(found, key=lambda m: int(m[1]))]
+        return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
 
-    def _parts(self, name: str) -> list[str]:
-        return [n for n in files.names(self.directory) if n.startswith(name + ".")]
+
+def _read(path: str, count: int) -> tuple[dict, list[np.ndarray]]:
+    """Reads all before anything is changed: each array's checksum is looked at on the way."""
+    with tempfile.TemporaryFile() as file:
+        files.read_into(path, file)
+        file.seek(0)
+        with np.load(file) as archive:
+            about = json.loads(str(archive["about"]))
+            return about, [archive[f"arr_{i}"] for i in range(count)]

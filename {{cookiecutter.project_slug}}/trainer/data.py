@@ -65,13 +65,14 @@ class Table:
         seed: int | None = None,
         epoch: int = 0,
         first: int = 0,
-        shard: tuple[int, int] = (0, 1),
+        share: tuple[int, int, int] = (0, 1, 1),
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Deals out one epoch, many batches at a time.
 
-        Yields `(steps, block)`: arrays [K, batch_size / shards, …], of which the first `steps`
-        batches count. K is the same in every block, so that a compiled loop compiles once. The last
-        batch is filled up with rows of weight 0: `block["weight"]` float32 [K, batch].
+        Yields `(steps, block)`: arrays [K, share of batch_size, …], of which the first `steps`
+        batches count. K is the same in every block, so that a compiled loop compiles once. Batches
+        are filled up with rows of weight 0: `block["weight"]` float32 [K, share of batch_size];
+        `block["rows"]` float32 [K] counts the real rows of the whole batch.
 
         The order follows from seed and epoch alone (None: the file's order). An epoch is shuffled
         twice: blocks of neighbouring rows over the whole file, then rows within a window.
@@ -79,7 +80,7 @@ class Table:
         Args:
             batch_size: rows a step, over all shards.
             first: the step to begin with, to go on in the middle of an epoch.
-            shard: (i, n): the i-th of n equal parts of every batch.
+            share: (i, k, n): of n equal parts of every batch, the k that begin with part i.
         """
         total = self.steps(batch_size)
         per_block = self.steps_per_block(batch_size)
@@ -97,7 +98,7 @@ class Table:
             else:
                 deal = np.arange(high - low)
             skip = max(0, first - begin)
-            yield steps - skip, _fill(rows, deal, per_block, batch_size, skip, shard)
+            yield steps - skip, _fill(rows, deal, per_block, batch_size, skip, share)
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch."""
@@ -119,19 +120,19 @@ class Table:
         return {k: np.concatenate([v[piece] for piece in pieces]) for k, v in arrays.items()}
 
 
-def _fill(rows, deal, per_block, batch_size, skip, shard) -> dict[str, np.ndarray]:
-    """Lays dealt rows out as [per_block, part of a batch, …], with weights."""
-    part, parts = shard
-    width = batch_size // parts
-    places = np.zeros(per_block * batch_size, np.int64)
-    weight = np.zeros(per_block * batch_size, np.float32)
+def _fill(rows, deal, per_block, batch_size, skip, share) -> dict[str, np.ndarray]:
+    """Lays dealt rows out as [per_block, share of a batch, …], with weights."""
+    begin, count, parts = share
+    width = -(-batch_size // parts)
+    places = np.full(per_block * batch_size, -1)
     dealt = deal[skip * batch_size :]
     places[: len(dealt)] = dealt
-    weight[: len(dealt)] = 1
-    mine = slice(part * width, (part + 1) * width)
-    places = places.reshape(per_block, batch_size)[:, mine]
-    block = {name: np.take(array, places, axis=0) for name, array in rows.items()}
-    block["weight"] = np.ascontiguousarray(weight.reshape(per_block, batch_size)[:, mine])
+    whole = places.reshape(per_block, batch_size)
+    padded = np.pad(whole, ((0, 0), (0, width * parts - batch_size)), constant_values=-1)
+    mine = padded[:, begin * width : (begin + count) * width]
+    block = {name: np.take(array, np.maximum(mine, 0), axis=0) for name, array in rows.items()}
+    block["weight"] = (mine >= 0).astype(np.float32)
+    block["rows"] = (whole >= 0).sum(axis=1, dtype=np.float32)
     return block
 
 

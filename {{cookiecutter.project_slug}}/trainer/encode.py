@@ -87,16 +87,16 @@ class Encoder:
         for i, column in enumerate(schema.numbers):
             values = batch.column(column.name).to_numpy(zero_copy_only=False)
             present = np.isfinite(values)
-            numbers[:, i] = np.where(present, (values - column.mean) / column.std, 0)
+            numbers[:, i] = scale(np.where(present, values, column.mean), column)
             if column.missing:
                 numbers[:, indicator] = ~present
                 indicator += 1
         categories = np.zeros((len(batch), len(schema.categories)), np.int32)
         for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
-            values = pc.utf8_trim_whitespace(batch.column(column.name))
-            place = pc.fill_null(pc.index_in(values, self.vocabularies[i]), -1)
+            place = pc.index_in(batch.column(column.name), self.vocabularies[i])
+            place = pc.fill_null(place, -1)
             categories[:, i] = place.to_numpy(zero_copy_only=False) + 1 + offset
-        target = self._target(batch)
+        target = batch.column(schema.target)
         if self.classes is not None:
             target = pc.index_in(target, self.classes).to_numpy(zero_copy_only=False)
         else:
@@ -107,17 +107,13 @@ class Encoder:
             "target": target.astype(layout(schema)["target"][0]),
         }
 
-    def _target(self, batch) -> pa.Array:
-        values = batch.column(self.schema.target)
-        return pc.utf8_trim_whitespace(values) if pa.types.is_string(values.type) else values
-
     def has_target(self, batch, source: tables.Source) -> np.ndarray:
         """bool [rows]: the target is there.
 
         Raises:
             JobError: a class that the training data does not have.
         """
-        values = self._target(batch)
+        values = batch.column(self.schema.target)
         present = pc.is_valid(values)
         if pa.types.is_floating(values.type):
             present = pc.and_(present, pc.fill_null(pc.is_finite(values), False))
@@ -134,10 +130,8 @@ class Encoder:
                 tables.is_number(text) and infer.label(float(text)) == unknown
             )
 
-        line = tables.find(source, self.schema.target, same)
-        labels = self.schema.labels
-        known = ", ".join(labels[:10]) + (", …" if len(labels) > 10 else "")
+        line, _ = tables.find(source, self.schema.target, same)
         raise JobError(
-            f"{source.path}:{line}: target {self.schema.target!r} is {unknown!r}, which no "
-            f"training row has; the classes are: {known}"
+            f"{source.path}:{line}: target {self.schema.target!r} is {tables.shown(unknown)}, "
+            f"which no training row has; the classes are: {tables.listed(self.schema.labels)}"
         )

@@ -36,6 +36,7 @@ def open(path: str, mode: str = "r") -> IO:
     return _gfile().GFile(path, mode)
 
 
+_CHUNK = 16 << 20
 _TEXT = {"encoding": "utf-8", "newline": ""}
 
 
@@ -74,6 +75,24 @@ def write_text(path: str, text: str) -> None:
     with open(partial, "w") as file:
         file.write(text)
     os.replace(partial, path)
+
+
+def write_from(source: IO[bytes], path: str) -> None:
+    """Copies an open file to a path; the file at that path is whole or not there at all."""
+    target = path if is_remote(path) else f"{path}.{os.getpid()}.partial"
+    with open(target, "wb") as file:
+        shutil.copyfileobj(source, file, _CHUNK)
+        if not is_remote(path):
+            file.flush()
+            os.fsync(file.fileno())  # else a crash of the machine may leave the name without data
+    if not is_remote(path):
+        os.replace(target, path)
+
+
+def read_into(path: str, target: IO[bytes]) -> None:
+    """Copies a file's bytes to an open file."""
+    with open(path, "rb") as file:
+        shutil.copyfileobj(file, target, _CHUNK)
 
 
 def glob(pattern: str) -> list[str]:

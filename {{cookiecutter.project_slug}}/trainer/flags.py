@@ -42,6 +42,80 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """How to train; the defaults suit tables, and the device where they say "auto"."""
+    parser.add_argument("--epochs", type=whole, default=30, metavar="N", help="default: 30")
+    parser.add_argument(
+        "--batch-size",
+        type=whole,
+        default=32,
+        metavar="N",
+        help="rows a step, over all replicas (default: 32)",
+    )
+    parser.add_argument(
+        "--learning-rate", type=positive, default=0.003, metavar="X", help="default: 0.003"
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=("constant", "cosine"),
+        default="constant",
+        help="the learning rate over time (default: constant)",
+    )
+    parser.add_argument(
+        "--warmup",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="share of all steps in which the learning rate rises from 0 (default: 0)",
+    )
+    parser.add_argument(
+        "--early-stopping",
+        type=count,
+        default=0,
+        metavar="N",
+        help="stop after N epochs without a lower val_loss, and export the best (default: never)",
+    )
+    parser.add_argument(
+        "--class-weights",
+        default="none",
+        metavar="W",
+        help="none, balanced, or NAME=WEIGHT,… (default: none)",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="compute a batch in N parts, to save memory; the step stays the same (default: 1)",
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=("auto", "one-device", "mirrored", "multi-worker", "parameter-server", "tpu"),
+        default="auto",
+        help="how to spread over devices and machines (default: as cluster and devices say)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+        help="of the layers' arithmetic (default: float32)",
+    )
+    parser.add_argument(
+        "--jit", choices=("auto", "on", "off"), default="auto", help="compile with XLA"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same seed, same run (default: 0)"
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="only operations that give the same bits each time, on GPUs too; slower",
+    )
+    parser.add_argument(
+        "--histograms", action="store_true", help="write the weights to TensorBoard, each epoch"
+    )
+
+
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The model's own: each is a parameter that a tuning study can set."""
     parser.add_argument(
@@ -73,6 +147,11 @@ def whole(text: str) -> int:
     if not number.is_integer() or number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(number)
+
+
+def count(text: str) -> int:
+    """A whole number, 0 included."""
+    return 0 if float(text) == 0 else whole(text)
 
 
 def positive(text: str) -> float:

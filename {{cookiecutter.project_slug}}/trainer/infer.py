@@ -18,13 +18,20 @@ from trainer.runtime import JobError
 from trainer.schema import MISSING, Column, Schema, name_inputs
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
+MAX_BYTES = 1_000  # so is one with longer values
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
 MAX_NUMERIC_CLASSES = 20  # a target of at most this many whole numbers is taken for classes
+TYPOS = 0.05  # a column of numbers with at most this share of texts is numbers with mistakes in it
 
 
 class _Text(Exception):
     """A column that looked like numbers holds a text: the pass must start again."""
+
+    def __init__(self, name: str, share: float):
+        super().__init__(name)
+        self.name = name
+        self.share = share  # of the values seen so far that are no numbers
 
 
 class _Profile:
@@ -34,43 +41,60 @@ class _Profile:
         self.name, self.text = name, text
         self.missing = self.present = 0
         self.mean = self.spread = 0.0  # spread: sum of squared distances to the mean
+        self.low, self.high = math.inf, -math.inf
         self.counts: Counter | None = Counter() if text or counted else None
+        self.uncounted = ""  # why counting was given up
 
     def add(self, values: pa.Array) -> None:
         self.missing += values.null_count
-        values = pc.utf8_trim_whitespace(pc.drop_null(values))
+        values = pc.drop_null(values)
         if not self.text:
-            try:
-                values = pc.cast(values, pa.float64())
-            except pa.ArrowInvalid:
-                raise _Text(self.name) from None
+            values = self._numbers(values)
+            finite = pc.is_finite(values)
+            self.missing += pc.sum(pc.invert(finite)).as_py() or 0
+            values = values.filter(finite)
             self._add_numbers(values.to_numpy())
-        else:
-            self.present += len(values)
+        self.present += len(values)
         if self.counts is not None:
-            for pair in pc.value_counts(values).tolist():
-                self.counts[pair["values"]] += pair["counts"]
-            if len(self.counts) > MAX_COUNTED:
-                self.counts = None
+            self._count(values)
+
+    def _numbers(self, values: pa.Array) -> pa.Array:
+        try:
+            return pc.cast(values, pa.float64())
+        except pa.ArrowInvalid:
+            texts = sum(not tables.is_number(value) for value in values.to_pylist())
+            raise _Text(self.name, texts / (self.present + len(values))) from None
 
     def _add_numbers(self, numbers: np.ndarray) -> None:
-        finite = numbers[np.isfinite(numbers)]
-        self.missing += len(numbers) - len(finite)
-        if not len(finite):
+        if not len(numbers):
             return
         # Chan's parallel update: exact for any block size, no catastrophic cancellation.
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, spread = finite.mean(), finite.var() * len(finite)
-            total = self.present + len(finite)
+            mean, spread = numbers.mean(), numbers.var() * len(numbers)
+            total = self.present + len(numbers)
             delta = mean - self.mean
-            self.mean += delta * len(finite) / total
-            self.spread += spread + delta**2 * self.present * len(finite) / total
-        self.present = total
+            self.mean += delta * len(numbers) / total
+            self.spread += spread + delta**2 * self.present * len(numbers) / total
+        self.low, self.high = min(self.low, numbers.min()), max(self.high, numbers.max())
+
+    def _count(self, values: pa.Array) -> None:
+        for pair in pc.value_counts(values).tolist():
+            self.counts[pair["values"]] += pair["counts"]
+        if len(self.counts) > MAX_COUNTED:
+            self.uncounted = f"over {MAX_COUNTED:,} different values"
+        elif self.text and (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_BYTES:
+            self.uncounted = f"values of over {MAX_BYTES:,} bytes"
+        if self.uncounted:
+            self.counts = None
+
+    @property
+    def constant(self) -> bool:
+        # Not by the spread: rounding gives 0.1, 0.1, 0.1 a mean beside 0.1.
+        return not self.text and self.low == self.high
 
     @property
     def std(self) -> float:
-        std = math.sqrt(self.spread / self.present) if self.present else 0.0
-        return std if math.isfinite(std) else 1.0
+        return 0.0 if self.constant else math.sqrt(self.spread / self.present)
 
 
 def infer(
@@ -82,20 +106,24 @@ def infer(
         JobError: a fault in a file, or a target that nothing can be learned for.
     """
     names = sources[0].names
-    text = {name for name, kind in hints.items() if kind == "category"}
+    text = {name for name, kind in hints.items() if kind != "number"}
     while True:
         try:
             profiles = _scan(sources, names, target, text)
             break
         except _Text as found:
-            name = str(found)
-            if hints.get(name) == "number" or (name == target and task == "regression"):
-                raise _not_a_number(sources, name) from None
+            name, hint = found.name, "make the column a category with --schema"
+            if name == target:
+                hint = "take the values for classes with --task classification"
+            must = hints.get(name) == "number" or (name == target and task == "regression")
+            likely = found.share <= TYPOS and not (name == target and task == "classification")
+            if must or likely:
+                raise tables.not_a_number(sources, name, MISSING, hint) from None
             text.add(name)
     columns = [_column(p, hints.get(name)) for name, p in profiles.items() if name != target]
     name_inputs(columns)
     if all(column.kind == "ignore" for column in columns):
-        reasons = "; ".join(f"{c.name}: {c.why}" for c in columns)
+        reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
     return _with_target(Schema(target, task or "", columns), profiles[target])
 
@@ -112,26 +140,19 @@ def _scan(sources, names, target, text) -> dict[str, _Profile]:
     return profiles
 
 
-def _not_a_number(sources, name) -> JobError:
-    for source in sources:
-        line = tables.find(source, name, lambda v: v not in MISSING and not tables.is_number(v))
-        if line:
-            return JobError(
-                f"{source.path}:{line}: column {name!r} must be a number, but is a text"
-            )
-    return JobError(f"column {name!r} must be a number, but holds text")
-
-
 def _column(profile: _Profile, hint: str | None) -> Column:
     kind, why = _kind(profile)
     if hint:
         kind, why = hint, "given with --schema"
     column = Column(profile.name, kind, why, profile.missing)
-    if kind == "number":
+    if kind == "number" and profile.present:
         column.mean, column.std = float(profile.mean), float(profile.std) or 1.0
     elif kind == "category":
         if profile.counts is None:
-            raise JobError(f"column {profile.name!r}: over {MAX_COUNTED} values; not a category")
+            raise JobError(
+                f"column {profile.name!r}: {profile.uncounted}, too many for a category; "
+                "make it a number, or ignore it, with --schema"
+            )
         ranked = sorted(profile.counts.items(), key=lambda item: (-item[1], item[0]))
         column.categories = [value for value, _ in ranked[:MAX_CATEGORIES]]
     return column
@@ -141,14 +162,16 @@ def _kind(profile: _Profile) -> tuple[str, str]:
     if not profile.present:
         return "ignore", "no row has a value"
     if not profile.text:
-        if profile.std == 0:
-            return "ignore", f"always {profile.mean:g}"
+        if profile.constant:
+            return "ignore", f"always {profile.low:g}"
+        if not math.isfinite(profile.std):
+            return "ignore", f"numbers up to {profile.high:g}: too large to compute with"
         return "number", "every value is a number"
     if profile.counts is None:
-        return "ignore", f"text with over {MAX_COUNTED} different values"
+        return "ignore", f"text with {profile.uncounted}"
     distinct = len(profile.counts)
     if distinct == 1 and not profile.missing:
-        return "ignore", f"always {next(iter(profile.counts))!r}"
+        return "ignore", f"always {tables.shown(next(iter(profile.counts)))}"
     if distinct > 20 and distinct > profile.present / 2:
         return "ignore", f"text, and {distinct} of {profile.present} rows differ: an id?"
     return "category", f"text with {distinct} different values"
@@ -161,23 +184,26 @@ def _with_target(schema: Schema, profile: _Profile) -> Schema:
         raise JobError(f"target {name!r}: no row has a value; choose another --target")
     if not schema.task:
         few = not profile.text and counts is not None and len(counts) <= MAX_NUMERIC_CLASSES
-        classes = few and all(float(value).is_integer() for value in counts if math.isfinite(value))
+        classes = few and all(value.is_integer() for value in counts)
         schema.task = "classification" if profile.text or classes else "regression"
     if schema.task == "regression":
-        if profile.std == 0:
-            raise JobError(f"target {name!r} is always {profile.mean:g}: nothing to learn")
+        if profile.constant:
+            raise JobError(f"target {name!r} is always {profile.low:g}: nothing to learn")
+        if not math.isfinite(profile.std):
+            raise JobError(f"target {name!r} has numbers up to {profile.high:g}: rescale it")
         schema.mean, schema.std = float(profile.mean), float(profile.std)
         return schema
     limit = min(MAX_CLASSES, max(2, profile.present // 2))
     if counts is None or len(counts) > limit:
+        found = profile.uncounted if counts is None else f"{len(counts)} classes"
         raise JobError(
-            f"target {name!r} has {len(counts or ()) or f'over {MAX_COUNTED}'} classes in "
-            f"{profile.present} rows (at most {limit}); an id? Else try --task regression"
+            f"target {name!r} has {found} in {profile.present} rows (at most {limit} classes); "
+            "an id? Else try --task regression"
         )
-    values = sorted(value for value in counts if profile.text or math.isfinite(value))
-    if len(values) < 2:
-        raise JobError(f"target {name!r} has one class, {label(values[0])!r}: nothing to learn")
-    schema.labels = [label(value) for value in values]
+    if len(counts) < 2:
+        only = label(next(iter(counts)))
+        raise JobError(f"target {name!r} has one class, {tables.shown(only)}: nothing to learn")
+    schema.labels = [label(value) for value in sorted(counts)]
     return schema
 
 

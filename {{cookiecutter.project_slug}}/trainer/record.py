@@ -48,7 +48,7 @@ class Record:
 
     def start(self, data, parameters: int) -> None:
         """The first run.json and schema.json: what is known before the first step."""
-        files.write_text(join(self.runtime.job_dir, "schema.json"), data.schema.to_json())
+        self._write_text("schema.json", data.schema.to_json())
         self.write(
             data=data.manifest,
             task=data.schema.task,
@@ -64,8 +64,11 @@ class Record:
         self.write_json("run.json", self.run)
 
     def write_json(self, name: str, value: dict) -> None:
-        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-        files.write_text(join(self.runtime.job_dir, name), text + "\n")
+        self._write_text(name, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def _write_text(self, name: str, text: str) -> None:
+        if self.runtime.is_chief:
+            files.write_text(join(self.runtime.job_dir, name), text)
 
     def write_history(self, history: list[dict], final: bool = False) -> None:
         """Writes history.csv: a line an epoch, metric ids as columns. No times: it is repeatable."""
@@ -75,7 +78,7 @@ class Record:
         writer = csv.DictWriter(text, history[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-        files.write_text(join(self.runtime.job_dir, "history.csv"), text.getvalue())
+        self._write_text("history.csv", text.getvalue())
         self._written = time.monotonic()
 
     def discard(self) -> bool:
@@ -84,7 +87,7 @@ class Record:
         A run with a checkpoint stays, and so does whatever stood there before it.
         """
         place = self.runtime
-        if not self._first or files.names(place.checkpoint_dir):
+        if not place.is_chief or not self._first or files.names(place.checkpoint_dir):
             return False
         if self._new_logs:
             files.remove_tree(place.log_dir)
@@ -99,8 +102,10 @@ class Record:
 def timed(timings: dict[str, float], stage: str):
     """Adds the seconds spent inside to `timings[stage]`."""
     start = time.monotonic()
-    yield
-    timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
+    try:
+        yield
+    finally:
+        timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
 
 
 def now() -> str:

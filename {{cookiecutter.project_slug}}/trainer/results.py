@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+
 import numpy as np
 
 from trainer import export
@@ -15,24 +18,46 @@ SAMPLE = 2000  # held-out rows whose predictions are kept for the residual plot
 
 
 def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress) -> None:
-    """Writes evaluation.json, model/ and the final run.json."""
-    schema, times = trainer.schema, record.timings
+    """Writes evaluation.json, model/ and the final run.json; replicas only tell their weights."""
+    schema, times, data = trainer.schema, record.timings, trainer.data
+    model = trainer.plain_model()
+    print(f"weights {checksum(model)}", flush=True)  # the same on all replicas, or something is off
+    if not runtime.is_chief:
+        return
     with timed(times, "evaluate"):
-        evaluation = evaluate(schema, trainer.predict(), trainer.data.eval)
+        evaluation = evaluate(schema, predictions(model, data.eval), data.eval)
     record.write_json("evaluation.json", evaluation)
     with timed(times, "export"):
-        export.write(trainer.model, schema, runtime.model_dir)
+        export.write(model, schema, runtime.model_dir)
     record.write_history(progress.history, final=True)
-    last = {k: v for k, v in progress.history[-1].items() if k != "epoch"}
-    best = min(progress.history, key=lambda row: row["val_loss"])
-    trained = len(progress.history) * trainer.data.train.rows
+    # With early stopping the best epoch's weights are exported: the metrics are that model's.
+    final = progress.best if trainer.flags.early_stopping else progress.epoch
     record.write(
         "succeeded",
-        metrics=last,
-        best={"epoch": best["epoch"]},
-        rows_per_second=round(trained / times["train"]) if times.get("train") else None,
+        metrics={k: v for k, v in progress.rows[final].items() if k != "epoch"},
+        best={"epoch": progress.best},
+        rows_per_second=round(trainer.trained / times["train"]) if trainer.trained else None,
         peak_memory_bytes=peak_memory_bytes(),
     )
+
+
+def checksum(model) -> str:
+    """Twelve characters that tell whether two models have the same weights, to the bit."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def predictions(model, table: Table, rows: int = 1024) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(target, output) for all rows of a table, in its order, some rows at a time."""
+    for steps, block in table.batches(rows):
+        del block["rows"]
+        for i in range(steps):
+            batch = {name: array[i] for name, array in block.items()}
+            real = batch.pop("weight") > 0
+            target = batch.pop("target")[real]
+            yield target, model(batch, training=False).numpy()[real]
 
 
 def evaluate(schema: Schema, predictions, table: Table) -> dict:

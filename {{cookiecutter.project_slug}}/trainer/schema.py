@@ -17,9 +17,9 @@ from trainer.runtime import JobError
 KINDS = ("number", "category", "ignore")
 TASKS = ("classification", "regression")
 
-# Spellings of "no value", in the trainer and, through schema.json, in every client.
+# Spellings of "no value", without white space around them: in the trainer and, through
+# schema.json, in every client.
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "-")
-MISSING += tuple(" " + token for token in MISSING if token)  # census files write ", ?"
 
 
 @dataclass
@@ -122,7 +122,8 @@ def name_inputs(columns: list[Column]) -> None:
     taken: set[str] = set()
     for column in columns:
         name = re.sub(r"\W", "_", column.name, flags=re.ASCII)
-        if not name or name[0].isdigit() or keyword.iskeyword(name):
+        # Beside keywords and digits, TensorFlow stumbles over "self" and a leading underscore.
+        if not re.match("[a-zA-Z]", name) or keyword.iskeyword(name) or name == "self":
             name = "f_" + name
         unique, number = name, 2
         while unique in taken:

@@ -7,16 +7,20 @@ standard library's csv module reads that file once more, slowly, to say which li
 from __future__ import annotations
 
 import csv
+import os
+import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from trainer import files
 from trainer.runtime import JobError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20  # a row must fit in a block
+csv.field_size_limit(BLOCK_BYTES)  # its own limit would refuse rows that pyarrow reads
 
 
 def expand(patterns: str, flag: str) -> list[str]:
@@ -26,11 +30,18 @@ def expand(patterns: str, flag: str) -> list[str]:
         JobError: a pattern that matches no file.
     """
     found: dict[str, None] = {}
-    for pattern in patterns.split(","):
-        matches = files.glob(pattern.strip())
+    a_comma_in_its_name = os.path.isfile(patterns)
+    for pattern in [patterns] if a_comma_in_its_name else patterns.split(","):
+        pattern = pattern.strip()
+        matches = files.glob(pattern)
+        if not matches and os.path.isdir(pattern):
+            raise JobError(
+                f"{flag}: {pattern!r} is a folder; name the files in it: "
+                f"'{pattern.rstrip('/')}/*.csv'"
+            )
         if not matches:
             raise JobError(
-                f"{flag}: no file matches {pattern.strip()!r}; "
+                f"{flag}: no file matches {pattern!r}; "
                 "write a path, a glob in quotes ('data/part-*.csv') or gs://bucket/path"
             )
         found.update(dict.fromkeys(matches))
@@ -50,7 +61,8 @@ def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
     """Reads the header; `columns` gives the names for a file that has none.
 
     Raises:
-        JobError: an empty file, no rows below the header, a name that stands there twice.
+        JobError: a file that is empty or no CSV, no rows below the header, a name that stands there
+            twice, another number of columns than `columns` has.
     """
     first = []
     try:
@@ -58,18 +70,35 @@ def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
             first.append((line, [value.strip() for value in row]))
             if len(first) == 2:
                 break
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise JobError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+        raise JobError(
+            f"{path}: not a CSV file in UTF-8 ({shown(str(error), 80)}); unpack it if it is "
+            'packed, or save it anew as "CSV UTF-8"'
+        ) from None
     if not first:
         raise JobError(f"{path}: the file is empty; expected a header line and rows")
+    line, names = first[0]
+    if len(names) == 1:
+        raise JobError(
+            f"{path}:{line}: one column only, {shown(names[0])}; expected at least two, with "
+            "commas between them, not tabs or semicolons"
+        )
+    if columns and len(names) != len(columns):
+        raise JobError(
+            f"{path}:{line}: {len(names)} values, but --columns gives {len(columns)} names"
+        )
     if columns:
-        return Source(path, tuple(columns), first[0][0] - 1)
-    if len(first) == 1:
-        raise JobError(f"{path}: a header and no rows; expected at least one row below it")
-    names = first[0][1]
+        return Source(path, tuple(columns), line - 1)
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise JobError(f"{path}:1: column {twice[0]!r} stands in the header more than once")
+        raise JobError(
+            f"{path}:{line}: column {shown(twice[0])} stands in the header more than once; "
+            "rename one, or, if this is no header, give the names with --columns"
+        )
+    if len(first) == 1:
+        raise JobError(f"{path}: a header and no rows; expected at least one row below it")
     return Source(path, tuple(names), first[1][0] - 1)
 
 
@@ -88,37 +117,65 @@ def rows(path: str) -> Iterator[tuple[int, list[str]]]:
 def batches(
     source: Source, types: Mapping[str, pa.DataType], missing: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Reads the columns in `types`, in that order; missing values are null.
+    """Reads the columns in `types`, in that order: without white space around values, and null
+    where a value is missing.
 
     Raises:
         JobError: a row of another length, a value of another type, a text that is not UTF-8.
     """
     path = source.path
+    tokens = pa.array(missing, pa.string())
     try:
-        yield from pa.csv.open_csv(
-            files.open(path, "rb") if files.is_remote(path) else path,
+        reader = pa.csv.open_csv(
+            # A file, not its path: pyarrow would guess a compression from the name.
+            files.open(path, "rb") if files.is_remote(path) else pa.OSFile(path),
             pa.csv.ReadOptions(
                 block_size=BLOCK_BYTES, column_names=list(source.names), skip_rows=source.skip
             ),
             pa.csv.ParseOptions(newlines_in_values=True),
             pa.csv.ConvertOptions(
-                column_types=dict(types),
-                include_columns=list(types),
-                null_values=list(missing),
-                strings_can_be_null=True,
+                column_types=dict.fromkeys(types, pa.string()), include_columns=list(types)
             ),
         )
+        for batch in reader:
+            columns = []
+            for name, kind in types.items():
+                values = pc.ascii_trim_whitespace(batch.column(name))
+                values = pc.if_else(pc.is_in(values, tokens), None, values)
+                try:
+                    columns.append(pc.cast(values, kind))
+                except pa.ArrowInvalid:
+                    hint = "make the column a category with --schema"
+                    raise not_a_number([source], name, missing, hint) from None
+            yield pa.record_batch(columns, names=list(types))
     except pa.ArrowInvalid as error:
-        raise _explain(source, types, missing, str(error)) from None
+        raise _explain(source, str(error)) from None
 
 
-def find(source: Source, column: str, wrong: Callable[[str], bool]) -> int | None:
-    """Line of the first row whose value in `column` is wrong, for an error message."""
+def find(
+    source: Source, column: str, wrong: Callable[[str], bool]
+) -> tuple[int, str] | tuple[None, None]:
+    """Line and value of the first row whose value in `column` is wrong, for an error message."""
     place = source.names.index(column)
     for line, row in rows(source.path):
-        if line > source.skip and len(row) > place and wrong(row[place].strip()):
-            return line
-    return None
+        value = row[place].strip(string.whitespace) if len(row) > place else ""
+        if line > source.skip and wrong(value):
+            return line, value
+    return None, None
+
+
+def not_a_number(
+    sources: Sequence[Source], column: str, missing: Sequence[str], hint: str
+) -> JobError:
+    """Names the first text in a column of numbers, and what can be done about it."""
+    for source in sources:
+        line, value = find(source, column, lambda v: v not in missing and not is_number(v))
+        if line:
+            return JobError(
+                f"{source.path}:{line}: column {column!r} is a number, but the value is "
+                f"{shown(value)}; mend it, leave it empty where nothing is known, or {hint}"
+            )
+    return JobError(f"{sources[0].path}: column {column!r} holds texts; mend them, or {hint}")
 
 
 def is_number(text: str) -> bool:
@@ -126,32 +183,35 @@ def is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return "_" not in text  # Python reads 1_000, no other tool does
+    return "_" not in text and text.isascii()  # Python reads 1_000 and ٣, no other tool does
 
 
-def _explain(source: Source, types, missing, error: str) -> JobError:
+def shown(text: str, limit: int = 40) -> str:
+    """A value as it stands in a message: in quotes, on one line, and not a megabyte of it."""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Names as they stand in a message."""
+    more = f", … ({len(names)} in all)" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _explain(source: Source, error: str) -> JobError:
     """Finds the line that pyarrow stumbled over."""
-    path, names = source.path, source.names
-    numbers = [name for name, kind in types.items() if pa.types.is_floating(kind)]
+    path, width = source.path, len(source.names)
     line = 0
     try:
         for line, row in rows(path):
-            if line <= source.skip:
-                continue
-            if len(row) != len(names):
-                return JobError(
-                    f"{path}:{line}: {len(row)} values, but there are {len(names)} columns; "
-                    'a comma inside a value needs quotes around it: "a, b"'
-                )
-            values = dict(zip(names, row, strict=True))
-            for name in numbers:
-                if values[name] not in missing and not is_number(values[name]):
-                    return JobError(
-                        f"{path}:{line}: column {name!r} is a number, but the value is "
-                        f"{values[name]!r}; mend it, or make the column a category with --schema"
-                    )
+            if line > source.skip and len(row) != width:
+                hint = "is there a quote that never ends, or a value missing?"
+                if len(row) > width:
+                    hint = 'a comma inside a value needs quotes right around it: x,"a, b",y'
+                return JobError(f"{path}:{line}: {len(row)} values, expected {width}; {hint}")
     except UnicodeDecodeError as fault:
-        return JobError(f"{path}: near line {line + 1}: not UTF-8 ({fault.reason}); re-encode it")
+        return JobError(
+            f'{path}: near line {line + 1}: not UTF-8 ({fault.reason}); save it as "CSV UTF-8"'
+        )
     except csv.Error as fault:
-        return JobError(f"{path}: near line {line + 1}: {fault}")
+        return JobError(f"{path}: near line {line + 1}: {fault}; is there a quote that never ends?")
     return JobError(f"{path}: cannot be read as CSV: {error.splitlines()[0]}")

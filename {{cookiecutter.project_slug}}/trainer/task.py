@@ -14,7 +14,7 @@ import os
 import sys
 
 from trainer import runtime
-from trainer.flags import add_data_flags, add_model_flags, positive, whole
+from trainer.flags import add_data_flags, add_model_flags, add_training_flags
 from trainer.runtime import JobError
 
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
@@ -43,17 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="at most this much work is lost when the job is killed (default: 60)",
     )
     add_data_flags(parser.add_argument_group("data"))
-    training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=whole, default=30, metavar="N", help="default: 30")
-    training.add_argument(
-        "--batch-size", type=whole, default=32, metavar="N", help="rows a step (default: 32)"
-    )
-    training.add_argument(
-        "--learning-rate", type=positive, default=0.003, metavar="X", help="default: 0.003"
-    )
-    training.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="same seed, same run (default: 0)"
-    )
+    add_training_flags(parser.add_argument_group("training"))
     add_model_flags(parser.add_argument_group("model"))
     return parser
 
@@ -92,6 +82,11 @@ def main(argv: list[str]) -> int:
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     place = runtime.read(flags.job_dir)
+    if place.cluster and place.job_dir is None:
+        raise JobError("several replicas need a --job-dir, or AIP_MODEL_DIR, that they share")
+    if place.role == "evaluator":
+        print("the chief evaluates after each epoch: an evaluator has nothing to do here")
+        return 0
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
     from trainer import data
@@ -100,31 +95,40 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     timings: dict[str, float] = {}
     with timed(timings, "read and encode data"):
         tables = data.load(flags, place)
-    print(tables.describe(), flush=True)
+    if place.is_chief:
+        print(tables.describe(), flush=True)
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
     with timed(timings, "import tensorflow"):
-        from trainer import results, train
+        import tensorflow as tf
+
+        from trainer import results, strategy, train
         from trainer.checkpoint import Checkpoints
+        from trainer.telemetry import Telemetry
     with timed(timings, "build model"):
-        trainer = train.Trainer(flags, tables)
+        if flags.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        trainer = train.Trainer(flags, place, tables, strategy.create(flags.strategy, place))
 
     if place.job_dir is None:
         place = runtime.read(runtime.new_job_dir())
-    settings = _settings(flags, tables)
-    checkpoints = Checkpoints(place.checkpoint_dir, trainer.variables, settings)
+    checkpoints = Checkpoints(
+        place.checkpoint_dir, trainer.variables, _settings(flags, tables), place.is_chief
+    )
+    progress = train.resume(flags, trainer, checkpoints)
     record = Record(place, argv, vars(flags), timings)
     record.start(tables, trainer.model.count_params())
     try:
-        progress = train.run(flags, place, trainer, checkpoints, record)
+        with Telemetry(place, flags) as telemetry:
+            train.run(flags, trainer, progress, checkpoints, record, telemetry)
         results.write(place, record, trainer, progress)
     except train.Preempted:
         record.write("preempted")
         print("preempted: the checkpoint is written; start the same command again to go on")
         return START_AGAIN
-    except JobError as error:
-        if not record.discard():
-            record.write("failed", error=str(error))
+    except BaseException as error:
+        if not (isinstance(error, JobError) and record.discard()):
+            record.write("failed", error=str(error) or type(error).__name__)
         raise
     print(f"done: {place.job_dir}")
     return 0

@@ -19,10 +19,13 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import model as modelling
+from trainer import strategy as spread
 from trainer.checkpoint import Checkpoints
 from trainer.data import Data
+from trainer.optimize import class_weights, make_optimizer
 from trainer.record import Record, timed
-from trainer.runtime import JobError, Runtime, join
+from trainer.runtime import JobError, Runtime
+from trainer.telemetry import Telemetry
 
 
 class Preempted(Exception):
@@ -36,43 +39,68 @@ class Progress:
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps of the epoch after them
     history: list[dict] = field(default_factory=list)  # a row an epoch
+    best: int = 0  # the epoch with the lowest val_loss
+
+    @property
+    def rows(self) -> dict[int, dict]:
+        return {row["epoch"]: row for row in self.history}
 
 
 class Trainer:
-    """One model, its optimizer, and the two compiled functions that run it."""
+    """One model, its optimizer, and the compiled functions that run them."""
 
-    def __init__(self, flags, data: Data):
-        self.flags, self.data, self.schema = flags, data, data.schema
+    def __init__(self, flags, runtime: Runtime, data: Data, strategy: tf.distribute.Strategy):
+        self.flags, self.data, self.schema, self.strategy = flags, data, data.schema, strategy
+        self.share = spread.share(strategy, runtime)
+        self.trained = 0  # rows, by this process; padding included
+        self.steps = data.train.steps(flags.batch_size)  # an epoch
         keras.utils.set_random_seed(flags.seed)
-        self.strategy = tf.distribute.get_strategy()
-        with self.strategy.scope():
+        keras.config.set_dtype_policy(flags.precision)
+        with strategy.scope():
             self.model = modelling.build(self.schema, flags)
-            self.optimizer = keras.optimizers.Adam(flags.learning_rate)
+            self.optimizer = make_optimizer(flags, self.steps)
             self.optimizer.build(self.model.trainable_variables)
             self.metrics = [keras.metrics.Mean("loss"), *modelling.metrics(self.schema)]
             _create_variables(self.metrics, self.model, data.eval)
-        jit = modelling.JIT_ON_CPU
-        self._train_block = tf.function(self._train_block, jit_compile=jit, reduce_retracing=True)
-        self._eval_block = tf.function(self._eval_block, jit_compile=jit, reduce_retracing=True)
+            weights = class_weights(flags.class_weights, data.train, self.schema)
+            self.class_weights = None if weights is None else tf.constant(weights, tf.float32)
+            self.best = [tf.Variable(v.value) for v in self.model.variables]
+        jit = _use_xla(flags.jit, strategy)
+        self._train_block = tf.function(self._train_block, jit_compile=jit)
+        self._eval_block = tf.function(self._eval_block, jit_compile=jit)
 
     @property
     def variables(self) -> list[tf.Variable]:
         """Everything that training changes."""
         metrics = [v for metric in self.metrics for v in metric.variables]
-        return [v.value for v in self.model.variables + self.optimizer.variables + metrics]
+        used = self.model.variables + self.optimizer.variables + metrics
+        return [v.value for v in used] + (self.best if self.flags.early_stopping else [])
 
-    def train_step(self, batch) -> None:
-        """One step: a batch's gradient, its update, its metrics."""
-        target, weight = batch.pop("target"), batch.pop("weight")
-        with tf.GradientTape() as tape:
-            output = self.model(batch, training=True)
-            losses = modelling.loss(self.schema, target, output)
-            loss = tf.reduce_sum(losses * weight) / tf.reduce_sum(weight)
+    def train_step(self, block, i) -> None:
+        """One step: a batch's gradient, computed in parts, its update, its metrics."""
+        batch = _batch(block, i)
+        parts = [_part(batch, p, self.flags.accumulate) for p in range(self.flags.accumulate)]
         weights = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        self._count(target, output, losses, weight)
+        gradients = None
+        for part in parts:
+            target, weight = part.pop("target"), part.pop("weight")
+            with tf.GradientTape() as tape:
+                output = self.model(part, training=True)
+                losses = modelling.loss(self.schema, target, output)
+                counted = losses * weight
+                if self.class_weights is not None:
+                    counted *= tf.gather(self.class_weights, target)
+                # Divided by the rows of the whole batch: replicas and parts then simply add up.
+                loss = self.optimizer.scale_loss(tf.reduce_sum(counted) / block["rows"][i])
+            # Dense, because Keras's Adam squares an embedding's sparse gradient row by row, before
+            # rows that were looked up twice are added.
+            found = [tf.convert_to_tensor(g) for g in tape.gradient(loss, weights)]
+            gradients = list(map(tf.add, gradients, found)) if gradients else found
+            self._count(target, output, losses, weight)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
-    def eval_step(self, batch) -> None:
+    def eval_step(self, block, i) -> None:
+        batch = _batch(block, i)
         target, weight = batch.pop("target"), batch.pop("weight")
         output = self.model(batch, training=False)
         self._count(target, output, modelling.loss(self.schema, target, output), weight)
@@ -84,21 +112,22 @@ class Trainer:
 
     def _train_block(self, block, steps):
         for i in tf.range(steps):
-            self.strategy.run(self.train_step, (_batch(block, i),))
+            self.strategy.run(self.train_step, (block, i))
 
     def _eval_block(self, block, steps):
         for i in tf.range(steps):
-            self.strategy.run(self.eval_step, (_batch(block, i),))
+            self.strategy.run(self.eval_step, (block, i))
 
     def train_epoch(self, progress: Progress) -> Iterator[int]:
-        """Trains the rest of an epoch; yields the steps done after each block."""
+        """Trains the rest of an epoch; yields the steps done in each block."""
         table, size = self.data.train, self.flags.batch_size
         first, epoch = progress.step, progress.epoch
         if first == 0:
             self.reset_metrics()
-        for steps, block in _ahead(table.batches(size, self.flags.seed, epoch, first)):
-            self._train_block(_tensors(block), tf.constant(steps))
+        for steps, block in _ahead(table.batches(size, self.flags.seed, epoch, first, self.share)):
+            self._train_block(self._distribute(block), tf.constant(steps))
             progress.step += steps
+            self.trained += steps * size
             if not math.isfinite(float(self.metrics[0].result())):
                 raise JobError(
                     f"the loss is not a number any more in epoch {epoch + 1}, by step "
@@ -110,18 +139,30 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """Metrics over all held-out rows."""
         self.reset_metrics()
-        for steps, block in _ahead(self.data.eval.batches(self.flags.batch_size)):
-            self._eval_block(_tensors(block), tf.constant(steps))
+        batches = self.data.eval.batches(self.flags.batch_size, share=self.share)
+        for steps, block in _ahead(batches):
+            self._eval_block(self._distribute(block), tf.constant(steps))
         return self.results()
 
-    def predict(self, rows: int = 1024) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(target, output) for the held-out rows, in the file's order, some rows at a time."""
-        for steps, block in self.data.eval.batches(rows):
-            for i in range(steps):
-                batch = _batch(block, i)
-                real = batch.pop("weight") > 0
-                target = batch.pop("target")[real]
-                yield target, self.model(batch, training=False).numpy()[real]
+    def plain_model(self) -> keras.Model:
+        """The trained model outside of the strategy. Every process of a cluster calls this."""
+        weights = [variable.numpy() for variable in self.model.variables]
+        model = modelling.build(self.schema, self.flags)
+        for variable, value in zip(model.variables, weights, strict=True):
+            variable.assign(value)
+        return model
+
+    def total(self, value: float) -> float:
+        """The sum over all processes: what they must decide together."""
+        return spread.total(self.strategy, value, self.share[1])
+
+    def keep_best(self) -> None:
+        for kept, variable in zip(self.best, self.model.variables, strict=True):
+            kept.assign(variable.value)
+
+    def use_best(self) -> None:
+        for kept, variable in zip(self.best, self.model.variables, strict=True):
+            variable.assign(kept)
 
     def reset_metrics(self) -> None:
         for metric in self.metrics:
@@ -131,58 +172,89 @@ class Trainer:
         # By way of str: 0.72 as float32 is 0.72 in history.csv, not 0.7200000286102295.
         return {m.name: float(str(np.float32(m.result()))) for m in self.metrics}
 
+    def _distribute(self, block):
+        return spread.distribute(self.strategy, block, self.share[1])
+
+
+def resume(flags, trainer: Trainer, checkpoints: Checkpoints) -> Progress:
+    """Loads the newest checkpoint into the trainer; a new run's progress where there is none.
+
+    Raises:
+        JobError: the checkpoint is of another run, or replicas do not see the same one.
+    """
+    progress = Progress(**(checkpoints.restore() or {}))
+    done = progress.epoch * trainer.steps + progress.step
+    processes = trainer.total(1)
+    if trainer.total(done) != done * processes:
+        raise JobError(
+            f"this replica goes on from step {done}, others from another: the checkpoint directory "
+            "must be one that all replicas share, gs://… or a network folder"
+        )
+    if done:
+        print(f"goes on after epoch {progress.epoch}, step {progress.step} of the next", flush=True)
+    return progress
+
 
 def run(
-    flags, runtime: Runtime, trainer: Trainer, checkpoints: Checkpoints, record: Record
-) -> Progress:
-    """Trains to the last epoch, from the newest checkpoint where there is one.
+    flags,
+    trainer: Trainer,
+    progress: Progress,
+    checkpoints: Checkpoints,
+    record: Record,
+    telemetry: Telemetry,
+) -> None:
+    """Trains to the last epoch, moving `progress` on.
 
     Raises:
         JobError: the loss is not a number any more.
         Preempted: SIGTERM came; the checkpoint is written.
     """
-    progress = Progress(**(checkpoints.restore() or {}))
-    if progress.epoch or progress.step:
-        print(f"goes on after epoch {progress.epoch}, step {progress.step} of the next")
-    per_epoch = trainer.data.train.steps(flags.batch_size)
-    saved = time.monotonic()
     times = record.timings
+    saved = time.monotonic()
 
     def save() -> None:
         nonlocal saved
         with timed(times, "checkpoint"):
-            checkpoints.save(progress.epoch * per_epoch + progress.step, asdict(progress))
+            checkpoints.save(progress.epoch * trainer.steps + progress.step, asdict(progress))
             record.write_history(progress.history, final=True)
         saved = time.monotonic()
 
-    with Terminated() as terminated, _Scalars(runtime.log_dir) as scalars:
-        while progress.epoch < flags.epochs:
+    with Terminated() as terminated:
+        while progress.epoch < flags.epochs and not _stopped(flags, progress):
             epoch = trainer.train_epoch(progress)
             while True:
                 with timed(times, "train"):
                     steps = next(epoch, None)
                 if steps is None:
                     break
-                if terminated() or time.monotonic() - saved >= flags.checkpoint_every:
+                telemetry.step(progress.step, trainer.steps)
+                # A replica's clock is its own: they save together when any of them wants to.
+                due = time.monotonic() - saved >= flags.checkpoint_every
+                told = trainer.total(1 if terminated() else 0)
+                if told or trainer.total(1 if due else 0):
                     save()
-                if terminated():
+                if told:
                     raise Preempted
             row = {"epoch": progress.epoch + 1, **trainer.results()}
             with timed(times, "evaluate"):
                 row.update({f"val_{k}": v for k, v in trainer.evaluate().items()})
-            scalars.write(row)
-            print(line(row, flags.epochs), flush=True)
             progress.history.append(row)
             progress.epoch, progress.step = progress.epoch + 1, 0
+            if not progress.best or row["val_loss"] < progress.rows[progress.best]["val_loss"]:
+                progress.best = progress.epoch
+                if flags.early_stopping:
+                    trainer.keep_best()
+            telemetry.epoch(row, flags.epochs, trainer.model)
             record.write_history(progress.history)
         save()
-    return progress
+    if flags.early_stopping:
+        trainer.use_best()
 
 
-def line(row: dict, epochs: int) -> str:
-    """An epoch in a job's log."""
-    values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "epoch")
-    return f"epoch {row['epoch']}/{epochs}  {values}"
+def _stopped(flags, progress: Progress) -> bool:
+    """Whether val_loss has not become better for as many epochs as --early-stopping allows."""
+    patience = flags.early_stopping
+    return bool(patience and progress.best and progress.epoch - progress.best >= patience)
 
 
 class Terminated:
@@ -200,36 +272,20 @@ class Terminated:
         signal.signal(signal.SIGTERM, self.before)
 
 
-class _Scalars:
-    """TensorBoard scalars: logs/train and logs/eval share their tags, so curves overlay."""
-
-    def __init__(self, log_dir: str):
-        self.log_dir = log_dir
-
-    def __enter__(self):
-        self.train = tf.summary.create_file_writer(join(self.log_dir, "train"))
-        self.eval = tf.summary.create_file_writer(join(self.log_dir, "eval"))
-        return self
-
-    def write(self, row: dict) -> None:
-        for name, value in row.items():
-            if name != "epoch":
-                tag, writer = name.removeprefix("val_"), self.train
-                writer = self.eval if tag != name else self.train
-                with writer.as_default(step=row["epoch"]):
-                    tf.summary.scalar(tag, value)
-
-    def __exit__(self, *_):
-        self.train.close()
-        self.eval.close()
+def _use_xla(jit: str, strategy) -> bool:
+    """XLA compiles for one device at a time here; whether it pays depends on device and model."""
+    if jit != "auto" or not isinstance(strategy, type(tf.distribute.get_strategy())):
+        return jit == "on"
+    return modelling.JIT_ON_CPU or bool(tf.config.list_physical_devices("GPU"))
 
 
 def _batch(block, i):
-    return {name: array[i] for name, array in block.items()}
+    return {name: array[i] for name, array in block.items() if name != "rows"}
 
 
-def _tensors(block):
-    return {name: tf.constant(array) for name, array in block.items()}
+def _part(batch, part: int, parts: int):
+    """Every `parts`-th row: the parts of a batch are as mixed as the batch."""
+    return {name: array[part::parts] for name, array in batch.items()} if parts > 1 else batch
 
 
 def _ahead(blocks: Iterator) -> Iterator:
@@ -244,7 +300,7 @@ def _ahead(blocks: Iterator) -> Iterator:
 def _create_variables(metrics, model, table) -> None:
     """Some Keras metrics create their variables at the first update: checkpoints want them now."""
     _, block = next(table.batches(1))
-    batch = {name: array[0] for name, array in block.items()}
+    batch = _batch(block, 0)
     target, weight = batch.pop("target"), batch.pop("weight")
     output = model(batch, training=False)
     for metric in metrics[1:]:

@@ -1,0 +1,93 @@
+"""What a run tells while it goes on: lines or a bar, TensorBoard, the tuning service, utilisation."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from trainer.runtime import Runtime, join
+
+REPORTS_KEPT = 100  # hypertune's own number
+
+
+class Telemetry:
+    """The chief's; for every other replica it is silent, but for a line an epoch."""
+
+    def __init__(self, runtime: Runtime, flags):
+        self.runtime, self.flags = runtime, flags
+        self.bar = None
+        self.started = time.monotonic()
+        self.reports: deque[str] = deque(maxlen=REPORTS_KEPT)
+
+    def __enter__(self) -> Telemetry:
+        if self.runtime.is_chief:
+            self.writers = {
+                part: tf.summary.create_file_writer(join(self.runtime.log_dir, part))
+                for part in ("train", "eval")
+            }
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.runtime.is_chief:
+            for writer in self.writers.values():
+                writer.close()
+
+    def step(self, done: int, steps: int) -> None:
+        """After a block: a bar on a terminal, nothing in a log."""
+        if self.runtime.is_chief and sys.stdout.isatty():
+            if self.bar is None:
+                self.bar = keras.utils.Progbar(steps, unit_name="step")
+            self.bar.update(min(done, steps - 1))
+
+    def epoch(self, row: dict, epochs: int, model: keras.Model) -> None:
+        """After an epoch: a line, the scalars, the report to the tuning service."""
+        if self.bar is not None:
+            print("\r", end="")
+            self.bar = None
+        took, self.started = time.monotonic() - self.started, time.monotonic()
+        values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "epoch")
+        left = took * (epochs - row["epoch"])
+        print(f"epoch {row['epoch']}/{epochs}  {values}  ({took:.1f} s, {left:.0f} s left)")
+        sys.stdout.flush()
+        if self.runtime.is_chief:
+            self._scalars(row, model)
+            self._report(row)
+
+    def _scalars(self, row: dict, model: keras.Model) -> None:
+        """logs/train and logs/eval share their tags, so that TensorBoard overlays the curves."""
+        for name, value in row.items():
+            if name != "epoch":
+                tag = name.removeprefix("val_")
+                with self.writers["train" if tag == name else "eval"].as_default(row["epoch"]):
+                    tf.summary.scalar(tag, value)
+        if self.flags.histograms:
+            with self.writers["train"].as_default(row["epoch"]):
+                for weight in model.trainable_variables:
+                    tf.summary.histogram(weight.path, weight.value)
+
+    def _report(self, row: dict) -> None:
+        """In hypertune's format, whole each time: every metric under its id, as texts."""
+        if not self.runtime.trial:
+            return
+        for name, value in row.items():
+            if name != "epoch":
+                report = {
+                    "timestamp": time.time(),
+                    "trial": self.runtime.trial,
+                    name: str(value),
+                    "global_step": str(row["epoch"]),
+                    "checkpoint_path": "",
+                }
+                self.reports.append(json.dumps(report))
+        path = Path(self.runtime.metric_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        partial.write_text("\n".join(self.reports) + "\n")
+        os.replace(partial, path)

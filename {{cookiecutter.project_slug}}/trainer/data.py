@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,10 @@ OWN_TARGET = "species"
 
 FORMAT = 1  # raise it when the encoding changes: old caches are then no longer found
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
-WINDOW = 1 << 16  # rows that are shuffled together in memory
+WINDOW = 1 << 16  # rows that are shuffled together in memory,
+WINDOW_BYTES = 1 << 25  # or fewer where rows are wide
+PARTIAL = "partial-"  # begins the name of an encoding that is still being written
+ABANDONED = 24 * 3600.0  # seconds after which the work of a killed encoder is swept away
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,9 @@ class Table:
         return -(-self.rows // batch_size)
 
     def steps_per_block(self, batch_size: int) -> int:
-        return min(self.steps(batch_size), max(1, WINDOW // batch_size))
+        row_bytes = 4 * (self.schema.width + len(self.schema.categories) + 1)
+        rows = min(WINDOW, WINDOW_BYTES // row_bytes)
+        return min(self.steps(batch_size), max(1, rows // batch_size))
 
     def _read(self, order, ends, low, high) -> dict[str, np.ndarray]:
         """Rows low to high of the shuffled file, read block by block."""
@@ -156,9 +163,11 @@ class Data:
         for part, table in (("training", train), ("held-out", held_out)):
             if table.dropped:
                 lines.append(f"{table.dropped} {part} rows dropped: their target is missing")
-        for column in schema.columns:
+        for column in schema.columns[:50]:
             gaps = f"; {column.missing} missing" if column.missing else ""
             lines.append(f"  {column.name}: {column.kind} ({column.why}{gaps})")
+        if len(schema.columns) > 50:
+            lines.append(f"  … {len(schema.columns) - 50} more: all stand in schema.json")
         return "\n".join(lines)
 
 
@@ -169,7 +178,7 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
         JobError: any fault in the flags or in the files. Nothing is left behind.
     """
     train, held_out, target = _sources(flags)
-    hints = _hints(flags, train[0].names)
+    hints = _hints(flags, train[0].names, target)
     manifest = {
         "train": {"files": [_identity(s.path) for s in train]},
         "eval": {"files": [_identity(s.path) for s in held_out]},
@@ -180,19 +189,43 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
     path = os.path.join(cache, key)
     reused = os.path.isdir(path)
     if not reused:
-        made = [folder for folder in (cache, os.path.dirname(cache)) if not os.path.exists(folder)]
-        os.makedirs(cache, exist_ok=True)
+        made = _missing_folders(cache)
         try:
-            with tempfile.TemporaryDirectory(prefix="partial-", dir=cache) as partial:
+            os.makedirs(cache, exist_ok=True)
+            _sweep(cache)
+            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
                 schema = infer.infer(train, target, flags.task, hints)
                 _encode_all(schema, train, held_out, partial)
                 _publish(partial, path)
+        except OSError as error:
+            raise JobError(
+                f"{cache}: the encoded data cannot be written there ({error.strerror or error}); "
+                "give another folder with --cache-dir"
+            ) from None
         finally:
             pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
             for folder in made:
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)  # only where nothing came to lie in it
     return _open(path, manifest, reused)
+
+
+def _missing_folders(path: str) -> list[str]:
+    """The folders that making this one will make, the innermost first."""
+    missing = []
+    while path and not os.path.exists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing
+
+
+def _sweep(cache: str) -> None:
+    """Removes what encoders left that were killed: they had no chance to do it themselves."""
+    for name in files.names(cache):
+        path = os.path.join(cache, name)
+        with contextlib.suppress(OSError):  # another process sweeps too
+            if name.startswith(PARTIAL) and os.path.getmtime(path) < time.time() - ABANDONED:
+                files.remove_tree(path)
 
 
 def _sources(flags) -> tuple[list[tables.Source], list[tables.Source], str]:
@@ -203,25 +236,36 @@ def _sources(flags) -> tuple[list[tables.Source], list[tables.Source], str]:
     else:
         train, held_out = flags.train_files, flags.eval_files
     columns = flags.columns and [name.strip() for name in flags.columns.split(",")]
+    if columns and len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise JobError(f"--columns: the name {twice!r} stands there more than once")
     train = [tables.open_source(p, columns) for p in tables.expand(train, "--train-files")]
     held_out = held_out and tables.expand(held_out, "--eval-files")
     held_out = [tables.open_source(p, columns) for p in held_out or ()]
     names = train[0].names
-    known = ", ".join(names)
+    known = tables.listed(names)
     target = flags.target or (OWN_TARGET if flags.train_files is None else None)
     if target is None:
         raise JobError(f"--target is missing: which column is to be predicted? There are: {known}")
     if target not in names:
-        hint = "" if columns else "; for a file without a header line give the names by --columns"
+        close = difflib.get_close_matches(target, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        if not columns and not close:
+            hint = "; for a file without a header line give the names by --columns"
         raise JobError(f"{train[0].path}: no column {target!r}; there are: {known}{hint}")
     for source in train[1:] + held_out:
-        if set(source.names) != set(names):
-            odd = ", ".join(sorted(set(names) ^ set(source.names)))
-            raise JobError(f"{source.path}: its columns differ from {train[0].path}'s in: {odd}")
+        lacking = [name for name in names if name not in source.names]
+        new = [name for name in source.names if name not in names]
+        if lacking or new:
+            faults = [f"it lacks {tables.listed(lacking)}"] if lacking else []
+            faults += [f"only it has {tables.listed(new)}"] if new else []
+            raise JobError(
+                f"{source.path}: not the columns of {train[0].path}: {'; '.join(faults)}"
+            )
     return train, held_out, target
 
 
-def _hints(flags, names) -> dict[str, str]:
+def _hints(flags, names, target) -> dict[str, str]:
     if not flags.schema:
         return {}
     try:
@@ -233,7 +277,12 @@ def _hints(flags, names) -> dict[str, str]:
     if unknown:
         raise JobError(
             f"--schema {flags.schema}: no column {unknown[0]!r} in the data; "
-            f"there are: {', '.join(names)}"
+            f"there are: {tables.listed(names)}"
+        )
+    if target in hints:
+        raise JobError(
+            f"--schema {flags.schema}: {target!r} is the target, which has no kind; remove it "
+            "there, and say --task classification or --task regression"
         )
     return hints
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from trainer import infer, tables
 from trainer.runtime import JobError
-from trainer.schema import Schema
+from trainer.schema import FARTHEST, Schema
 
 
 def layout(schema: Schema) -> dict[str, tuple[type, int | None]]:
@@ -60,7 +60,7 @@ def _held_out(seen: int, batch) -> np.ndarray:
 
 
 class Encoder:
-    """Record batches of text and numbers in, arrays out. `model.Features` does the same in a graph.
+    """Record batches of text and numbers in, arrays out. `export.Features` does it in a graph.
 
     Arithmetic is in float64 up to the last step in both, so that training and serving agree to the
     last bit, and a column of large numbers (years, ids, timestamps) keeps its small differences.
@@ -87,7 +87,9 @@ class Encoder:
         for i, column in enumerate(schema.numbers):
             values = batch.column(column.name).to_numpy(zero_copy_only=False)
             present = np.isfinite(values)
-            numbers[:, i] = scale(np.where(present, values, column.mean), column)
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled = np.clip((values - column.mean) / column.std, -FARTHEST, FARTHEST)
+            numbers[:, i] = np.where(present, scaled, 0)
             if column.missing:
                 numbers[:, indicator] = ~present
                 indicator += 1

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from trainer import files
 from trainer.runtime import join
-from trainer.schema import Schema
+from trainer.schema import FARTHEST, Schema
 
 
 class Features(keras.layers.Layer):
-    """Raw columns to model inputs, in the graph: `data._Encoder` for what a client sends.
+    """Raw columns to model inputs, in the graph: `encode.Encoder` for what a client sends.
 
     Takes {input: float64 [batch] or string [batch]}; NaN and texts in `schema.missing` are missing
     values. Gives what `model.build` takes. The arithmetic is the encoder's, to the last bit.
@@ -22,7 +22,10 @@ class Features(keras.layers.Layer):
         self.schema = schema
         self.lookups = []
         for column in schema.categories:
-            lookup = keras.layers.StringLookup(vocabulary=column.categories or ["?"])
+            # Neither can be a stripped text, so neither takes a category's place.
+            lookup = keras.layers.StringLookup(
+                vocabulary=column.categories or [" "], oov_token="\n"
+            )
             lookup.build((None,))
             self.lookups.append(lookup)
         self.built = True
@@ -33,9 +36,8 @@ class Features(keras.layers.Layer):
         for column in schema.numbers:
             value = raw[column.input]
             present = tf.math.is_finite(value)
-            scaled = (value - tf.constant(column.mean, tf.float64)) / tf.constant(
-                column.std, tf.float64
-            )
+            mean, std = (tf.constant(x, tf.float64) for x in (column.mean, column.std))
+            scaled = tf.clip_by_value((value - mean) / std, -FARTHEST, FARTHEST)
             numbers.append(tf.cast(tf.where(present, scaled, tf.zeros_like(scaled)), tf.float32))
             if column.missing:
                 indicators.append(tf.cast(~present, tf.float32))

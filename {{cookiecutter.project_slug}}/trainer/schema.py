@@ -21,6 +21,10 @@ TASKS = ("classification", "regression")
 # schema.json, in every client.
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "-")
 
+# Standard deviations from the mean. No training row gets there; a value that a client mistyped by
+# a hundred zeros would be infinite in float32, and each of its answers not a number.
+FARTHEST = 1e6
+
 
 @dataclass
 class Column:

@@ -116,7 +116,8 @@ def read_hints(text: str, path: str) -> dict[str, str]:
     for name, kind in hints.items():
         if kind not in KINDS:
             raise JobError(
-                f"--schema {path}: column {name!r} has kind {kind!r}; write one of {KINDS}"
+                f"--schema {path}: column {name!r} has kind {kind!r}; "
+                f"write one of {', '.join(KINDS)}"
             )
     return hints
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import string
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ from trainer import files
 from trainer.runtime import JobError
 
 BLOCK_BYTES = 1 << 20  # a row must fit in a block
-csv.field_size_limit(BLOCK_BYTES)  # its own limit would refuse rows that pyarrow reads
+_OPEN_QUOTE = "is there a quote that never ends?"
+csv.field_size_limit(4 * BLOCK_BYTES)  # its own limit would refuse rows that pyarrow reads
 
 
 def expand(patterns: str, flag: str) -> list[str]:
@@ -72,11 +74,13 @@ def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
                 break
     except OSError as error:
         raise JobError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise JobError(
-            f"{path}: not a CSV file in UTF-8 ({shown(str(error), 80)}); unpack it if it is "
-            'packed, or save it anew as "CSV UTF-8"'
+            f"{path}: not a text in UTF-8 ({error.reason}); unpack it if it is packed, or save it "
+            'anew as "CSV UTF-8"'
         ) from None
+    except csv.Error as error:
+        raise JobError(f'{path}: not CSV ({error}); save it anew as "CSV UTF-8"') from None
     if not first:
         raise JobError(f"{path}: the file is empty; expected a header line and rows")
     line, names = first[0]
@@ -137,7 +141,9 @@ def batches(
                 column_types=dict.fromkeys(types, pa.string()), include_columns=list(types)
             ),
         )
+        last = None
         for batch in reader:
+            last = batch if len(batch) else last
             columns = []
             for name, kind in types.items():
                 values = pc.ascii_trim_whitespace(batch.column(name))
@@ -148,6 +154,8 @@ def batches(
                     hint = "make the column a category with --schema"
                     raise not_a_number([source], name, missing, hint) from None
             yield pa.record_batch(columns, names=list(types))
+        if last is not None and any(c[-1].as_py().endswith("\n") for c in last.columns):
+            raise _swallowed(source)
     except pa.ArrowInvalid as error:
         raise _explain(source, str(error)) from None
 
@@ -203,8 +211,10 @@ def _explain(source: Source, error: str) -> JobError:
     line = 0
     try:
         for line, row in rows(path):
+            if sum(map(len, row)) > BLOCK_BYTES:
+                return JobError(f"{path}:{line}: a row of over {BLOCK_BYTES} bytes; {_OPEN_QUOTE}")
             if line > source.skip and len(row) != width:
-                hint = "is there a quote that never ends, or a value missing?"
+                hint = f"is a value missing? Or {_OPEN_QUOTE}"
                 if len(row) > width:
                     hint = 'a comma inside a value needs quotes right around it: x,"a, b",y'
                 return JobError(f"{path}:{line}: {len(row)} values, expected {width}; {hint}")
@@ -213,5 +223,11 @@ def _explain(source: Source, error: str) -> JobError:
             f'{path}: near line {line + 1}: not UTF-8 ({fault.reason}); save it as "CSV UTF-8"'
         )
     except csv.Error as fault:
-        return JobError(f"{path}: near line {line + 1}: {fault}; is there a quote that never ends?")
-    return JobError(f"{path}: cannot be read as CSV: {error.splitlines()[0]}")
+        return JobError(f"{path}: near line {line + 1}: {fault}; {_OPEN_QUOTE}")
+    return JobError(f"{path}: cannot be read as CSV: {error.splitlines()[0]}; {_OPEN_QUOTE}")
+
+
+def _swallowed(source: Source) -> JobError:
+    """pyarrow and csv take a quote that never ends for one value to the end of the file."""
+    line, _ = deque(rows(source.path), maxlen=1)[0]
+    return JobError(f"{source.path}:{line}: a quote opens in this row and never ends")

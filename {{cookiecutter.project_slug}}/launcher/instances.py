@@ -6,11 +6,13 @@ instance is named in milliseconds, before any TensorFlow is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import io
 import json
 import math
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +81,8 @@ class Signature:
             if value is None:
                 return math.nan
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return float(value)
+                with contextlib.suppress(OverflowError):  # an integer of 309 digits
+                    return float(value)
         elif value is None or isinstance(value, str):
             return value or ""
         raise InstanceError(
@@ -96,10 +99,11 @@ class Signature:
                 instance[name] = None
             elif kind == "number":
                 try:
-                    instance[name] = float(text)
+                    instance[name] = _number(text)
                 except ValueError:
                     raise InstanceError(
-                        f"{place}: feature {name!r} is {text!r}; expected a number"
+                        f"{place}: feature {name!r} is {_show(text)}; expected a number, or "
+                        "nothing where it is missing"
                     ) from None
             else:
                 instance[name] = text
@@ -126,7 +130,9 @@ def read(file: IO[str], name: str, signature: Signature) -> Iterator[dict[str, f
         return
     try:
         whole = json.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if not _is_json(text.lstrip().split("\n")[0]):
+            raise InstanceError(f"{name}: not JSON ({error})") from None
         yield from _lines(text, name, signature)
         return
     if isinstance(whole, dict) and "instances" in whole:
@@ -139,9 +145,17 @@ def read(file: IO[str], name: str, signature: Signature) -> Iterator[dict[str, f
         yield signature.check(f"{name}: instance {i}", instance)
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _lines(text: str, name: str, signature: Signature) -> Iterator[dict]:
     count = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would split inside of texts
         if not line.strip():
             continue
         place = f"{name}:{number}: instance {count}"
@@ -154,21 +168,41 @@ def _lines(text: str, name: str, signature: Signature) -> Iterator[dict]:
 
 
 def _csv(text: str, name: str, signature: Signature) -> Iterator[dict]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = [column.strip() for column in next(reader)]
+    rows = _rows(text, name)
+    header = [column.strip() for column in next(rows)[1]]
+    twice = next((c for c in header if c and header.count(c) > 1), None)
+    if twice:
+        raise InstanceError(f"{name}: column {twice!r} stands in the header more than once")
     count = 0
-    for row in reader:
-        if not row:
-            continue
-        place = f"{name}:{reader.line_num}: instance {count}"
+    for line, row in rows:
+        place = f"{name}:{line}: instance {count}"
         if len(row) != len(header):
             raise InstanceError(f"{place}: {len(row)} values, but the header has {len(header)}")
-        values = dict(zip(header, (value.strip() for value in row), strict=True))
+        values = dict(zip(header, (v.strip(string.whitespace) for v in row), strict=True))
         values.pop("", None)  # a column without a name is nobody's feature
         yield signature.check(place, signature.from_csv(place, values))
         count += 1
     if not count:
         raise InstanceError(f"{name}: a header and no rows")
+
+
+def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, values) of each row that is not empty."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    start = 1
+    try:
+        for row in reader:
+            if row:
+                yield start, row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise InstanceError(f"{name}: near line {start}: not CSV ({error})") from None
+
+
+def _number(text: str) -> float:
+    if "_" in text or not text.isascii():  # Python reads 1_000 and ٣, the trainer does not
+        raise ValueError(text)
+    return float(text)
 
 
 def _show(value: object) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -69,7 +71,9 @@ def run(path: Path, flags: list[str]) -> tuple[Path, int]:
     if code and {p.name for p in run_dir.iterdir()} == {log_path.name}:
         log_path.unlink()
         run_dir.rmdir()
-    return run_dir, code
+        with contextlib.suppress(OSError):
+            run_dir.parent.rmdir()  # only where this was to be the first run
+    return run_dir, code if code >= 0 else 128 - code  # ended by a signal: as a shell tells it
 
 
 def _follow(command: list[str], env: dict[str, str], log) -> int:
@@ -82,22 +86,39 @@ def _follow(command: list[str], env: dict[str, str], log) -> int:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        start_new_session=True,  # Ctrl-C reaches us alone: the trainer is to be stopped politely
     )
-    # A polite stop is for the trainer: it writes its checkpoint, and we report how it ended.
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
+    with _passed_on(process):
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
             log.write(line)
         return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        try:
-            return process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+
+
+@contextlib.contextmanager
+def _passed_on(process: subprocess.Popen):
+    """Ctrl-C and its like stop the trainer, which writes its checkpoint and ends; then we do.
+
+    A second one, or `GRACE` seconds, end it firmly. Whatever happens here, no process is left.
+    """
+    firmly = threading.Timer(GRACE, process.kill)
+    firmly.daemon = True
+
+    def stop(*_):
+        if firmly.is_alive():
             process.kill()
-            return process.wait()
+        else:
+            process.terminate()
+            firmly.start()
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        process.stdout.close()
+        firmly.cancel()
+        process.kill()  # does nothing where it has ended, as it should have
+        process.wait()
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

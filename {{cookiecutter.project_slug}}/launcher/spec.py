@@ -19,6 +19,8 @@ POOL_KEYS = [
     *("containerSpec", "pythonPackageSpec"),
 ]
 CONTAINER_KEYS = ["imageUri", "command", "args", "env"]
+# Messages around a CustomJobSpec, which other tools take whole.
+WRAPPERS = ("jobSpec", "customJobSpec", "customJob", "trialJobSpec", "job_spec", "custom_job_spec")
 PACKAGE_KEYS = ["executorImageUri", "packageUris", "pythonModule", "args", "env"]
 
 
@@ -44,10 +46,18 @@ def read(path: str | Path) -> dict:
     try:
         with open(path, encoding="utf-8") as file:
             job = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not a text in UTF-8 ({error.reason})") from None
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    wrapper = next((key for key in WRAPPERS if isinstance(job, dict) and key in job), None)
+    if wrapper:
+        raise SpecError(
+            f"{path}: a CustomJobSpec is expected, without a message around it; keep what stands "
+            f"below {wrapper}, and remove the rest"
+        )
     _known(job, JOB_KEYS, path, "the job")
     pools = job.get("workerPoolSpecs")
     if not isinstance(pools, list) or not pools:
@@ -64,39 +74,50 @@ def replica(job: dict, path: str | Path) -> Replica:
         SpecError: several replicas, or a command that only a container can run.
     """
     pools = job["workerPoolSpecs"]
-    count = sum(int(pool.get("replicaCount", 1)) for pool in pools)
+    count = sum(pool.get("replicaCount", 1) for pool in pools)
     if count != 1:
         raise SpecError(f"{path}: {count} replicas; a local run takes jobs with one replica")
-    package = pools[0].get("pythonPackageSpec", {})
-    task = package or pools[0].get("containerSpec", {})
+    package = pools[0].get("pythonPackageSpec") or {}
+    task = package or pools[0].get("containerSpec") or {}
     if task.get("command"):
         raise SpecError(
             f"{path}: containerSpec.command is for the container; remove it, and the trainer's own "
             "entrypoint is run, here and in the image"
         )
     module = package.get("pythonModule", "trainer.task")
-    env = {entry["name"]: entry.get("value", "") for entry in task.get("env", [])}
-    return Replica(module, tuple(task.get("args", [])), env)
+    env = {entry["name"]: entry.get("value", "") for entry in task.get("env") or []}
+    return Replica(module, tuple(task.get("args") or []), env)
 
 
 def _check_pool(pool, path, place) -> None:
     _known(pool, POOL_KEYS, path, place)
-    if not isinstance(pool.get("replicaCount", 1), int):
+    if type(pool.get("replicaCount", 1)) is not int:  # true is an int to isinstance
         raise SpecError(f"{path}: {place}.replicaCount must be a whole number")
+    if pool.get("containerSpec") and pool.get("pythonPackageSpec"):
+        raise SpecError(f"{path}: {place} has a containerSpec and a pythonPackageSpec; keep one")
     for key, keys in (("containerSpec", CONTAINER_KEYS), ("pythonPackageSpec", PACKAGE_KEYS)):
-        task = pool.get(key)
-        if task is None:
-            continue
-        _known(task, keys, path, f"{place}.{key}")
-        for i, arg in enumerate(task.get("args") or []):
-            if not isinstance(arg, str):
-                raise SpecError(
-                    f"{path}: {place}.{key}.args[{i}] is {arg!r}, not a text; put it in quotes, "
-                    f'with its flag: "--name={arg}"'
-                )
-        for i, entry in enumerate(task.get("env") or []):
-            if not isinstance(entry, dict) or set(entry) - {"name", "value"} or "name" not in entry:
-                raise SpecError(f"{path}: {place}.{key}.env[{i}] must be {{name: …, value: …}}")
+        if pool.get(key) is not None:
+            _check_task(pool[key], keys, path, f"{place}.{key}")
+
+
+def _check_task(task, keys, path, place) -> None:
+    _known(task, keys, path, place)
+    for key in ("args", "env"):
+        if not isinstance(task.get(key) or [], list):
+            raise SpecError(f"{path}: {place}.{key} must be a list, got {task[key]!r}")
+    for i, arg in enumerate(task.get("args") or []):
+        if not isinstance(arg, str):
+            raise SpecError(
+                f"{path}: {place}.args[{i}] is {arg!r}, not a text; put it in quotes, "
+                f'with its flag: "--name={arg}"'
+            )
+    for i, entry in enumerate(task.get("env") or []):
+        texts = isinstance(entry, dict) and all(isinstance(v, str) for v in entry.values())
+        if not texts or not {"name"} <= set(entry) <= {"name", "value"}:
+            raise SpecError(
+                f"{path}: {place}.env[{i}] must be a name and a value, both texts, in quotes: "
+                f'{{name: "X", value: "1"}}; got {entry!r}'
+            )
 
 
 def _known(message, keys, path, place) -> None:

@@ -7,7 +7,6 @@ FILE is {"instances": [{…}, …]}, a JSON object a line, or CSV with a header;
 """
 
 import argparse
-import contextlib
 import json
 import os
 import sys
@@ -29,15 +28,24 @@ def main() -> int:
     args = parser.parse_args()
     try:
         signature = Signature.load(args.model)
-        stdin = contextlib.nullcontext(sys.stdin)
-        with stdin if args.file == "-" else open(args.file, encoding="utf-8", newline="") as file:
+        source = sys.stdin.fileno() if args.file == "-" else args.file
+        with open(source, encoding="utf-8", newline="") as file:
             instances = list(read(file, args.file, signature))
-    except (InstanceError, OSError, UnicodeDecodeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except InstanceError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"{args.file}: cannot be read ({error.strerror or error})")
+    except UnicodeDecodeError as error:
+        return _refuse(f"{args.file}: not a text in UTF-8 ({error.reason})")
+    sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
     for answer in predict(args.model, instances):
         print(json.dumps(answer, ensure_ascii=False))
     return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 def predict(model_dir: str, instances: list[dict]):

@@ -25,20 +25,25 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "job", nargs="?", type=Path, default=local.ROOT / "configs" / "cpu.yaml", metavar="JOB.yaml"
     )
-    job = parser.parse_args(own).job
+    args, unknown = parser.parse_known_args(own)
+    if unknown:
+        parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
     try:
-        run_dir, code = local.run(job, flags)
+        run_dir, code = local.run(args.job, flags)
     except SpecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if not run_dir.exists():
-        print(f"the trainer ended with exit code {code} and left nothing", file=sys.stderr)
-        return code
-    page = report.write(run_dir)
-    print()
     if code:
         print(f"the trainer ended with exit code {code}", file=sys.stderr)
-    for name, value in runs.load(run_dir).metrics.items():
+    if not run_dir.exists():
+        return code
+    try:
+        metrics, page = runs.load(run_dir).metrics, report.write(run_dir)
+    except runs.RunError as error:  # a module of your own need not keep a record as ours does
+        print(f"no report: {error}", file=sys.stderr)
+        return code
+    print()
+    for name, value in metrics.items():
         if name.startswith("val_"):
             print(f"eval {name.removeprefix('val_')}: {value:.4f}")
     print(f"run directory: {run_dir}")

@@ -1,13 +1,11 @@
 """A run as one page: what it learned, on what, how fast, and how to repeat it.
 
 `report.html` loads nothing from anywhere, so it can be mailed or kept beside a paper. Text that
-comes from a run reaches the page only through Jinja, which escapes it; the figures hold none.
+comes from a run reaches the page only through Jinja, which escapes it.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import shlex
 from collections.abc import Mapping
@@ -15,27 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from launcher import runs
+from launcher import charts, runs
 
-# From Okabe and Ito's palette, which colour-blind people can tell apart, in print too.
-TRAIN, EVAL, DARK = "#0072B2", "#D55E00", "#333333"
-STYLE = {
-    "svg.hashsalt": "report",  # the same run gives the same bytes
-    "font.family": "DejaVu Sans",  # it comes with matplotlib
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
-MATRIX = 15  # classes that a confusion matrix shows on one screen
+MATRIX = 12  # classes that a confusion matrix shows on one screen
 ROWS = 100  # of a long table; the rest stands in the run's files
 
 
@@ -48,7 +30,7 @@ def write(run_dir: str | Path) -> Path:
     run = runs.load(run_dir)
     path = run.path / "report.html"
     page = _environment().get_template("report.html").render(_content(run))
-    path.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+    path.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
@@ -72,10 +54,7 @@ def _environment() -> jinja2.Environment:
 def _content(run: runs.Run) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
     record, gaps = run.record, list(run.gaps)
-    with matplotlib.rc_context(STYLE):
-        classes = _classes(run.evaluation, gaps)
-        residuals = _residuals(run.evaluation, gaps)
-        curves = _curves(run.history)
+    classes, residuals = _classes(run.evaluation, gaps), _residuals(run.evaluation, gaps)
     return {
         "run": run,
         "project": record.get("project") or "",
@@ -84,7 +63,7 @@ def _content(run: runs.Run) -> dict[str, Any]:
         "gaps": gaps,
         "tiles": _tiles(run, classes),
         "metrics": _metrics(run.metrics),
-        "curves": curves,
+        "curves": _curves(run),
         "classes": classes,
         "residuals": residuals,
         "data": [_part(name, part) for name, part in record.get("data", {}).items()],
@@ -141,74 +120,29 @@ def _metrics(metrics: Mapping[str, float]) -> list[dict[str, Any]]:
     return [{"id": i, "train": metrics.get(i), "eval": metrics.get(f"val_{i}")} for i in ids]
 
 
-def _curves(history: Mapping[str, list[float]]) -> list[dict[str, str]]:
+def _curves(run: runs.Run) -> list[dict[str, str]]:
     """A figure for each metric, training and evaluation in one."""
-    curves = []
+    curves, history = [], run.history
     for metric in dict.fromkeys(id.removeprefix("val_") for id in history if id != "epoch"):
-        lines = {id: np.array(history[id]) for id in (metric, f"val_{metric}") if id in history}
-        finite = [values[np.isfinite(values)] for values in lines.values()]
-        everything = np.concatenate(finite)
-        constant = metric == "learning_rate" and len(np.unique(everything)) == 1
-        if not len(everything) or constant:  # a constant rate stands among the flags
+        ids = {"training": metric, "evaluation": f"val_{metric}"}
+        lines = {word: history[id] for word, id in ids.items() if id in history}
+        known = {value for values in lines.values() for value in values if math.isfinite(value)}
+        if not known or (metric == "learning_rate" and len(known) == 1):  # it is among the flags
             continue
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
-        axes = figure.subplots()
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-        # A first epoch that is far off would press the rest of a linear curve flat.
-        if everything.min() > 0 and everything.max() > 50 * everything.min():
-            axes.set_yscale("log")
-        epochs = np.array(history["epoch"])
-        texts = []
-        for id, values in lines.items():
-            held_out = id.startswith("val_")
-            word, colour = ("evaluation", EVAL) if held_out else ("training", TRAIN)
-            _line(axes, epochs, values, colour, "-" if held_out else "--", word)
-            texts.append(_in_words(word, epochs, values, metric))
-        best = _best(epochs, lines, metric)
-        if best:
-            axes.axvline(best[0], color=DARK, linewidth=0.8, linestyle=":")
-            axes.plot(*best, "o", color=EVAL, markeredgecolor=DARK, zorder=3)
-            axes.plot(
-                [], [], "o:", color=DARK, markerfacecolor=EVAL, label=f"best: epoch {best[0]:.0f}"
-            )
-        if len(lines) > 1:
-            axes.legend()
-        curves.append({"metric": metric, "text": " ".join(texts), "image": _svg(figure)})
+        best = runs.best(run, f"val_{metric}") if len(history["epoch"]) > 1 else None
+        texts = [_in_words(word, history["epoch"], values) for word, values in lines.items()]
+        texts += [f"Best evaluation: {figures(best[1])} in epoch {best[0]}."] if best else []
+        image = charts.curves(history["epoch"], lines, best)
+        curves.append({"metric": metric, "text": " ".join(texts), "image": image})
     return curves
 
 
-def _line(axes, epochs, values, colour, style, label) -> None:
-    marker = "." if len(epochs) <= 30 else ""  # one epoch alone makes no line
-    axes.plot(
-        epochs,
-        np.where(np.isfinite(values), values, np.nan),
-        color=colour,
-        linestyle=style if len(epochs) <= 300 else "-",
-        linewidth=1.6 if len(epochs) <= 300 else 0.8,
-        marker=marker,
-        label=label,
-        rasterized=len(epochs) > 2000,  # as a picture: as vectors it would be megabytes
-    )
-
-
-def _best(epochs, lines, metric) -> tuple[float, float] | None:
-    values = lines.get(f"val_{metric}")
-    if values is None or not np.isfinite(values).any():
-        return None
-    place = np.nanargmax if runs.higher_is_better(metric) else np.nanargmin
-    at = place(np.where(np.isfinite(values), values, np.nan))
-    return epochs[at], values[at]
-
-
-def _in_words(word, epochs, values, metric) -> str:
+def _in_words(word: str, epochs: list[float], values: list[float]) -> str:
     """A curve for those who cannot see it, and for those who want the numbers."""
     text = f"{word.capitalize()}: {figures(values[0])} in epoch {epochs[0]:.0f}"
     if len(values) > 1:
         text += f", {figures(values[-1])} in epoch {epochs[-1]:.0f}"
-    if word == "evaluation" and (best := _best(epochs, {f"val_{metric}": values}, metric)):
-        text += f", best {figures(best[1])} in epoch {best[0]:.0f}"
-    lost = int((~np.isfinite(values)).sum())
+    lost = sum(not math.isfinite(value) for value in values)
     return text + (f"; {lost} epoch(s) without a finite value." if lost else ".")
 
 
@@ -219,10 +153,11 @@ def _classes(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] |
     labels = [str(label) for label in evaluation.get("labels", [])]
     try:
         counts = np.array(evaluation.get("confusion"), dtype=float)
-    except (TypeError, ValueError):  # ragged, or not numbers
+    except (TypeError, ValueError, OverflowError):  # ragged, or not numbers
         counts = np.zeros(0)
     size = len(labels)
-    if not size or counts.shape != (size, size) or not (counts >= 0).all() or not counts.sum():
+    counted = counts.shape == (size, size) and (counts >= 0).all() and 0 < counts.sum() < math.inf
+    if not counted:
         gaps.append("evaluation.json: confusion is not a table of counts, labels × labels.")
         return None
     support, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
@@ -239,7 +174,8 @@ def _classes(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] |
     means = {key: _mean([row[key] for row in table]) for key in ("precision", "recall", "f1")}
     shown = _most_mistaken(counts) if size > MATRIX else list(range(size))
     mistakes = counts - np.diag(hits)
-    order = [divmod(int(i), size) for i in np.argsort(-mistakes, axis=None, kind="stable")[:10]]
+    wrong = [(int(i), int(j)) for i, j in zip(*mistakes.nonzero(), strict=True)]
+    wrong.sort(key=lambda pair: (-counts[pair], support[pair[0]], pair))
     return {
         "rows": int(counts.sum()),
         "right": int(hits.sum()),
@@ -257,8 +193,7 @@ def _classes(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] |
                 "rows": int(counts[i, j]),
                 "share": counts[i, j] / support[i],
             }
-            for i, j in order
-            if mistakes[i, j]
+            for i, j in wrong[:10]
         ],
     }
 
@@ -315,38 +250,15 @@ def _residuals(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any]
         return None
     truth, predicted = truth[usable], predicted[usable]
     rest = predicted - truth
-
-    scatter = Figure(figsize=(4.6, 4.0), layout="constrained")
-    axes = scatter.subplots()
-    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
-    axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--", label="prediction = truth")
-    size = 16 if len(truth) <= 300 else 6
-    axes.scatter(truth, predicted, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
-    axes.set(xlabel="truth", ylabel="prediction")
-    axes.legend()
-
-    spread = Figure(figsize=(4.6, 4.0), layout="constrained")
-    axes = spread.subplots()
-    axes.hist(rest, bins=min(40, max(5, round(math.sqrt(len(rest))))), color=TRAIN)
-    axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
-    axes.set(xlabel="prediction − truth", ylabel="rows")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return {
-        "scatter": _svg(scatter),
-        "spread": _svg(spread),
+        "scatter": charts.scatter(truth, predicted),
+        "spread": charts.histogram(rest),
         "shown": len(truth),
         "lost": int((~usable).sum()),
         "middle": float(np.median(rest)),
         "low": float(np.quantile(rest, 0.05)),
         "high": float(np.quantile(rest, 0.95)),
     }
-
-
-def _svg(figure: Figure) -> str:
-    """A data URI. As an image of its own, a figure's ids cannot clash with another's."""
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 # --- On what, how fast, and how again

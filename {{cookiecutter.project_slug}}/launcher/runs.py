@@ -217,6 +217,9 @@ def _flag_column(name: str, values: list) -> pl.Series:
 
 def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str, Any]:
     document = json.loads(path.read_text(encoding="utf-8-sig"))
+    # JSON may spell half a character ("\\ud83d"), which neither pages nor tables can hold.
+    whole = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+    document = json.loads(whole)
     if not isinstance(document, dict):
         raise ValueError("expected a JSON object")
     for key, expected in types.items():
@@ -244,7 +247,7 @@ def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
         return {}
     place, epochs, torn = header.index("epoch"), {}, 0
     for line in filter(None, lines):
-        if len(line) == len(header) and math.isfinite(number(line[place])):
+        if len(line) == len(header) and abs(number(line[place])) < 1e15:  # not NaN either
             epochs[int(number(line[place]))] = [number(value) for value in line]
         else:
             torn += 1
@@ -255,7 +258,7 @@ def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
         return {}
     values = [epochs[epoch] for epoch in sorted(epochs)]
     history = {"epoch": [float(epoch) for epoch in sorted(epochs)]}
-    return history | {id: [v[i] for v in values] for i, id in enumerate(header) if i != place}
+    return history | {id: [v[i] for v in values] for i, id in enumerate(header) if id != "epoch"}
 
 
 def _time(text: str | None) -> datetime | None:

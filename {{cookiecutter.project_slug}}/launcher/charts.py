@@ -1,0 +1,103 @@
+"""The figures of a report, each as a data URI for an `img`.
+
+They hold numbers and words of our own only: a name from a run could need a font or an escape that
+a figure has not. Only matplotlib's objects are used, so nothing of a caller's pyplot changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# From Okabe and Ito's palette, which colour-blind people can tell apart; dashes tell in print.
+TRAIN, EVAL, DARK = "#0072B2", "#D55E00", "#333333"
+STYLE = {
+    "svg.hashsalt": "report",  # the same run gives the same bytes
+    "font.family": "DejaVu Sans",  # it comes with matplotlib
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+def curves(
+    epochs: Sequence[float], lines: Mapping[str, Sequence[float]], best: tuple[int, float] | None
+) -> str:
+    """Training and evaluation by epoch, the best epoch marked; values that are not finite are gaps.
+
+    Args:
+        lines: {"training": values, "evaluation": values}, or one of them.
+        best: epoch and value to mark.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+        known = [value for values in lines.values() for value in values if math.isfinite(value)]
+        # A first epoch that is far off would press the rest of a linear curve flat.
+        if min(known) > 0 and max(known) > 50 * min(known):
+            axes.set_yscale("log")
+        few, many = len(epochs) <= 30, len(epochs) > 300
+        for word, values in lines.items():
+            axes.plot(
+                epochs,
+                [value if math.isfinite(value) else math.nan for value in values],
+                color=TRAIN if word == "training" else EVAL,
+                linestyle="--" if word == "training" and not many else "-",
+                linewidth=0.8 if many else 1.6,
+                marker="." if few else "",  # one epoch alone makes no line
+                label=word,
+                rasterized=len(epochs) > 2000,  # drawn as vectors it would be megabytes
+            )
+        if best:
+            axes.axvline(best[0], color=DARK, linewidth=0.8, linestyle=":")
+            label = f"best: epoch {best[0]}"
+            axes.plot(*best, "o:", color=DARK, markerfacecolor=EVAL, zorder=3, label=label)
+        if len(lines) > 1:
+            axes.legend()
+        return _data_uri(figure)
+
+
+def scatter(truth: np.ndarray, predicted: np.ndarray) -> str:
+    """Prediction by truth, with the line on which both are equal."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 4.0), layout="constrained")
+        axes = figure.subplots()
+        ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+        axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--", label="prediction = truth")
+        size = 16 if len(truth) <= 300 else 6
+        axes.scatter(truth, predicted, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
+        axes.set(xlabel="truth", ylabel="prediction")
+        axes.legend()
+        return _data_uri(figure)
+
+
+def histogram(residuals: np.ndarray) -> str:
+    """How many rows are off by how much."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 4.0), layout="constrained")
+        axes = figure.subplots()
+        axes.hist(residuals, bins=min(40, max(5, round(math.sqrt(len(residuals))))), color=TRAIN)
+        axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
+        axes.set(xlabel="prediction − truth", ylabel="rows")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return _data_uri(figure)
+
+
+def _data_uri(figure: Figure) -> str:
+    """As an image of its own, a figure's ids cannot clash with another's on the page."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()

@@ -7,6 +7,7 @@ FILE is {"instances": [{…}, …]}, a JSON object a line, or CSV with a header;
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -19,13 +20,13 @@ from launcher.instances import InstanceError, Signature, read  # noqa: E402
 BATCH = 1024  # instances a call
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="an exported model")
     parser.add_argument("file", metavar="FILE", help="the instances; - for standard input")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         signature = Signature.load(args.model)
         source = sys.stdin.fileno() if args.file == "-" else args.file
@@ -38,8 +39,10 @@ def main() -> int:
     except UnicodeDecodeError as error:
         return _refuse(f"{args.file}: not a text in UTF-8 ({error.reason})")
     sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
-    for answer in predict(args.model, instances):
-        print(json.dumps(answer, ensure_ascii=False))
+    with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
+        for answer in predict(args.model, instances):
+            print(json.dumps(answer, ensure_ascii=False))
+        sys.stdout.flush()
     return 0
 
 
@@ -73,4 +76,4 @@ def _answer(row: dict) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main(sys.argv[1:]))  # TensorFlow takes 0.8 s to tear itself down, for nothing

@@ -1,0 +1,568 @@
+"""Any CSV to arrays on disk: what is inferred, what is refused and how, and how rows are dealt out.
+
+No test here needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, load, tree, write
+
+from trainer import data, tables, task
+from trainer.runtime import JobError
+from trainer.schema import Column, Schema
+
+ROWS = "".join(f"{i},{'uv'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60))
+TABLE = "a,b,y\n" + ROWS
+
+
+def kinds(loaded: data.Data) -> dict[str, str]:
+    return {column.name: column.kind for column in loaded.schema.columns}
+
+
+def column(loaded: data.Data, name: str):
+    return next(c for c in loaded.schema.columns if c.name == name)
+
+
+def refusal(train_files: str, target: str, *flags: str) -> str:
+    """The line in which the trainer refuses these flags; checks that it left nothing on disk."""
+    before = tree()
+    with pytest.raises(JobError) as refused:
+        load(train_files, target, *flags)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert tree() == before
+    return message
+
+
+# What is inferred
+
+
+def test_kinds_are_inferred_and_say_why():
+    rows = [f"{i},{i / 7},w{i % 3},id{i},1,,x,{'pq'[i % 2]}" for i in range(50)]
+    write("t.csv", "\n".join(["whole,real,word,id,same,empty,text,y", *rows]))
+    loaded = load("t.csv", "y")
+    assert {c.name: (c.kind, c.why) for c in loaded.schema.columns} == {
+        "whole": ("number", "every value is a number"),
+        "real": ("number", "every value is a number"),
+        "word": ("category", "text with 3 different values"),
+        "id": ("ignore", "text, and 50 of 50 rows differ: an id?"),
+        "same": ("ignore", "always 1"),
+        "empty": ("ignore", "no row has a value"),
+        "text": ("ignore", "always 'x'"),
+    }
+    assert loaded.schema.task == "classification"
+    assert loaded.schema.labels == ["p", "q"]
+
+
+def test_statistics_are_those_of_the_values_that_are_there():
+    values = [3.5, -1e6, 0.25, 7e6, 1e-3] * 20
+    write("t.csv", "a,y\n" + "".join(f"{v},p\n,q\n" for v in values))
+    a = column(load("t.csv", "y"), "a")
+    assert a.missing == 100
+    assert a.mean == pytest.approx(np.mean(values), rel=1e-12)
+    assert a.std == pytest.approx(np.std(values), rel=1e-12)
+
+
+def test_a_constant_column_is_seen_whatever_rounding_does_to_its_mean():
+    write("t.csv", "a,b,y\n" + "".join(f"0.1,{i},{i % 2}\n" for i in range(275)))
+    assert kinds(load("t.csv", "y")) == {"a": "ignore", "b": "number"}
+
+
+@pytest.mark.parametrize("token", ["", "?", "NA", "NaN", "null", " ?", "  ?", "? ", "\tNA"])
+def test_missing_values_are_known_in_every_spelling(token):
+    rows = "".join(f"{i},{'uv'[i % 2]},{'pq'[i % 2]}\n" for i in range(30))
+    write("t.csv", f"a,b,y\n{rows}{token},{token},p\n7,u,{token}\n")
+    loaded = load("t.csv", "y", "--eval-files", "t.csv")
+    assert kinds(loaded) == {"a": "number", "b": "category"}
+    assert (column(loaded, "a").missing, column(loaded, "b").missing) == (1, 1)
+    assert (loaded.train.rows, loaded.train.dropped) == (31, 1)
+    arrays = loaded.eval.arrays()
+    assert arrays["numbers"][30].tolist() == [0.0, 1.0]  # the mean, and the mark for missing
+    assert arrays["categories"][30].tolist() == [0]
+
+
+def test_infinite_and_not_a_number_count_as_missing():
+    write("t.csv", "a,y\n" + "1,p\n2,q\ninf,p\n-inf,q\nNAN,p\n1e999,q\n" * 9)
+    loaded = load("t.csv", "y")
+    assert column(loaded, "a").missing == 36
+    assert np.isfinite(loaded.train.arrays()["numbers"]).all()
+
+
+def test_numbers_that_a_client_mistyped_by_a_hundred_zeros_stay_finite():
+    write("t.csv", TABLE)
+    write("e.csv", "a,b,y\n1e300,u,p\n-1e300,v,q\n")
+    numbers = load("t.csv", "y", "--eval-files", "e.csv").eval.arrays()["numbers"]
+    assert numbers[:, 0].tolist() == [1e6, -1e6]
+
+
+def test_unseen_categories_share_a_place_with_missing_ones():
+    write("t.csv", TABLE)
+    write("e.csv", "a,b,y\n1,u,p\n1,v,p\n1,zebra,p\n1,,p\n")
+    places = load("t.csv", "y", "--eval-files", "e.csv").eval.arrays()["categories"]
+    assert places[:, 0].tolist() == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "flags", "expected"),
+    [
+        (["yes", "no"], [], ["no", "yes"]),
+        (["0", "1", "2"], [], ["0", "1", "2"]),
+        (["10", "9.0", "-1"], [], ["-1", "9", "10"]),
+        (["+1", "-1"], [], ["-1", "1"]),
+        (["0.5", "1.5", "2.5"], [], "regression"),
+        ([str(i) for i in range(21)], [], "regression"),
+        (["0.5", "1.5"], ["--task", "classification"], ["0.5", "1.5"]),
+        (["1", "2"], ["--task", "regression"], "regression"),
+        (["1", "2", "none of both"], [], ["1", "2", "none of both"]),
+    ],
+)
+def test_the_target_settles_the_task(values, flags, expected):
+    write("t.csv", "a,y\n" + "".join(f"{i},{values[i % len(values)]}\n" for i in range(210)))
+    schema = load("t.csv", "y", *flags).schema
+    found = schema.labels if schema.task == "classification" else schema.task
+    assert found == expected
+
+
+def test_numeric_classes_are_the_same_however_they_are_spelled():
+    write("t.csv", "a,y\n" + "1,0\n2,1\n" * 20)
+    write("e.csv", "a,y\n1,0.0\n2,1e0\n3, 1\n")
+    loaded = load("t.csv", "y", "--eval-files", "e.csv")
+    assert loaded.eval.arrays()["target"].tolist() == [0, 1, 1]
+
+
+def test_without_eval_files_the_same_fifth_is_held_out_every_time():
+    write("t.csv", "a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(1000)))
+    first = load("t.csv", "y", "--cache-dir", "one")
+    again = load("t.csv", "y", "--cache-dir", "two")
+    assert first.train.rows + first.eval.rows == 1000
+    assert 150 < first.eval.rows < 250
+    seen = [set(part.arrays()["numbers"][:, 0].tolist()) for part in (first.train, first.eval)]
+    assert not seen[0] & seen[1]
+    for part in ("train", "eval"):
+        np.testing.assert_array_equal(
+            getattr(first, part).arrays()["numbers"], getattr(again, part).arrays()["numbers"]
+        )
+
+
+# How files are written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + TABLE,
+        TABLE.replace("\n", "\r\n"),
+        TABLE.replace("\n", "\n\n"),
+        "\n\r\n" + TABLE + "\n\n",
+        TABLE.rstrip("\n"),
+        TABLE.replace("a,b,y", " a ,b\t, y"),
+        TABLE.replace(",u,", ", u ,").replace(",v,", ',"v",'),
+        TABLE.replace("\n", ",\n"),
+        "".join(f"{i},{line}\n" for i, line in enumerate(TABLE.splitlines()))[1:],
+    ],
+    ids=["bom", "crlf", "blanks", "ends", "no-end", "spaces", "quotes", "last-comma", "index"],
+)
+def test_the_same_table_however_it_is_written(text):
+    plain = load(write("plain.csv", TABLE), "y").train.arrays()
+    other = load(write("other.csv", text), "y").train.arrays()
+    for name in plain:
+        np.testing.assert_array_equal(plain[name], other[name])
+
+
+def test_quoted_values_hold_commas_quotes_and_line_ends():
+    odd = ['"x, y"', '"say ""hi"""', '"two\nlines"', '"two\r\nlines"']
+    write("t.csv", "a,b,y\n" + "".join(f"{i},{odd[i % 4]},{i % 2}\n" for i in range(40)))
+    loaded = load("t.csv", "y")
+    expected = {"x, y", 'say "hi"', "two\nlines", "two\r\nlines"}
+    assert set(column(loaded, "b").categories) == expected
+    assert loaded.train.rows + loaded.eval.rows == 40
+
+
+def test_a_header_may_hold_line_ends_too():
+    write("t.csv", '"a\nb",c,y\n' + ROWS)
+    assert kinds(load("t.csv", "y")) == {"a\nb": "number", "c": "category"}
+
+
+def test_several_files_globs_and_columns_in_another_order():
+    write("in/part-0.csv", TABLE)
+    write("in/part-1.csv", "y,a,b\np,1000,u\n")
+    write("more, [1] ü.csv", "b,y,a\nv,q,2000\n")
+    loaded = load("in/part-*.csv", "y", "--eval-files", "more, [1] ü.csv")
+    assert loaded.train.rows == 61
+    assert [Path(f["path"]).name for f in loaded.manifest["train"]["files"]] == [
+        "part-0.csv",
+        "part-1.csv",
+    ]
+    together = load("in/part-1.csv,in/part-0.csv,in/*.csv", "y", "--eval-files", "in/part-1.csv")
+    assert together.train.rows == 61  # each file once
+
+
+def test_columns_names_the_columns_of_a_file_without_header():
+    write("t.csv", ROWS)
+    assert kinds(load("t.csv", "y", "--columns", "a, b,y")) == {"a": "number", "b": "category"}
+
+
+def test_the_schema_flag_settles_kinds():
+    write("t.csv", "zip,id,a,y\n" + "".join(f"{i % 7},{i},{i},{i % 2}\n" for i in range(70)))
+    hints = [{"name": "zip", "kind": "category"}, {"name": "id", "kind": "ignore"}]
+    write("s.json", json.dumps({"columns": hints}))
+    loaded = load("t.csv", "y", "--schema", "s.json")
+    assert kinds(loaded) == {"zip": "category", "id": "ignore", "a": "number"}
+    assert sorted(column(loaded, "zip").categories) == list("0123456")
+
+
+def test_the_schema_that_a_run_wrote_can_be_given_to_the_next():
+    write("t.csv", TABLE)
+    first = load("t.csv", "y").schema
+    write("s.json", first.to_json())
+    assert [(c.name, c.kind) for c in load("t.csv", "y", "--schema", "s.json").schema.columns] == [
+        (c.name, c.kind) for c in first.columns
+    ]
+
+
+def test_two_thousand_columns():
+    names = ",".join(f"c{i}" for i in range(2000))
+    rows = "".join(
+        ",".join(str((i * j) % 11) for j in range(2000)) + f",{i % 2}\n" for i in range(40)
+    )
+    write("t.csv", f"{names},y\n{rows}")
+    loaded = load("t.csv", "y")
+    assert loaded.train.arrays()["numbers"].shape[1] > 1500
+    assert len(loaded.describe().splitlines()) < 60
+
+
+# What is refused
+
+FAULTS = {
+    "empty file": ("", "t.csv: the file is empty"),
+    "header only": ("a,b,y\n", "t.csv: a header and no rows"),
+    "target column missing": (TABLE.replace("y", "z", 1), "t.csv: no column 'y'; there are: a, b, z"),
+    "one class": ("a,y\n" + "1,p\n2,p\n" * 9, "target 'y' has one class, 'p'"),
+    "one value": ("a,y\n" + "1,0.5\n2,0.5\n" * 9, "target 'y' is always 0.5"),
+    "no target at all": ("a,y\n" + "1,\n2,\n" * 9, "target 'y': no row has a value"),
+    "too many classes": (
+        "a,y\n" + "".join(f"{i},name{i}\n" for i in range(50)),
+        "target 'y' has 50 classes in 50 rows",
+    ),
+    "too short a row": (TABLE + "1,u\n", "t.csv:62: 2 values, expected 3"),
+    "too long a row": (TABLE + "1,u,p,9\n", "t.csv:62: 4 values, expected 3; a comma"),
+    "a ragged row in a later block": (
+        TABLE + ROWS * 3000 + "1,u\n" + ROWS,
+        "t.csv:180062: 2 values, expected 3",
+    ),
+    "lines in quotes counted": ('a,b,y\n1,"\n\n",p\n1,u\n', "t.csv:5: 2 values"),
+    "a quote that never ends": (TABLE + '1,u,"p\n' + ROWS, "t.csv:62: a quote opens in this row"),
+    "a row beyond any block": (
+        TABLE + "1," + "z" * 3_000_000 + ",p\n",
+        "t.csv:62: a row of over 1048576 bytes",
+    ),
+    "a typo in the last row": (TABLE + "4O,u,p\n", "t.csv:62: column 'a' is a number, but the value is '4O'"),
+    "a typo in the target": (
+        "a,y\n" + "".join(f"{i},{i % 3}\n" for i in range(60)) + "1,l\n",
+        "t.csv:62: column 'y' is a number, but the value is 'l'; mend it, leave it empty where "
+        "nothing is known, or take the values for classes with --task classification",
+    ),
+    "not UTF-8": ((TABLE + "1,\xe9,p\n").encode("latin-1"), "t.csv: near line 62: not UTF-8"),
+    "UTF-16": (TABLE.encode("utf-16"), "t.csv: not a text in UTF-8"),
+    "gzip": (gzip.compress(TABLE.encode()), "t.csv: not a text in UTF-8 (invalid start byte); unpack"),
+    "old Macintosh": (TABLE.replace("\n", "\r"), "t.csv: not CSV (new-line character"),
+    "duplicate header": ("a,a,y\n1,2,3\n", "t.csv:1: column 'a' stands in the header more than once"),
+    "semicolons": (TABLE.replace(",", ";"), "t.csv:1: one column only, 'a;b;y'; expected at least two"),
+    "tabs": (TABLE.replace(",", "\t"), r"t.csv:1: one column only, 'a\tb\ty'; expected at least two"),
+    "nothing to learn from": (
+        "a,y\n" + "1,p\n1,q\n" * 9,
+        "no column is left to learn from (a: always 1)",
+    ),
+    "one row": ("a,b,y\n1,2,p\n", "no column is left"),
+    "numbers beyond computing": ("a,y\n" + "1,1e308\n2,-1e308\n3,0.5\n" * 9, "target 'y' has numbers up to"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_a_file_is_one_line_and_leaves_nothing(fault):
+    text, expected = FAULTS[fault]
+    write("t.csv", text)
+    assert refusal("t.csv", "y").startswith(expected)
+
+
+FLAG_FAULTS = {
+    "no match": (["--train-files", "none*.csv"], "--train-files: no file matches 'none*.csv'"),
+    "no eval match": (["--eval-files", "none.csv"], "--eval-files: no file matches 'none.csv'"),
+    "folder": (["--train-files", "in"], "--train-files: 'in' is a folder; name the files in it: 'in/*.csv'"),
+    "near miss": (["--target", "speces"], "t.csv: no column 'speces'; there are: a, b, species; did you mean 'species'?"),
+    "too few names": (["--columns", "a,species"], "t.csv:1: 3 values, but --columns gives 2 names"),
+    "a name twice": (["--columns", "a,a,species"], "--columns: the name 'a' stands there more than once"),
+    "names for a file with a header": (["--columns", "a,b,species"], "t.csv:1: column 'a' is a number, but the value is 'a'"),
+    "text taken for numbers": (["--task", "regression"], "t.csv:2: column 'species' is a number, but the value is 'p'"),
+    "eval lacks a column": (["--eval-files", "in/fewer.csv"], "in/fewer.csv: not the columns of t.csv: it lacks b"),
+    "eval has more columns": (["--eval-files", "in/more.csv"], "in/more.csv: not the columns of t.csv: only it has c"),
+    "unknown class in eval": (["--eval-files", "in/class.csv"], "in/class.csv:4: target 'species' is 'p.', which no training row has; the classes are: p, q, r"),
+    "text in a number of eval": (["--eval-files", "in/text.csv"], "in/text.csv:3: column 'a' is a number, but the value is 'x1'"),
+    "no target in eval": (["--eval-files", "in/none.csv"], "in/none.csv: no row is left for eval; every target is missing"),
+    "cache is a file": (["--cache-dir", "t.csv"], "t.csv: the encoded data cannot be written there"),
+    "cache below a file": (["--cache-dir", "t.csv/x"], "t.csv/x: the encoded data cannot be written there"),
+    "schema is not there": (["--schema", "none.json"], "--schema none.json: cannot be read"),
+    "schema is not JSON": (["--schema", "t.csv"], "--schema t.csv: expected {"),
+    "no such kind": (["--schema", "in/kind.json"], "--schema in/kind.json: column 'a' has kind 'text'; write one of number, category, ignore"),
+    "no such column": (["--schema", "in/column.json"], "--schema in/column.json: no column 'c' in the data; there are: a, b, species"),
+    "target has a kind": (["--schema", "in/target.json"], "--schema in/target.json: 'species' is the target, which has no kind"),
+    "text where a number must be": (["--schema", "in/number.json"], "t.csv:2: column 'b' is a number, but the value is 'u'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FLAG_FAULTS)
+def test_a_fault_in_a_flag_is_one_line_and_leaves_nothing(fault):
+    write("t.csv", TABLE.replace("y", "species", 1))
+    write("in/fewer.csv", "a,species\n1,p\n")
+    write("in/more.csv", "a,b,c,species\n1,u,1,p\n")
+    write("in/class.csv", "a,b,species\n1,u,p\n\n1,u,p.\n")
+    write("in/text.csv", "a,b,species\n1,u,p\nx1,u,p\n")
+    write("in/none.csv", "a,b,species\n1,u,?\n")
+    for name, hint in {
+        "kind": {"name": "a", "kind": "text"},
+        "column": {"name": "c", "kind": "number"},
+        "target": {"name": "species", "kind": "category"},
+        "number": {"name": "b", "kind": "number"},
+    }.items():
+        write(f"in/{name}.json", json.dumps({"columns": [hint]}))
+    flags, expected = FLAG_FAULTS[fault]
+    assert refusal("t.csv", "species", *flags).startswith(expected)
+
+
+def test_a_file_that_may_not_be_read():
+    write("t.csv", TABLE)
+    os.chmod("t.csv", 0)
+    if os.access("t.csv", os.R_OK):
+        pytest.skip("this user may read everything")
+    assert refusal("t.csv", "y").startswith("t.csv: cannot be read (Permission denied)")
+
+
+def test_the_trainer_says_it_on_stderr_and_ends_with_1(capsys):
+    write("t.csv", "")
+    argv = ["--train-files", "t.csv", "--target", "y", "--job-dir", "runs/a"]
+    assert task.main(argv) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "error: t.csv: the file is empty; expected a header line and rows\n"
+    assert tree() == ["t.csv"]
+
+
+# The cache
+
+
+def test_the_second_load_finds_what_the_first_encoded():
+    write("t.csv", TABLE)
+    first, second = load("t.csv", "y"), load("t.csv", "y")
+    assert (first.reused, second.reused) == (False, True)
+    assert first.schema == second.schema
+    assert first.manifest == second.manifest
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen():
+    write("t.csv", TABLE)
+    before = os.stat("t.csv")
+    assert column(load("t.csv", "y"), "a").mean == 29.5
+    write("t.csv", TABLE.replace("59,", "99,"))
+    os.utime("t.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = os.stat("t.csv")
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    edited = load("t.csv", "y")
+    assert not edited.reused
+    assert column(edited, "a").mean > 30
+
+
+@pytest.mark.parametrize(
+    "flags", [["--target", "b"], ["--task", "regression", "--target", "a"], ["--schema", "s.json"]]
+)
+def test_other_flags_are_another_encoding(flags):
+    write("t.csv", TABLE)
+    write("s.json", '{"columns": [{"name": "a", "kind": "category"}]}')
+    load("t.csv", "y")
+    assert not load("t.csv", "y", *flags).reused
+
+
+# A process that encodes the file named by its argument, as soon as "go" is there.
+ENCODER = f"""
+import os, sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+from conftest import load
+print("ready", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.001)
+print(load(sys.argv[1], "y").train.rows, flush=True)
+"""
+
+
+def start_encoder(path: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", ENCODER, path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_may_encode_the_same_at_once():
+    write("t.csv", TABLE + ROWS * 1000)
+    encoders = [start_encoder("t.csv") for _ in range(2)]
+    write("go", "")
+    rows = [encoder.communicate(timeout=60)[0].strip() for encoder in encoders]
+    assert [encoder.returncode for encoder in encoders] == [0, 0]
+    assert rows[0] == rows[1] == str(load("t.csv", "y").train.rows)
+    assert len(os.listdir("runs/.cache")) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills in another way")
+def test_a_killed_encoder_does_no_harm_and_is_swept_up_later():
+    write("t.csv", TABLE + ROWS * 5000)
+    encoder = start_encoder("t.csv")
+    write("go", "")
+    cache = Path("runs/.cache")
+    while not list(cache.glob("partial-*/finished/train")):
+        assert encoder.poll() is None
+        time.sleep(0.001)
+    encoder.kill()
+    encoder.communicate()
+    [torn] = cache.iterdir()
+    assert not load("t.csv", "y").reused
+    assert torn.exists()  # it might be at work still
+    yesterday = time.time() - data.ABANDONED - 60
+    os.utime(torn, (yesterday, yesterday))
+    write("other.csv", TABLE)
+    load("other.csv", "y")
+    assert not torn.exists()
+    assert load("t.csv", "y").reused
+
+
+# How rows are dealt out
+
+
+def table(rows: int, columns: int = 1) -> data.Table:
+    """A table on disk whose first number is the row's own place."""
+    numbers = np.zeros((rows, columns), np.float32)
+    numbers[:, 0] = np.arange(rows)
+    os.makedirs("table", exist_ok=True)
+    numbers.tofile("table/numbers")
+    np.zeros((rows, 0), np.int32).tofile("table/categories")
+    (np.arange(rows) % 2).astype(np.int32).tofile("table/target")
+    features = [Column(f"c{i}", "number") for i in range(columns)]
+    return data.Table("table", rows, 0, Schema("y", "classification", features, ["0", "1"]))
+
+
+def dealt(blocks) -> list[list[int]]:
+    """The rows of each batch, by their places; checks shapes and weights on the way."""
+    batches, shapes = [], set()
+    for steps, block in blocks:
+        shapes.add(tuple((name, array.shape) for name, array in sorted(block.items())))
+        for i in range(steps):
+            real = block["weight"][i] > 0
+            batches.append(block["numbers"][i, real, 0].astype(int).tolist())
+        assert not block["weight"][steps:].any()
+    assert len(shapes) <= 1  # so that a compiled loop is compiled once
+    return batches
+
+
+SIZES = [
+    (1, 1),
+    (7, 3),
+    (5, 32),
+    (511, 512),
+    (512, 64),
+    (513, 64),
+    (5_000, 33),
+    (data.WINDOW + 1, 1000),
+    (3 * data.WINDOW - 5, 4096),
+    (data.WINDOW + 700, data.WINDOW + 300),
+]
+
+
+@pytest.mark.parametrize(("rows", "size"), SIZES)
+def test_every_row_exactly_once_an_epoch(rows, size):
+    batches = dealt(table(rows).batches(size, seed=3, epoch=1))
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert len(batches) == table(rows).steps(size)
+
+
+def test_without_a_seed_the_order_is_the_files():
+    rows = 2 * data.WINDOW + 77
+    batches = dealt(table(rows).batches(500))
+    assert [row for batch in batches for row in batch] == list(range(rows))
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    t = table(3000)
+    order = dealt(t.batches(64, seed=5, epoch=2))
+    assert dealt(t.batches(64, seed=5, epoch=2)) == order
+    assert dealt(t.batches(64, seed=5, epoch=3)) != order
+    assert dealt(t.batches(64, seed=6, epoch=2)) != order
+
+
+def test_rows_are_mixed_near_and_far():
+    rows = 4 * data.WINDOW
+    order = [row for batch in dealt(table(rows).batches(1024, seed=0)) for row in batch]
+    first = np.array(order[: data.WINDOW])
+    assert len(np.unique(first // data.WINDOW)) == 4  # from all over the file
+    assert np.mean(np.abs(np.diff(first)) == 1) < 0.01  # neighbours on disk are parted
+
+
+@pytest.mark.parametrize(("rows", "size"), [(5_000, 33), (2 * data.WINDOW + 9, 3000)])
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_an_epoch_goes_on_in_the_middle_just_as_it_would_have(rows, size, share):
+    t = table(rows)
+    whole = dealt(t.batches(size, seed=1, epoch=4))
+    first = int(t.steps(size) * share)
+    assert dealt(t.batches(size, seed=1, epoch=4, first=first)) == whole[first:]
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "parts"), [(1000, 64, 2), (1000, 33, 4), (70_000, 100, 8)]
+)
+def test_shares_part_every_batch(rows, size, parts):
+    t = table(rows)
+    whole = dealt(t.batches(size, seed=1))
+    shares = [dealt(t.batches(size, seed=1, share=(i, 1, parts))) for i in range(parts)]
+    together = [sum((share[i] for share in shares), []) for i in range(len(whole))]
+    assert together == whole
+    double = dealt(t.batches(size, seed=1, share=(0, 2, parts)))
+    assert double == [shares[0][i] + shares[1][i] for i in range(len(whole))]
+
+
+def test_wide_rows_are_dealt_in_smaller_blocks():
+    block = next(table(5000, columns=4000).batches(16, seed=0))[1]
+    assert block["numbers"].nbytes <= data.WINDOW_BYTES
+
+
+def peak_bytes(rows: int) -> int:
+    """Peak memory of a process that encodes a table and goes through it once."""
+    code = f"""
+import resource, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+from conftest import load
+loaded = load("{rows}.csv", "y")
+seen = sum(steps for steps, block in loaded.train.batches(256, seed=0))
+assert seen == loaded.train.steps(256)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    write(f"{rows}.csv", "a,b,c,y\n" + f"1.5,2.25,{'u' * 20},p\n-3.125,4,v,q\n" * (rows // 2))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the peak is not told there")
+def test_memory_does_not_grow_with_the_rows():
+    assert peak_bytes(1_000_000) < 1.2 * peak_bytes(100_000)
+
+
+def test_a_message_shows_the_beginning_of_a_long_value():
+    assert len(tables.shown("x" * 10_000)) < 50
+    assert tables.listed([str(i) for i in range(1000)]).endswith("(1000 in all)")

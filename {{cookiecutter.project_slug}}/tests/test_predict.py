@@ -1,0 +1,257 @@
+"""From a raw value to an answer: what a client may send, and that it gets what training would give."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import predict
+import pytest
+from conftest import ROOT, Trained, load, train, write
+
+from launcher.instances import InstanceError, Signature, read
+from trainer import tables
+
+BIRD = {
+    "island": "Torgersen",
+    "bill_length_mm": 39.1,
+    "bill_depth_mm": 18.7,
+    "flipper_length_mm": 181,
+    "body_mass_g": 3750,
+    "sex": "male",
+    "year": 2007,
+}
+AS_CSV = ",".join(BIRD) + "\n" + ",".join(str(value) for value in BIRD.values()) + "\n"
+
+
+def answers(capsys, model: Trained, text: str) -> list[dict]:
+    """What the script prints for these instances."""
+    write("instances", text)
+    capsys.readouterr()
+    assert predict.main(["--model", model.model_dir, "instances"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def refusal(model: Trained, text: str) -> str:
+    with pytest.raises(InstanceError) as refused:
+        list(read(io.StringIO(text), "f", Signature.load(model.model_dir)))
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+# The forms in which instances come
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"instances": [BIRD, BIRD]}, indent=2),
+        json.dumps([BIRD, BIRD]),
+        f"{json.dumps(BIRD)}\n\n{json.dumps(BIRD)}\n",
+        "\ufeff" + AS_CSV + AS_CSV.splitlines()[1],
+        AS_CSV.replace("\n", "\r\n") + AS_CSV.splitlines()[1],
+        ",".join(["species", *AS_CSV.splitlines(True)[:1]])
+        + f"Adelie,{AS_CSV.splitlines()[1]}\n\n,{AS_CSV.splitlines()[1]}\n",
+    ],
+    ids=["request", "list", "lines", "csv", "csv-crlf", "csv-with-target"],
+)
+def test_the_same_instances_in_each_form(capsys, penguins, text):
+    first, second = answers(capsys, penguins, text)
+    assert first == second
+    assert list(first) == ["class", "probabilities"]
+    assert list(first["probabilities"]) == ["Adelie", "Chinstrap", "Gentoo"]
+    assert first["class"] == max(first["probabilities"], key=first["probabilities"].get)
+    assert sum(first["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_missing_values_come_as_null_as_nothing_or_as_a_token(capsys, penguins):
+    gaps = BIRD | {"sex": None, "body_mass_g": None}
+    [as_null] = answers(capsys, penguins, json.dumps(gaps))
+    for nothing in ("", "NA", " ? "):
+        row = ",".join(nothing if value is None else str(value) for value in gaps.values())
+        assert answers(capsys, penguins, ",".join(gaps) + "\n" + row) == [as_null]
+    assert answers(capsys, penguins, json.dumps(gaps | {"sex": "unseen"})) == [as_null]
+    assert answers(capsys, penguins, json.dumps(BIRD)) != [as_null]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bill_lenght_mm": 1}, "unknown feature 'bill_lenght_mm'; did you mean 'bill_length_mm'?"),
+        ({"wings": 2}, "unknown feature 'wings'; there are: island, bill_length_mm,"),
+        ({"year": "2007"}, "feature 'year' is \"2007\"; expected a number without quotes, or null"),
+        ({"year": True}, "feature 'year' is true; expected a number without quotes, or null"),
+        ({"year": [2007]}, "feature 'year' is [2007]; expected a number without quotes, or null"),
+        ({"year": 10**400}, "feature 'year' is 1000"),
+        ({"sex": 1}, "feature 'sex' is 1; expected a text in quotes"),
+        ({"sex": None, "island": {}}, "feature 'island' is {}; expected a text in quotes"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_instance_and_feature(penguins, change, expected):
+    text = json.dumps({"instances": [BIRD, BIRD | change]})
+    assert refusal(penguins, text).startswith(f"f: instance 1: {expected}")
+
+
+def test_a_feature_that_is_not_there_is_named(penguins):
+    short = {name: value for name, value in BIRD.items() if name != "year"}
+    expected = "feature 'year' is not there; expected a number, or null for a missing value"
+    assert refusal(penguins, json.dumps({"instances": [short]})) == f"f: instance 0: {expected}"
+    lines = f"{json.dumps(BIRD)}\n\n{json.dumps(short)}\n"
+    assert refusal(penguins, lines) == f"f:3: instance 1: {expected}"
+    no_year = AS_CSV.replace(",year", "").replace(",2007", "")
+    assert refusal(penguins, no_year) == f"f:2: instance 0: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "f: empty; expected instances as JSON, JSON lines or CSV"),
+        ("[]", 'f: expected {"instances": [{…}, …]}, got []'),
+        ('{"instances": {}}', 'f: expected {"instances": [{…}, …]}, got {}'),
+        ('{"instances": [1]}', "f: instance 0: expected an object of features, got 1"),
+        ('{"instances": [\n{"year": 1},\n]}', "f: not JSON ("),
+        (json.dumps(BIRD) + '\n{"year": }\n', "f:2: instance 1: not JSON ("),
+        (AS_CSV + "1,2\n", "f:3: instance 1: 2 values, but the header has 7"),
+        (AS_CSV + AS_CSV.splitlines()[1].replace("2007", "20O7"), "f:3: instance 1: feature 'year' is \"20O7\"; expected a number"),
+        (AS_CSV.replace("2007", "2_007"), "f:2: instance 0: feature 'year' is \"2_007\"; expected a number"),
+        (AS_CSV.splitlines()[0], "f: a header and no rows"),
+        (AS_CSV.replace("year", "sex"), "f: column 'sex' stands in the header more than once"),
+        (AS_CSV + '"' + "x" * 5_000_000, "f: near line 3: not CSV ("),
+    ],
+)  # fmt: skip
+def test_a_fault_in_the_form_is_one_line(penguins, text, expected):
+    assert refusal(penguins, text).startswith(expected)
+
+
+def test_the_script_ends_with_2_and_one_line(capsys, penguins):
+    write("latin", "\xe9".encode("latin-1"))
+    write("short", '{"year": 2007}')
+    for model, file, expected in [
+        (penguins.model_dir, "short", "error: short: instance 0: feature 'island' is not there"),
+        (penguins.model_dir, "none", "error: none: cannot be read (No such file or directory)"),
+        (penguins.model_dir, "latin", "error: latin: not a text in UTF-8"),
+        ("nowhere", "short", "error: nowhere: no exported model"),
+    ]:
+        assert predict.main(["--model", model, file]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith(expected)
+        assert printed.err.count("\n") == 1
+
+
+# The same numbers as in training
+
+
+def in_memory(run: Trained) -> np.ndarray:
+    """The trained model's output for the held-out rows, as training encoded them."""
+    arrays = run.data.eval.arrays()
+    inputs = {name: np.array(arrays[name]) for name in ("numbers", "categories")}
+    return run.model(inputs, training=False).numpy()
+
+
+def test_a_classifier_answers_as_it_did_in_memory(capsys, penguins):
+    logits = in_memory(penguins).astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    file = ROOT / "data" / "penguins_eval.csv"
+    given = answers(capsys, penguins, file.read_text(encoding="utf-8"))
+    shares = [list(answer["probabilities"].values()) for answer in given]
+    np.testing.assert_allclose(shares, expected, rtol=0, atol=1e-6)
+    labels = penguins.schema.labels
+    assert [answer["class"] for answer in given] == [labels[i] for i in expected.argmax(axis=1)]
+    assert len({answer["class"] for answer in given}) > 1
+
+
+def test_a_regression_answers_as_it_did_in_memory(capsys, masses):
+    expected = in_memory(masses)[:, 0]
+    text = (ROOT / "data" / "penguins_eval.csv").read_text(encoding="utf-8")
+    values = [answer["value"] for answer in answers(capsys, masses, text)]
+    np.testing.assert_allclose(values, expected[: len(values)], rtol=1e-6)
+
+
+def test_standard_input_and_a_reader_that_has_seen_enough(capsys, penguins):
+    script = [sys.executable, str(ROOT / "scripts" / "predict.py"), "--model", penguins.model_dir]
+    request = json.dumps({"instances": [BIRD] * 3})
+    done = subprocess.run([*script, "-"], input=request.encode(), capture_output=True)
+    assert done.returncode == 0
+    printed = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert printed == answers(capsys, penguins, request)
+
+
+def wild_table(rng: np.random.Generator, rows: int, seen: bool) -> str:
+    """A CSV of numbers and texts as people write them; unless `seen`, wilder than in training."""
+    wild = [
+        lambda: str(rng.normal() * 10.0 ** rng.integers(-300, 300)),
+        lambda: str(rng.integers(2**53, 2**63)),
+        lambda: rng.choice(["inf", "-inf", "1e999", "+1", "-0", ".5", "5.", "1E+05", "9" * 40]),
+    ]
+    texts = ["a", "A", "é", "日本", "[UNK]", 'q"q', "x,y", "two\nlines", "\xa0nbsp", "0", "-1"]
+    unseen = ["zebra", "a\tb", "\n", "UNK", "é".encode().decode("latin-1"), "[unk]"]
+
+    def number(mean: float, std: float) -> str:
+        makers = [lambda: str(rng.normal(mean, std))] * 5
+        makers += [lambda: rng.choice(["", "NA", "?", "nan", "  "])] + ([] if seen else wild)
+        return makers[rng.integers(len(makers))]()
+
+    def text() -> str:
+        value = rng.choice(texts if seen else [*texts, *unseen, "", "NULL", "-"])
+        padded = rng.choice(["", " ", "\t"]) + value + rng.choice(["", " "])
+        return '"' + padded.replace('"', '""') + '"'
+
+    lines = [
+        f"{number(1.6e9, 3)},{number(0.1, 1e-3)},{text()},{text()},,{'yn'[i % 2]}"
+        for i in range(rows)
+    ]
+    return "n1,n2,t1,t2,none,y\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
+    import tensorflow as tf
+
+    from trainer import encode, export
+
+    rng = np.random.default_rng(seed)
+    write("train.csv", wild_table(rng, 400, seen=True))
+    write("wild.csv", wild_table(rng, 3000, seen=False))
+    write("kinds.json", '{"columns": [{"name": "none", "kind": "category"}]}')
+    schema = load("train.csv", "y", "--schema", "kinds.json").schema
+    assert [len(schema.numbers), len(schema.categories)] == [2, 3]
+
+    encoder, source = encode.Encoder(schema), tables.open_source("wild.csv")
+    batches = [encoder(b) for b in tables.batches(source, encoder.types, schema.missing)]
+    trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+    write("model/assets.extra/schema.json", schema.to_json())
+    with open("wild.csv", encoding="utf-8", newline="") as file:
+        instances = list(read(file, "wild.csv", Signature.load("model")))
+    types = {"number": tf.float64, "category": tf.string}
+    raw = {
+        c.input: tf.constant([i[c.input] for i in instances], types[c.kind])
+        for c in schema.features
+    }
+    served = tf.function(export.Features(schema))(raw)
+
+    np.testing.assert_array_equal(trained["numbers"], served["numbers"].numpy())
+    np.testing.assert_array_equal(trained["categories"], served["categories"].numpy())
+    assert len(np.unique(trained["categories"])) > 15
+    assert len(np.unique(trained["numbers"])) > 1000
+
+
+def test_columns_may_have_any_name(capsys, tmp_path):
+    names = ["bill length (mm)", "class", "0x", "größe", "größe!", "self", "_id", "日本", "a,b"]
+    header = ",".join(f'"{name}"' for name in names)
+    rng = np.random.default_rng(0)
+    rows = [",".join(f"{v:.3f}" for v in rng.normal(size=9)) + f",{'pq'[i % 2]}" for i in range(80)]
+    write("odd.csv", "\n".join([f"{header},the target?", *rows]))
+    run = train(tmp_path / "run", "--train-files", "odd.csv", "--target", "the target?")
+    assert [column.name for column in run.schema.features] == names
+    instance = dict(zip(names, range(9), strict=True))
+    [by_name] = answers(capsys, run, json.dumps(instance))
+    assert answers(capsys, run, f"{header}\n0,1,2,3,4,5,6,7,8\n") == [by_name]
+    assert "unknown feature 'size'" in refusal(run, json.dumps({**instance, "size": 1}))

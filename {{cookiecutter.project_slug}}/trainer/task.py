@@ -87,6 +87,11 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     if place.role == "evaluator":
         print("the chief evaluates after each epoch: an evaluator has nothing to do here")
         return 0
+    if "ps" in place.cluster and not place.is_chief:
+        from trainer.parameter_server import serve
+
+        serve(place)
+        return 0
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
     from trainer import data
@@ -102,13 +107,15 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with timed(timings, "import tensorflow"):
         import tensorflow as tf
 
-        from trainer import results, strategy, train
+        from trainer import parameter_server, results, strategy, train
         from trainer.checkpoint import Checkpoints
         from trainer.telemetry import Telemetry
     with timed(timings, "build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
-        trainer = train.Trainer(flags, place, tables, strategy.create(flags.strategy, place))
+        spread = strategy.create(flags.strategy, place)
+        make = parameter_server.AsyncTrainer if "ps" in place.cluster else train.Trainer
+        trainer = make(flags, place, tables, spread)
 
     if place.job_dir is None:
         place = runtime.read(runtime.new_job_dir())

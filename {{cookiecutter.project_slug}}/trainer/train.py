@@ -27,6 +27,8 @@ from trainer.record import Record, timed
 from trainer.runtime import JobError, Runtime
 from trainer.telemetry import Telemetry
 
+CALL_SECONDS = 0.5  # about so long is a compiled call, in which nothing else can happen
+
 
 class Preempted(Exception):
     """The platform takes the machine away: the checkpoint is written, start the job again."""
@@ -64,17 +66,20 @@ class Trainer:
             _create_variables(self.metrics, self.model, data.eval)
             weights = class_weights(flags.class_weights, data.train, self.schema)
             self.class_weights = None if weights is None else tf.constant(weights, tf.float32)
-            self.best = [tf.Variable(v.value) for v in self.model.variables]
+            kept = self.model.variables if flags.early_stopping else []
+            self.best = [tf.Variable(v.value) for v in kept]
         jit = _use_xla(flags.jit, strategy)
-        self._train_block = tf.function(self._train_block, jit_compile=jit)
-        self._eval_block = tf.function(self._eval_block, jit_compile=jit)
+        self._train_steps = tf.function(self._train_steps, jit_compile=jit)
+        self._eval_steps = tf.function(self._eval_steps, jit_compile=jit)
+        self.processes = round(self.total(1))
+        self.pace = 1  # steps a call: see _set_pace
 
     @property
     def variables(self) -> list[tf.Variable]:
         """Everything that training changes."""
         metrics = [v for metric in self.metrics for v in metric.variables]
         used = self.model.variables + self.optimizer.variables + metrics
-        return [v.value for v in used] + (self.best if self.flags.early_stopping else [])
+        return [v.value for v in used] + self.best
 
     def train_step(self, block, i) -> None:
         """One step: a batch's gradient, computed in parts, its update, its metrics."""
@@ -110,38 +115,66 @@ class Trainer:
         for metric in self.metrics[1:]:
             metric.update_state(target, output, weight)
 
-    def _train_block(self, block, steps):
-        for i in tf.range(steps):
+    # Written with while: XLA would compile tf.range(first, last) anew for each pair of numbers.
+    def _train_steps(self, block, first, last):
+        i = first
+        while i < last:
             self.strategy.run(self.train_step, (block, i))
+            i += 1
 
-    def _eval_block(self, block, steps):
-        for i in tf.range(steps):
+    def _eval_steps(self, block, first, last):
+        i = first
+        while i < last:
             self.strategy.run(self.eval_step, (block, i))
+            i += 1
+
+    def call(self, function, block, first: int, last: int) -> None:
+        """Runs steps first to last of a block in one compiled call."""
+        function(block, tf.constant(first), tf.constant(last))
+
+    def place(self, block):
+        """Moves a block to the devices."""
+        return spread.distribute(self.strategy, block, self.share[1])
 
     def train_epoch(self, progress: Progress) -> Iterator[int]:
-        """Trains the rest of an epoch; yields the steps done in each block."""
+        """Trains the rest of an epoch; yields the steps done in each call."""
         table, size = self.data.train, self.flags.batch_size
         first, epoch = progress.step, progress.epoch
         if first == 0:
             self.reset_metrics()
         for steps, block in _ahead(table.batches(size, self.flags.seed, epoch, first, self.share)):
-            self._train_block(self._distribute(block), tf.constant(steps))
-            progress.step += steps
-            self.trained += steps * size
-            if not math.isfinite(float(self.metrics[0].result())):
-                raise JobError(
-                    f"the loss is not a number any more in epoch {epoch + 1}, by step "
-                    f"{progress.step} of {table.steps(size)}: try a smaller --learning-rate (it is "
-                    f"{self.flags.learning_rate:g}), and look for extreme values in the data"
-                )
-            yield steps
+            block, done = self.place(block), 0
+            while done < steps:
+                last = min(done + self.pace, steps)
+                start = time.monotonic()
+                self.call(self._train_steps, block, done, last)
+                loss = float(self.metrics[0].result())
+                self._set_pace(time.monotonic() - start)
+                progress.step += last - done
+                self.trained += (last - done) * size
+                if not math.isfinite(loss):
+                    raise JobError(
+                        f"the loss is not a number any more in epoch {epoch + 1}, by step "
+                        f"{progress.step} of {self.steps}: try a smaller --learning-rate (it is "
+                        f"{self.flags.learning_rate:g}), and look for extreme values in the data"
+                    )
+                yield last - done
+                done = last
+
+    def _set_pace(self, seconds: float) -> None:
+        """More steps a call while calls are short; fewer where a call would hold up a checkpoint."""
+        mean = self.total(seconds) / self.processes  # all processes must choose the same
+        if mean < CALL_SECONDS / 2:
+            self.pace *= 2
+        elif mean > CALL_SECONDS * 2 and self.pace > 1:
+            self.pace //= 2
 
     def evaluate(self) -> dict[str, float]:
         """Metrics over all held-out rows."""
         self.reset_metrics()
         batches = self.data.eval.batches(self.flags.batch_size, share=self.share)
         for steps, block in _ahead(batches):
-            self._eval_block(self._distribute(block), tf.constant(steps))
+            self.call(self._eval_steps, self.place(block), 0, steps)
         return self.results()
 
     def plain_model(self) -> keras.Model:
@@ -172,9 +205,6 @@ class Trainer:
         # By way of str: 0.72 as float32 is 0.72 in history.csv, not 0.7200000286102295.
         return {m.name: float(str(np.float32(m.result()))) for m in self.metrics}
 
-    def _distribute(self, block):
-        return spread.distribute(self.strategy, block, self.share[1])
-
 
 def resume(flags, trainer: Trainer, checkpoints: Checkpoints) -> Progress:
     """Loads the newest checkpoint into the trainer; a new run's progress where there is none.
@@ -184,8 +214,7 @@ def resume(flags, trainer: Trainer, checkpoints: Checkpoints) -> Progress:
     """
     progress = Progress(**(checkpoints.restore() or {}))
     done = progress.epoch * trainer.steps + progress.step
-    processes = trainer.total(1)
-    if trainer.total(done) != done * processes:
+    if trainer.total(done) != done * trainer.processes:
         raise JobError(
             f"this replica goes on from step {done}, others from another: the checkpoint directory "
             "must be one that all replicas share, gs://… or a network folder"

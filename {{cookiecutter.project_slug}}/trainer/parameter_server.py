@@ -1,0 +1,71 @@
+"""Asynchronous training: the chief deals out pieces of work, the servers hold the weights.
+
+The chief reads the data and sends each worker a few batches at a time; a worker takes the newest
+weights from the parameter servers, trains on them, and puts its updates there, without waiting for
+the others. So a slow or lost worker holds nobody up, but two runs are never quite the same.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import tensorflow as tf
+
+from trainer import strategy as spread
+from trainer.runtime import JobError, Runtime
+from trainer.train import Trainer
+
+BATCHES_A_CALL = 16  # enough to hide the call, few enough to spread the end of a block evenly
+CHIEF_PATIENCE = 300  # seconds in which the chief must appear
+POLL = 2.0  # seconds between looks at the chief
+
+
+class AsyncTrainer(Trainer):
+    """The chief's trainer: blocks are cut in pieces that go to whichever worker is free."""
+
+    def __init__(self, flags, runtime: Runtime, data, strategy):
+        super().__init__(flags, runtime, data, strategy)
+        self.coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+
+    def place(self, block):
+        return block  # it is sent piece by piece
+
+    def call(self, function, block, first: int, last: int) -> None:
+        for start in range(first, last, BATCHES_A_CALL):
+            stop = min(start + BATCHES_A_CALL, last)
+            piece = {name: tf.constant(array[start:stop]) for name, array in block.items()}
+            steps = tf.constant(stop - start)
+            self.coordinator.schedule(function, (piece, tf.constant(0), steps))
+        self.coordinator.join()  # a checkpoint after the call must find all of it done
+
+
+def serve(runtime: Runtime) -> None:
+    """What a worker and a parameter server do: serve, until the chief has come and gone.
+
+    Raises:
+        JobError: the chief never came.
+    """
+    resolver = spread.resolver_of(runtime)
+    server = tf.distribute.Server(
+        resolver.cluster_spec(), resolver.task_type, resolver.task_id, protocol="grpc", start=True
+    )
+    print(f"{runtime.role} {runtime.index} serves at {server.target}", flush=True)
+    chief = runtime.cluster["chief"][0]
+    deadline = time.monotonic() + CHIEF_PATIENCE
+    while not _answers(chief):
+        if time.monotonic() > deadline:
+            raise JobError(f"the chief at {chief} did not appear in {CHIEF_PATIENCE} s")
+        time.sleep(POLL)
+    while _answers(chief):
+        time.sleep(POLL)
+    print("the chief is gone: done", flush=True)
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=POLL):
+            return True
+    except OSError:
+        return False

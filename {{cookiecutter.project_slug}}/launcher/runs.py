@@ -157,7 +157,7 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
         # Without a zone, since polars needs the system's zone data for it; all are UTC.
         pl.Series("started", [_naive(run.started) for run in runs], pl.Datetime("ms")),
         pl.Series("seconds", [run.seconds for run in runs], **floats),
-        *(_flag_column(f"--{flag}", values) for flag, values in differing_flags(runs).items()),
+        *(_flag_column(flag, values) for flag, values in differing_flags(runs).items()),
         *(
             pl.Series(id, [run.metrics.get(id) for run in runs], **floats)
             for id in dict.fromkeys(id for run in runs for id in run.metrics)
@@ -186,14 +186,18 @@ def histories(runs: Iterable[Run]) -> pl.DataFrame:
 
 
 def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
-    """{flag: its value in each run}, without the flags in which all agree.
+    """{"--flag": its value in each run}, without the flags in which all agree.
 
     job_dir is left out: it differs always, and is the run's name.
     """
     flags = [run.record.get("flags", {}) for run in runs]
     names = dict.fromkeys(name for of_run in flags for name in of_run if name != "job_dir")
     values = {name: [of_run.get(name) for of_run in flags] for name in names}
-    return {name: v for name, v in values.items() if any(value != v[0] for value in v)}
+    return {
+        f"--{name.replace('_', '-')}": of_runs
+        for name, of_runs in values.items()
+        if any(value != of_runs[0] for value in of_runs)
+    }
 
 
 def number(value: Any) -> float:

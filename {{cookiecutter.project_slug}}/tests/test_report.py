@@ -1,0 +1,314 @@
+"""Runs are read back as they were, and their report tells what a person looks for."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from launcher import report, runs
+
+REPO = Path(__file__).resolve().parents[1]
+HISTORY = """\
+epoch,loss,accuracy,val_loss,val_accuracy
+1,0.9,0.5,1.0,0.45
+2,0.4,0.8,0.5,0.75
+3,0.2,0.9,0.6,0.7125
+"""
+CLASSES = {
+    "task": "classification",
+    "target": "species",
+    "labels": ["Adelie", "Chinstrap", "Gentoo"],
+    "confusion": [[30, 10, 0], [5, 15, 0], [20, 0, 0]],
+    "rows": 80,
+}
+VALUES = {
+    **{"task": "regression", "target": "mass", "rows": 4, "mae": 0.25, "rmse": 0.5, "r2": 0.875},
+    **{"truth": [1.0, 2.0, 3.0, 4.0], "prediction": [1.0, 2.5, 3.0, 3.5]},
+}
+SCHEMA = {
+    "columns": [
+        {"name": "island", "kind": "category", "why": "text", "categories": ["Biscoe", "Dream"]},
+        {"name": "sample", "kind": "ignore", "why": "looks like an id", "missing": 3},
+    ]
+}
+RECORD = {
+    **{"status": "succeeded", "error": None, "project": "Penguins", "author": "Ada"},
+    "command": ["python", "-m", "trainer.task", "--target", "body mass"],
+    "flags": {"epochs": 3, "learning_rate": 0.003, "job_dir": None},
+    "git": {"commit": "4f1c2d3e", "dirty": False},
+    "versions": {"python": "3.11.7"},
+    "machine": {"cpus": 8, "gpus": [], "memory_bytes": 32_000_000_000},
+    "data": {"train": {"files": [{"path": "train.csv", "bytes": 1200}], "rows": 275, "dropped": 2}},
+    **{"task": "classification", "target": "species", "parameters": 2915},
+    "metrics": {"loss": 0.2, "accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.7125},
+    "timings": {"import tensorflow": 3.0, "train": 6.0, "export": 1.0},
+    "rows_per_second": 18450,
+    **{"started": "2026-11-21T10:32:05+00:00", "ended": "2026-11-21T10:33:35+00:00"},
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes a run directory: a good one, but for what is said. A file that is None is left out."""
+
+    def write(name="run", record=None, history=HISTORY, evaluation=CLASSES, schema=SCHEMA, **keys):
+        path = tmp_path / "runs" / name
+        path.mkdir(parents=True)
+        documents = {"evaluation.json": evaluation, "schema.json": schema}
+        texts = {file: json.dumps(doc) for file, doc in documents.items() if doc is not None}
+        texts["run.json"] = record if record is not None else json.dumps(RECORD | keys)
+        if history is not None:
+            texts["history.csv"] = history
+        for file, text in texts.items():
+            (path / file).write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def page_of(run_dir):
+    return report.write(run_dir).read_text(encoding="utf-8")
+
+
+def words_of(page):
+    """What a reader sees: no tags, no pictures, single spaces."""
+    body = re.sub(r"<[^>]*>", " ", page[page.index("<body>") :])
+    return re.sub(r"\s+", " ", html.unescape(body))
+
+
+def test_a_classification_run_is_told_in_numbers(make):
+    words = words_of(page_of(make()))
+    for expected in (
+        "71.2 % accuracy on held-out rows (val_accuracy)",
+        "50.0 % baseline always guessing Adelie",
+        "Of 80 held-out rows, 45 were classified right.",
+        "Adelie 0.545 0.750 0.632 40",
+        "Gentoo – 0.000 0.000 20",  # never predicted: its precision has no value
+        "Training rows: 275, 2 dropped",
+        "island category text – Biscoe, Dream",
+        "sample ignored looks like an id 3",
+        "The slowest part was train : 6 s, 60.0 % of the 10 s",
+        "git checkout 4f1c2d3e python -m trainer.task --target 'body mass'",
+        "started 2026-11-21 10:32:05 UTC · took 1 min 30 s",
+    ):
+        assert expected in words
+    assert "Not on this page" not in words
+
+
+def test_the_best_epoch_is_named(make):
+    page = page_of(make())
+    assert "Best evaluation: 0.5 in epoch 2." in page  # val_loss: the lowest
+    assert "Best evaluation: 0.75 in epoch 2." in page  # val_accuracy: the highest
+    assert page.count('alt="Line chart of') == 2
+
+
+def test_a_regression_run_shows_errors_and_residuals(make):
+    history = "epoch,loss,mae,val_loss,val_mae\n1,4,2,5,2.5\n2,1,1,2,1.5\n"
+    path = make(evaluation=VALUES, history=history, metrics={"mae": 1, "val_mae": 1.5})
+    page = page_of(path)
+    words = words_of(page)
+    assert "1.5 mae on held-out rows (val_mae)" in words
+    assert "0.875 R²" in words
+    assert "Where it is off" in words
+    assert "Scatter plot" in page
+    assert "Class by class" not in words
+
+
+def test_the_page_loads_nothing_and_is_repeatable(make):
+    path = make()
+    page = page_of(path)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import|<script|<link""", page)
+    assert page == page_of(path)
+
+
+def test_hostile_names_stay_text(make):
+    evil = """<script>alert("1")</script> & 'x' 🐧 {% for %} $\\frac$"""
+    page = page_of(
+        make(
+            project=evil,
+            target=evil,
+            evaluation=CLASSES | {"labels": [evil, '" onload="x', "$"]},
+            history=f'epoch,"{evil.replace(chr(34), chr(34) * 2)}"\n1,0.5\n',
+            schema={"columns": [{"name": evil, "kind": evil, "why": evil, "categories": [evil]}]},
+            flags={evil: evil},
+            command=["python", evil],
+        )
+    )
+    assert "<script" not in page
+    assert not re.search(r'<[^>]*" onload=', page)
+    assert words_of(page).count(evil) >= 8
+
+
+def test_a_failed_run_says_why_and_shows_what_is_there(make):
+    error = "the loss is not a number any more in epoch 3"
+    path = make(status="failed", error=error, metrics=None, evaluation=None, git={"commit": None})
+    words = words_of(page_of(path))
+    assert words.index(error) < words.index("Learning curves")
+    assert "There is no evaluation.json." in words
+    assert "The commit is not recorded" in words
+
+
+def test_uncommitted_changes_and_a_reused_directory_are_warned_of(make):
+    command = ["python", "-m", "trainer.task", "--job_dir=runs/a"]
+    words = words_of(page_of(make(git={"commit": "4f1c", "dirty": True}, command=command)))
+    assert "Some files had changes that were not committed." in words
+    assert "give another --job-dir" in words
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"history": ""},
+        {"history": "epoch,loss\n"},
+        {"history": "loss\n0.5\n"},
+        {"history": "epoch,loss,val_loss\n1,nan,inf\n2,,x\n3,0."},
+        {"history": None, "evaluation": None, "schema": None},
+        {"record": "{}"},
+        {"record": '{"metrics": [1], "flags": 3, "git": "x", "timings": {"train": "long"}}'},
+        {"metrics": {"val_accuracy": float("nan"), "loss": None}, "rows_per_second": "fast"},
+        {"evaluation": CLASSES | {"confusion": [[1, 2], [3]]}},
+        {"evaluation": CLASSES | {"confusion": [[0] * 3] * 3}},
+        {"evaluation": VALUES | {"prediction": [float("nan")] * 4}},
+        {"evaluation": VALUES | {"truth": [1]}},
+        {"schema": {"columns": [3, {}, {"name": None, "kind": "number", "mean": "x"}]}},
+        {"data": {"train": [], "eval": {"files": [1, {}]}}, "started": "yesterday"},
+    ],
+)
+def test_a_damaged_run_still_gets_a_page(make, damage):
+    path = make(**damage)
+    assert "How to repeat it" in page_of(path)
+    found = runs.load_all(path.parent)
+    assert runs.table(found).height == 1
+    runs.histories(found)
+
+
+def test_what_is_torn_is_named(make):
+    path = make(history=HISTORY + "4,0.1", metrics=[1])
+    words = words_of(page_of(path))
+    assert "run.json: metrics is not what was expected" in words
+    assert "history.csv: 1 torn or unreadable line(s)" in words
+    assert runs.load(path).history["epoch"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("epochs", [1, 10_000])
+def test_any_number_of_epochs_makes_a_page_of_some_size(make, epochs):
+    lines = (f"{e},{1 / e + (e % 7) / 100},{1 / e + (e % 5) / 90}" for e in range(1, epochs + 1))
+    page = page_of(make(history="epoch,loss,val_loss\n" + "\n".join(lines) + "\n"))
+    assert "Line chart of loss" in page
+    assert len(page) < 500_000
+
+
+def test_hundreds_of_classes_are_cut_down_to_the_mistaken_ones(make):
+    size = 300
+    confusion = [[5 if i == j else 0 for j in range(size)] for i in range(size)]
+    confusion[250][17] = 4
+    labels = [f"class {i}" for i in range(size)]
+    page = page_of(make(evaluation=CLASSES | {"labels": labels, "confusion": confusion}))
+    words = words_of(page)
+    assert "class 250 class 17 4 44.4 %" in words
+    assert "289 others" in words
+    assert page.count("<td") < 4000
+
+
+def test_tables_compare_runs(make):
+    make(
+        "old", flags={"epochs": 3, "learning_rate": 0.1, "units": "64"}, started="2026-01-01T00:00Z"
+    )
+    make("new", flags={"epochs": 3, "learning_rate": 1, "units": [8]})
+    broken = make("broken", record="{")
+    found = runs.load_all(broken.parent)
+    table = runs.table(found)
+    assert table["run"].to_list() == ["new", "old"]
+    assert table["--learning-rate"].to_list() == [1.0, 0.1]
+    assert table["--units"].to_list() == ["[8]", "64"]
+    assert "--epochs" not in table.columns  # equal in both
+    assert table["seconds"].to_list()[0] == 90
+    assert table["val_accuracy"].to_list() == [0.7125, 0.7125]
+    assert table["main_metric"].to_list() == ["val_accuracy"] * 2
+    assert list(zip(table["best"], table["best_epoch"], strict=True)) == [(0.75, 2)] * 2
+    curve = runs.histories(found).filter(run="old", metric="val_loss")
+    assert curve["value"].to_list() == [1.0, 0.5, 0.6]
+
+
+def test_a_broken_run_is_named_and_skipped(make, capsys):
+    root = make("broken", record="{").parent
+    make("good")
+    assert [run.name for run in runs.load_all(root)] == ["good"]
+    assert re.search(r"skipped .*broken.*cannot be read", capsys.readouterr().err)
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """As much of this repo as reports and the notebook need; `make` puts runs into it."""
+    for folder in ("launcher", "scripts"):
+        shutil.copytree(REPO / folder, tmp_path / folder)
+    (tmp_path / "notebooks").mkdir()
+    for file in ("notebooks/analyze_runs.ipynb", "project.yaml"):
+        shutil.copy(REPO / file, tmp_path / file)
+    return tmp_path
+
+
+def run_script(repo, *arguments):
+    command = [sys.executable, repo / "scripts" / "report.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=repo.parent, timeout=60)
+
+
+def test_the_script_takes_the_newest_run(repo, make):
+    make("old", started="2026-01-01T00:00:00+00:00")
+    new = make("new")
+    result = run_script(repo)
+    assert (result.returncode, result.stdout.strip()) == (0, str(new / "report.html"))
+    assert (new / "report.html").exists()
+
+
+def test_the_script_takes_several_runs_and_stops_at_a_wrong_one(repo, make):
+    result = run_script(repo, make("a"), make("b"), "nowhere")
+    assert result.returncode == 2
+    assert [Path(line).parent.name for line in result.stdout.splitlines()] == ["a", "b"]
+    assert result.stderr == "error: nowhere: no such directory\n"
+
+
+def test_the_script_without_runs_says_so_in_one_line(repo):
+    result = run_script(repo)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch("error: no run in .*; train one first\n", result.stderr)
+
+
+def test_a_directory_that_is_no_run_is_told_from_one(tmp_path):
+    with pytest.raises(runs.RunError, match="no run.json in it"):
+        report.write(tmp_path)
+
+
+def execute_notebook(repo, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(repo / "ipython"))  # not this user's own start-up files
+    notebook = nbformat.read(repo / "notebooks" / "analyze_runs.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(repo / "notebooks")}}
+    NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+    return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+
+
+def test_the_notebook_compares_runs(repo, make, monkeypatch):
+    make("small-rate", flags={"learning_rate": 0.001})
+    report.write(make("large-rate", flags={"learning_rate": 0.1}))
+    outputs = execute_notebook(repo, monkeypatch)
+    assert outputs.count("image/png") == 4  # curves, last values, flags, confusion
+    assert "../runs/large-rate/report.html" in outputs
+    assert "no report yet: `python scripts/report.py runs/small-rate`" in outputs
+
+
+def test_the_notebook_without_runs_says_what_to_do(repo, monkeypatch):
+    assert "Train one: python scripts/train_local.py" in execute_notebook(repo, monkeypatch)
+
+
+def test_the_notebook_is_stored_clean():
+    notebook = nbformat.read(REPO / "notebooks" / "analyze_runs.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)

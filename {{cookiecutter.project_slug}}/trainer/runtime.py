@@ -78,7 +78,7 @@ def read(job_dir: str | None = None, environ: Mapping[str, str] = os.environ) ->
         job = base
 
     def directory(variable: str, name: str) -> str:
-        return _strip(environ.get(variable)) or join(job or "", name)
+        return _strip(environ.get(variable)) or join(base or job or "", name)
 
     return Runtime(
         job_dir=job,

@@ -14,6 +14,7 @@ from conftest import ROOT, Trained, load, train, write
 
 from launcher.instances import InstanceError, Signature, read
 from trainer import tables
+from trainer.schema import Schema
 
 BIRD = {
     "island": "Torgersen",
@@ -210,12 +211,30 @@ def wild_table(rng: np.random.Generator, rows: int, seen: bool) -> str:
     return "n1,n2,t1,t2,none,y\n" + "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
+def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
+    """A file's rows as training encodes them, and as the exported graph does what a client sends."""
     import tensorflow as tf
 
     from trainer import encode, export
 
+    encoder, source = encode.Encoder(schema), tables.open_source(path)
+    batches = [encoder(b) for b in tables.batches(source, encoder.types, schema.missing)]
+    trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+    write("model/assets.extra/schema.json", schema.to_json())
+    with open(path, encoding="utf-8", newline="") as file:
+        instances = list(read(file, path, Signature.load("model")))
+    types = {"number": tf.float64, "category": tf.string}
+    raw = {
+        c.input: tf.constant([i[c.input] for i in instances], types[c.kind])
+        for c in schema.features
+    }
+    served = tf.function(export.Features(schema))(raw)
+    return trained, {name: array.numpy() for name, array in served.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
     rng = np.random.default_rng(seed)
     write("train.csv", wild_table(rng, 400, seen=True))
     write("wild.csv", wild_table(rng, 3000, seen=False))
@@ -223,28 +242,31 @@ def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
     schema = load("train.csv", "y", "--schema", "kinds.json").schema
     assert [len(schema.numbers), len(schema.categories)] == [2, 3]
 
-    encoder, source = encode.Encoder(schema), tables.open_source("wild.csv")
-    batches = [encoder(b) for b in tables.batches(source, encoder.types, schema.missing)]
-    trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
-
-    write("model/assets.extra/schema.json", schema.to_json())
-    with open("wild.csv", encoding="utf-8", newline="") as file:
-        instances = list(read(file, "wild.csv", Signature.load("model")))
-    types = {"number": tf.float64, "category": tf.string}
-    raw = {
-        c.input: tf.constant([i[c.input] for i in instances], types[c.kind])
-        for c in schema.features
-    }
-    served = tf.function(export.Features(schema))(raw)
-
-    np.testing.assert_array_equal(trained["numbers"], served["numbers"].numpy())
-    np.testing.assert_array_equal(trained["categories"], served["categories"].numpy())
+    trained, served = encoded_both_ways(schema, "wild.csv")
+    np.testing.assert_array_equal(trained["numbers"], served["numbers"])
+    np.testing.assert_array_equal(trained["categories"], served["categories"])
     assert len(np.unique(trained["categories"])) > 15
     assert len(np.unique(trained["numbers"])) > 1000
 
 
+@pytest.mark.parametrize(
+    ("rows", "widths"),
+    [
+        ("1.5,2,p\n-3,4,q\n,,q\n", {"numbers": 4, "categories": 0}),
+        ("u,v,p\nw,x,q\n,,q\n", {"numbers": 0, "categories": 2}),
+    ],
+    ids=["numbers", "texts"],
+)
+def test_columns_may_all_be_of_one_kind(rows, widths):
+    write("t.csv", "a,b,y\n" + rows * 9)
+    trained, served = encoded_both_ways(load("t.csv", "y").schema, "t.csv")
+    for name in served:
+        np.testing.assert_array_equal(trained[name], served[name])
+    assert {name: array.shape[1] for name, array in served.items()} == widths
+
+
 def test_columns_may_have_any_name(capsys, tmp_path):
-    names = ["bill length (mm)", "class", "0x", "größe", "größe!", "self", "_id", "日本", "a,b"]
+    names = ["bill length (mm)", "class", "0x", "größe!", "self", "_id", "日本", "a,b", "A,B"]
     header = ",".join(f'"{name}"' for name in names)
     rng = np.random.default_rng(0)
     rows = [",".join(f"{v:.3f}" for v in rng.normal(size=9)) + f",{'pq'[i % 2]}" for i in range(80)]

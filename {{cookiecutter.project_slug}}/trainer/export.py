@@ -31,24 +31,24 @@ class Features(keras.layers.Layer):
         self.built = True
 
     def call(self, raw):
-        schema = self.schema
-        numbers, indicators, categories = [], [], []
-        for column in schema.numbers:
-            value = raw[column.input]
-            present = tf.math.is_finite(value)
-            mean, std = (tf.constant(x, tf.float64) for x in (column.mean, column.std))
-            scaled = tf.clip_by_value((value - mean) / std, -FARTHEST, FARTHEST)
-            numbers.append(tf.cast(tf.where(present, scaled, tf.zeros_like(scaled)), tf.float32))
-            if column.missing:
-                indicators.append(tf.cast(~present, tf.float32))
+        schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]
+        # All number columns at once: operations for each would make a graph of thousands.
+        values = _columns([raw[c.input] for c in schema.numbers], rows, tf.float64)
+        mean, std = ([getattr(c, k) for c in schema.numbers] for k in ("mean", "std"))
+        present = tf.math.is_finite(values)
+        scaled = (values - tf.constant(mean, tf.float64)) / tf.constant(std, tf.float64)
+        scaled = tf.clip_by_value(scaled, -FARTHEST, FARTHEST)
+        numbers = tf.cast(tf.where(present, scaled, tf.zeros_like(scaled)), tf.float32)
+        indicated = [i for i, c in enumerate(schema.numbers) if c.missing]
+        missing = tf.gather(tf.cast(~present, tf.float32), tf.constant(indicated, tf.int32), axis=1)
+        categories = []
         for column, lookup, offset in zip(
             schema.categories, self.lookups, schema.offsets, strict=True
         ):
             place = lookup(tf.strings.strip(raw[column.input]))
             categories.append(tf.cast(place, tf.int32) + offset)
-        rows = tf.shape(raw[schema.features[0].input])[0]
         return {
-            "numbers": _columns(numbers + indicators, rows, tf.float32),
+            "numbers": tf.concat([numbers, missing], axis=1),
             "categories": _columns(categories, rows, tf.int32),
         }
 

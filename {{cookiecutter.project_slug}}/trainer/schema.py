@@ -131,7 +131,7 @@ def name_inputs(columns: list[Column]) -> None:
         if not re.match("[a-zA-Z]", name) or keyword.iskeyword(name) or name == "self":
             name = "f_" + name
         unique, number = name, 2
-        while unique in taken:
+        while unique.lower() in taken:  # TensorFlow takes A and a for one name
             unique, number = f"{name}_{number}", number + 1
-        taken.add(unique)
+        taken.add(unique.lower())
         column.input = unique

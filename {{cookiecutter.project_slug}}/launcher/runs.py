@@ -191,13 +191,13 @@ def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
     job_dir is left out: it differs always, and is the run's name.
     """
     flags = [run.record.get("flags", {}) for run in runs]
-    names = dict.fromkeys(name for of_run in flags for name in of_run if name != "job_dir")
-    values = {name: [of_run.get(name) for of_run in flags] for name in names}
-    return {
-        f"--{name.replace('_', '-')}": of_runs
-        for name, of_runs in values.items()
-        if any(value != of_runs[0] for value in of_runs)
-    }
+    differing = {}
+    for name in dict.fromkeys(name for of_run in flags for name in of_run):
+        # A run that lacks the flag is from a trainer that had none: no difference that was chosen.
+        known = [of_run[name] for of_run in flags if name in of_run]
+        if name != "job_dir" and any(value != known[0] for value in known):
+            differing[f"--{name.replace('_', '-')}"] = [of_run.get(name) for of_run in flags]
+    return differing
 
 
 def number(value: Any) -> float:

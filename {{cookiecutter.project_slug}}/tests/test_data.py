@@ -499,8 +499,9 @@ def test_without_a_seed_the_order_is_the_files():
     assert [row for batch in batches for row in batch] == list(range(rows))
 
 
-def test_the_order_follows_from_seed_and_epoch_alone():
-    t = table(3000)
+@pytest.mark.parametrize("rows", [300, 3000])
+def test_the_order_follows_from_seed_and_epoch_alone(rows):
+    t = table(rows)
     order = dealt(t.batches(64, seed=5, epoch=2))
     assert dealt(t.batches(64, seed=5, epoch=2)) == order
     assert dealt(t.batches(64, seed=5, epoch=3)) != order

@@ -224,11 +224,12 @@ def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
     write("model/assets.extra/schema.json", schema.to_json())
     with open(path, encoding="utf-8", newline="") as file:
         instances = list(read(file, path, Signature.load("model")))
-    types = {"number": tf.float64, "category": tf.string}
-    raw = {
-        c.input: tf.constant([i[c.input] for i in instances], types[c.kind])
-        for c in schema.features
-    }
+    raw = {}
+    for column in schema.features:
+        values = [instance[column.input] for instance in instances]
+        if column.kind == "category":  # as a client might send it who does not use our reader
+            values = [f" {value or '?'}\t" for value in values]
+        raw[column.input] = tf.constant(values, tf.float64 if column.kind == "number" else None)
     served = tf.function(export.Features(schema))(raw)
     return trained, {name: array.numpy() for name, array in served.items()}
 

@@ -23,7 +23,7 @@ WRITE_EVERY = 1.0  # seconds; history.csv is written whole, so not at each of 10
 class Record:
     """The run record, kept on disk as the run goes on. Only the chief writes one."""
 
-    def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict[str, float]):
+    def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict, started: str):
         self.runtime = runtime
         self.timings = timings  # seconds by stage, in the order in which they happen
         self._first = not files.exists(join(runtime.job_dir, "run.json"))
@@ -42,7 +42,7 @@ class Record:
             "machine": machine(),
             "environment": dict(runtime.contract),
             "timings": self.timings,
-            "started": now(),
+            "started": started,
             "ended": None,
         }
 

@@ -95,9 +95,9 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
     from trainer import data
-    from trainer.record import Record, timed
+    from trainer.record import Record, now, timed
 
-    timings: dict[str, float] = {}
+    started, timings = now(), {}
     with timed(timings, "read and encode data"):
         tables = data.load(flags, place)
     if place.is_chief:
@@ -123,7 +123,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         place.checkpoint_dir, trainer.variables, _settings(flags, tables), place.is_chief
     )
     progress = train.resume(flags, trainer, checkpoints)
-    record = Record(place, argv, vars(flags), timings)
+    record = Record(place, argv, vars(flags), timings, started)
     record.start(tables, trainer.model.count_params())
     try:
         with Telemetry(place, flags) as telemetry:

@@ -1,0 +1,250 @@
+"""Baked repos train: their own data, other people's, and data that cannot be trained on."""
+
+import csv
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+IRIS = Path(__file__).parent / "data" / "iris.csv"
+TASK = ["python", "-m", "trainer.task"]
+
+
+def train(project, job_dir, *flags, check=True):
+    return project.run([*TASK, "--job-dir", job_dir, *flags], check=check)
+
+
+def run_record(job_dir):
+    return json.loads((Path(job_dir) / "run.json").read_text(encoding="utf-8"))
+
+
+def write_census(path, rows, seed=0):
+    """Rows shaped as the tutorials' census file, in which income follows from the columns."""
+    rng = random.Random(seed)
+    header = (
+        "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,"
+        "race,gender,capital_gain,capital_loss,hours_per_week,native_country,income_bracket"
+    )
+    lines = [header]
+    for _ in range(rows):
+        age, school, hours = rng.randint(17, 90), rng.randint(1, 16), rng.randint(1, 99)
+        married = rng.choice(["Married-civ-spouse", "Never-married", "Divorced"])
+        gain = rng.randint(1, 99999) if rng.random() < 0.1 else 0
+        score = school / 4 + hours / 40 + gain / 20000 + 2 * married.startswith("M")
+        income = ">50K" if score + rng.gauss(0, 0.5) > 5 else "<=50K"
+        work = rng.choice(["Private", "State-gov", "?"])
+        lines.append(
+            f"{age}, {work}, {rng.randint(10**4, 10**6)}, School-{school}, {school}, {married}, "
+            f"Occupation-{rng.randint(1, 14)}, Husband, White, {rng.choice(['Male', 'Female'])}, "
+            f"{gain}, 0, {hours}, Country-{rng.randint(1, 40)}, {income}"
+        )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def finished(bake):
+    """The main job, as `make demo` runs it: the process, and the directory of its run."""
+    project = bake()
+    done = project.run(["python", "scripts/train_local.py"])
+    return done, Path(re.search(r"run directory: (.+)", done.stdout)[1])
+
+
+def test_the_main_job_learns_and_shows_it(finished):
+    done, run_dir = finished
+
+    accuracy = float(re.search(r"eval accuracy: ([\d.]+)", done.stdout)[1])
+    assert accuracy >= 0.95
+    assert f"report: {run_dir / 'report.html'}" in done.stdout
+    names = {path.name for path in run_dir.iterdir()}
+    assert names >= {"model", "checkpoints", "logs", "run.json", "schema.json", "history.csv"}
+    assert (run_dir / "model" / "saved_model.pb").is_file()
+    assert any(run_dir.glob("logs/eval/*tfevents*"))
+
+
+def test_metric_ids_are_the_same_everywhere(finished):
+    _, run_dir = finished
+    metrics = run_record(run_dir)["metrics"]
+
+    with open(run_dir / "history.csv", encoding="utf-8", newline="") as file:
+        history = list(csv.DictReader(file))
+
+    assert list(metrics) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(history[0]) == ["epoch", *metrics]
+    assert {name: float(history[-1][name]) for name in metrics} == metrics
+    assert [row["epoch"] for row in history] == [str(n + 1) for n in range(30)]
+    page = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in metrics)
+
+
+def test_predictions_are_the_models_own(bake, finished):
+    """The held-out rows through predict.py give the confusion counts of the run."""
+    project, (_, run_dir) = bake(), finished
+
+    answers = project.run(
+        ["python", "scripts/predict.py", "--model", run_dir / "model", "data/penguins_eval.csv"]
+    ).stdout.splitlines()
+
+    with open(project.path / "data/penguins_eval.csv", encoding="utf-8", newline="") as file:
+        truth = [row["species"] for row in csv.DictReader(file)]
+    evaluation = json.loads((run_dir / "evaluation.json").read_text(encoding="utf-8"))
+    labels = evaluation["labels"]
+    counts = [[0] * len(labels) for _ in labels]
+    for true, line in zip(truth, answers, strict=True):
+        answer = json.loads(line)
+        assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+        counts[labels.index(true)][labels.index(answer["class"])] += 1
+    assert counts == evaluation["confusion"]
+
+
+def test_hostile_names_stand_in_the_run_record(bake, tmp_path):
+    name = '"It\'s" {{ 7*7 }} ${HOME} \\n C:\\temp #~ 🐧 <script>'
+    project = bake(project_name=name, author=name, project_slug="hostile")
+
+    train(project, tmp_path / "run", "--epochs", "1")
+
+    record = run_record(tmp_path / "run")
+    assert (record["project"], record["author"]) == (name, name)
+
+
+def test_iris(bake, tmp_path):
+    rows = IRIS.read_text(encoding="utf-8").splitlines()
+    body = rows[1:]
+    random.Random(0).shuffle(body)
+    for part, chosen in (("train", body[30:]), ("eval", body[:30])):
+        (tmp_path / f"{part}.csv").write_text("\n".join([rows[0], *chosen]), encoding="utf-8")
+    files = ["--train-files", tmp_path / "train.csv", "--eval-files", tmp_path / "eval.csv"]
+
+    train(bake(), tmp_path / "run", *files, "--target", "species")
+
+    record = run_record(tmp_path / "run")
+    assert record["metrics"]["val_accuracy"] >= 0.93
+    assert (record["data"]["train"]["rows"], record["data"]["eval"]["rows"]) == (120, 30)
+
+
+def test_census(bake, tmp_path):
+    write_census(tmp_path / "census.csv", 5000)
+    flags = ["--train-files", tmp_path / "census.csv", "--target", "income_bracket"]
+
+    train(bake(), tmp_path / "run", *flags, "--epochs", "10", "--batch-size", "128")
+
+    schema = json.loads((tmp_path / "run" / "schema.json").read_text(encoding="utf-8"))
+    kinds = {column["name"]: column["kind"] for column in schema["columns"]}
+    assert schema["labels"] == ["<=50K", ">50K"]
+    assert (kinds["age"], kinds["workclass"], kinds["race"]) == ("number", "category", "ignore")
+    assert run_record(tmp_path / "run")["metrics"]["val_accuracy"] >= 0.9
+
+
+def test_regression(bake, tmp_path):
+    flags = ["--train-files", "data/*.csv", "--target", "body_mass_g", "--early-stopping", "10"]
+
+    train(bake(), tmp_path / "run", *flags, "--epochs", "60")
+
+    record = run_record(tmp_path / "run")
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    assert record["task"] == "regression"
+    assert evaluation["r2"] > 0.6
+    assert record["metrics"]["val_mae"] == pytest.approx(evaluation["mae"], rel=1e-4)
+    assert len(evaluation["truth"]) == evaluation["rows"]
+
+
+def test_same_seed_same_history(bake, tmp_path):
+    for name in ("one", "two"):
+        train(bake(), tmp_path / name, "--epochs", "5", "--dropout", "0.3", "--seed", "4")
+    train(bake(), tmp_path / "other", "--epochs", "5", "--dropout", "0.3", "--seed", "5")
+
+    one, two, other = ((tmp_path / n / "history.csv").read_bytes() for n in ("one", "two", "other"))
+    assert one == two != other
+
+
+def test_parts_of_a_batch_make_the_same_step(bake, tmp_path):
+    for parts in ("1", "4"):
+        train(bake(), tmp_path / parts, "--epochs", "3", "--accumulate", parts)
+
+    one, four = (run_record(tmp_path / parts)["metrics"] for parts in ("1", "4"))
+    assert one == pytest.approx(four, rel=1e-4)
+
+
+def test_options_train(bake, tmp_path):
+    """Flags that change how, not what: each is used at least once, and the penguins are told."""
+    flags = ["--schedule", "cosine", "--warmup", "0.1", "--class-weights", "balanced"]
+    flags += ["--precision", "mixed_bfloat16", "--jit", "off", "--deterministic", "--histograms"]
+
+    train(bake(), tmp_path / "run", *flags, "--hidden-units", "16")
+
+    assert run_record(tmp_path / "run")["metrics"]["val_accuracy"] >= 0.9
+
+
+def bad_file(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        (None, [], r"--train-files: no file matches"),
+        ("", [], r"data\.csv: the file is empty"),
+        ("a,b\n", [], r"data\.csv: a header and no rows"),
+        ("a,c\n1,2\n", [], r"no column 'b'; there are: a, c"),
+        ("a,b\n1,x\n2,x\n", [], r"target 'b' has one class, 'x'"),
+        ("a,b\n1,x\n2,y,z\n", [], r"data\.csv:3: 3 values"),
+        ("a,b\n1,x\nn,y\n", ["--schema"], r"data\.csv:3: column 'a' is a number, but"),
+        ("a,b\n1,x\n2,y\n", ["--target", "b", "--learning-rate", "1e38"], r"in epoch \d+"),
+    ],
+)
+def test_bad_data_is_told_in_a_line_and_leaves_nothing(bake, tmp_path, text, flags, message):
+    data, job_dir = tmp_path / "data.csv", tmp_path / "runs" / "bad"
+    if text is not None:
+        if "1e38" in flags:  # rows enough to train on
+            text = "a,b\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(100))
+        bad_file(data, text)
+    if flags == ["--schema"]:
+        hints = '{"columns": [{"name": "a", "kind": "number"}]}'
+        flags = ["--schema", bad_file(tmp_path / "hints.json", hints)]
+
+    done = train(bake(), job_dir, "--train-files", data, "--target", "b", *flags, check=False)
+
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert len(told) == 1 and re.search(message, told[0])
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not job_dir.exists()
+
+
+def test_unknown_flags_are_named_and_underscores_taken(bake, tmp_path):
+    flags = ["--learning_rate", "0.01", "--batch_size=64.0", "--epochs", "1", "--nonsense", "7"]
+
+    done = train(bake(), tmp_path / "run", *flags)
+
+    assert "warning: unknown flags, ignored: --nonsense 7" in done.stderr
+    recorded = run_record(tmp_path / "run")["flags"]
+    assert (recorded["learning_rate"], recorded["batch_size"]) == (0.01, 64)
+
+
+def test_help_and_wrong_flags_do_not_wait_for_tensorflow(bake):
+    """What takes long to import is not imported: seen in the modules, not by a clock."""
+    probe = (
+        "import sys, trainer.task as t\n"
+        "try: t.main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 10 + code)"
+    )
+    for flags, code in ((["--help"], 10), (["--epochs", "none"], 12)):
+        assert bake().run(["python", "-c", probe, *flags], check=False).returncode == code
+
+
+def test_every_flag_is_explained(bake):
+    text = bake().run([*TASK, "--help"]).stdout
+    usage, _, described = text.partition("\n\n")
+
+    flags = set(re.findall(r"--[a-z-]+", usage))
+    assert flags >= {"--job-dir", "--train-files", "--eval-files", "--target", "--task", "--schema"}
+    assert flags >= {"--epochs", "--batch-size", "--learning-rate", "--seed", "--hidden-units"}
+    for flag in flags:
+        assert re.search(rf"{flag}\b[^\n]*\n? +\S", described), flag

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Predicts with an exported model: instances in, an answer a line out, as JSON.
 
-    python scripts/predict.py --model runs/NAME/model FILE
+    python scripts/predict.py [--model runs/NAME/model] FILE
 
-FILE is {"instances": [{…}, …]}, a JSON object a line, or CSV with a header; - reads standard input.
+Without --model: the newest run's. FILE is {"instances": [{…}, …]}, a JSON object a line, or CSV with a header; - reads standard input.
 """
 
 import argparse
@@ -15,8 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from launcher import runs  # noqa: E402
 from launcher.instances import InstanceError, Signature, read  # noqa: E402
 
+RUNS = Path(__file__).resolve().parents[1] / "runs"
 BATCH = 1024  # instances a call
 
 
@@ -24,9 +26,16 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="an exported model")
+    parser.add_argument("--model", metavar="DIR", help="an exported model (default: the newest)")
     parser.add_argument("file", metavar="FILE", help="the instances; - for standard input")
     args = parser.parse_args(argv)
+    if not args.model:
+        models = [
+            run.path / "model" for run in runs.load_all(RUNS) if (run.path / "model").is_dir()
+        ]
+        if not models:
+            return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
+        args.model = str(models[0])
     try:
         signature = Signature.load(args.model)
         source = sys.stdin.fileno() if args.file == "-" else args.file

@@ -1,0 +1,39 @@
+"""What a README says is what happens: the commands of a baked README are run, in their order."""
+
+import os
+import re
+import shutil
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="the README's commands are for a POSIX shell")
+def test_commands_of_a_baked_readme(bake, tmp_path):
+    project = bake(fresh=True)
+    blocks = re.findall(r"```bash\n(.*?)```", project.read("README.md"), flags=re.S)
+    assert len(blocks) >= 5
+    # `python` and the tools are those of the environment that the README has just set up.
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+    said = [
+        project.run(["bash", "-euo", "pipefail", "-c", block], timeout=600, PATH=path).stdout
+        for block in blocks
+    ]
+
+    assert "report: " in said[0]
+    assert said[1].count('"class"') == 69 + 1
+    assert "--early-stopping" in said[2]
+    assert "eval mae" in said[3]
+    assert re.search(r"\d+ passed", said[4])
+
+
+def test_files_that_the_readme_names_exist(bake):
+    project = bake()
+    named = re.findall(
+        r"`((?:configs|trainer|scripts|notebooks|data)/[\w./]+)`", project.read("README.md")
+    )
+    assert named
+    assert [name for name in named if not (project.path / name).exists()] == []

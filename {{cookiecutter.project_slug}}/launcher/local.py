@@ -18,6 +18,8 @@ from launcher import spec
 ROOT = Path(__file__).resolve().parents[1]
 # What an outer job may have left in our own environment must not reach the one started here.
 CONTRACT = re.compile(r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC)$")
+# TensorFlow's C++ tells of itself at every start, whatever its log level; the log keeps it.
+NOISE = re.compile(r"WARNING: All log messages before absl|I0000 ")
 GRACE = 30  # seconds between a polite stop, time for a checkpoint, and a firm one
 
 
@@ -90,9 +92,10 @@ def _follow(command: list[str], env: dict[str, str], log) -> int:
     )
     with _passed_on(process):
         for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
             log.write(line)
+            if not NOISE.match(line):
+                sys.stdout.write(line)
+                sys.stdout.flush()
         return process.wait()
 
 

@@ -7,11 +7,16 @@ files can be checked before TensorFlow, and its seconds of import, is needed at 
 from __future__ import annotations
 
 import builtins
+import functools
 import glob as local_glob
 import io
 import os
+import re
 import shutil
+from collections.abc import Callable
 from typing import IO
+
+from trainer.runtime import JobError
 
 
 def is_remote(path: str) -> bool:
@@ -25,6 +30,28 @@ def _gfile():
     return gfile
 
 
+def _one_line(verb: Callable) -> Callable:
+    """Raises what TensorFlow says of a bucket as a JobError: who has no access wants no traceback.
+
+    A file that cannot be had is thus never taken for one that is torn, or not there.
+    """
+
+    @functools.wraps(verb)
+    def call(*args):
+        try:
+            return verb(*args)
+        except Exception as error:
+            if not hasattr(error, "error_code"):  # TensorFlow's; on local files it is not imported
+                raise
+            message = " ".join(error.message.split())
+            doing = re.search(r" when (.*gs://.*)", message)
+            said = re.search(r'"message": ?"(.*?)"', message)
+            raise JobError(f"{doing[1]}: {said[1]}" if doing and said else message) from None
+
+    return call
+
+
+@_one_line
 def open(path: str, mode: str = "r") -> IO:
     """Opens as the built-in does; text is UTF-8 and line ends stay as they are."""
     if not is_remote(path):
@@ -49,6 +76,7 @@ class _RemoteReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    @_one_line
     def readinto(self, buffer) -> int:
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data
@@ -64,6 +92,7 @@ def read_text(path: str) -> str:
         return file.read()
 
 
+@_one_line
 def write_text(path: str, text: str) -> None:
     """Writes the whole file or leaves the old one: a reader never sees half of it."""
     if is_remote(path):  # an object appears in a bucket when it is complete
@@ -77,6 +106,7 @@ def write_text(path: str, text: str) -> None:
     os.replace(partial, path)
 
 
+@_one_line
 def write_from(source: IO[bytes], path: str) -> None:
     """Copies an open file to a path; the file at that path is whole or not there at all."""
     target = path if is_remote(path) else f"{path}.{os.getpid()}.partial"
@@ -95,6 +125,7 @@ def read_into(path: str, target: IO[bytes]) -> None:
         shutil.copyfileobj(file, target, _CHUNK)
 
 
+@_one_line
 def glob(pattern: str) -> list[str]:
     """Paths that match, sorted; a path without wildcards matches itself where it exists."""
     if is_remote(pattern):
@@ -104,25 +135,27 @@ def glob(pattern: str) -> list[str]:
     return sorted(p for p in local_glob.glob(pattern, recursive=True) if os.path.isfile(p))
 
 
+@_one_line
 def exists(path: str) -> bool:
     return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
 
 
+@_one_line
 def names(directory: str) -> list[str]:
     """Names in a directory, sorted; empty where there is no such directory."""
-    if not exists(directory):
+    if not exists(directory):  # not isdir, for which a bucket that does not answer is no directory
         return []
     found = _gfile().listdir(directory) if is_remote(directory) else os.listdir(directory)
     return sorted(name.rstrip("/") for name in found)
 
 
 def make_dirs(path: str) -> None:
-    if is_remote(path):
-        _gfile().makedirs(path)
-    elif path:
+    """Makes a folder; a bucket needs none, and where it does not exist TensorFlow asks for ever."""
+    if path and not is_remote(path):
         os.makedirs(path, exist_ok=True)
 
 
+@_one_line
 def remove_tree(path: str) -> None:
     """Removes a directory and all in it; one that is not there is no error."""
     if is_remote(path):
@@ -132,6 +165,7 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@_one_line
 def remove(path: str) -> None:
     """Removes a file; one that is not there is no error."""
     if not exists(path):
@@ -139,11 +173,13 @@ def remove(path: str) -> None:
     _gfile().remove(path) if is_remote(path) else os.remove(path)
 
 
+@_one_line
 def size(path: str) -> int:
     """Bytes."""
     return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
 
 
+@_one_line
 def modified(path: str) -> int:
     """Nanoseconds since 1970 at which the file was last written."""
     if is_remote(path):

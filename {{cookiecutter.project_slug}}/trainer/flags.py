@@ -112,6 +112,9 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         help="only operations that give the same bits each time, on GPUs too; slower",
     )
     parser.add_argument(
+        "--profile", action="store_true", help="trace the second epoch, for TensorBoard's profiler"
+    )
+    parser.add_argument(
         "--histograms", action="store_true", help="write the weights to TensorBoard, each epoch"
     )
 
@@ -141,33 +144,45 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
 def whole(text: str) -> int:
     """A whole number above 0; tuning services send 32 as 32.0."""
-    number = float(text)
-    if not number.is_integer() or number < 1:
+    value = number(text)
+    if not value.is_integer() or value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(number)
+    return int(value)
 
 
 def count(text: str) -> int:
     """A whole number, 0 included."""
-    return 0 if float(text) == 0 else whole(text)
+    return 0 if number(text) == 0 else whole(text)
 
 
 def positive(text: str) -> float:
     """A finite number above 0."""
-    number = float(text)
-    if not 0 < number < float("inf"):
+    value = number(text)
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
+    return value
+
+
+def seconds(text: str) -> float:
+    """A duration, 0 included."""
+    return 0.0 if number(text) == 0 else positive(text)
 
 
 def share(text: str) -> float:
     """A number from 0 up to, and without, 1."""
-    number = float(text)
-    if not 0 <= number < 1:
+    value = number(text)
+    if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share: 0 <= P < 1")
-    return number
+    return value
 
 
 def widths(text: str) -> tuple[int, ...]:

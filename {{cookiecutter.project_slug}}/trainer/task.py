@@ -14,12 +14,14 @@ import os
 import sys
 
 from trainer import runtime
-from trainer.flags import add_data_flags, add_model_flags, add_training_flags
+from trainer.flags import add_data_flags, add_model_flags, add_training_flags, seconds
 from trainer.runtime import JobError
 
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
-NOT_SETTINGS = {"job_dir", "epochs", "checkpoint_every", "cache_dir", "train_files", "eval_files"}
+# Data is compared by its contents, not by its paths.
+FREE = {"job_dir", "checkpoint_every", "cache_dir", "repeat", "train_files", "eval_files", "epochs"}
+FREE |= {"histograms", "profile", "strategy", "jit"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,22 +44,30 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="at most this much work is lost when the job is killed (default: 60)",
     )
+    job.add_argument(
+        "--repeat",
+        metavar="RUN.JSON",
+        help="take over the flags of a recorded run; flags that are given here win",
+    )
     add_data_flags(parser.add_argument_group("data"))
     add_training_flags(parser.add_argument_group("training"))
     add_model_flags(parser.add_argument_group("model"))
     return parser
 
 
-def seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return number
-
-
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Reads the flags; `--learning_rate` is `--learning-rate`; unknown ones are named and passed."""
-    flags, unknown = build_parser().parse_known_args([_hyphens(word) for word in argv])
+    """Reads the flags; `--learning_rate` is `--learning-rate`; unknown ones are named and passed.
+
+    Raises:
+        JobError: --repeat names no run record.
+    """
+    parser, words = build_parser(), [_hyphens(word) for word in argv]
+    flags, unknown = parser.parse_known_args(words)
+    if flags.repeat:
+        from trainer import repeat
+
+        repeat.take_over(parser, repeat.read(flags.repeat))
+        flags, unknown = parser.parse_known_args(words)
     if unknown:
         print(f"warning: unknown flags, ignored: {' '.join(unknown)}", file=sys.stderr)
     return flags
@@ -72,12 +82,13 @@ def _hyphens(word: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the job; returns its exit code."""
-    flags = parse(argv)
     try:
-        return _run(flags, argv)
+        return _run(parse(argv), argv)
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:  # a full disk, a directory that cannot be written, a file in its place
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+    return 1
 
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> int:
@@ -102,6 +113,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         tables = data.load(flags, place)
     if place.is_chief:
         print(tables.describe(), flush=True)
+    if flags.repeat:
+        _tell_differences(flags.repeat, tables, place)
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
     with timed(timings, "import tensorflow"):
@@ -133,6 +146,10 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         record.write("preempted")
         print("preempted: the checkpoint is written; start the same command again to go on")
         return START_AGAIN
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        record.write("failed", error=f"another replica was lost: {error.message.splitlines()[0]}")
+        print("another replica was lost; start all of them again to go on", file=sys.stderr)
+        return START_AGAIN
     except BaseException as error:
         if not (isinstance(error, JobError) and record.discard()):
             record.write("failed", error=str(error) or type(error).__name__)
@@ -141,9 +158,18 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
+def _tell_differences(path: str, tables, place) -> None:
+    from trainer import repeat
+
+    for difference in repeat.differences(repeat.read(path), tables.manifest, place):
+        print(f"warning: not as in {path}: {difference}", file=sys.stderr)
+
+
 def _settings(flags: argparse.Namespace, tables) -> dict:
     """What two runs must share for one to go on from the other's checkpoint."""
-    settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in NOT_SETTINGS}
+    settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in FREE}
+    if flags.warmup or flags.schedule != "constant":
+        settings["epochs"] = flags.epochs  # the learning rate of every step depends on their number
     digests = [f["digest"] for part in tables.manifest.values() for f in part["files"]]
     return json.loads(json.dumps(settings | {"train-files and --eval-files": digests}))
 

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from trainer.runtime import Runtime, join
+from trainer.utilisation import Utilisation
 
 REPORTS_KEPT = 100  # hypertune's own number
 
@@ -22,12 +23,13 @@ class Telemetry:
 
     def __init__(self, runtime: Runtime, flags):
         self.runtime, self.flags = runtime, flags
-        self.bar = None
+        self.bar, self.profiling = None, False
         self.started = time.monotonic()
         self.reports: deque[str] = deque(maxlen=REPORTS_KEPT)
 
     def __enter__(self) -> Telemetry:
         if self.runtime.is_chief:
+            self.utilisation = Utilisation(self.runtime.log_dir).__enter__()
             self.writers = {
                 part: tf.summary.create_file_writer(join(self.runtime.log_dir, part))
                 for part in ("train", "eval")
@@ -36,8 +38,21 @@ class Telemetry:
 
     def __exit__(self, *_) -> None:
         if self.runtime.is_chief:
+            self._stop_profile()
             for writer in self.writers.values():
                 writer.close()
+            self.utilisation.__exit__()
+
+    def begin(self, epoch: int, epochs: int) -> None:
+        """Before an epoch, the first being 1: the second is traced, since the first one compiles."""
+        if self.flags.profile and self.runtime.is_chief and epoch == min(2, epochs):
+            tf.profiler.experimental.start(self.runtime.log_dir)
+            self.profiling = True
+
+    def _stop_profile(self) -> None:
+        if self.profiling:
+            tf.profiler.experimental.stop()
+            self.profiling = False
 
     def step(self, done: int, steps: int) -> None:
         """After a block: a bar on a terminal, nothing in a log."""
@@ -48,6 +63,7 @@ class Telemetry:
 
     def epoch(self, row: dict, epochs: int, model: keras.Model) -> None:
         """After an epoch: a line, the scalars, the report to the tuning service."""
+        self._stop_profile()
         if self.bar is not None:
             print("\r", end="")
             self.bar = None

@@ -250,6 +250,7 @@ def run(
 
     with Terminated() as terminated:
         while progress.epoch < flags.epochs and not _stopped(flags, progress):
+            telemetry.begin(progress.epoch + 1, flags.epochs)
             epoch = trainer.train_epoch(progress)
             while True:
                 with timed(times, "train"):

@@ -1,0 +1,53 @@
+"""Runs a recorded run again: its flags are taken over, and whatever else differs is named."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from trainer import files
+from trainer.record import git_state, versions
+from trainer.runtime import JobError, Runtime
+
+NEVER = ("job_dir", "repeat")
+
+
+def read(path: str) -> dict:
+    """Reads a run.json.
+
+    Raises:
+        JobError: no such file, or not a run record.
+    """
+    try:
+        record = json.loads(files.read_text(path))
+        if not isinstance(record["flags"], dict):
+            raise ValueError("no flags in it")
+        return record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JobError(f"--repeat {path}: not the run.json of a run ({error})") from None
+
+
+def take_over(parser: argparse.ArgumentParser, record: dict) -> None:
+    """Makes the recorded flags the defaults; where results go is never repeated."""
+    known = {action.dest for action in parser._actions}
+    flags = {k: tuple(v) if isinstance(v, list) else v for k, v in record["flags"].items()}
+    parser.set_defaults(**{k: v for k, v in flags.items() if k in known and k not in NEVER})
+
+
+def differences(record: dict, manifest: dict, runtime: Runtime) -> list[str]:
+    """What is not as it was, a line each: with none, the same numbers are to be expected."""
+    found = []
+    before, now = record.get("git") or {}, git_state(runtime)
+    if before.get("commit") != now["commit"]:
+        found.append(f"the code: commit {before.get('commit')} then, {now['commit']} now")
+    if before.get("dirty") or now["dirty"]:
+        found.append("the code: uncommitted changes then or now")
+    there, here = record.get("versions") or {}, versions()
+    for name in sorted(there.keys() | here.keys()):
+        if there.get(name) != here.get(name):
+            found.append(f"{name}: {there.get(name)} then, {here.get(name)} now")
+    for part, table in manifest.items():
+        recorded = ((record.get("data") or {}).get(part) or {}).get("files") or []
+        if [f["digest"] for f in table["files"]] != [f.get("digest") for f in recorded]:
+            found.append(f"the data: other {part} files, or the same with other contents")
+    return found

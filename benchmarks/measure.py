@@ -1,0 +1,190 @@
+"""What the benchmarks share: a baked repo to measure, children to run in it, medians, tables.
+
+Every script runs by itself, `python benchmarks/start.py [--quick]`, with the Python that the baked
+repo's packages are installed in; `run.py` runs all and writes RESULTS.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import census
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+FOLDER = ROOT / "build" / "benchmarks"
+
+
+@dataclass
+class Done:
+    """A child that has ended."""
+
+    seconds: float
+    peak: int  # the most memory it held at any time, bytes
+    code: int
+    output: str
+
+    @property
+    def answer(self):
+        """The JSON in the last line of a child of ours."""
+        return json.loads(self.output.splitlines()[-1])
+
+
+class Lab:
+    """A fresh bake, data files, and the ways to run the trainer on them."""
+
+    def __init__(self, quick):
+        self.quick = quick
+        self.repeats = 1 if quick else 5
+        self.folder = FOLDER / ("quick" if quick else "full")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.runs = 0
+        self.repo = self._bake()
+
+    def _bake(self):
+        out = self.folder / f"bake-{os.getpid()}-{time.time_ns()}"
+        command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config"]
+        subprocess.run([*command, "-o", out], check=True, stdout=subprocess.DEVNULL)
+        repo = next(out.iterdir())
+        # A user's first run writes bytecode; it is not what we measure.
+        subprocess.run([sys.executable, "-m", "compileall", "-q", repo / "trainer"], check=True)
+        return repo
+
+    def csv(self, rows, seed=0):
+        """A census file; the same one each time."""
+        path = self.folder / f"census-{rows}-{seed}.csv"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            census.write(partial, rows, seed)
+            partial.rename(path)
+        return path
+
+    def data_flags(self, rows):
+        """Flags for training on that many rows; a tenth as many, at most 50,000, are held out."""
+        held_out = self.csv(min(max(rows // 10, 1000), 50_000), seed=1)
+        files = ["--train-files", self.csv(rows), "--eval-files", held_out]
+        return [*files, "--target", census.TARGET]
+
+    def job_dir(self):
+        """A new one, each beside a cache of encoded data of its own."""
+        self.runs += 1
+        return self.repo / "runs" / f"{self.runs}" / "run"
+
+    def train(self, *flags, **options):
+        """`python -m trainer.task` with these flags; they name the job directory, if any."""
+        return self.run(["-m", "trainer.task", *flags], **options)
+
+    def child(self, script, *arguments, **options):
+        """A script of this folder, run in the baked repo."""
+        return self.run([HERE / script, *arguments], **options)
+
+    def run(self, arguments, **options):
+        self.start(arguments, **options)
+        return self.finish(self.started)
+
+    def start(self, arguments, code=0, before=None, limit_data=None, cpus=None, **environment):
+        """Starts Python in the baked repo; `finish` waits for it.
+
+        Args:
+            code: the exit code that it must have.
+            limit_data: bytes of memory that it may take, beside the files that it maps (Linux).
+            cpus: the processors that it may use (Linux).
+        """
+
+        def limit():
+            if limit_data:
+                import resource
+
+                resource.setrlimit(resource.RLIMIT_DATA, (limit_data, limit_data))
+            if cpus:
+                os.sched_setaffinity(0, cpus)
+
+        settings = {
+            **os.environ,
+            "PYTHONPATH": str(self.repo),
+            "PYTHONIOENCODING": "utf-8",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            **environment,
+        }
+        log = open(self.folder / f"child-{time.time_ns()}.log", "w+b")  # noqa: SIM115
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.repo,
+            env=settings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=limit if limit_data or cpus else None,
+        )
+        self.started = (process, log, time.monotonic(), code, arguments)
+        return self.started
+
+    def finish(self, started):
+        process, log, begin, code, arguments = started
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        output = log.read().decode("utf-8", "replace")
+        log.close()
+        os.unlink(log.name)
+        if process.returncode != code:
+            raise SystemExit(f"{output}\n{arguments} ended with {process.returncode}, not {code}")
+        return Done(seconds, usage.ru_maxrss * 1024, process.returncode, output)
+
+
+def interleave(repeats, ways):
+    """Calls every way in turn, again and again, so that a busy moment hits all alike.
+
+    Args:
+        ways: {name: function without arguments}.
+
+    Returns:
+        {name: list of what the function gave}
+    """
+    found = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            print(f"  {name} ...", file=sys.stderr, flush=True)
+            found[name].append(way())
+    return found
+
+
+def middle(values):
+    return statistics.median(values)
+
+
+def shown(values, unit="", digits=3):
+    """Median, and the lowest and highest of what was measured."""
+    low, mid, high = min(values), middle(values), max(values)
+    return f"{_short(mid, digits)}{unit} ({_short(low, digits)}–{_short(high, digits)})"
+
+
+def _short(value, digits):
+    if value >= 1e6:
+        return f"{value / 1e6:.{digits - 1}f} M"
+    return f"{value / 1e3:.{digits}g} k" if value >= 1e4 else f"{value:.{digits}g}"
+
+
+def verdict(value, aim, below=False):
+    """A ratio, its aim, and whether that is met."""
+    met = value < aim if below else value >= aim
+    return f"{value:.3g}", f"{'<' if below else '≥'} {aim:g}", "met" if met else "**missed**"
+
+
+def table(head, *rows):
+    """Markdown."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def standalone(measure):
+    """The command line of one script."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--quick", action="store_true", help="small and once: does it run at all?")
+    print(measure(Lab(parser.parse_args().quick)))

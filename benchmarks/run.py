@@ -1,0 +1,83 @@
+"""Runs all benchmarks and writes RESULTS.md beside this file: `make benchmarks`.
+
+With --quick it is over in minutes, shows only that all of it runs, and writes no file.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+import checkpoints
+import growth
+import processes
+import start
+import tabular
+from measure import HERE, ROOT, Lab
+
+PARTS = (tabular, growth, start, processes, checkpoints)
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "scikit-learn")
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args(arguments).quick
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    lab = Lab(quick)
+    sections = []
+    for part in PARTS:
+        print(part.__name__, file=sys.stderr, flush=True)
+        sections.append(part.measure(lab))
+    text = _head(lab, load) + "\n" + "\n".join(sections)
+    limits = HERE / "LIMITS.md"
+    if limits.exists():
+        text += "\n" + limits.read_text(encoding="utf-8")
+    if quick:
+        print(text)
+    else:
+        (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+
+
+def _head(lab, load):
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    facts = {
+        "made by": f"`make benchmarks` on {datetime.now(timezone.utc):%Y-%m-%d}",
+        "commit": commit or "unknown",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "load before": "unknown"
+        if load is None
+        else f"{load:.1f} processes (0 is a quiet machine)",
+        "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
+    }
+    lines = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+    return (
+        "# What was measured\n\nWritten by a program; no number is typed by hand. Each figure is "
+        f"the median of {lab.repeats} (lowest–highest); the ways that are compared took turns.\n\n"
+        f"{lines}\n"
+    )
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _versions():
+    for name in PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except ModuleNotFoundError:
+            continue
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -10,10 +10,16 @@ import json
 import re
 import threading
 import uuid
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from standins.proxy import Request, Response
+
+try:
+    import google_crc32c as crc32c  # comes with Google's own client, which alone asks for it
+except ImportError:
+    crc32c = None
 
 PAGE = 1000  # names in one answer to a listing
 
@@ -25,7 +31,8 @@ class Object:
     updated: str
 
     def describe(self, bucket: str, name: str) -> dict:
-        return {
+        sums = {"crc32c": b64encode(crc32c.Checksum(self.data).digest()).decode()} if crc32c else {}
+        return sums | {
             "kind": "storage#object",
             "bucket": bucket,
             "name": name,

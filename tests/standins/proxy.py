@@ -45,7 +45,7 @@ class Proxy(ThreadingHTTPServer):
     Attributes:
         requests: (method, path, status) of each request, in the order of their answers.
         leaks: the hosts that were asked for and that nobody plays here.
-        faults: what happens to the next requests, one each: a status such as 503, or LOST.
+        faults: what happens to the next requests, one each: a status such as 503, LOST, or None.
     """
 
     def __init__(self, hosts):
@@ -53,7 +53,7 @@ class Proxy(ThreadingHTTPServer):
         self.hosts = hosts
         self.requests: list[tuple[str, str, int]] = []
         self.leaks: list[str] = []
-        self.faults: deque[int | str] = deque()
+        self.faults: deque[int | str | None] = deque()
         self.slots = threading.BoundedSemaphore(CONNECTIONS)
         authority = trustme.CA()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -77,6 +77,7 @@ class Proxy(ThreadingHTTPServer):
             "NO_PROXY": "127.0.0.1,localhost",
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",  # else TensorFlow looks for credentials
             "NO_GCE_CHECK": "true",  # and asks whether this is a machine of Google's
+            "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000",  # TensorFlow tries again after 10 ms
         }
 
     def __enter__(self):
@@ -105,6 +106,7 @@ class Proxy(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = SECONDS
+    disable_nagle_algorithm = True  # else each answer waits 40 ms
     host = None  # the one played, inside its tunnel
 
     def do_CONNECT(self):

@@ -1,0 +1,95 @@
+"""One job over several processes: the same numbers, one model, nothing else left."""
+
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import cluster
+
+pytestmark = pytest.mark.slow
+
+SYNC = {"one": {"chief": 1}, "two": {"chief": 1, "worker": 1}, "four": {"chief": 1, "worker": 3}}
+FLAGS = ["--epochs", "5"]
+
+
+@pytest.fixture(scope="module")
+def alone(bake, tmp_path_factory):
+    """The metrics of one process without any cluster."""
+    job_dir = tmp_path_factory.mktemp("alone") / "run"
+    cluster.run(bake(), job_dir.parent / "log", {"chief": 1}, job_dir, *FLAGS)
+    return metrics(job_dir)
+
+
+def metrics(job_dir):
+    return json.loads((job_dir / "run.json").read_text(encoding="utf-8"))["metrics"]
+
+
+def left_behind(job_dir):
+    names = {re.sub(r"step-\d+", "step", p.name) for p in job_dir.rglob("*") if p.is_file()}
+    return {re.sub(r"events\.out\..*", "events", name) for name in names}
+
+
+@pytest.mark.parametrize("size", ["two", "four"])
+def test_synchronous_workers_agree(bake, alone, tmp_path, size):
+    before = set(Path(tempfile.gettempdir()).iterdir())
+
+    replicas = cluster.run(bake(), tmp_path / "log", SYNC[size], tmp_path / "run", *FLAGS)
+
+    assert len({replica.weights for replica in replicas}) == 1
+    assert replicas[0].weights
+    assert metrics(tmp_path / "run") == pytest.approx(alone, abs=1e-3)
+    assert len(list(tmp_path.rglob("saved_model.pb"))) == 1
+    files = left_behind(tmp_path / "run")
+    assert {name for name in files if "partial" in name or "temp" in name} == set()
+    new = {path.name for path in set(Path(tempfile.gettempdir()).iterdir()) - before}
+    assert not {name for name in new if name.startswith(("worker", "tmp"))}
+
+
+def test_a_batch_that_replicas_cannot_share_evenly(bake, alone, tmp_path):
+    """32 rows over 3 replicas: the global batch is still what --batch-size says."""
+    roles = {"chief": 1, "worker": 2}
+
+    cluster.run(bake(), tmp_path / "log", roles, tmp_path / "run", *FLAGS)
+
+    assert metrics(tmp_path / "run") == pytest.approx(alone, abs=1e-3)
+
+
+def test_parameter_servers(bake, alone, tmp_path):
+    roles = {"chief": 1, "worker": 2, "ps": 1}
+
+    cluster.run(bake(), tmp_path / "log", roles, tmp_path / "run", *FLAGS)
+
+    assert metrics(tmp_path / "run") == pytest.approx(alone, abs=1e-3)
+    assert len(list(tmp_path.rglob("saved_model.pb"))) == 1
+
+
+def test_a_lost_worker_ends_the_others_and_all_go_on(bake, tmp_path):
+    """kill -9 of one of two: the other ends with "start again", and together they go on."""
+    project, roles = bake(), {"chief": 1, "worker": 1}
+    flags = ["--epochs", "60", "--checkpoint-every", "0", "--dropout", "0.2"]
+    [undisturbed, _] = cluster.run(project, tmp_path / "log", roles, tmp_path / "whole", *flags)
+
+    replicas = cluster.start(project, tmp_path / "log", roles, tmp_path / "run", *flags)
+    wait_for_epoch(replicas[0], 15)
+    replicas[1].process.kill()
+    chief, _ = cluster.finish(replicas)
+    again = cluster.run(project, tmp_path / "log", roles, tmp_path / "run", *flags)
+
+    assert chief == 75, replicas[0].text()
+    assert "another replica was lost; start all of them again" in replicas[0].text()
+    assert all("goes on after epoch" in replica.text() for replica in again)
+    assert {replica.weights for replica in again} == {undisturbed.weights}
+    whole, resumed = (tmp_path / name / "history.csv" for name in ("whole", "run"))
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+def wait_for_epoch(replica, epoch, timeout=120):
+    deadline = time.monotonic() + timeout
+    while f"epoch {epoch}/" not in replica.text():
+        assert replica.process.poll() is None, replica.text()
+        assert time.monotonic() < deadline, replica.text()
+        time.sleep(0.05)

@@ -1,8 +1,8 @@
 """Buckets in memory, behind the part of the JSON API that TensorFlow and Google's own client use.
 
-gcp-storage-emulator would be the library for this, but TensorFlow's first request, an empty object
-that stands for a folder, crashes it; it takes `ifGenerationMatch` and `maxResults` without heeding
-them; and it tells a client that resumes an upload of which nothing arrived that one byte did.
+gcp-storage-emulator would be the library for this, but the empty object by which TensorFlow makes a
+folder crashes it; it takes `ifGenerationMatch` and `maxResults` without heeding them; and it tells
+a client that resumes an upload of which nothing has arrived that one byte has.
 """
 
 import itertools
@@ -60,7 +60,7 @@ class Refused(Exception):
 
 
 class Buckets:
-    """Call it with a `Request`; look into it with `names`, `read`, `write` and `remove`.
+    """Call it with a `Request`; look into it with `names`, `read` and `write`.
 
     Args:
         names: the buckets that there are.
@@ -82,10 +82,8 @@ class Buckets:
         return self._buckets[bucket][name].data
 
     def write(self, bucket: str, name: str, data: bytes) -> None:
-        self._put(bucket, name, data, {})
-
-    def remove(self, bucket: str, name: str) -> None:
-        del self._buckets[bucket][name]
+        with self._lock:
+            self._put(bucket, name, data, {})
 
     def __call__(self, request: Request) -> Response:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import keras
 import tensorflow as tf
 
@@ -77,9 +79,14 @@ def write(model: keras.Model, schema: Schema, path: str) -> None:
     archive.track(model)
     archive.track(features)
     archive.add_endpoint("serve", serve, input_signature=[signature])
-    archive.write_out(path, verbose=False)
-    # TensorFlow leaves this folder to us: what a client must know of the inputs goes with the model.
-    files.write_text(join(path, "assets.extra", "schema.json"), schema.to_json())
+    with tempfile.TemporaryDirectory() as folder:
+        # In a bucket TensorFlow would take 75 requests, and leave half a model when it is killed.
+        local = folder if files.is_remote(path) else path
+        archive.write_out(local, verbose=False)
+        # TensorFlow leaves this folder to us: what a client must know goes with the model.
+        files.write_text(join(local, "assets.extra", "schema.json"), schema.to_json())
+        if files.is_remote(path):
+            files.upload(folder, path, last="saved_model.pb")
 
 
 def answer(schema: Schema, output) -> dict[str, tf.Tensor]:

@@ -119,6 +119,15 @@ def write_from(source: IO[bytes], path: str) -> None:
         os.replace(target, path)
 
 
+def upload(folder: str, path: str, last: str) -> None:
+    """Copies a local folder to a bucket; the file `last` tells that all others are there."""
+    whole = [os.path.join(place, name) for place, _, found in os.walk(folder) for name in found]
+    for local in sorted(whole, key=lambda local: (os.path.basename(local) == last, local)):
+        name = os.path.relpath(local, folder).replace(os.sep, "/")
+        with builtins.open(local, "rb") as source:
+            write_from(source, f"{path}/{name}")
+
+
 def read_into(path: str, target: IO[bytes]) -> None:
     """Copies a file's bytes to an open file."""
     with open(path, "rb") as file:

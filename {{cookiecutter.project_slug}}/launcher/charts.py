@@ -70,6 +70,20 @@ def curves(
         return _data_uri(figure)
 
 
+def shares(seconds: Sequence[float], lines: Mapping[str, Sequence[float]], unit: str) -> str:
+    """How much of a machine was used, over the time of a run."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 2.2), layout="constrained")
+        axes = figure.subplots()
+        for (word, values), color in zip(lines.items(), (TRAIN, EVAL), strict=False):
+            axes.plot(seconds, values, color=color, linewidth=1.2, label=word)
+        axes.set(xlabel="seconds", ylabel=unit)
+        axes.set_ylim(bottom=0)
+        if len(lines) > 1:
+            axes.legend()
+        return _data_uri(figure)
+
+
 def scatter(truth: np.ndarray, predicted: np.ndarray) -> str:
     """Prediction by truth, with the line on which both are equal."""
     with matplotlib.rc_context(STYLE):

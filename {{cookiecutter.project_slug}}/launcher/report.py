@@ -70,6 +70,7 @@ def _content(run: runs.Run) -> dict[str, Any]:
         "columns": [_column(c) for c in run.schema.get("columns", []) if isinstance(c, dict)],
         "rows": ROWS,
         "timings": _timings(record.get("timings", {})),
+        "utilisation": _utilisation(run),
         "repeat": _repeat(record),
         "facts": {
             "Flags": record.get("flags", {}),
@@ -310,6 +311,27 @@ def _timings(timings: Mapping[str, Any]) -> dict[str, Any] | None:
         "slowest": slowest,
         "total": total,
     }
+
+
+def _utilisation(run: runs.Run) -> list[dict[str, str]]:
+    """Figures of what was used; nothing for a run that was over before a second look."""
+    samples = run.utilisation
+    seconds = samples.get("seconds", [])
+    if len(seconds) < 3 or not all(map(math.isfinite, seconds)):
+        return []
+    found = []
+    for title, unit, scale, columns in (
+        ("Processors", "% of all cores", 1, {"CPU": "cpu", "GPU": "gpu"}),
+        ("Memory", "GB", 1e-9, {"main": "memory", "GPU": "gpu_memory"}),
+    ):
+        lines = {w: [v * scale for v in samples[c]] for w, c in columns.items() if c in samples}
+        known = [v for values in lines.values() for v in values if math.isfinite(v)]
+        if known:
+            figure = charts.shares(seconds, lines, unit)
+            words = f"{title}: on average {figures(sum(known) / len(known))} {unit}, "
+            words += f"at most {figures(max(known))}."
+            found.append({"title": title, "figure": figure, "words": words})
+    return found
 
 
 def _repeat(record: Mapping[str, Any]) -> dict[str, Any]:

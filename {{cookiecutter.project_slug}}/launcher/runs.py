@@ -49,6 +49,7 @@ class Run:
     history: dict[str, list[float]]  # history.csv by column, "epoch" first; {} where there is none
     evaluation: dict[str, Any]  # evaluation.json
     schema: dict[str, Any]  # schema.json
+    utilisation: dict[str, list[float]]  # logs/utilisation.csv by column; {} where there is none
     gaps: tuple[str, ...]  # what could not be read, a sentence each
 
     @property
@@ -101,7 +102,9 @@ def load(run_dir: str | Path) -> Run:
         except (OSError, ValueError) as error:
             gaps.append(f"{file} cannot be read ({error}).")
             parts.append({})
-    return Run(path, record, _read_history(path / "history.csv", gaps), *parts, tuple(gaps))
+    history = _read_history(path / "history.csv", gaps)
+    samples = _read_samples(path / "logs" / "utilisation.csv")
+    return Run(path, record, history, *parts, samples, tuple(gaps))
 
 
 def load_all(root: str | Path) -> list[Run]:
@@ -233,6 +236,17 @@ def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str,
             if value is not None:
                 gaps.append(f"{path.name}: {key} is not what was expected, and is left out.")
     return document
+
+
+def _read_samples(path: Path) -> dict[str, list[float]]:
+    """By column; what is torn is left out without a word, since nothing depends on it."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            header, *lines = list(csv.reader(file)) or [[]]
+    except (OSError, csv.Error):
+        return {}
+    rows = [[number(text) for text in line] for line in lines if len(line) == len(header)]
+    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
 def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:

@@ -312,3 +312,16 @@ def test_the_notebook_is_stored_clean():
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+def test_the_machine_is_shown_where_it_was_watched(make):
+    path = make()
+    assert "How busy the machine was" not in page_of(path)
+    (path / "logs").mkdir()
+    samples = "seconds,cpu,memory\n1,20,1e9\n2,60,3e9\n3,40,2e9\n4,to"
+    (path / "logs" / "utilisation.csv").write_text(samples, encoding="utf-8")
+
+    words = words_of(page_of(path))
+
+    assert "Processors: on average 40 % of all cores, at most 60." in words
+    assert "Memory: on average 2 GB, at most 3." in words

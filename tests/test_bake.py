@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from fnmatch import fnmatch
 
 import pytest
 import yaml
@@ -115,10 +116,17 @@ def test_variables_stand_inside_strings():
             assert getattr(node, "id", "") != "cookiecutter", path
 
 
+COPIED = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))[
+    "_copy_without_render"
+]
+
+
 def test_no_conditionals():
     """A condition in a template needs a test for each of its sides; so far there is none."""
     for name, _ in tracked():
-        if name.startswith(PRODUCT.name) and not name.endswith((".html", ".png", "/LICENSE")):
+        path = name.removeprefix(PRODUCT.name + "/")
+        rendered = path != name and not any(fnmatch(path, pattern) for pattern in COPIED)
+        if rendered and path != "LICENSE":
             text = (ROOT / name).read_text(encoding="utf-8")
             assert not re.search(r"^\s*#~|\{%", text, re.MULTILINE), name
 

@@ -54,8 +54,9 @@ class Checkpoints:
             np.savez(file, *values, about=np.array(about))
             file.seek(0)
             files.write_from(file, join(self.directory, f"step-{step:08d}.npz"))
-        kept = self._names()[-KEEP:]
-        for name in files.names(self.directory):
+        there = files.names(self.directory)
+        kept = _checkpoints(there)[-KEEP:]
+        for name in there:
             if name not in kept and name.startswith("step-"):  # older, or half-written and killed
                 files.remove(join(self.directory, name))
 
@@ -65,20 +66,15 @@ class Checkpoints:
         Raises:
             JobError: the checkpoint is of a run with other settings.
         """
-        for name in reversed(self._names()):
+        names = _checkpoints(files.names(self.directory))
+        for name in reversed(names):
             path = join(self.directory, name)
             try:
                 about, values = _read(path, len(self.variables))
-            except (
-                tf.errors.OpError,
-                OSError,
-                ValueError,
-                KeyError,
-                EOFError,
-                zipfile.BadZipFile,
-            ) as error:
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                print(f"{path} is torn ({reason}); falling back to the one before", flush=True)
+                then = "falling back to the one before" if name != names[0] else "starts anew"
+                print(f"{path} is torn ({reason}); {then}", flush=True)
                 continue
             self._refuse_others(about["settings"])
             for variable, value in zip(self.variables, values, strict=True):
@@ -95,9 +91,11 @@ class Checkpoints:
                     "give another --job-dir, or the flags of that run to go on with it"
                 )
 
-    def _names(self) -> list[str]:
-        found = filter(None, map(NAME.fullmatch, files.names(self.directory)))
-        return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
+
+def _checkpoints(names: Sequence[str]) -> list[str]:
+    """Those that are names of checkpoints, the oldest first."""
+    found = filter(None, map(NAME.fullmatch, names))
+    return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
 
 
 def _read(path: str, count: int) -> tuple[dict, list[np.ndarray]]:

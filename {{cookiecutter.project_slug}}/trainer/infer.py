@@ -26,12 +26,10 @@ TYPOS = 0.05  # a column of numbers with at most this share of texts is numbers 
 
 
 class _Text(Exception):
-    """A column that looked like numbers holds a text: the pass must start again."""
+    """Columns that looked like numbers hold texts: the pass must start again."""
 
-    def __init__(self, name: str, share: float):
-        super().__init__(name)
-        self.name = name
-        self.share = share  # of the values seen so far that are no numbers
+    def __init__(self, shares: dict[str, float]):
+        self.shares = shares  # by column, of the values seen so far that are no numbers
 
 
 class _Profile:
@@ -63,7 +61,7 @@ class _Profile:
             return pc.cast(values, pa.float64())
         except pa.ArrowInvalid:
             texts = sum(not tables.is_number(value) for value in values.to_pylist())
-            raise _Text(self.name, texts / (self.present + len(values))) from None
+            raise _Text({self.name: texts / (self.present + len(values))}) from None
 
     def _add_numbers(self, numbers: np.ndarray) -> None:
         if not len(numbers):
@@ -100,7 +98,7 @@ class _Profile:
 def infer(
     sources: Sequence[tables.Source], target: str, task: str | None, hints: Mapping[str, str]
 ) -> Schema:
-    """Reads all training rows once (again, for each column that turns to text half-way).
+    """Reads all training rows once (again, where columns turn out to hold texts).
 
     Raises:
         JobError: a fault in a file, or a target that nothing can be learned for.
@@ -112,14 +110,15 @@ def infer(
             profiles = _scan(sources, names, target, text)
             break
         except _Text as found:
-            name, hint = found.name, "make the column a category with --schema"
-            if name == target:
-                hint = "take the values for classes with --task classification"
-            must = hints.get(name) == "number" or (name == target and task == "regression")
-            likely = found.share <= TYPOS and not (name == target and task == "classification")
-            if must or likely:
-                raise tables.not_a_number(sources, name, MISSING, hint) from None
-            text.add(name)
+            for name, share in found.shares.items():
+                hint = "make the column a category with --schema"
+                if name == target:
+                    hint = "take the values for classes with --task classification"
+                must = hints.get(name) == "number" or (name == target and task == "regression")
+                likely = share <= TYPOS and not (name == target and task == "classification")
+                if must or likely:
+                    raise tables.not_a_number(sources, name, MISSING, hint) from None
+                text.add(name)
     columns = [_column(p, hints.get(name)) for name, p in profiles.items() if name != target]
     name_inputs(columns)
     if all(column.kind == "ignore" for column in columns):
@@ -135,8 +134,14 @@ def _scan(sources, names, target, text) -> dict[str, _Profile]:
     types = dict.fromkeys(profiles, pa.string())
     for source in sources:
         for batch in tables.batches(source, types, MISSING):
+            shares = {}  # all of a batch at once: to start again costs, above all from a bucket
             for name, profile in profiles.items():
-                profile.add(batch.column(name))
+                try:
+                    profile.add(batch.column(name))
+                except _Text as found:
+                    shares |= found.shares
+            if shares:
+                raise _Text(shares)
     return profiles
 
 

@@ -17,7 +17,8 @@ from datetime import datetime, timezone
 from trainer import AUTHOR, PROJECT, files
 from trainer.runtime import Runtime, join
 
-WRITE_EVERY = 1.0  # seconds; history.csv is written whole, so not at each of 10,000 short epochs
+# Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
+WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
 
 
 class Record:
@@ -72,7 +73,8 @@ class Record:
 
     def write_history(self, history: list[dict], final: bool = False) -> None:
         """Writes history.csv: a line an epoch, metric ids as columns. No times: it is repeatable."""
-        if not history or (not final and time.monotonic() - self._written < WRITE_EVERY):
+        every = WRITE_EVERY_REMOTE if files.is_remote(self.runtime.job_dir) else WRITE_EVERY
+        if not history or (not final and time.monotonic() - self._written < every):
             return
         text = io.StringIO()
         writer = csv.DictWriter(text, history[0], lineterminator="\n")

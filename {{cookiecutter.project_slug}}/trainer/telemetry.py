@@ -16,6 +16,8 @@ from trainer.runtime import Runtime, join
 from trainer.utilisation import Utilisation
 
 REPORTS_KEPT = 100  # hypertune's own number
+# In a bucket each flush writes the whole file again: not at every scalar, which is the default.
+QUEUE, FLUSH_MILLIS = 1 << 20, 30_000
 
 
 class Telemetry:
@@ -31,7 +33,9 @@ class Telemetry:
         if self.runtime.is_chief:
             self.utilisation = Utilisation(self.runtime.log_dir).__enter__()
             self.writers = {
-                part: tf.summary.create_file_writer(join(self.runtime.log_dir, part))
+                part: tf.summary.create_file_writer(
+                    join(self.runtime.log_dir, part), max_queue=QUEUE, flush_millis=FLUSH_MILLIS
+                )
                 for part in ("train", "eval")
             }
         return self
@@ -81,12 +85,19 @@ class Telemetry:
         for name, value in row.items():
             if name != "epoch":
                 tag = name.removeprefix("val_")
-                with self.writers["train" if tag == name else "eval"].as_default(row["epoch"]):
-                    tf.summary.scalar(tag, value)
+                # Not `with writer.as_default()`: it flushes when it is left.
+                self.writers["train" if tag == name else "eval"].set_as_default(row["epoch"])
+                tf.summary.scalar(tag, value)
         if self.flags.histograms:
-            with self.writers["train"].as_default(row["epoch"]):
-                for weight in model.trainable_variables:
-                    tf.summary.histogram(weight.path, weight.value)
+            self.writers["train"].set_as_default(row["epoch"])
+            for weight in model.trainable_variables:
+                tf.summary.histogram(weight.path, weight.value)
+
+    def flush(self) -> None:
+        """With a checkpoint, so that a run that goes on from it has all of its curves."""
+        if self.runtime.is_chief:
+            for writer in self.writers.values():
+                writer.flush()
 
     def _report(self, row: dict) -> None:
         """In hypertune's format, whole each time: every metric under its id, as texts."""

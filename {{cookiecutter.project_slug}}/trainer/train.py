@@ -246,6 +246,7 @@ def run(
         with timed(times, "checkpoint"):
             checkpoints.save(progress.epoch * trainer.steps + progress.step, asdict(progress))
             record.write_history(progress.history, final=True)
+            telemetry.flush()
         saved = time.monotonic()
 
     with Terminated() as terminated:

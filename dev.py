@@ -1,4 +1,5 @@
-"""The verbs of this template: `python3 dev.py demo`, `test`, `quick`, `soak`, `clean`.
+"""The verbs of this template: `python3 dev.py demo`, `test`, `quick`, `soak`,
+`benchmarks`, `clean`.
 
 Needs Python 3.10 to 3.13 and git, nothing else: it makes its own environment in .venv, again only
 when what goes into it has changed. What follows `test`, `quick` or `soak` is passed on to pytest.
@@ -21,6 +22,10 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "made-from.txt"
 DEMO = ROOT / "build" / "demo"
 VERSIONS = ("3.13", "3.12", "3.11", "3.10")
+INSTALL = [
+    PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON,
+]  # fmt: skip
+NETWORK = "look at the network, then run the same command again"
 TESTS = {"test": "not soak", "quick": "not slow and not soak", "soak": "soak"}
 
 
@@ -80,23 +85,19 @@ def make_environment():
     made_from = f"Python {version}, inputs {digest}\n"
     if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == made_from:
         return
-    network = "look at the network, then run the same command again"
     step(
         "Making the environment .venv",
         [*python, "-m", "venv", "--clear", VENV],
         "on Debian and Ubuntu first run: sudo apt install python3-venv",
     )
-    step("Installing uv", [PYTHON, "-m", "pip", "install", "--quiet", "uv"], network)
-    install = [
-        PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON,
-    ]  # fmt: skip
-    step("Installing the test tools", [*install, "-r", "requirements.txt"], network)
+    step("Installing uv", [PYTHON, "-m", "pip", "install", "--quiet", "uv"], NETWORK)
+    step("Installing the test tools", [*INSTALL, "-r", "requirements.txt"], NETWORK)
     with tempfile.TemporaryDirectory() as out:
         baked = bake(out)
         step(
             "Installing what a baked repo needs (TensorFlow: some minutes the first time)",
-            [*install, "-r", "setup.py", "--extra", "dev", "-c", "constraints.txt"],
-            network,
+            [*INSTALL, "-r", "setup.py", "--extra", "dev", "-c", "constraints.txt"],
+            NETWORK,
             cwd=baked,
         )
         remove(baked)  # before Python does: git's own files are read-only, which stops Windows
@@ -125,6 +126,14 @@ def demo():
     return code
 
 
+def benchmarks(*more):
+    """Measure into benchmarks/RESULTS.md. scikit-learn lies apart from .venv: wherever it is
+    installed, Keras imports it, which takes seconds that the other benchmarks would count."""
+    target = ["--target", ROOT / "build" / "scikit-learn", "-c", PRODUCT / "constraints.txt"]
+    step("Installing scikit-learn", [*INSTALL, *target, "scikit-learn"], NETWORK)
+    return subprocess.run([PYTHON, "benchmarks/run.py", *more], cwd=ROOT).returncode
+
+
 def clean():
     """Remove all that the other verbs made."""
     for folder in (VENV, ROOT / "build", ROOT / ".pytest_cache", ROOT / ".ruff_cache"):
@@ -135,12 +144,14 @@ def clean():
 def main(verb="", *more):
     if verb == "clean" and not more:
         return clean()
-    if verb not in TESTS and (verb != "demo" or more):
+    if verb not in TESTS and verb != "benchmarks" and (verb != "demo" or more):
         raise Stop(
-            "dev.py: write python3 dev.py demo, clean, or one of test, quick, soak followed by"
-            " what pytest takes, such as: python3 dev.py quick -k slug"
+            "dev.py: write python3 dev.py demo, clean, benchmarks, or one of test, quick, soak"
+            " followed by what pytest takes, such as: python3 dev.py quick -k slug"
         )
     make_environment()
+    if verb == "benchmarks":
+        return benchmarks(*more)
     if verb == "demo":
         return demo()
     tests = [PYTHON, "-m", "pytest", "-m", TESTS[verb], *more]

@@ -105,6 +105,8 @@ class Lab:
             if cpus:
                 os.sched_setaffinity(0, cpus)
 
+        if limit_data:  # Arrow's own pool takes a GiB of addresses at once, which count as taken
+            environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         settings = {
             **os.environ,
             "PYTHONPATH": str(self.repo),

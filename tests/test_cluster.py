@@ -1,6 +1,7 @@
 """One job over several processes: the same numbers, one model, nothing else left."""
 
 import json
+import random
 import re
 import tempfile
 import time
@@ -67,24 +68,48 @@ def test_parameter_servers(bake, alone, tmp_path):
     assert len(list(tmp_path.rglob("saved_model.pb"))) == 1
 
 
-def test_a_lost_worker_ends_the_others_and_all_go_on(bake, tmp_path):
+PAIR = {"chief": 1, "worker": 1}
+LONG = ["--epochs", "60", "--checkpoint-every", "0", "--dropout", "0.2"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bake, tmp_path_factory):
+    """(weights, history) of a chief and a worker that nobody killed."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    [chief, _] = cluster.run(bake(), place / "log", PAIR, place / "run", *LONG)
+    return chief.weights, (place / "run" / "history.csv").read_bytes()
+
+
+def lose_one_and_go_on(project, place, undisturbed, victim, epoch):
     """kill -9 of one of two: the other ends with "start again", and together they go on."""
-    project, roles = bake(), {"chief": 1, "worker": 1}
-    flags = ["--epochs", "60", "--checkpoint-every", "0", "--dropout", "0.2"]
-    [undisturbed, _] = cluster.run(project, tmp_path / "log", roles, tmp_path / "whole", *flags)
+    weights, history = undisturbed
+    replicas = cluster.start(project, place / "log", PAIR, place / "run", *LONG)
+    wait_for_epoch(replicas[0], epoch)
+    replicas[victim].process.kill()
+    codes = cluster.finish(replicas)
+    again = cluster.run(project, place / "log", PAIR, place / "run", *LONG)
 
-    replicas = cluster.start(project, tmp_path / "log", roles, tmp_path / "run", *flags)
-    wait_for_epoch(replicas[0], 15)
-    replicas[1].process.kill()
-    chief, _ = cluster.finish(replicas)
-    again = cluster.run(project, tmp_path / "log", roles, tmp_path / "run", *flags)
-
-    assert chief == 75, replicas[0].text()
-    assert "another replica was lost; start all of them again" in replicas[0].text()
+    survivor = replicas[1 - victim]
+    assert codes[1 - victim] != 0, survivor.text()
     assert all("goes on after epoch" in replica.text() for replica in again)
-    assert {replica.weights for replica in again} == {undisturbed.weights}
-    whole, resumed = (tmp_path / name / "history.csv" for name in ("whole", "run"))
-    assert whole.read_bytes() == resumed.read_bytes()
+    assert {replica.weights for replica in again} == {weights}
+    assert (place / "run" / "history.csv").read_bytes() == history
+    return codes[1 - victim], survivor.text()
+
+
+def test_a_lost_worker_ends_the_others_and_all_go_on(bake, tmp_path, undisturbed):
+    code, said = lose_one_and_go_on(bake(), tmp_path, undisturbed, victim=1, epoch=15)
+
+    assert code == 75, said
+    assert "another replica was lost; start all of them again" in said
+
+
+@pytest.mark.soak
+def test_replicas_lost_at_random_points(bake, tmp_path, undisturbed):
+    points = random.Random(1)
+    for number in range(10):
+        victim, epoch = points.randint(0, 1), points.randint(1, 55)
+        lose_one_and_go_on(bake(), tmp_path / str(number), undisturbed, victim, epoch)
 
 
 def wait_for_epoch(replica, epoch, timeout=120):

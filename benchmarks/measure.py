@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,8 @@ class Lab:
         self.repo = self._bake()
 
     def _bake(self):
-        out = self.folder / f"bake-{os.getpid()}-{time.time_ns()}"
+        self.out = tempfile.TemporaryDirectory(prefix="bake-", dir=self.folder)  # goes with us
+        out = Path(self.out.name)
         command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config"]
         subprocess.run([*command, "-o", out], check=True, stdout=subprocess.DEVNULL)
         repo = next(out.iterdir())

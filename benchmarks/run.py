@@ -33,9 +33,6 @@ def main(arguments):
         print(part.__name__, file=sys.stderr, flush=True)
         sections.append(part.measure(lab))
     text = _head(lab, load) + "\n" + "\n".join(sections)
-    limits = HERE / "LIMITS.md"
-    if limits.exists():
-        text += "\n" + limits.read_text(encoding="utf-8")
     if quick:
         print(text)
     else:

@@ -12,7 +12,7 @@ from trainer.runtime import join
 from trainer.schema import FARTHEST, Schema
 
 
-class Features(keras.layers.Layer):
+class Features(tf.Module):
     """Raw columns to model inputs, in the graph: `encode.Encoder` for what a client sends.
 
     Takes {input: float64 [batch] or string [batch]}; NaN and texts in `schema.missing` are missing
@@ -20,19 +20,16 @@ class Features(keras.layers.Layer):
     """
 
     def __init__(self, schema: Schema):
-        super().__init__(dtype="float32", autocast=False)  # float64 stays float64
+        super().__init__()
         self.schema = schema
-        self.lookups = []
-        for column in schema.categories:
-            # Neither can be a stripped text, so neither takes a category's place.
-            lookup = keras.layers.StringLookup(
-                vocabulary=column.categories or [" "], oov_token="\n"
-            )
-            lookup.build((None,))
-            self.lookups.append(lookup)
-        self.built = True
+        self.places = []  # a table for each category column: text to place in the vocabulary
+        for column, offset in zip(schema.categories, schema.offsets, strict=True):
+            texts = column.categories or [" "]  # a table may not be empty; no stripped text is " "
+            places = tf.range(offset + 1, offset + 1 + len(texts))
+            pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(texts), places)
+            self.places.append(tf.lookup.StaticHashTable(pairs, default_value=offset))
 
-    def call(self, raw):
+    def __call__(self, raw):
         schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]
         # All number columns at once: operations for each would make a graph of thousands.
         values = _columns([raw[c.input] for c in schema.numbers], rows, tf.float64)
@@ -43,12 +40,10 @@ class Features(keras.layers.Layer):
         numbers = tf.cast(tf.where(present, scaled, tf.zeros_like(scaled)), tf.float32)
         indicated = [i for i, c in enumerate(schema.numbers) if c.missing]
         missing = tf.gather(tf.cast(~present, tf.float32), tf.constant(indicated, tf.int32), axis=1)
-        categories = []
-        for column, lookup, offset in zip(
-            schema.categories, self.lookups, schema.offsets, strict=True
-        ):
-            place = lookup(tf.strings.strip(raw[column.input]))
-            categories.append(tf.cast(place, tf.int32) + offset)
+        categories = [
+            places.lookup(tf.strings.strip(raw[column.input]))
+            for column, places in zip(schema.categories, self.places, strict=True)
+        ]
         return {
             "numbers": tf.concat([numbers, missing], axis=1),
             "categories": _columns(categories, rows, tf.int32),
@@ -66,23 +61,21 @@ def write(model: keras.Model, schema: Schema, path: str) -> None:
     string [batch, classes] (the classes' names, in the order of the probabilities); regression:
     value float32 [batch].
     """
-    features = Features(schema)
+    exported = tf.Module()  # what the signature uses must hang on it, or it is not saved
+    exported.model, exported.features = model, Features(schema)
 
     def serve(raw):
-        return answer(schema, model(features(raw), training=False))
+        return answer(schema, exported.model(exported.features(raw), training=False))
 
     signature = {
         c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
         for c in schema.features
     }
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.track(features)
-    archive.add_endpoint("serve", serve, input_signature=[signature])
+    serve = tf.function(serve, input_signature=[signature])
     with tempfile.TemporaryDirectory() as folder:
         # In a bucket TensorFlow would take 75 requests, and leave half a model when it is killed.
         local = folder if files.is_remote(path) else path
-        archive.write_out(local, verbose=False)
+        tf.saved_model.save(exported, local, signatures={"serving_default": serve})
         # TensorFlow leaves this folder to us: what a client must know goes with the model.
         files.write_text(join(local, "assets.extra", "schema.json"), schema.to_json())
         if files.is_remote(path):

@@ -24,12 +24,13 @@ def build(schema: Schema, flags: argparse.Namespace) -> keras.Model:
     """
     numbers = keras.Input((schema.width,), name="numbers")
     categories = keras.Input((len(schema.categories),), dtype="int32", name="categories")
-    columns = [numbers] if schema.width else []
     if schema.categories:
         # One table for all columns: each has its own rows in it, so one gather serves them all.
         embedded = layers.Embedding(schema.vocabulary, flags.embedding_dim)(categories)
-        columns.append(layers.Flatten()(embedded))
-    x = layers.Concatenate()(columns) if len(columns) > 1 else columns[0]
+        embedded = layers.Flatten()(embedded)
+    else:
+        embedded = keras.ops.cast(categories, "float32")  # no column wide
+    x = layers.Concatenate()([numbers, embedded])
     for units in flags.hidden_units:
         x = layers.Dense(units, activation="relu")(x)
         x = layers.Dropout(flags.dropout)(x) if flags.dropout else x

@@ -25,26 +25,28 @@ PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "scikit
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args(arguments).quick
+    parser.add_argument("parts", nargs="*", help="some of them: tabular growth start …")
+    asked = parser.parse_args(arguments)
+    quick, parts = asked.quick, [p for p in PARTS if p.__name__ in asked.parts] or PARTS
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     lab = Lab(quick)
     sections = []
-    for part in PARTS:
+    for part in parts:
         print(part.__name__, file=sys.stderr, flush=True)
         sections.append(part.measure(lab))
-    text = _head(lab, load) + "\n" + "\n".join(sections)
+    text = _head(lab, load, parts) + "\n" + "\n".join(sections)
     if quick:
         print(text)
     else:
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
 
 
-def _head(lab, load):
+def _head(lab, load, parts):
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     facts = {
-        "made by": f"`make benchmarks` on {datetime.now(timezone.utc):%Y-%m-%d}",
+        "made by": f"`python3 dev.py benchmarks {' '.join(p.__name__ for p in parts)}` on {datetime.now(timezone.utc):%Y-%m-%d}",
         "commit": commit or "unknown",
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "load before": "unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -61,17 +62,28 @@ def environment(run_dir: Path, replica: spec.Replica) -> dict[str, str]:
 def run(path: Path, flags: list[str]) -> tuple[Path, int]:
     """Runs the job file; `flags` come after its own args, so that they win.
 
-    Returns the run directory and the trainer's exit code; a run that left nothing but its log
-    leaves no directory.
+    The results go to the directory that `--job-dir` names, where an earlier run may lie that is to
+    go on, or to a new one. Returns it and the trainer's exit code; a run that left nothing but its
+    log leaves no directory.
 
     Raises:
-        spec.SpecError: a fault in the job file; nothing was started.
+        spec.SpecError: a fault in the job file or the directory; nothing was started.
     """
     replica = spec.replica(spec.read(path), path)
-    run_dir = new_run_dir(path.stem)
-    command = [sys.executable, "-m", replica.module, *replica.args, *flags]
+    flags, chosen = _job_dir([*replica.args, *flags])
+    if chosen and "://" in chosen:
+        raise spec.SpecError(
+            f"--job-dir {chosen}: a local run writes to a local folder; into a bucket writes "
+            "python -m trainer.task --job-dir gs://…"
+        )
+    run_dir = Path(chosen).absolute() if chosen else new_run_dir(path.stem)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise spec.SpecError(f"--job-dir {chosen}: cannot be made ({error.strerror})") from None
+    command = [sys.executable, "-m", replica.module, *flags]
     log_path = run_dir / "chief-0.log"
-    with open(log_path, "w", encoding="utf-8") as log:
+    with open(log_path, "a", encoding="utf-8") as log:
         code = _follow(command, environment(run_dir, replica), log)
     if code and {p.name for p in run_dir.iterdir()} == {log_path.name}:
         log_path.unlink()
@@ -79,6 +91,14 @@ def run(path: Path, flags: list[str]) -> tuple[Path, int]:
         with contextlib.suppress(OSError):
             run_dir.parent.rmdir()  # only where this was to be the first run
     return run_dir, code if code >= 0 else 128 - code  # ended by a signal: as a shell tells it
+
+
+def _job_dir(flags: list[str]) -> tuple[list[str], str | None]:
+    """Takes `--job-dir` out of the trainer's flags: the environment says it, as on Vertex AI."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--job-dir", "--job_dir")
+    found, rest = parser.parse_known_args(flags)
+    return rest, found.job_dir
 
 
 def _follow(command: list[str], env: dict[str, str], log) -> int:

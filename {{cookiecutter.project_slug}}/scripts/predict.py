@@ -36,6 +36,7 @@ def main(argv: list[str]) -> int:
         if not models:
             return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
         args.model = str(models[0])
+        print(f"model: {args.model}", file=sys.stderr)
     try:
         signature = Signature.load(args.model)
         source = sys.stdin.fileno() if args.file == "-" else args.file

@@ -4,6 +4,7 @@
     python scripts/train_local.py [JOB.yaml] [-- trainer flags]
 
 Without a job file: configs/cpu.yaml. The trainer's own flags: python -m trainer.task --help
+With --job-dir runs/NAME among them, a run that was stopped goes on.
 """
 
 import argparse
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from launcher import local, report, runs  # noqa: E402
 from launcher.spec import SpecError  # noqa: E402
+
+START_AGAIN = 75  # the trainer's word for: stopped, with a checkpoint
 
 
 def main(argv: list[str]) -> int:
@@ -35,6 +38,8 @@ def main(argv: list[str]) -> int:
         return 2
     if code:
         print(f"the trainer ended with exit code {code}", file=sys.stderr)
+    if code == START_AGAIN:
+        print(f"to go on, add to the same command: -- --job-dir {run_dir}", file=sys.stderr)
     if not run_dir.exists():
         return code
     try:

@@ -56,7 +56,7 @@ def test_kinds_are_inferred_and_say_why():
         "whole": ("number", "every value is a number"),
         "real": ("number", "every value is a number"),
         "word": ("category", "text with 3 different values"),
-        "id": ("ignore", "text, and 50 of 50 rows differ: an id?"),
+        "id": ("ignore", "text that differs from row to row: an id?; 50 different values"),
         "same": ("ignore", "always 1"),
         "empty": ("ignore", "no row has a value"),
         "text": ("ignore", "always 'x'"),
@@ -567,3 +567,21 @@ def test_memory_does_not_grow_with_the_rows():
 def test_a_message_shows_the_beginning_of_a_long_value():
     assert len(tables.shown("x" * 10_000)) < 50
     assert tables.listed([str(i) for i in range(1000)]).endswith("(1000 in all)")
+
+
+def test_what_is_ignored_is_told_by_what_it_looks_like():
+    rows = [
+        f'2024-01-{i % 28 + 1:02d} {i}:00,"{i},5",s-{i}{"x" * (i % 9)},{i % 7},{"ab"[i % 2]}'
+        for i in range(99)
+    ]
+    path = write("a.csv", "\n".join(["when,price,note,n,y", *rows]))
+
+    columns = {column.name: column for column in load(path, "y").schema.columns}
+
+    assert [columns[name].kind for name in ("when", "price", "note", "n")] == [
+        *["ignore"] * 3,
+        "number",
+    ]
+    assert "dates, which are not used" in columns["when"].why
+    assert "numbers with a comma or a unit: write 10.4 ('0,5')" in columns["price"].why
+    assert "an id?" in columns["note"].why

@@ -170,7 +170,7 @@ def processes() -> str:
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a whole console there")
 def test_ctrl_c_stops_the_trainer_at_a_checkpoint_and_leaves_no_process(project):
-    marker = f"--job-dir={project}/unused"  # tells our trainer from any other, in the list of ps
+    marker = f"--cache-dir={project}/unused"  # tells our trainer from any other, in the list of ps
     process = subprocess.Popen(
         [sys.executable, "scripts/train_local.py", "--", "--epochs=100000", marker],
         cwd=project,
@@ -192,3 +192,23 @@ def test_ctrl_c_stops_the_trainer_at_a_checkpoint_and_leaves_no_process(project)
     [run_dir] = (project / "runs").glob("cpu-*")
     assert read_json(run_dir / "run.json")["status"] == "preempted"
     assert list((run_dir / "checkpoints").iterdir())
+
+
+def test_a_run_goes_on_in_the_directory_that_job_dir_names(project):
+    words = ["--", "--job-dir", "runs/mine", "--epochs"]
+    assert run(project, *words, "2").returncode == 0
+
+    done = run(project, *words, "3")
+
+    assert done.returncode == 0, done.stderr
+    assert "goes on after epoch 2" in done.stdout
+    assert [path.name for path in (project / "runs").glob("[!.]*")] == ["mine"]
+    assert read_json(project / "runs" / "mine" / "run.json")["flags"]["epochs"] == 3
+
+
+def test_a_local_run_into_a_bucket_is_refused(project):
+    done = run(project, "--", "--job-dir=gs://bucket/runs")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --job-dir gs://bucket/runs: a local run writes to")
+    assert "Traceback" not in done.stderr

@@ -163,6 +163,9 @@ class Data:
         for part, table in (("training", train), ("held-out", held_out)):
             if table.dropped:
                 lines.append(f"{table.dropped} {part} rows dropped: their target is missing")
+        if schema.labels:
+            more = ", …" if len(schema.labels) > 20 else ""
+            lines.append(f"classes: {', '.join(schema.labels[:20])}{more}")
         for column in schema.columns[:50]:
             gaps = f"; {column.missing} missing" if column.missing else ""
             lines.append(f"  {column.name}: {column.kind} ({column.why}{gaps})")

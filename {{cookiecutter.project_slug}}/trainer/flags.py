@@ -161,7 +161,10 @@ def whole(text: str) -> int:
 
 def count(text: str) -> int:
     """A whole number, 0 included."""
-    return 0 if number(text) == 0 else whole(text)
+    value = number(text)
+    if not value.is_integer() or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or above")
+    return int(value)
 
 
 def positive(text: str) -> float:
@@ -187,4 +190,9 @@ def share(text: str) -> float:
 
 def widths(text: str) -> tuple[int, ...]:
     """ "64,32" → (64, 32); "" → (), a linear model."""
-    return tuple(whole(units) for units in text.split(",") if units.strip())
+    try:
+        return tuple(whole(units) for units in text.split(",") if units.strip())
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of whole numbers; write 64,32"
+        ) from None

@@ -5,9 +5,11 @@ Memory stays flat: a column keeps running sums, and counts of its values up to a
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -178,8 +180,23 @@ def _kind(profile: _Profile) -> tuple[str, str]:
     if distinct == 1 and not profile.missing:
         return "ignore", f"always {tables.shown(next(iter(profile.counts)))}"
     if distinct > 20 and distinct > profile.present / 2:
-        return "ignore", f"text, and {distinct} of {profile.present} rows differ: an id?"
+        return "ignore", f"{_resembles(profile.counts)}; {distinct} different values"
     return "category", f"text with {distinct} different values"
+
+
+def _resembles(texts: Iterable[str]) -> str:
+    """What texts that nearly all differ look like, with what to do where something can be done."""
+    some = list(itertools.islice(texts, 200))
+    for pattern, words in (
+        (
+            r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?",
+            "dates, which are not used: make numbers of them",
+        ),
+        (r"\D{0,3}\d[\d.,' ]*\D{0,3}", "numbers with a comma or a unit: write 10.4"),
+    ):
+        if sum(bool(re.fullmatch(pattern, text)) for text in some) > 0.9 * len(some):
+            return f"looks like {words} ({some[0]!r})"
+    return "text that differs from row to row: an id?"
 
 
 def _with_target(schema: Schema, profile: _Profile) -> Schema:

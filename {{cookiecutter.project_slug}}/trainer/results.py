@@ -32,6 +32,12 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
     record.write_history(progress.history, final=True)
     # With early stopping the best epoch's weights are exported: the metrics are that model's.
     final = progress.best if trainer.flags.early_stopping else progress.epoch
+    best, last = (progress.rows[epoch]["val_loss"] for epoch in (progress.best, final))
+    if last > 1.1 * best:
+        print(
+            f"val_loss was lowest after epoch {progress.best}: {best:.4g}, and {last:.4g} at the "
+            "end; --early-stopping N stops in time and exports the best epoch"
+        )
     record.write(
         "succeeded",
         metrics={k: v for k, v in progress.rows[final].items() if k != "epoch"},

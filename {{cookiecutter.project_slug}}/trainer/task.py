@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import json
 import os
 import sys
@@ -22,11 +23,18 @@ START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
 # Data is compared by its contents, not by its paths.
 FREE = {"job_dir", "checkpoint_every", "cache_dir", "repeat", "train_files", "eval_files", "epochs"}
-FREE |= {"histograms", "profile", "strategy", "jit"}
+FREE |= {"ignored", "histograms", "profile", "strategy", "jit"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong flag in one line, without the forty others."""
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message}; --help explains every flag\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m trainer.task",
         description="Trains a model and exports it. Without flags: on the project's own data.",
         allow_abbrev=False,
@@ -69,9 +77,23 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
         repeat.take_over(parser, repeat.read(flags.repeat))
         flags, unknown = parser.parse_known_args(words)
-    if unknown:
-        print(f"warning: unknown flags, ignored: {' '.join(unknown)}", file=sys.stderr)
+    flags.ignored = unknown
+    _warn_of_ignored(parser, unknown)
     return flags
+
+
+def _warn_of_ignored(parser: argparse.ArgumentParser, unknown: list[str]) -> None:
+    if not unknown:
+        return
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = [difflib.get_close_matches(word.partition("=")[0], known, n=1) for word in unknown]
+    hints = [
+        f"{word}: did you mean {near[0]}?"
+        for word, near in zip(unknown, close, strict=True)
+        if near
+    ]
+    text = f"warning: unknown flags, ignored: {' '.join(unknown)}"
+    print("; ".join([text, *hints]), file=sys.stderr, flush=True)
 
 
 def _hyphens(word: str) -> str:
@@ -87,6 +109,9 @@ def main(argv: list[str]) -> int:
         return _run(parse(argv), argv)
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:  # before the first step; from then on it makes a checkpoint
+        print("interrupted", file=sys.stderr)
+        return 130
     except OSError as error:  # a full disk, a directory that cannot be written, a file in its place
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
     return 1
@@ -145,7 +170,10 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         results.write(place, record, trainer, progress)
     except train.Preempted:
         record.write("preempted")
-        print("preempted: the checkpoint is written; start the same command again to go on")
+        print(
+            "stopped: the checkpoint is written; start the same command again, with --job-dir "
+            f"{place.job_dir}, to go on"
+        )
         return START_AGAIN
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         if not place.cluster:
@@ -157,6 +185,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         if not (isinstance(error, JobError) and record.discard()):
             record.write("failed", error=str(error) or type(error).__name__)
         raise
+    if place.is_chief:
+        _warn_of_ignored(build_parser(), flags.ignored)  # once more, where it is read
     print(f"done: {place.job_dir}")
     return 0
 

@@ -25,7 +25,7 @@ class Telemetry:
 
     def __init__(self, runtime: Runtime, flags):
         self.runtime, self.flags = runtime, flags
-        self.bar, self.profiling = None, False
+        self.bar, self.profiling, self.epochs = None, False, 0
         self.started = time.monotonic()
         self.reports: deque[str] = deque(maxlen=REPORTS_KEPT)
 
@@ -73,8 +73,11 @@ class Telemetry:
             self.bar = None
         took, self.started = time.monotonic() - self.started, time.monotonic()
         values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "epoch")
-        left = took * (epochs - row["epoch"])
-        print(f"epoch {row['epoch']}/{epochs}  {values}  ({took:.1f} s, {left:.0f} s left)")
+        left = ""
+        if self.epochs:  # the first one compiles, and tells nothing of the others
+            left = f", {took * (epochs - row['epoch']):.0f} s left"
+        self.epochs += 1
+        print(f"epoch {row['epoch']}/{epochs}  {values}  ({took:.1f} s{left})")
         sys.stdout.flush()
         if self.runtime.is_chief:
             self._scalars(row, model)

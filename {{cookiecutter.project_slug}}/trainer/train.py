@@ -236,7 +236,7 @@ def run(
 
     Raises:
         JobError: the loss is not a number any more.
-        Preempted: SIGTERM came; the checkpoint is written.
+        Preempted: SIGTERM or Ctrl-C came; the checkpoint is written.
     """
     times = record.timings
     saved = time.monotonic()
@@ -289,18 +289,27 @@ def _stopped(flags, progress: Progress) -> bool:
 
 
 class Terminated:
-    """Notes a SIGTERM instead of dying of it; the loop asks between blocks."""
+    """Notes a SIGTERM or a Ctrl-C instead of dying of it; the loop asks between calls.
+
+    A second one has its usual effect.
+    """
 
     def __enter__(self):
         self.received = False
-        self.before = signal.signal(signal.SIGTERM, self._note)
+        signals = (signal.SIGTERM, signal.SIGINT)
+        self.before = {number: signal.signal(number, self._note) for number in signals}
         return lambda: self.received
 
     def _note(self, *_):
         self.received = True
+        self._restore()
+
+    def _restore(self):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def __exit__(self, *_):
-        signal.signal(signal.SIGTERM, self.before)
+        self._restore()
 
 
 def _use_xla(jit: str, strategy) -> bool:

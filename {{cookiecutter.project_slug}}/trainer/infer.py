@@ -192,7 +192,7 @@ def _resembles(texts: Iterable[str]) -> str:
             r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?",
             "dates, which are not used: make numbers of them",
         ),
-        (r"\D{0,3}\d[\d.,' ]*\D{0,3}", "numbers with a comma or a unit: write 10.4"),
+        (r"\W{0,3}\d[\d.,' ]*\D{0,3}", "numbers with a comma or a unit: write 10.4"),
     ):
         if sum(bool(re.fullmatch(pattern, text)) for text in some) > 0.9 * len(some):
             return f"looks like {words} ({some[0]!r})"

@@ -165,7 +165,7 @@ class Trainer:
         """More steps a call while calls are short; fewer where a call would hold up a checkpoint."""
         mean = self.total(seconds) / self.processes  # all processes must choose the same
         if mean < CALL_SECONDS / 2:
-            self.pace *= 2
+            self.pace = min(self.pace * 2, self.data.train.steps_per_block(self.flags.batch_size))
         elif mean > CALL_SECONDS * 2 and self.pace > 1:
             self.pace //= 2
 

@@ -5,6 +5,7 @@ import email
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 import answers
+import dev
 from conftest import PRODUCT, ROOT, Project
 
 if sys.version_info >= (3, 11):
@@ -342,3 +344,21 @@ def test_pip_sets_the_repo_up(bake):
     code = "import trainer, tensorflow, pytest; print(trainer.PROJECT)"
     assert project.run([python, "-c", code]).stdout == "My Research\n"
     assert project.run(["git", "status", "--porcelain"]).stdout == ""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("version", dev.VERSIONS)
+def test_own_tests_pass_on_every_python(bake, tmp_path, version):
+    """Each Python gets other versions of its packages; the oldest gets an older Keras."""
+    command = f"python{version}"
+    if not shutil.which(command) or not dev._starts([command], version):
+        pytest.skip(f"no {command} on this machine")
+    project = bake()
+    real = project.run([command, "-c", "import sys; print(sys.executable)"]).stdout.strip()
+    project.run([real, "-m", "venv", tmp_path / "venv"])
+    python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    install = ["python", "-m", "uv", "pip", "install", "-q", "--compile-bytecode", "-p", python]
+    project.run(
+        [*install, "-r", "setup.py", "--extra", "dev", "-c", "constraints.txt"], timeout=1800
+    )
+    project.run([python, "-m", "pytest"], timeout=900)

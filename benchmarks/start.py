@@ -26,7 +26,7 @@ def measure(lab):
             "`--help`": lambda: lab.train("--help").seconds,
             "a wrong flag": lambda: lab.train("--epochs", "many", code=2).seconds,
             "a file that is not there": lambda: (
-                lab.train("--train-files", "none.csv", "--target", "x", code=1).seconds
+                lab.train("--train-files", "none.csv", "--target", "x", code=2).seconds
             ),
             "`import tensorflow`, and the same model built": lambda: lab.run(["-c", BARE]).seconds,
             "`python -m trainer.task` to the end of its first step": lambda: (

@@ -259,7 +259,7 @@ def test_the_model_answers_from_the_bucket_and_from_a_copy(lab, undisturbed, tmp
 )
 def test_a_bucket_that_cannot_be_had_is_told_in_one_line(lab, flags):
     start = time.monotonic()
-    _, err = lab.run("-m", "trainer.task", *flags, code=1)
+    _, err = lab.run("-m", "trainer.task", *flags, code=2)
     assert time.monotonic() - start < 60, "TensorFlow tried it again and again"
     (line,) = (line for line in err.splitlines() if line.startswith("error: "))
     assert re.search(r"gs://(absent/.* not exist|closed.* not have access)", line)

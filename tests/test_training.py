@@ -210,7 +210,7 @@ def test_bad_data_is_told_in_a_line_and_leaves_nothing(bake, tmp_path, text, fla
     done = train(bake(), job_dir, "--train-files", data, "--target", "b", *flags, check=False)
 
     told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(told) == 1 and re.search(message, told[0])
     assert "Traceback" not in done.stderr + done.stdout
     assert not job_dir.exists()

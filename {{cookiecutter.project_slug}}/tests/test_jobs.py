@@ -144,7 +144,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (["--", "--target", "nothing"], 1, "no column 'nothing'; there are: species"),
+        (["--", "--target", "nothing"], 2, "no column 'nothing'; there are: species"),
         (["--", "--epochs", "0"], 2, "argument --epochs: '0' is not a whole number above 0"),
         (["job.yaml"], 2, "error: job.yaml: the job has no field 'x'"),
         (["none.yaml"], 2, "error: none.yaml: cannot be read (No such file or directory)"),

@@ -2,8 +2,9 @@
 
     python -m trainer.task --help
 
-Exit codes: 0 done; 1 a fault in the data or the set-up, told in one line; 2 a wrong flag;
-75 the platform took the machine away: start the same command again, it goes on where it was.
+Exit codes: 0 done; 1 it broke, another start may help; 2 a mistake in flags, data or set-up, told in
+one line, which would come again; 75 the platform took the machine away: start the same command
+again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trainer import runtime
 from trainer.flags import add_data_flags, add_model_flags, add_training_flags, seconds
 from trainer.runtime import JobError
 
+MISTAKE = 2  # as argparse ends: starting again would not help
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
 # Data is compared by its contents, not by its paths.
@@ -31,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
     """Tells a wrong flag in one line, without the forty others."""
 
     def error(self, message: str):
-        self.exit(2, f"error: {message}; --help explains every flag\n")
+        self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,6 +112,7 @@ def main(argv: list[str]) -> int:
         return _run(parse(argv), argv)
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
     except KeyboardInterrupt:  # before the first step; from then on it makes a checkpoint
         print("interrupted", file=sys.stderr)
         return 130

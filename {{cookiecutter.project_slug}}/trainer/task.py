@@ -128,6 +128,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     if place.role == "evaluator":
         print("the chief evaluates after each epoch: an evaluator has nothing to do here")
         return 0
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
     if "ps" in place.cluster and not place.is_chief:
         from trainer.parameter_server import serve
 
@@ -135,7 +136,6 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         return 0
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
     from trainer import data
     from trainer.record import Record, now, timed
 

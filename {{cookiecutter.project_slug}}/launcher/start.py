@@ -1,0 +1,104 @@
+"""From a command line to a job, or a study, on this machine, and what is told at its end."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+from launcher import local as machine
+from launcher import run_dirs, spec, view
+from launcher.process import ROOT
+
+CPU = ROOT / "configs" / "cpu.yaml"
+START_AGAIN = 75  # the trainer's word for: stopped, with a checkpoint
+
+
+def local(asked: argparse.Namespace, flags: list[str]) -> int:
+    """Runs the job file `asked.job`; returns the exit code.
+
+    Raises:
+        SpecError: a fault in the file, the options or the directory; nothing was started.
+    """
+    job = spec.load(asked.job)
+    flags, run_dir = run_dirs.taken_from(flags)
+    if devices := _absent(job.spec):
+        print(f"[launcher] the job asks for {devices}, and there is none here: it runs on the CPU")
+    if job.tuning:
+        return _study(job, asked, flags, run_dir)
+    shown = view.Lines()
+    run = machine.Run(
+        job,
+        run_dir or Path("unused"),
+        flags=flags,
+        counts=asked.replicas,
+        kills=asked.kill or [],
+        preempt=asked.preempt_after,
+        place=_place(asked.container),
+        say=lambda text: shown.say(text),
+        show=lambda replica, line: shown.show(replica, line),
+    )
+    shown = view.best(len(run.members))
+    run.run_dir = run_dir or run_dirs.new(asked.job.stem)
+    # The report's libraries are loaded while the trainer starts, which takes longer.
+    threading.Thread(target=importlib.import_module, args=("launcher.report",), daemon=True).start()
+    with view.interruptible(run), shown.watching(run):
+        outcome = run.run()
+    return _tell(run, outcome)
+
+
+def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None) -> int:
+    from launcher import study
+
+    found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new)
+    with view.interruptible(found):
+        return found.run()
+
+
+def _place(container: bool):
+    if not container:
+        return None
+    from launcher import container as containers
+
+    return containers.Containers()
+
+
+def _absent(job: dict) -> str:
+    """The accelerators that a job asks for, where this machine has none."""
+    machines = [pool.get("machineSpec") or {} for pool in job["workerPoolSpecs"]]
+    names = {m.get("acceleratorType") for m in machines} - {None}
+    if any(str(m.get("machineType")).startswith(("ct", "cloud-tpu", "tpu")) for m in machines):
+        return "TPUs"
+    return "" if shutil.which("nvidia-smi") else ", ".join(sorted(names))
+
+
+def _tell(run: machine.Run, outcome: machine.Outcome) -> int:
+    """Prints how the job ended, its metrics, where it lies."""
+    from launcher import report, runs
+
+    several = len(run.members) > 1
+    if several:
+        print("\n".join(f"{member.replica}: {member.state}" for member in run.members))
+    if outcome.tail and (several or run.members[0].starts > 1):
+        print(outcome.tail, file=sys.stderr)
+    if outcome.code:
+        print(f"the job {outcome.told}", file=sys.stderr)
+    if outcome.code == START_AGAIN:
+        print(f"to go on, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
+    if run_dirs.discard_if_empty(run.run_dir):
+        return outcome.code
+    try:
+        metrics, page = runs.load(run.run_dir).metrics, report.write(run.run_dir)
+    except runs.RunError as error:  # a module of your own need not keep a record as ours does
+        print(f"no report: {error}", file=sys.stderr)
+        return outcome.code
+    print()
+    for name, value in metrics.items():
+        if name.startswith("val_"):
+            print(f"eval {name.removeprefix('val_')}: {value:.4f}")
+    print(f"run directory: {run.run_dir}")
+    print(f"report: {page}")
+    return outcome.code

@@ -1,130 +1,142 @@
-"""Reads a job file: a CustomJobSpec in YAML, as the API itself spells it."""
+"""Reads a job file strictly: a CustomJobSpec, or a HyperparameterTuningJob, as the API spells it.
+
+    job = spec.load("configs/gpu.yaml")     everything checked
+    job.spec["workerPoolSpecs"]             the message, a plain dict
+
+What is wrong is told all at once, a fault a line: file, line, place, what, what to write instead.
+"""
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+from launcher import document, shape
+from launcher.document import Document, Fault, SpecError, outer
 
-JOB_KEYS = [
-    *("workerPoolSpecs", "scheduling", "serviceAccount", "network", "reservedIpRanges"),
-    *("baseOutputDirectory", "tensorboard", "enableWebAccess", "enableDashboardAccess"),
-    *("experiment", "experimentRun", "persistentResourceId", "protectedArtifactLocationId"),
-    *("models", "pscInterfaceConfig"),
-]
-POOL_KEYS = [
-    *("machineSpec", "replicaCount", "diskSpec", "nfsMounts"),
-    *("containerSpec", "pythonPackageSpec"),
-]
-CONTAINER_KEYS = ["imageUri", "command", "args", "env"]
-# Messages around a CustomJobSpec, which other tools take whole.
-WRAPPERS = ("jobSpec", "customJobSpec", "customJob", "trialJobSpec", "job_spec", "custom_job_spec")
-PACKAGE_KEYS = ["executorImageUri", "packageUris", "pythonModule", "args", "env"]
+__all__ = ["Fault", "Job", "SpecError", "check", "load", "project", "read"]
 
-
-class SpecError(Exception):
-    """A fault in a job file, told in one line: file, place, what, and what to write instead."""
+ROOT = Path(__file__).resolve().parents[1]
+STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
+LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
 
 
 @dataclass(frozen=True)
-class Replica:
-    """What one process of the job runs."""
+class Job:
+    """A job file that has the shape of the API's message."""
 
-    module: str
-    args: tuple[str, ...]
-    env: dict[str, str]
+    path: Path
+    message: dict
+    tuning: bool  # a HyperparameterTuningJob
+    lines: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    @property
+    def spec(self) -> dict:
+        """The CustomJobSpec: the message itself, or that of a trial."""
+        return (self.message.get("trialJobSpec") or {}) if self.tuning else self.message
+
+    def line(self, place: str) -> int:
+        """The line of "workerPoolSpecs[0].replicaCount"; of what is around it where it is missing."""
+        return document.line(self.lines, place)
+
+    def place(self, place: str) -> str:
+        """A place of the CustomJobSpec, as one of the message."""
+        return f"trialJobSpec.{place}" if self.tuning else place
 
 
-def read(path: str | Path) -> dict:
+def read(path: str | Path) -> Job:
     """Reads a job file and checks its shape.
 
     Raises:
-        SpecError: no such file, no YAML, an unknown key, a value of the wrong type.
+        SpecError: everything that the API's messages do not take.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            job = yaml.safe_load(file)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not a text in UTF-8 ({error.reason})") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    wrapper = next((key for key in WRAPPERS if isinstance(job, dict) and key in job), None)
-    if wrapper:
-        raise SpecError(
-            f"{path}: a CustomJobSpec is expected, without a message around it; keep what stands "
-            f"below {wrapper}, and remove the rest"
-        )
-    _known(job, JOB_KEYS, path, "the job")
-    pools = job.get("workerPoolSpecs")
-    if not isinstance(pools, list) or not pools:
-        raise SpecError(f"{path}: workerPoolSpecs must be a list with at least one pool")
-    for i, pool in enumerate(pools):
-        _check_pool(pool, path, f"workerPoolSpecs[{i}]")
+    job, faults = _read(path)
+    if faults:
+        raise SpecError(*faults)
     return job
 
 
-def replica(job: dict, path: str | Path) -> Replica:
-    """The one process of a job with one replica.
+def check(job: Job, project: dict | None = None) -> list[Fault]:
+    """The rules that the messages do not carry.
+
+    Args:
+        project: what project.yaml says; without it nothing of the project is compared.
+    """
+    return []
+
+
+def load(path: str | Path) -> Job:
+    """Reads a job file and checks all of it, with this repo's project.yaml where there is one.
 
     Raises:
-        SpecError: several replicas, or a command that only a container can run.
+        SpecError: all faults, by line.
     """
-    pools = job["workerPoolSpecs"]
-    count = sum(pool.get("replicaCount", 1) for pool in pools)
-    if count != 1:
-        raise SpecError(f"{path}: {count} replicas; a local run takes jobs with one replica")
-    package = pools[0].get("pythonPackageSpec") or {}
-    task = package or pools[0].get("containerSpec") or {}
-    if task.get("command"):
-        raise SpecError(
-            f"{path}: containerSpec.command is for the container; remove it, and the trainer's own "
-            "entrypoint is run, here and in the image"
+    job, faults = _read(path)
+    # What is said of a place that could not be read would only repeat that it could not.
+    blind = {place for fault in faults for place in (fault.place, outer(fault.place))}
+    more = [fault for fault in check(job, project()) if outer(fault.place) not in blind]
+    if faults or more:
+        raise SpecError(*sorted([*faults, *more], key=lambda fault: fault.line))
+    return job
+
+
+def project(path: str | Path = ROOT / "project.yaml") -> dict | None:
+    """What project.yaml says; None where there is none.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    if not Path(path).exists():
+        return None
+    return document.read(path).value
+
+
+def _read(path: str | Path) -> tuple[Job, list[Fault]]:
+    found = document.read(path)
+    _refuse_others(found)
+    tuning = bool(STUDY_KEYS & set(map(shape.camel, found.value)))
+    message = "HyperparameterTuningJob" if tuning else "CustomJobSpec"
+    value, faults = shape.check(found, message)
+    return Job(found.path, value, tuning, found.lines), faults
+
+
+def _refuse_others(found: Document) -> None:
+    """Whatever is no job file at all is told in one line, not field by field.
+
+    Raises:
+        SpecError: nothing in it, a list, a message around the job, a file of the old service.
+    """
+    value = found.value
+
+    def refuse(line: int, what: str, instead: str):
+        raise SpecError(Fault(found.path, line, "", what, instead))
+
+    if value is None:
+        refuse(1, "empty", "a job file begins with workerPoolSpecs:, see configs/cpu.yaml")
+    if not isinstance(value, dict):
+        word = "a list" if isinstance(value, list) else "a single value"
+        refuse(1, f"{word}, not a mapping", "a job file begins with workerPoolSpecs:")
+    spelled = {shape.camel(key): key for key in value}
+    for key in filter(LEGACY_KEYS.__contains__, spelled):
+        refuse(
+            found.line(spelled[key]),
+            f"{spelled[key]} belongs to AI Platform Training, which was shut down in 2025",
+            f"run: python scripts/migrate_config.py {found.path}",
         )
-    module = package.get("pythonModule", "trainer.task")
-    env = {entry["name"]: entry.get("value", "") for entry in task.get("env") or []}
-    return Replica(module, tuple(task.get("args") or []), env)
-
-
-def _check_pool(pool, path, place) -> None:
-    _known(pool, POOL_KEYS, path, place)
-    if type(pool.get("replicaCount", 1)) is not int:  # true is an int to isinstance
-        raise SpecError(f"{path}: {place}.replicaCount must be a whole number")
-    if pool.get("containerSpec") and pool.get("pythonPackageSpec"):
-        raise SpecError(f"{path}: {place} has a containerSpec and a pythonPackageSpec; keep one")
-    for key, keys in (("containerSpec", CONTAINER_KEYS), ("pythonPackageSpec", PACKAGE_KEYS)):
-        if pool.get(key) is not None:
-            _check_task(pool[key], keys, path, f"{place}.{key}")
-
-
-def _check_task(task, keys, path, place) -> None:
-    _known(task, keys, path, place)
-    for key in ("args", "env"):
-        if not isinstance(task.get(key) or [], list):
-            raise SpecError(f"{path}: {place}.{key} must be a list, got {task[key]!r}")
-    for i, arg in enumerate(task.get("args") or []):
-        if not isinstance(arg, str):
-            raise SpecError(
-                f"{path}: {place}.args[{i}] is {arg!r}, not a text; put it in quotes, "
-                f'with its flag: "--name={arg}"'
+    known = {*shape.MESSAGES["CustomJobSpec"], *shape.MESSAGES["HyperparameterTuningJob"]}
+    for key, child in value.items():
+        if shape.camel(key) not in known and isinstance(child, dict):
+            inside = set(map(shape.camel, child))
+            if inside & {"workerPoolSpecs", "trialJobSpec", "jobSpec"}:
+                refuse(
+                    found.line(key),
+                    f"{key} is a message around the job, which gcloud reads as an empty job",
+                    f"keep what stands below {key}, and remove the rest",
+                )
+    if value and not known & set(spelled):
+        shown = ", ".join(list(value)[:4])
+        if not any(shape.did_you_mean(key, known, 0.8) for key in spelled):
+            refuse(
+                1, f"no job file: the API has no field {shown}", "it begins with workerPoolSpecs:"
             )
-    for i, entry in enumerate(task.get("env") or []):
-        texts = isinstance(entry, dict) and all(isinstance(v, str) for v in entry.values())
-        if not texts or not {"name"} <= set(entry) <= {"name", "value"}:
-            raise SpecError(
-                f"{path}: {place}.env[{i}] must be a name and a value, both texts, in quotes: "
-                f'{{name: "X", value: "1"}}; got {entry!r}'
-            )
-
-
-def _known(message, keys, path, place) -> None:
-    if not isinstance(message, dict):
-        raise SpecError(f"{path}: {place} must be a mapping, got {type(message).__name__}")
-    for key in message:
-        if key not in keys:
-            close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(keys)}"
-            raise SpecError(f"{path}: {place} has no field {key!r}{hint}")

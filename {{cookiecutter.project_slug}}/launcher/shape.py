@@ -1,0 +1,269 @@
+"""The shape that the API's own messages give a job file: fields, types, names of enums.
+
+`messages.json` holds these messages; the template makes it from Google's SDK and compares the two
+readers, so that nothing passes here which the API refuses. gcloud itself drops unknown keys of a
+CustomJobSpec silently; here each of them is a fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from launcher.document import Document, Fault, inner, outer, show
+
+TABLE = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
+MESSAGES, ENUMS = TABLE["messages"], TABLE["enums"]
+LONGEST = 315_576_000_000  # seconds, of a duration
+GONE = object()  # for a value that is not of its type
+SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a character, which UTF-8 cannot hold
+ELSEWHERE = {  # what people look for in a CustomJobSpec
+    **dict.fromkeys(("labels", "displayName", "encryptionSpec"), "belongs to the job around it"),
+    **dict.fromkeys(
+        ("project", "projectId", "region", "location", "bucket"), "is no part of a job"
+    ),
+}
+
+
+def check(document: Document, message: str) -> tuple[dict, list[Fault]]:
+    """What a document holds of a message, and the faults of everything else in it."""
+    checker = _Checker(document)
+    value = checker.message(document.value, message, "")
+    return value if value is not GONE else {}, checker.faults
+
+
+def camel(name: str) -> str:
+    """ "worker_pool_specs" → "workerPoolSpecs" """
+    return re.sub("_+([a-zA-Z0-9])", lambda m: m[1].upper(), name)
+
+
+def did_you_mean(name: str, known, cutoff: float = 0.6) -> str:
+    """The nearest of the known names as a question; all of them where they are few; else ""."""
+    lower = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=cutoff)
+    if close:
+        return f"did you mean {lower[close[0]]}?"
+    return f"known are {', '.join(known)}" if len(lower) <= 16 else ""
+
+
+class _Checker:
+    def __init__(self, document: Document):
+        self.document = document
+        self.faults: list[Fault] = []
+        self.types: dict[str, str] = {}  # place → message, of all that is around
+
+    def fault(self, place: str, what: str, instead: str = ""):
+        line = self.document.line(place)
+        self.faults.append(Fault(self.document.path, line, place, what, instead))
+        return GONE
+
+    def message(self, value: Any, name: str, place: str) -> Any:
+        if not isinstance(value, dict):
+            return self.fault(
+                place,
+                f"is {self.described(value, place)}, not a mapping",
+                f"its fields are {', '.join(MESSAGES[name])}",
+            )
+        self.types[place] = name
+        fields, found = MESSAGES[name], {}
+        for key, child in value.items():
+            if key not in fields:
+                self.unknown(key, name, place)
+            elif child is not None:  # an empty value is as if the key were not there
+                read = self.field(child, fields[key], inner(place, key))
+                if read is not GONE:
+                    found[key] = read
+        for group in TABLE["oneofs"].get(name, []):
+            both = [key for key in group if value.get(key) is not None]
+            if len(both) > 1:
+                self.fault(inner(place, both[1]), f"stands beside {both[0]}", "keep one of them")
+                found = {key: found[key] for key in found if key not in both[1:]}
+        return found
+
+    def field(self, value: Any, kind: str, place: str) -> Any:
+        if kind.endswith("[]"):
+            if not isinstance(value, list):
+                return self.fault(
+                    place,
+                    f"is {self.described(value, place)}, not a list",
+                    "write - before each item, or all of them in [ ]",
+                )
+            items = [self.single(v, kind[:-2], f"{place}[{i}]") for i, v in enumerate(value)]
+            return GONE if any(item is GONE for item in items) else items
+        return self.single(value, kind, place)
+
+    def single(self, value: Any, kind: str, place: str) -> Any:
+        if value is None:
+            return self.fault(place, "is empty", "write a value, or remove the item")
+        if kind in MESSAGES:
+            return self.message(value, kind, place)
+        if kind in ENUMS:
+            return self.enum(value, ENUMS[kind], place)
+        if kind == "map":
+            return self.map(value, place)
+        wrong = SCALARS[kind](value, self.document.texts.get(place, ""))
+        if wrong is None:
+            return value
+        if kind == "string" and re.search(r"\.args\[\d+\]$", place):
+            return self.fault(place, wrong[0], self.quoted_arg(place))
+        return self.fault(place, *wrong)
+
+    def quoted_arg(self, place: str) -> str:
+        """A number after its flag is best written in one text with it."""
+        number = int(place[place.rindex("[") + 1 : -1])
+        flag = self.document.texts.get(f"{outer(place)}[{number - 1}]", "")
+        text = self.document.texts.get(place, "")
+        if flag.startswith("--") and "=" not in flag:
+            return f'write "{flag}={text}" as one text'
+        return f'put it in quotes, with its flag: "--name={text}"'
+
+    def enum(self, value: Any, names: list[str], place: str) -> Any:
+        if value in names:
+            return value
+        known = [name for name in names if not name.endswith("_UNSPECIFIED")]
+        wanted = re.sub(r"[^A-Z0-9]+", "_", str(value).upper())
+        ends = [name for name in known if name.endswith("_" + wanted) or name == wanted]
+        hint = f"did you mean {ends[0]}?" if ends else did_you_mean(wanted, known)
+        hint = hint or f"known are {', '.join(known)}"
+        return self.fault(place, f"the API knows no {show(self.text(value, place))}", hint)
+
+    def map(self, value: Any, place: str) -> Any:
+        if not isinstance(value, dict):
+            return self.fault(
+                place, f"is {self.described(value, place)}, not a mapping", "write name: value"
+            )
+        kept = {key: self.single(v, "string", inner(place, key)) for key, v in value.items()}
+        return {key: v for key, v in kept.items() if v is not GONE}
+
+    def unknown(self, key: str, name: str, place: str) -> None:
+        """Tells where a key belongs, if it belongs anywhere."""
+        where = inner(place, key)
+        fields, spelled = MESSAGES[name], camel(key)
+        children = {field: kind.removesuffix("[]") for field, kind in fields.items()}
+        below = [f for f, kind in children.items() if spelled in MESSAGES.get(kind, ())]
+        above = self.above(spelled, place)
+        what = "the API has no such field here"
+        if spelled in fields:
+            instead = f"did you mean {spelled}? gcloud drops other spellings without a word"
+        elif key in TABLE["output"].get(name, ()):
+            what, instead = "only the service writes this", "remove it"
+        elif below:
+            instead = f"it stands one level down, below {below[0]}"
+        elif above is not None:
+            instead = f"it belongs to {above or 'the top level'}: look at the indentation"
+        elif key in ELSEWHERE and name == "CustomJobSpec":
+            what, instead = ELSEWHERE[key], "the launcher takes it from project.yaml"
+        else:
+            instead = did_you_mean(spelled, fields, cutoff=0.5) or f"known are {', '.join(fields)}"
+        self.fault(where, what, instead)
+
+    def above(self, key: str, place: str) -> str | None:
+        while place:
+            place = outer(place)
+            if key in MESSAGES.get(self.types.get(place, ""), ()):
+                return place
+        return None
+
+    def text(self, value: Any, place: str) -> str:
+        return self.document.texts.get(place) or str(value)
+
+    def described(self, value: Any, place: str) -> str:
+        for kind, word in ((dict, "a mapping"), (list, "a list"), (type(None), "empty")):
+            if isinstance(value, kind):
+                return word
+        return show(self.text(value, place))
+
+
+def _string(value: Any, text: str) -> tuple[str, str] | None:
+    if not isinstance(value, str):
+        word = {dict: "a mapping", list: "a list"}.get(type(value))
+        if word:
+            return f"is {word}, not a text", "write one text"
+        return (
+            f"is {show(text)}, which YAML takes for {_kind(value)}",
+            f'put it in quotes: "{text}"',
+        )
+    if SURROGATES.search(value):
+        return "holds half a character (\\ud800 to \\udfff)", "write the character itself"
+    return None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number" if isinstance(value, (int, float)) else "a date"
+
+
+def _whole(bits: int) -> Callable[[Any, str], tuple[str, str] | None]:
+    def check(value: Any, text: str) -> tuple[str, str] | None:
+        if isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"is {show(text or value)}", "a whole number is expected"
+        if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+            return f"is {show(text or value)}", f"a number of {bits} bits is expected"
+        return None
+
+    return check
+
+
+def _number(value: Any, text: str) -> tuple[str, str] | None:
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return f"is {show(value)}", "a number is expected"
+        return f"is {show(value)}, which YAML takes for a text", f"write {number!r}, without quotes"
+    try:
+        if not isinstance(value, bool) and math.isfinite(value):
+            return None
+    except (TypeError, OverflowError):
+        pass
+    return f"is {show(text or value)}", "a number is expected"
+
+
+def _bool(value: Any, text: str) -> tuple[str, str] | None:
+    if isinstance(value, bool):
+        return None
+    return f"is {show(text or value)}", "write true or false, without quotes"
+
+
+UNITS = {"": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _duration(value: Any, text: str) -> tuple[str, str] | None:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]{1,9})?s", value):
+        return (
+            None if abs(float(value[:-1])) <= LONGEST else (f"is {show(value)}", "this is too long")
+        )
+    found = re.fullmatch(r"([0-9]{1,9})\s*(min|[mhd]|)", text or "")
+    seconds = f"{int(found[1]) * UNITS[found[2]]}s" if found else "3600s"
+    return f"is {show(text or value)}", f'a time is seconds with an s: write "{seconds}"'
+
+
+def _timestamp(value: Any, text: str) -> tuple[str, str] | None:
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"
+    if isinstance(value, str) and re.fullmatch(form, value):
+        try:
+            datetime.strptime(value[:19], "%Y-%m-%dT%H:%M:%S")
+            return None
+        except ValueError:
+            pass
+    return f"is {show(text or value)}", 'write it as "2030-12-31T23:59:59Z", in quotes'
+
+
+SCALARS = {
+    "string": _string,
+    "bool": _bool,
+    "int32": _whole(32),
+    "int64": _whole(64),
+    "double": _number,
+    "duration": _duration,
+    "timestamp": _timestamp,
+}

@@ -10,7 +10,7 @@ import argparse
 import keras
 from keras import layers
 
-from trainer.schema import Schema
+from trainer.schema import METRICS, Schema
 
 # XLA makes this kind of model several times faster on a CPU; it makes convolutions slower there.
 JIT_ON_CPU = True
@@ -51,7 +51,9 @@ def loss(schema: Schema, target, output):
 
 
 def metrics(schema: Schema) -> list[keras.metrics.Metric]:
-    """What is reported beside the loss; the names are the metric ids, in tuning too."""
-    if schema.task == "classification":
-        return [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-    return [keras.metrics.MeanAbsoluteError("mae")]
+    """What is reported beside the loss, in the order of `schema.METRICS`: a new one goes there too."""
+    known = {
+        "accuracy": keras.metrics.SparseCategoricalAccuracy,
+        "mae": keras.metrics.MeanAbsoluteError,
+    }
+    return [known[name](name) for name in METRICS[schema.task]]

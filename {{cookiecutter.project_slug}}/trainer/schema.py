@@ -16,6 +16,8 @@ from trainer.runtime import JobError
 
 KINDS = ("number", "category", "ignore")
 TASKS = ("classification", "regression")
+# What is reported beside the loss: `model.metrics` makes them, tuning jobs name them.
+METRICS = {"classification": ("accuracy",), "regression": ("mae",)}
 
 # Spellings of "no value", without white space around them: in the trainer and, through
 # schema.json, in every client.
@@ -98,6 +100,12 @@ class Schema:
         fields["columns"] = [Column(**column) for column in fields["columns"]]
         fields["missing"] = tuple(fields["missing"])
         return Schema(**fields)
+
+
+def metric_ids(task: str) -> list[str]:
+    """The columns of history.csv but for the epoch: over the training data, then the held-out."""
+    names = ["loss", *METRICS[task]]
+    return names + [f"val_{name}" for name in names]
 
 
 def read_hints(text: str, path: str) -> dict[str, str]:

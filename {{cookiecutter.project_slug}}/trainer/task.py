@@ -20,6 +20,7 @@ import sys
 from trainer import runtime
 from trainer.flags import add_data_flags, add_model_flags, add_training_flags, seconds
 from trainer.runtime import JobError
+from trainer.schema import TASKS, metric_ids
 
 MISTAKE = 2  # as argparse ends: starting again would not help
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
@@ -61,6 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RUN.JSON",
         help="take over the flags of a recorded run; flags that are given here win",
     )
+    job.add_argument(
+        "--describe",
+        action="store_true",
+        default=argparse.SUPPRESS,  # no part of a run and its record
+        help="check the other flags, print all flags and metrics as JSON, and end",
+    )
     add_data_flags(parser.add_argument_group("data"))
     add_training_flags(parser.add_argument_group("training"))
     add_model_flags(parser.add_argument_group("model"))
@@ -75,6 +82,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     parser, words = build_parser(), [_hyphens(word) for word in argv]
     flags, unknown = parser.parse_known_args(words)
+    if "describe" in flags:
+        print(_describe(parser, unknown))
+        raise SystemExit(0)
     if flags.repeat:
         from trainer import repeat
 
@@ -83,6 +93,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
     flags.ignored = unknown
     _warn_of_ignored(parser, unknown)
     return flags
+
+
+def _describe(parser: argparse.ArgumentParser, unknown: list[str]) -> str:
+    """One line of JSON, by which a job file is checked without importing the trainer.
+
+    {"flags": {"task": {"value": true, "choices": […]}, …}, "metrics": {"regression": […], …},
+    "unknown": [words that are no flags]}
+    """
+    flags = {}
+    for action in parser._actions:
+        for option in filter(lambda option: option.startswith("--"), action.option_strings):
+            choices = {"choices": list(action.choices)} if action.choices else {}
+            flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
+    metrics = {task: metric_ids(task) for task in TASKS}
+    return json.dumps({"flags": flags, "metrics": metrics, "unknown": unknown})
 
 
 def _warn_of_ignored(parser: argparse.ArgumentParser, unknown: list[str]) -> None:

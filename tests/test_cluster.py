@@ -101,7 +101,7 @@ def test_a_lost_worker_ends_the_others_and_all_go_on(bake, tmp_path, undisturbed
     code, said = lose_one_and_go_on(bake(), tmp_path, undisturbed, victim=1, epoch=15)
 
     assert code == 75, said
-    assert "another replica was lost; start all of them again" in said
+    assert "another replica, or a server, was lost: start again to go on" in said
 
 
 @pytest.mark.soak

@@ -12,6 +12,7 @@ import time
 
 import tensorflow as tf
 
+from trainer import record
 from trainer import strategy as spread
 from trainer.runtime import JobError, Runtime
 from trainer.train import Trainer
@@ -40,8 +41,10 @@ class AsyncTrainer(Trainer):
         self.coordinator.join()  # a checkpoint after the call must find all of it done
 
 
-def serve(runtime: Runtime) -> None:
+def serve(runtime: Runtime) -> bool:
     """What a worker and a parameter server do: serve, until the chief has come and gone.
+
+    Returns whether the job is done. If not, the chief was lost: a new one needs new servers.
 
     Raises:
         JobError: the chief never came.
@@ -59,7 +62,10 @@ def serve(runtime: Runtime) -> None:
         time.sleep(POLL)
     while _answers(chief):
         time.sleep(POLL)
-    print("the chief is gone: done", flush=True)
+    done = record.status(runtime) == "succeeded"
+    told = "done" if done else "start all of them again to go on"
+    print(f"the chief is gone: {told}", flush=True)
+    return done
 
 
 def _answers(address: str) -> bool:

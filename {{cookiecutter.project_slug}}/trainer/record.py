@@ -100,6 +100,15 @@ class Record:
         return True
 
 
+def status(runtime: Runtime) -> str | None:
+    """The status in a job's record, as any of its replicas sees it; None while there is none."""
+    path = join(runtime.job_dir, "run.json")
+    try:
+        return json.loads(files.read_text(path))["status"] if files.exists(path) else None
+    except ValueError:  # half-written: the chief was lost over it
+        return None
+
+
 @contextmanager
 def timed(timings: dict[str, float], stage: str):
     """Adds the seconds spent inside to `timings[stage]`."""

@@ -143,6 +143,12 @@ def main(argv: list[str]) -> int:
         return 130
     except OSError as error:  # a full disk, a directory that cannot be written, a file in its place
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "tensorflow" or not _is_lost(error):
+            raise
+        print(f"TensorFlow: {error.message.splitlines()[0]}", file=sys.stderr)
+        print("another replica, or a server, was lost: start again to go on", file=sys.stderr)
+        return START_AGAIN
     return 1
 
 
@@ -157,8 +163,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     if "ps" in place.cluster and not place.is_chief:
         from trainer.parameter_server import serve
 
-        serve(place)
-        return 0
+        return 0 if serve(place) else START_AGAIN
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
     from trainer import data
@@ -209,20 +214,24 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
             f"{place.job_dir}, to go on"
         )
         return START_AGAIN
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        if not place.cluster:
-            raise JobError(f"TensorFlow: {error.message.splitlines()[0]}") from None
-        record.write("failed", error=f"another replica was lost: {error.message.splitlines()[0]}")
-        print("another replica was lost; start all of them again to go on", file=sys.stderr)
-        return START_AGAIN
     except BaseException as error:
         if not (isinstance(error, JobError) and record.discard()):
-            record.write("failed", error=str(error) or type(error).__name__)
+            record.write("failed", error=str(error).split("\n")[0] or type(error).__name__)
         raise
     if place.is_chief:
         _warn_of_ignored(build_parser(), flags.ignored)  # once more, where it is read
     print(f"done: {place.job_dir}")
     return 0
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether TensorFlow's error means that something at the other end of a wire has gone."""
+    from tensorflow import errors
+
+    if isinstance(error, (errors.UnavailableError, errors.AbortedError)):
+        return True
+    # Any operation may get the error of the heartbeat of those whom a lost replica left behind.
+    return isinstance(error, errors.InvalidArgumentError) and "Coordination" in error.message
 
 
 def _tell_differences(path: str, tables, place) -> None:

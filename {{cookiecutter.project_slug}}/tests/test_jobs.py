@@ -1,8 +1,7 @@
-"""Job files: what is refused before anything starts, and what a local run of one leaves behind."""
+"""Whole runs of job files with the trainer itself: what they show, what they leave behind."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -11,18 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, read_json, tree, write
+from conftest import read_json, tree, write
 
-from launcher import local, spec
+from launcher import process, run_dirs
 
-CPU = (ROOT / "configs" / "cpu.yaml").read_text(encoding="utf-8")
 WAIT = 120  # seconds; generous, for a machine with other things to do
-
-
-def job(
-    task: str = "containerSpec: {args: []}", pool: str = "replicaCount: 1", rest: str = ""
-) -> str:
-    return f"workerPoolSpecs:\n  - {pool}\n    {task}\n{rest}\n"
 
 
 def run(project: Path, *words: str, env: dict | None = None) -> subprocess.CompletedProcess:
@@ -33,81 +25,11 @@ def run(project: Path, *words: str, env: dict | None = None) -> subprocess.Compl
     )
 
 
-# Job files
-
-
-def test_every_job_file_of_this_project_is_read():
-    for path in (ROOT / "configs").glob("*.yaml"):
-        assert spec.read(path)["workerPoolSpecs"]
-
-
-FAULTS = {
-    "not YAML": ("a: [1", "job.yaml: not YAML: "),
-    "not a mapping": ("- 1", "job.yaml: the job must be a mapping, got list"),
-    "empty": ("", "job.yaml: the job must be a mapping, got NoneType"),
-    "no pools": ("scheduling: {timeout: 60s}", "job.yaml: workerPoolSpecs must be a list with at least one pool"),
-    "snake case": ("worker_pool_specs: []", "job.yaml: the job has no field 'worker_pool_specs'; did you mean workerPoolSpecs?"),
-    "wrapped": ("displayName: x\njobSpec: {workerPoolSpecs: []}", "job.yaml: a CustomJobSpec is expected, without a message around it; keep what stands below jobSpec"),
-    "unknown in the pool": (job(pool="replicas: 2"), "job.yaml: workerPoolSpecs[0] has no field 'replicas'; did you mean replicaCount?"),
-    "unknown in the container": (job("containerSpec: {arg: []}"), "job.yaml: workerPoolSpecs[0].containerSpec has no field 'arg'; did you mean args?"),
-    "a number in args": (job("containerSpec: {args: [--epochs, 2]}"), 'job.yaml: workerPoolSpecs[0].containerSpec.args[1] is 2, not a text; put it in quotes, with its flag: "--name=2"'),
-    "true in args": (job("containerSpec: {args: [--x, true]}"), "job.yaml: workerPoolSpecs[0].containerSpec.args[1] is True, not a text"),
-    "args in one text": (job('containerSpec: {args: "--epochs=2"}'), "job.yaml: workerPoolSpecs[0].containerSpec.args must be a list, got '--epochs=2'"),
-    "a number in env": (job("containerSpec: {env: [{name: X, value: 1}]}"), "job.yaml: workerPoolSpecs[0].containerSpec.env[0] must be a name and a value, both texts"),
-    "env as a mapping": (job("containerSpec: {env: {X: '1'}}"), "job.yaml: workerPoolSpecs[0].containerSpec.env must be a list, got {'X': '1'}"),
-    "two kinds of task": (job("containerSpec: {args: []}\n    pythonPackageSpec: {args: []}"), "job.yaml: workerPoolSpecs[0] has a containerSpec and a pythonPackageSpec; keep one"),
-    "a command": (job("containerSpec: {command: [python]}"), "job.yaml: containerSpec.command is for the container; remove it"),
-    "several replicas": (job(pool="replicaCount: 2"), "job.yaml: 2 replicas; a local run takes jobs with one replica"),
-    "several pools": (job(rest="  - replicaCount: 3"), "job.yaml: 4 replicas; a local run takes jobs with one replica"),
-    "a text for a count": (job(pool="replicaCount: one"), "job.yaml: workerPoolSpecs[0].replicaCount must be a whole number"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_in_a_job_file_is_one_line(fault):
-    text, expected = FAULTS[fault]
-    write("job.yaml", text)
-    with pytest.raises(spec.SpecError) as refused:
-        spec.replica(spec.read("job.yaml"), "job.yaml")
-    assert str(refused.value).startswith(expected)
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "task", ["containerSpec:", "containerSpec: {args: , env: }", "diskSpec: {}"]
-)
-def test_what_is_left_empty_is_as_if_it_were_not_there(task):
-    write("job.yaml", job(task))
-    assert spec.replica(spec.read("job.yaml"), "job.yaml") == spec.Replica("trainer.task", (), {})
-
-
-# The contract
-
-
-def test_the_trainer_sees_its_own_contract_and_no_other(tmp_path, monkeypatch):
-    monkeypatch.setenv("AIP_MODEL_DIR", "gs://elsewhere/model")
-    monkeypatch.setenv("AIP_DATA_FORMAT", "csv")
-    monkeypatch.setenv("CLOUD_ML_TRIAL_ID", "7")
-    monkeypatch.setenv("TF_CONFIG", "{}")
-    monkeypatch.setenv("SOMETHING_ELSE", "stays")
-    write("job.yaml", job("containerSpec: {env: [{name: RUN, value: $(CLOUD_ML_JOB_ID)/$(NONE)}]}"))
-    replica = spec.replica(spec.read("job.yaml"), "job.yaml")
-    env = local.environment(tmp_path / "run-1", replica)
-    assert env["AIP_MODEL_DIR"] == f"{tmp_path}/run-1/model/"
-    assert json.loads(env["CLUSTER_SPEC"])["task"] == {"type": "workerpool0", "index": 0}
-    assert env["RUN"] == "run-1/$(NONE)"
-    assert env["SOMETHING_ELSE"] == "stays"
-    assert not {"AIP_DATA_FORMAT", "CLOUD_ML_TRIAL_ID", "TF_CONFIG"} & set(env)
-
-
 def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path):
-    made = [local.new_run_dir("job", tmp_path / "runs") for _ in range(50)]
+    made = [run_dirs.new("job", tmp_path / "runs") for _ in range(50)]
     assert len(set(made)) == 50
     assert all(path.is_dir() for path in made)
     assert any(path.name.endswith("-2") for path in made)  # there was such a second
-
-
-# Whole runs
 
 
 def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
@@ -137,7 +59,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
     assert f"run directory: {run_dir}" in done.stdout
     assert f"report: {run_dir / 'report.html'}" in done.stdout
     log = (run_dir / "chief-0.log").read_text(encoding="utf-8")
-    shown = [line for line in log.splitlines() if not re.match(local.NOISE, line)]
+    shown = [line for line in log.splitlines() if not re.match(process.NOISE, line)]
     assert shown == done.stdout.splitlines()[: len(shown)]
 
 
@@ -146,7 +68,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
     [
         (["--", "--target", "nothing"], 2, "no column 'nothing'; there are: species"),
         (["--", "--epochs", "0"], 2, "argument --epochs: '0' is not a whole number above 0"),
-        (["job.yaml"], 2, "error: job.yaml: the job has no field 'x'"),
+        (["job.yaml"], 2, "error: job.yaml:1: no job file: the API has no field x"),
         (["none.yaml"], 2, "error: none.yaml: cannot be read (No such file or directory)"),
         (["--epochs", "2"], 2, "unknown: --epochs; the trainer's flags stand after a lone --"),
     ],
@@ -181,7 +103,7 @@ def test_ctrl_c_stops_the_trainer_at_a_checkpoint_and_leaves_no_process(project)
     )
     try:
         assert any(line.startswith("epoch 1/") for line in process.stdout)
-        assert processes().count(f"trainer.task --epochs=100000 {marker}") == 1
+        assert processes().count(f"trainer.task --epochs=100000 {marker}") == 2  # and its guard
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
         printed, _ = process.communicate(timeout=WAIT)
     finally:

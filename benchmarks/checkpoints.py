@@ -2,7 +2,9 @@
 
 import json
 
-from measure import interleave, middle, shown, standalone, table, verdict
+from measure import interleave, middle, missed, shown, standalone, table, verdict
+
+TITLE = "Checkpoints"
 
 DEFAULT = 60  # seconds: --checkpoint-every
 HIDDEN = ("64,32", "1024,1024,512")
@@ -31,10 +33,19 @@ def measure(lab):
         share = 100 * middle(seconds) / DEFAULT
         size = f"{runs[0]['bytes'] / 1e6:.1f} MB"
         rows.append([hidden, size, shown(seconds, " s"), *verdict(share, 2, below=True)])
-    return (
-        f"## Checkpoints\n\nWith one each {every} s, to time many of them; the share is that of the "
-        f"default, one in {DEFAULT} s.\n\n"
-        + table(["hidden layers", "checkpoint", "time", "% of training", "aim", ""], *rows)
+    whys = [
+        f"Missed with {hidden}: a checkpoint of {size} is written in the loop's own thread, which "
+        f"takes {time}.\n"
+        for hidden, size, time, *told in rows
+        if missed(told)
+    ]
+    return "\n".join(
+        [
+            f"With one each {every} s, to time many of them; the share is that of "
+            f"the default, one in {DEFAULT} s.\n",
+            table(["hidden layers", "checkpoint", "time", "% of training", "aim", ""], *rows),
+            *whys,
+        ]
     )
 
 

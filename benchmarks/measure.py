@@ -166,19 +166,32 @@ def middle(values):
 def shown(values, unit="", digits=3):
     """Median, and the lowest and highest of what was measured."""
     low, mid, high = min(values), middle(values), max(values)
-    return f"{_short(mid, digits)}{unit} ({_short(low, digits)}–{_short(high, digits)})"
+    return f"{short(mid, digits)}{unit} ({short(low, digits)}–{short(high, digits)})"
 
 
-def _short(value, digits):
+def short(value, digits=3):
+    """A number in few letters: 1.30 M, 76.1 k."""
     if value >= 1e6:
         return f"{value / 1e6:.{digits - 1}f} M"
-    return f"{value / 1e3:.{digits}g} k" if value >= 1e4 else f"{value:.{digits}g}"
+    if value >= 1e4:
+        return f"{value / 1e3:.{digits}g} k"
+    return f"{value:,.0f}" if value >= 1e3 else f"{value:.{digits}g}"
 
 
 def verdict(value, aim, below=False):
     """A ratio, its aim, and whether that is met."""
     met = value < aim if below else value >= aim
     return f"{value:.3g}", f"{'<' if below else '≥'} {aim:g}", "met" if met else "**missed**"
+
+
+def missed(row):
+    """Whether a row of a table says that its aim is not met."""
+    return "missed" in row[-1]
+
+
+def rates(answers):
+    """Rows a second, out of what some children of `ways.py` gave."""
+    return [answer["rate"] for answer in answers]
 
 
 def table(head, *rows):

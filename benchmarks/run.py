@@ -1,15 +1,18 @@
-"""Runs all benchmarks and writes RESULTS.md beside this file: `make benchmarks`.
+"""Runs the benchmarks and writes RESULTS.md beside this file: `python3 dev.py benchmarks`.
 
-With --quick it is over in minutes, shows only that all of it runs, and writes no file.
+Names of parts after it run only these; the other sections of RESULTS.md stay as they are. With
+--quick it is over in minutes, shows only that all of it runs, and writes no file.
 """
 
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
+import time
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import checkpoints
 import growth
@@ -18,48 +21,106 @@ import start
 import tabular
 from measure import HERE, ROOT, Lab
 
-PARTS = (tabular, growth, start, processes, checkpoints)
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "scikit-learn")
+PARTS = {part.__name__: part for part in (tabular, growth, start, processes, checkpoints)}
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow")
+RESULTS = HERE / "RESULTS.md"
+HEAD = """# What was measured
+
+Written by a program; no number is typed by hand. Each figure is the median of five or more
+(lowest–highest); the ways that are compared took turns. Where an aim is missed, the sentence below
+the table says what limits it, with figures of the same run.
+"""
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("parts", nargs="*", help="some of them: tabular growth start …")
+    parser = argparse.ArgumentParser(prog="python3 dev.py benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small and once, to the terminal")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
     asked = parser.parse_args(arguments)
-    quick, parts = asked.quick, [p for p in PARTS if p.__name__ in asked.parts] or PARTS
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    lab = Lab(quick)
-    sections = []
-    for part in parts:
-        print(part.__name__, file=sys.stderr, flush=True)
-        sections.append(part.measure(lab))
-    text = _head(lab, load, parts) + "\n" + "\n".join(sections)
-    if quick:
-        print(text)
-    else:
-        (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+    for name in asked.parts:
+        if name not in PARTS:
+            parser.error(f"no part {name!r}; there are: {', '.join(PARTS)}")
+    command = " ".join(["python3 dev.py benchmarks", *asked.parts])
+    commit, lab = _commit(), Lab(asked.quick)
+    for name in asked.parts or PARTS:
+        print(name, file=sys.stderr, flush=True)
+        part, before = PARTS[name], _Clock()
+        text = part.measure(lab)
+        section = f"## {part.TITLE}\n\n{_made(command, commit, lab, before)}\n\n{text}"
+        if asked.quick:
+            print(section, flush=True)
+        else:
+            _replace(part.TITLE, section)
 
 
-def _head(lab, load, parts):
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+def _replace(title, section):
+    """Writes one section of RESULTS.md anew, in its place."""
+    old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    pieces = re.split(r"^(?=## )", old, flags=re.MULTILINE)[1:]
+    sections = {piece.partition("\n")[0][3:]: piece for piece in pieces} | {title: section}
+    titles = [part.TITLE for part in PARTS.values() if part.TITLE in sections]
+    text = "\n".join([HEAD, *(sections[title].rstrip() + "\n" for title in titles)])
+    RESULTS.write_text(text, encoding="utf-8")
+
+
+def _made(command, commit, lab, before):
+    """How the section came about."""
     facts = {
-        "made by": f"`python3 dev.py benchmarks {' '.join(p.__name__ for p in parts)}` on {datetime.now(timezone.utc):%Y-%m-%d}",
-        "commit": commit or "unknown",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-        "load before": "unknown"
-        if load is None
-        else f"{load:.1f} processes (0 is a quiet machine)",
+        "made by": f"`{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, in "
+        f"{before.seconds() / 60:.0f} min, {lab.repeats} repeats",
+        "commit": commit,
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; other processes "
+        f"took {before.others()} of them meanwhile",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
-    lines = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
-    return (
-        "# What was measured\n\nWritten by a program; no number is typed by hand. Each figure is "
-        f"the median of {lab.repeats} (lowest–highest); the ways that are compared took turns.\n\n"
-        f"{lines}\n"
-    )
+    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+
+
+class _Clock:
+    """Time since it was made, and how busy others kept the machine (Linux)."""
+
+    def __init__(self):
+        self.begin, self.busy, self.ours = time.monotonic(), _busy(), _ours()
+
+    def seconds(self):
+        return time.monotonic() - self.begin
+
+    def others(self):
+        """Cores that were busy with other work, on average."""
+        if self.busy is None:
+            return "an unknown part"
+        taken = (_busy() - self.busy) - (_ours() - self.ours)
+        return f"{max(0.0, taken / self.seconds()):.2f}"
+
+
+def _busy():
+    """Seconds that all processors together have worked, for anybody."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as file:
+            user, nice, system, _, _, irq, softirq, steal, *_ = map(
+                int, file.readline().split()[1:]
+            )
+    except OSError:
+        return None
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _ours():
+    """Seconds that we and our children have worked."""
+    return sum(os.times()[:4])
+
+
+def _commit():
+    """The commit that is measured, and whether what is measured has changes beside it."""
+
+    def git(*words):
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    what = ["{{cookiecutter.project_slug}}/trainer", "benchmarks", ":!benchmarks/RESULTS.md"]
+    changed = git("status", "--porcelain", "--", *what)
+    commit = git("describe", "--always", "--exclude", "*") or "unknown"
+    return commit + (", with changes to it" if changed else "")
 
 
 def _processor():
@@ -74,8 +135,10 @@ def _versions():
     for name in PACKAGES:
         try:
             yield f"{name} {version(name)}"
-        except ModuleNotFoundError:
+        except PackageNotFoundError:
             continue
+    for name in (ROOT / "build" / "scikit-learn").glob("scikit_learn-*.dist-info"):
+        yield name.name.removesuffix(".dist-info").replace("scikit_learn-", "scikit-learn ")
 
 
 if __name__ == "__main__":

@@ -1,52 +1,94 @@
 """One way of training the same model, in a process of its own: `python ways.py WAY … trainer flags`.
 
-Trains one epoch to warm up and one that is timed; prints JSON: rows a second of the timed epoch,
-and val_loss after both. `tabular.py` and `growth.py` start it, in a baked repo.
+Trains one epoch to warm up and more that are timed; prints JSON: rows a second of these, and
+val_loss after the second. `tabular.py` and `growth.py` start it, in a baked repo.
 """
 
 import json
 import os
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
-EPOCHS = 2  # the second is timed
+TIMED = 1.0  # seconds that are timed at least: shorter ones are noise
 
 
-def rate(rows, epoch):
-    """Rows a second of the last of EPOCHS calls."""
-    for number in range(EPOCHS):
+def rate(rows, epoch, evaluate=None):
+    """Rows a second of the epochs after the first; evaluate() gives val_loss after the second.
+
+    Args:
+        epoch: trains on `rows` rows; takes the epoch's number.
+    """
+    epoch(0)
+    seconds, count, found = 0.0, 0, {}
+    while seconds < TIMED:
+        count += 1
         start = time.perf_counter()
-        epoch(number)
-        seconds = time.perf_counter() - start
-    return rows / seconds
+        epoch(count)
+        seconds += time.perf_counter() - start
+        if evaluate and count == 1:
+            found["val_loss"] = evaluate()
+    return {"rate": rows * count / seconds, **found}
 
 
 def loop(flags, data):
     """The trainer's own loop."""
     trainer, progress = _trainer(flags, data)
-
-    def epoch(number):
-        progress.epoch, progress.step = number, 0
-        for _ in trainer.train_epoch(progress):
-            pass
-
-    return {"rate": rate(data.train.rows, epoch), "val_loss": trainer.evaluate()["loss"]}
+    return rate(
+        data.train.rows,
+        lambda number: train_on(trainer, progress, number),
+        lambda: trainer.evaluate()["loss"],
+    )
 
 
-def memory(flags, data):
-    """The trainer's own loop, with the epoch dealt and placed before the clock starts."""
+def ram(flags, data):
+    """The same, with the encoded arrays held in memory instead of mapped from disk."""
+    kept = {name: np.array(array) for name, array in data.train.arrays().items()}
+    return loop(flags, _with_train(data, arrays=lambda _: kept))
+
+
+def placed(flags, data):
+    """The compiled calls alone: every batch was dealt, and placed for them, before the clock."""
     trainer, progress = _trainer(flags, data)
-    kept = list(data.train.batches(flags.batch_size, flags.seed))
-    data.train.__class__.batches = lambda *_: iter(kept)
+    deal_before(trainer)
+    return rate(data.train.rows, lambda number: train_on(trainer, progress, number))
+
+
+def deal(flags, data):
+    """Shuffling and dealing out the batches alone: nobody trains on them."""
 
     def epoch(number):
-        progress.epoch, progress.step = number, 0
-        for _ in trainer.train_epoch(progress):
+        for _ in data.train.batches(flags.batch_size, flags.seed, number):
             pass
 
-    return {"rate": rate(data.train.rows, epoch)}
+    return rate(data.train.rows, epoch)
+
+
+def train_on(trainer, progress, number):
+    """An epoch of the trainer's own loop."""
+    progress.epoch, progress.step = number, 0
+    for _ in trainer.train_epoch(progress):
+        pass
+
+
+def deal_before(trainer, kept=None):
+    """Makes every epoch take these blocks, (steps, block) on the device, or the first one's own."""
+    table, flags = trainer.data.train, trainer.flags
+    if kept is None:
+        blocks = table.batches(flags.batch_size, flags.seed)
+        kept = [(steps, trainer.place(block)) for steps, block in blocks]
+    trainer.data = _with_train(trainer.data, batches=lambda *_: iter(kept))
+    trainer.place = lambda block: block
+    return kept
+
+
+def _with_train(data, **methods):
+    """The data with some methods of the training table replaced."""
+    table = data.train
+    changed = type("Table", (type(table),), methods)
+    return replace(data, train=changed(table.path, table.rows, table.dropped, table.schema))
 
 
 def _trainer(flags, data):
@@ -71,12 +113,13 @@ def fit(flags, data):
     )
     arrays = {name: np.array(array) for name, array in data.train.arrays().items()}
     target = arrays.pop("target")
-    speed = rate(
-        len(target), lambda _: net.fit(arrays, target, batch_size=flags.batch_size, verbose=0)
-    )
     held_out = {name: np.array(array) for name, array in data.eval.arrays().items()}
-    target = held_out.pop("target")
-    return {"rate": speed, "val_loss": net.evaluate(held_out, target, 1024, verbose=0)[0]}
+    held_out_target = held_out.pop("target")
+    return rate(
+        len(target),
+        lambda _: net.fit(arrays, target, batch_size=flags.batch_size, verbose=0),
+        lambda: net.evaluate(held_out, held_out_target, batch_size=1024, verbose=0)[0],
+    )
 
 
 def tutorial(flags, data):
@@ -120,9 +163,12 @@ def tutorial(flags, data):
     )
     rows = dataset(flags.train_files).shuffle(10_000, seed=flags.seed)
     rows = rows.batch(flags.batch_size).prefetch(tf.data.AUTOTUNE)
-    speed = rate(data.train.rows, lambda _: net.fit(rows, verbose=0))
     held_out = dataset(flags.eval_files).batch(1024)
-    return {"rate": speed, "val_loss": net.evaluate(held_out, verbose=0)[0]}
+    return rate(
+        data.train.rows,
+        lambda _: net.fit(rows, verbose=0),
+        lambda: net.evaluate(held_out, verbose=0)[0],
+    )
 
 
 def scikit(flags, data):
@@ -147,37 +193,43 @@ def scikit(flags, data):
         random_state=flags.seed,
     )
     classes = np.arange(len(data.schema.labels))
-    speed = rate(len(y), lambda _: net.partial_fit(x, y, classes=classes))
-    x, y = inputs(data.eval)
-    return {"rate": speed, "val_loss": float(log_loss(y, net.predict_proba(x)))}
+    held_out, answers = inputs(data.eval)
+    return rate(
+        len(y),
+        lambda _: net.partial_fit(x, y, classes=classes),
+        lambda: float(log_loss(answers, net.predict_proba(held_out))),
+    )
 
 
 def floor(flags, data):
     """The matrix products of a step alone, forward and backward, by numpy: no framework."""
-    schema, random = data.schema, np.random.default_rng(0)
-    first = schema.width + len(schema.categories) * flags.embedding_dim
-    widths = [first, *flags.hidden_units, len(schema.labels)]
-    size = flags.batch_size
-    values = [random.normal(size=(size, width)).astype(np.float32) for width in widths]
-    weights = [
-        random.normal(size=shape).astype(np.float32)
-        for shape in zip(widths, widths[1:], strict=False)
-    ]
+    values, weights = layers(flags, data)
     down = [np.empty_like(value) for value in values]
     changes = [np.empty_like(weight) for weight in weights]
 
     def epoch(_):
-        for _ in range(data.train.steps(size)):
+        for _ in range(data.train.steps(flags.batch_size)):
             for i, weight in enumerate(weights):
                 np.matmul(values[i], weight, out=down[i + 1])
             for i, weight in enumerate(weights):
                 np.matmul(values[i].T, values[i + 1], out=changes[i])
                 np.matmul(values[i + 1], weight.T, out=down[i])
 
-    return {"rate": rate(data.train.rows, epoch)}
+    return rate(data.train.rows, epoch)
 
 
-WAYS = {way.__name__: way for way in (loop, memory, fit, tutorial, scikit, floor)}
+def layers(flags, data):
+    """Made-up activations float32 [batch, width] of each layer, and the weights between them."""
+    schema, random = data.schema, np.random.default_rng(0)
+    first = schema.width + len(schema.categories) * flags.embedding_dim
+    widths = [first, *flags.hidden_units, len(schema.labels)]
+    shapes = zip(widths, widths[1:], strict=False)
+    values = [random.normal(size=(flags.batch_size, width)) for width in widths]
+    weights = [random.normal(size=shape) for shape in shapes]
+    return [v.astype(np.float32) for v in values], [w.astype(np.float32) for w in weights]
+
+
+WAYS = {way.__name__: way for way in (loop, ram, placed, deal, fit, tutorial, scikit, floor)}
 
 if __name__ == "__main__":
     from trainer import data as tables

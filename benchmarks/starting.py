@@ -1,0 +1,45 @@
+"""What `python -m trainer.task` does up to the end of its first step, a lap at a time.
+
+`python starting.py … trainer flags` prints JSON: seconds of each lap. `limits.py` starts it, in a
+baked repo.
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+
+laps, before = {}, time.perf_counter()
+
+
+def lap(name):
+    global before
+    now = time.perf_counter()
+    laps[name], before = now - before, now
+
+
+if __name__ == "__main__":
+    from trainer import data as tables
+    from trainer import runtime, task
+
+    flags, place = task.parse(sys.argv[1:]), runtime.read("unused")
+    data = tables.load(flags, place)
+    lap("flags, and the encoded data found")
+    gc.disable()  # as task.py does
+    import tensorflow as tf
+    from trainer import results, strategy, telemetry, train  # noqa: F401
+
+    lap("`import tensorflow`, with Keras and the trainer's own modules")
+    trainer = train.Trainer(flags, place, data, strategy.create(flags.strategy, place))
+    lap("model, optimizer and metrics built")
+    _, block = next(data.train.batches(flags.batch_size, flags.seed))
+    step = trainer.place(block), tf.constant(0), tf.constant(1)
+    lap("first batches dealt and placed")
+    trainer._train_steps.get_concrete_function(*step)
+    lap("step traced to a graph")
+    trainer._train_steps(*step)
+    float(trainer.metrics[0].result())
+    lap("graph compiled, and the first step")
+    print(json.dumps(laps), flush=True)
+    os._exit(0)

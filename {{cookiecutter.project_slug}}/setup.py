@@ -25,6 +25,7 @@ setup(
             "pyyaml>=6",  # project.yaml and the job files
             "rich>=13",  # tables and progress on the terminal
             "jinja2>=3.1",  # the report of a run is a page with blanks
+            "optuna>=5,<6",  # suggests what a tuning study on your own machine tries next
             "matplotlib>=3.9",  # the notebooks' figures
             "polars>=1.20",  # the notebooks' tables
             "ipykernel>=6.29",  # lets Jupyter and VS Code run the notebooks in this environment

@@ -53,7 +53,9 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
 def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None) -> int:
     from launcher import study
 
-    found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new)
+    place = _place(asked.container)
+    options = {"counts": asked.replicas} | ({"place": place} if place else {})
+    found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new, options=options)
     with view.interruptible(found):
         return found.run()
 

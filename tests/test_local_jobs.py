@@ -1,0 +1,139 @@
+"""The job files of a bake, run by `scripts/train_local.py` as their users run them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# Files in a bake's configs/ that one process plays; the others are tested by name below.
+SINGLE = ["gpu", "multi_gpu", "flex_start", "tpu", "smoke"]
+
+
+@pytest.fixture(scope="module")
+def project(bake):
+    return bake()
+
+
+def train(project, config, run_dir, *words, flags=()):
+    """Runs a job file into a directory; gives its output."""
+    command = ["python", "scripts/train_local.py", f"configs/{config}.yaml", *words]
+    return project.run([*command, "--", "--job-dir", run_dir, *flags]).stdout
+
+
+def weights(said):
+    """The checksums that the replicas printed."""
+    return set(re.findall(r"weights (\w+)", said))
+
+
+def loss(said):
+    return float(re.search(r"eval loss: (\S+)", said)[1])
+
+
+def table(run_dir):
+    return (run_dir / "history.csv").read_bytes()
+
+
+@pytest.mark.parametrize("config", SINGLE)
+def test_one_process(project, tmp_path, config):
+    said = train(project, config, tmp_path / "run", flags=["--epochs=1"])
+    assert len(weights(said)) == 1
+    asked = "the job asks for" in said
+    assert asked == (config in ("gpu", "multi_gpu", "flex_start", "tpu")), said
+
+
+@pytest.fixture(scope="module")
+def together(project, tmp_path_factory):
+    """What multi_worker.yaml gives when nobody disturbs it."""
+    run_dir = tmp_path_factory.mktemp("together") / "run"
+    said = train(project, "multi_worker", run_dir, flags=["--epochs=20"])
+    assert said.count(": exit code 0\n") == 3
+    [checksum] = weights(said)
+    assert len(list(run_dir.glob("*.log"))) == 3
+    return checksum, table(run_dir), loss(said)
+
+
+SOAK = pytest.mark.soak
+
+
+@pytest.mark.parametrize("victim", ["worker:1", pytest.param("chief", marks=SOAK)])
+def test_a_killed_replica_changes_nothing(project, tmp_path, together, victim):
+    run_dir = tmp_path / "run"
+    words = ["--kill", f"{victim}@epoch5"]
+    flags = ["--epochs=20", "--checkpoint-every=0.2"]
+    said = train(project, "multi_worker", run_dir, *words, flags=flags)
+    assert "is killed after epoch5, as --kill asks" in said
+    assert "goes on after epoch" in said
+    assert weights(said) == {together[0]}
+    assert table(run_dir) == together[1]
+
+
+def test_a_smaller_cluster_trains_to_the_same(project, tmp_path, together):
+    run_dir = tmp_path / "run"
+    said = train(project, "multi_worker", run_dir, "--replicas=worker=1", flags=["--epochs=20"])
+    assert len(list(run_dir.glob("*.log"))) == 2
+    assert len(weights(said)) == 1
+    assert loss(said) == pytest.approx(together[2], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "victim",
+    [None, "worker:0", pytest.param("ps:0", marks=SOAK), pytest.param("chief", marks=SOAK)],
+)
+def test_parameter_servers(project, tmp_path, victim):
+    words = ["--kill", f"{victim}@epoch2"] if victim else []
+    said = train(project, "parameter_server", tmp_path / "run", *words, flags=["--epochs=5"])
+    assert ("is killed after epoch2" in said) == bool(victim)
+    assert "chief:0: exit code 0" in said
+    assert (tmp_path / "run" / "model" / "saved_model.pb").is_file()
+    assert float(re.findall(r"eval accuracy: (\S+)", said)[0]) > 0.9
+
+
+def test_a_preempted_spot_job_ends_as_if_nothing_had_been(project, tmp_path):
+    flags = ["--epochs=150"]
+    calm = train(project, "spot", tmp_path / "calm", flags=flags)
+    said = train(project, "spot", tmp_path / "run", "--preempt-after=epoch20", flags=flags)
+    assert "the job starts again from its beginning" in said
+    assert "goes on after epoch" in said
+    assert weights(said) == weights(calm)
+    assert table(tmp_path / "run") == table(tmp_path / "calm")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9 there")
+def test_a_killed_launcher_leaves_no_trainer(project, tmp_path):
+    run_dir = tmp_path / "run"
+    words = ["configs/multi_worker.yaml", "--", "--job-dir", run_dir, "--epochs=100000"]
+    launcher = subprocess.Popen(
+        [sys.executable, "scripts/train_local.py", *map(str, words)],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    try:
+        assert any("epoch 3/" in line for line in launcher.stdout)
+        before = trainers(run_dir)
+    finally:
+        os.kill(launcher.pid, signal.SIGKILL)
+        launcher.communicate()
+    time.sleep(5)
+    assert len(before) == 3
+    assert not trainers(run_dir)
+
+
+def trainers(run_dir):
+    """The processes that were told to write there."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            command = environ.with_name("cmdline").read_bytes()
+            if str(run_dir).encode() in environ.read_bytes() and b"guard.py" not in command:
+                found.append(int(environ.parent.name))
+        except OSError:  # it has ended, or is not ours
+            continue
+    return found

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from launcher import faults
 from launcher.contract import Replica
 from launcher.local import Run
 
@@ -51,6 +52,8 @@ class Table(Lines):
     def show(self, replica: Replica, line: str) -> None:
         from rich.text import Text
 
+        if faults.progress(line):
+            return  # the table has it
         name = (f"{str(replica):{self.width}} | ", self.colours[str(replica)])
         self.console.print(Text.assemble(name, line))
 

@@ -21,6 +21,10 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],  # the CUDA libraries, on Linux
+        "cloud": [
+            "google-cloud-aiplatform>=1.60,<3",  # sends jobs to Vertex AI
+            "google-cloud-storage>=2.18,<4",  # copies files to and from buckets
+        ],
         "dev": [
             "pyyaml>=6",  # project.yaml and the job files
             "rich>=13",  # tables and progress on the terminal

@@ -1,0 +1,172 @@
+"""What a study varies: ParameterSpecs, as Vertex AI spells them, to optuna's questions and to flags.
+
+A parameter has an outer value, the one that the trainer gets, and an inner one, optuna's. They
+differ where optuna knows no such parameter: discrete values go by their place in the list, and on
+a reverse logarithmic scale the distance from the top is what is searched on a logarithmic one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from launcher.spec import SpecError
+
+Value = float | int | str
+
+_KINDS = {
+    **{"doubleValueSpec": "double", "integerValueSpec": "integer"},
+    **{"discreteValueSpec": "discrete", "categoricalValueSpec": "categorical"},
+}
+_SCALES = {"UNIT_LOG_SCALE": "log", "UNIT_REVERSE_LOG_SCALE": "reverse log"}
+_CONDITIONS = ("parentDiscreteValues", "parentIntValues", "parentCategoricalValues")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter, and those that there are only where it has certain values."""
+
+    id: str  # the trainer's flag, without its hyphens
+    key: str  # optuna's name: the id, numbered where two branches have parameters of one id
+    kind: str  # double, integer, discrete, categorical
+    scale: str  # linear, log, reverse log; of a list of values it has no meaning
+    low: float  # inner bounds, both included
+    high: float
+    values: tuple[Value, ...]  # of a discrete or categorical one
+    default: Value | None
+    children: tuple[tuple[frozenset, Parameter], ...]  # (values of this one, what they bring)
+
+    def outer(self, inner: Value) -> Value:
+        if self.kind == "discrete":
+            return self.values[inner]
+        if self.scale == "reverse log":  # rounding must not lead out of the bounds
+            return min(max(self.low + self.high - inner, self.low), self.high)
+        return inner
+
+    def inner(self, outer: Value) -> Value:
+        if self.kind == "discrete":
+            return min(range(len(self.values)), key=lambda i: abs(self.values[i] - outer))
+        if self.scale == "reverse log":
+            return min(max(self.low + self.high - outer, self.low), self.high)
+        return outer
+
+    def brings(self, outer: Value) -> list[Parameter]:
+        """The parameters that there are only where this one has that value."""
+        return [child for values, child in self.children if outer in values]
+
+
+def read(study_spec: Mapping) -> list[Parameter]:
+    """The parameters of a StudySpec.
+
+    Raises:
+        SpecError: bounds that are none, or a grid over a parameter without end.
+    """
+    space = [_read(each) for each in study_spec["parameters"]]
+    seen: dict[str, int] = {}
+    space = [_with_keys(parameter, seen) for parameter in space]
+    for parameter in everything(space):
+        if study_spec.get("algorithm") == "GRID_SEARCH" and parameter.kind == "double":
+            raise SpecError(
+                f"studySpec.parameters: {parameter.id}: GRID_SEARCH takes integer, discrete and "
+                "categorical parameters only, and this is a double; write discreteValueSpec: "
+                "{values: […]}, or another algorithm"
+            )
+    return space
+
+
+def everything(space: Sequence[Parameter]) -> Iterator[Parameter]:
+    """Each parameter, followed by those below it."""
+    for parameter in space:
+        yield parameter
+        yield from everything([child for _, child in parameter.children])
+
+
+def suggest(space: Sequence[Parameter], trial) -> dict[str, Value]:
+    """Asks an optuna trial for a value of each parameter that there is: {id: outer value}."""
+    chosen = {}
+    for parameter in space:
+        key, log = parameter.key, parameter.scale != "linear"
+        if parameter.kind == "categorical":
+            inner = trial.suggest_categorical(key, parameter.values)
+        elif parameter.kind == "double":
+            inner = trial.suggest_float(key, parameter.low, parameter.high, log=log)
+        else:
+            inner = trial.suggest_int(key, parameter.low, parameter.high, log=log)
+        chosen[parameter.id] = value = parameter.outer(inner)
+        chosen |= suggest(parameter.brings(value), trial)
+    return chosen
+
+
+def grid(space: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
+    """Every point, as {key: inner value}; the last parameter changes fastest."""
+    if not space:
+        yield {}
+        return
+    first, *rest = space
+    choices = first.values if first.kind == "categorical" else range(first.low, first.high + 1)
+    for inner in choices:
+        for below in grid(first.brings(first.outer(inner))):
+            for others in grid(rest):
+                yield {first.key: inner, **below, **others}
+
+
+def defaults(space: Sequence[Parameter]) -> dict[str, Value]:
+    """What the file offers as a good start, as {key: inner value}."""
+    given = [p for p in everything(space) if p.default is not None]
+    return {parameter.key: parameter.inner(parameter.default) for parameter in given}
+
+
+def flags(chosen: Mapping[str, Value]) -> list[str]:
+    """As Vertex AI passes them: two words each; a discrete 32 as 32.0, since it is a double."""
+    return [word for id, value in chosen.items() for word in (f"--{id}", text(value))]
+
+
+def text(value: Value) -> str:
+    """With all digits: the same text gives the same run."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def short(value: Value) -> str:
+    """For people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _read(message: Mapping) -> Parameter:
+    id = message["parameterId"]
+    spec, kind = next(((message[key], _KINDS[key]) for key in _KINDS if key in message), (None, ""))
+    if not spec:
+        raise SpecError(f"studySpec.parameters: {id}: no values; write one of {', '.join(_KINDS)}")
+    number = {"double": float, "integer": int, "discrete": float, "categorical": str}[kind]
+    default = None if spec.get("defaultValue") is None else number(spec["defaultValue"])
+    scale, values = "linear", ()
+    if kind in ("double", "integer"):
+        # Zeros are left out of messages; int64 may be spelled as a text.
+        low, high = number(spec.get("minValue", 0)), number(spec.get("maxValue", 0))
+        scale = _SCALES.get(message.get("scaleType"), "linear")
+        if low > high or (scale != "linear" and low <= 0):
+            raise SpecError(
+                f"studySpec.parameters: {id}: from {low} to {high} there is no {scale} scale; "
+                "minValue must be below maxValue" + (", and above 0" if scale != "linear" else "")
+            )
+        if default is not None and not low <= default <= high:
+            raise SpecError(f"studySpec.parameters: {id}: defaultValue {default} is out of bounds")
+    else:
+        values = tuple(number(value) for value in spec.get("values") or ())
+        if not values or (kind == "categorical" and default not in (None, *values)):
+            raise SpecError(
+                f"studySpec.parameters: {id}: values must be a list of at least one"
+                + (f", among them the defaultValue {default!r}" if default is not None else "")
+            )
+        low, high = 0, len(values) - 1
+    children = []
+    for child in message.get("conditionalParameterSpecs") or ():
+        wanted = next((child[name]["values"] for name in _CONDITIONS if name in child), ())
+        children.append((frozenset(map(number, wanted)), _read(child["parameterSpec"])))
+    return Parameter(id, id, kind, scale, low, high, values, default, tuple(children))
+
+
+def _with_keys(parameter: Parameter, seen: dict[str, int]) -> Parameter:
+    seen[parameter.id] = count = seen.get(parameter.id, 0) + 1
+    key = parameter.id if count == 1 else f"{parameter.id} ({count})"
+    children = tuple((values, _with_keys(child, seen)) for values, child in parameter.children)
+    return replace(parameter, key=key, children=children)

@@ -1,0 +1,601 @@
+"""Tuning studies: what is searched, when a trial is stopped, what survives, what a study leaves.
+
+The trials are real processes: `toy_trainer.py`, which starts in no time.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, read_json, write
+
+from launcher import contract, space, spec, study_stopping
+from launcher.study import Study
+from launcher.study_curves import Curves, reports
+from launcher.study_search import Search
+
+WAIT = 120  # seconds; generous, for a machine with other things to do
+X = {"parameterId": "x", "doubleValueSpec": {"minValue": 0.01, "maxValue": 1}}
+EVERY_KIND = [
+    {**X, "scaleType": "UNIT_LOG_SCALE"},
+    {
+        "parameterId": "momentum",
+        "doubleValueSpec": {"minValue": 0.5, "maxValue": 0.999},
+        "scaleType": "UNIT_REVERSE_LOG_SCALE",
+    },
+    {
+        "parameterId": "layers",
+        "integerValueSpec": {"minValue": "1", "maxValue": "4"},  # int64 may come as a text
+        "scaleType": "UNIT_LINEAR_SCALE",
+    },
+    {"parameterId": "units", "discreteValueSpec": {"values": [8, 16, 64]}},
+    {
+        "parameterId": "optimizer",
+        "categoricalValueSpec": {"values": ["adam", "sgd"]},
+        "conditionalParameterSpecs": [
+            {
+                "parentCategoricalValues": {"values": ["adam"]},
+                "parameterSpec": {
+                    "parameterId": "decay",
+                    "doubleValueSpec": {"minValue": 0, "maxValue": 1},
+                },
+            },
+            {
+                "parentCategoricalValues": {"values": ["sgd"]},
+                "parameterSpec": {
+                    "parameterId": "decay",
+                    "categoricalValueSpec": {"values": ["none", "step"]},
+                    "conditionalParameterSpecs": [
+                        {
+                            "parentCategoricalValues": {"values": ["step"]},
+                            "parameterSpec": {
+                                "parameterId": "every",
+                                "integerValueSpec": {"minValue": 10, "maxValue": 20},
+                            },
+                        }
+                    ],
+                },
+            },
+        ],
+    },
+]
+
+
+def choices(id: str, *values: str) -> dict:
+    return {"parameterId": id, "categoricalValueSpec": {"values": list(values)}}
+
+
+def numbers(id: str, *values: float) -> dict:
+    return {"parameterId": id, "discreteValueSpec": {"values": list(values)}}
+
+
+def grid(*parameters: dict, **fields) -> dict:
+    return {"parameters": list(parameters), "algorithm": "GRID_SEARCH", **fields}
+
+
+@pytest.fixture(autouse=True)
+def toy_is_found(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+
+
+def job_file(study_spec: dict, *args: str, path: str = "toy.yaml", **fields) -> Path:
+    """A HyperparameterTuningJob of the toy trainer."""
+    package = {
+        "executorImageUri": "us-docker.pkg.dev/project/repo/image:latest",
+        "packageUris": ["gs://bucket/trainer.tar.gz"],
+        "pythonModule": "toy_trainer",
+        "args": list(args),
+    }
+    pool = {"machineSpec": {"machineType": "n2-standard-4"}, "replicaCount": 1}
+    message = {
+        "displayName": "toy",
+        "maxTrialCount": 6,
+        "parallelTrialCount": 2,
+        "studySpec": {"metrics": [{"metricId": "loss", "goal": "MINIMIZE"}], **study_spec},
+        "trialJobSpec": {
+            "workerPoolSpecs": [{**pool, "pythonPackageSpec": package}],
+            "scheduling": {"timeout": "600s"},
+        },
+        **fields,
+    }
+    return Path(write(path, yaml.safe_dump(message, allow_unicode=True)))
+
+
+def make(path: Path, *flags: str, study_dir: Path | None = None, **options) -> Study:
+    Path("configs").mkdir(exist_ok=True)
+    places = {"runs_dir": Path("runs").absolute(), "configs": Path("configs").absolute()}
+    return Study(spec.read(path), flags, study_dir, **places, **options)
+
+
+def table(study: Study) -> list[dict]:
+    with open(study.path / "study.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def starts(study_dir: Path) -> list[dict]:
+    """Every start of every trial, by time."""
+    lines = [line for path in study_dir.glob("*/starts.jsonl") for line in read(path)]
+    return sorted(map(json.loads, lines), key=lambda start: start["at"])
+
+
+def search(study_spec: dict, count: int, path: str = "study.journal") -> Search:
+    algorithm = study_spec.get("algorithm")
+    return Search(Path(path), space.read(study_spec), algorithm, False, count)
+
+
+def tried(study_spec: dict, count: int, path: str, worth=lambda values: values["x"]) -> list[dict]:
+    """The parameters of a study without trainers."""
+    found = search(study_spec, count, path)
+    for trial in found.unfinished():
+        found.finish(replace(trial, state="succeeded", value=worth(trial.parameters)))
+    while trial := found.next():
+        found.finish(replace(trial, state="succeeded", value=worth(trial.parameters)))
+    return [trial.parameters for trial in found.trials()]
+
+
+# What is searched
+
+
+def test_every_kind_and_scale_gives_the_values_that_it_promises():
+    random = {"parameters": EVERY_KIND, "algorithm": "RANDOM_SEARCH"}
+    found = tried(random, 120, "random")
+    assert all(0.01 <= each["x"] <= 1 for each in found)
+    assert 0.07 < statistics.median(each["x"] for each in found) < 0.14  # the middle of its logs
+    assert all(0.5 <= each["momentum"] <= 0.999 for each in found)
+    # As far from the top, 0.999, as a logarithmic scale's middle, 0.707, is from the bottom.
+    assert 0.76 < statistics.median(each["momentum"] for each in found) < 0.82
+    assert {each["layers"] for each in found} == {1, 2, 3, 4}
+    assert {each["units"] for each in found} == {8.0, 16.0, 64.0}
+    assert {each["optimizer"] for each in found} == {"adam", "sgd"}
+
+
+def test_a_condition_decides_which_parameters_there_are():
+    found = tried({"parameters": EVERY_KIND}, 60, "tpe")
+    kinds = {(each["optimizer"], type(each["decay"]).__name__, "every" in each) for each in found}
+    assert kinds == {
+        ("adam", "float", False),
+        ("sgd", "str", False),
+        ("sgd", "str", True),
+    }
+    assert all(each["decay"] == "step" for each in found if "every" in each)
+
+
+def test_parameters_reach_the_trainer_as_the_service_passes_them():
+    chosen = {"learning_rate": 0.01, "layers": 3, "units": 32.0, "optimizer": "adam"}
+    assert space.flags(chosen) == [
+        *("--learning_rate", "0.01", "--layers", "3"),
+        *("--units", "32.0", "--optimizer", "adam"),
+    ]
+
+
+def test_the_defaults_of_a_file_are_tried_first():
+    specs = json.loads(json.dumps(EVERY_KIND))
+    specs[0]["doubleValueSpec"]["defaultValue"] = 0.3
+    specs[1]["doubleValueSpec"]["defaultValue"] = 0.9
+    specs[2]["integerValueSpec"]["defaultValue"] = "2"
+    specs[3]["discreteValueSpec"]["defaultValue"] = 15  # the nearest counts
+    specs[4]["categoricalValueSpec"]["defaultValue"] = "sgd"
+    [first] = tried({"parameters": specs}, 1, "defaults")
+    expected = {"x": 0.3, "momentum": pytest.approx(0.9), "layers": 2, "units": 16.0}
+    assert {key: first[key] for key in expected} == expected
+    assert first["optimizer"] == "sgd"
+
+
+def test_a_grid_visits_every_point_once_and_ends():
+    below = {
+        "parentIntValues": {"values": ["2"]},
+        "parameterSpec": {**choices("kind", "a", "b")},
+    }
+    layers = {"parameterId": "layers", "integerValueSpec": {"minValue": 1, "maxValue": 2}}
+    study_spec = grid({**layers, "conditionalParameterSpecs": [below]}, numbers("x", 0.5, 1))
+    found = tried(study_spec, 100, "grid")
+    assert found == [
+        {"layers": 1, "x": 0.5},
+        {"layers": 1, "x": 1.0},
+        {"layers": 2, "kind": "a", "x": 0.5},
+        {"layers": 2, "kind": "a", "x": 1.0},
+        {"layers": 2, "kind": "b", "x": 0.5},
+        {"layers": 2, "kind": "b", "x": 1.0},
+    ]
+    assert tried(study_spec, 3, "cut") == found[:3]
+    endless = {"parameterId": "seed", "integerValueSpec": {"minValue": 0, "maxValue": 2**40}}
+    assert len(tried(grid(numbers("x", 1), endless), 5, "endless")) == 5
+
+
+@pytest.mark.parametrize("algorithm", [None, "RANDOM_SEARCH"])
+def test_a_study_repeats_itself_even_if_it_was_interrupted(algorithm):
+    study_spec = {"parameters": EVERY_KIND, "algorithm": algorithm}
+    whole = tried(study_spec, 16, "whole")
+    assert tried(study_spec, 16, "again") == whole
+    assert len({json.dumps(each) for each in whole}) == 16
+
+    tried(study_spec, 9, "in-two")
+    search(study_spec, 16, "in-two").next()  # begun, and never ended
+    with open("in-two", "ab") as file:
+        file.write(b'{"op_code": 4, "wor')  # half a line, as a crash leaves it
+    assert tried(study_spec, 16, "in-two") == whole
+
+
+def test_the_search_learns():
+    def worth(values):
+        return abs(math.log10(values["x"]) + 0.5) + (0 if values["optimizer"] == "adam" else 1)
+
+    found = tried({"parameters": EVERY_KIND}, 40, "tpe", worth)
+    first, last = (statistics.fmean(map(worth, part)) for part in (found[:10], found[-10:]))
+    assert last < first / 2
+
+
+@pytest.mark.parametrize(
+    ("study_spec", "expected"),
+    [
+        (grid(X), "studySpec.parameters: x: GRID_SEARCH takes integer, discrete and categorical"),
+        ({"parameters": [{**X, "doubleValueSpec": {"maxValue": 1}, "scaleType": "UNIT_LOG_SCALE"}]}, "studySpec.parameters: x: from 0.0 to 1.0 there is no log scale; minValue must be"),
+        ({"parameters": [{"parameterId": "x", "integerValueSpec": {"minValue": 3, "maxValue": 2}}]}, "studySpec.parameters: x: from 3 to 2 there is no linear scale; minValue must be"),
+        ({"parameters": [{"parameterId": "x"}]}, "studySpec.parameters: x: no values; write one of doubleValueSpec"),
+        ({"parameters": [choices("x")]}, "studySpec.parameters: x: values must be a list of at least one"),
+        ({"parameters": [X], "metrics": [{"metricId": "a"}, {"metricId": "b"}]}, "studySpec.metrics: a, b: a study here has one metric"),
+    ],
+    ids=["grid", "log", "bounds", "nothing", "empty", "metrics"],
+)  # fmt: skip
+def test_a_study_that_cannot_be_is_refused_in_one_line(study_spec, expected):
+    with pytest.raises(spec.SpecError) as refused:
+        make(job_file(study_spec))
+    assert str(refused.value).startswith(expected)
+    assert "\n" not in str(refused.value)
+    assert not Path("runs").exists()
+
+
+def test_a_flag_that_the_study_sets_is_refused():
+    with pytest.raises(spec.SpecError, match="--learning-rate: the study sets it"):
+        make(job_file(grid(numbers("learning_rate", 1, 2))), "--learning-rate=3")
+
+
+# When a trial is stopped
+
+
+def test_below_the_median_of_the_means_up_to_the_same_step():
+    others = [[(1, 1.0), (2, 3.0), (9, 100.0)], [(1, 2.0), (2, 4.0)], [(1, 5.0), (2, 7.0)]]
+    assert study_stopping.below_median([(1, 1.9)], others)  # the median of 1, 2 and 5 is 2
+    assert not study_stopping.below_median([(1, 2.0)], others)
+    assert study_stopping.below_median([(1, 2.0), (2, 2.9)], others)  # of 2, 3 and 6 it is 3
+    assert not study_stopping.below_median([(1, 3.1), (2, 0.0)], others)  # its best counts
+    assert not study_stopping.below_median([(1, 0.0)], others[:2])  # too few to say
+
+
+def test_a_trial_far_behind_is_told_from_one_that_may_still_win():
+    def curve(start, end):
+        return [(1, start), (10, end)]
+
+    kept = [(curve(y, 2 * y + noise), 2 * y + noise) for y, noise in zip(range(1, 8), [0.1, -0.1] * 4, strict=False)]  # fmt: skip
+    assert study_stopping.will_not_win([(1, 1.0)], kept, best=14.1)
+    assert not study_stopping.will_not_win([(1, 7.0)], kept, best=14.1)
+    assert not study_stopping.will_not_win([(1, 1.0)], kept[:4], best=8.0)  # too few to say
+    assert not study_stopping.will_not_win([(10, 1.0)], kept, best=14.1)  # none went on from here
+    overtaking = [(curve(y, end), end) for y, end in enumerate([9, 2, 8, 3, 9, 1], 1)]
+    assert not study_stopping.will_not_win([(1, 1.0)], overtaking, best=9.0)
+    alike = [(curve(1.0, 2.0), 2.0)] * 6
+    assert not study_stopping.will_not_win([(1, 1.0)], alike, best=2.0)
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+@pytest.mark.parametrize("rule", ["medianAutomatedStoppingSpec", "decayCurveStoppingSpec"])
+def test_a_running_trial_is_stopped(rule, by_time):
+    floors = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 9]
+    rules = {rule: {"useElapsedDuration": by_time}}
+    path = job_file(
+        grid(numbers("floor", *floors), **rules),
+        *("--x=0.3", "--steps=40", "--pause=0.02"),
+        maxTrialCount=7,
+        parallelTrialCount=1,
+    )
+    study = make(path)
+    assert study.run() == 0
+    rows = {float(row["floor"]): row for row in table(study)}
+    assert rows[0.1]["state"] == rows[0.2]["state"] == "succeeded"
+    last = rows[9]
+    assert last["state"] == "stopped early"
+    assert float(last["loss"]) == pytest.approx(9 + 1 / float(last["step"]))  # its best by then
+    assert float(last["step"]) < 40
+    assert len(starts(study.path)) == 7
+    assert "stopped early" in (study.path / "report.html").read_text(encoding="utf-8")
+
+
+# What is measured
+
+
+def test_a_torn_report_file_is_read_as_far_as_it_makes_sense():
+    write("metrics", "")
+    assert reports(Path("metrics"), "loss") == ({}, set())
+    assert reports(Path("none"), "loss") == ({}, set())
+    lines = [
+        '{"timestamp": 1.5, "trial": "1", "loss": "0.5", "global_step": "1", "checkpoint_path": ""}',
+        '{"timestamp": 1.6, "trial": "1", "accuracy": "0.9", "global_step": "1"}',
+        '{"timestamp": 2.5, "trial": "1", "loss": "nan", "global_step": "2"}',
+        '{"timestamp": 3.5, "trial": "1", "loss": 0.25, "global_step": 3.0}',
+        "[]\nnull\n7",
+        '{"timestamp": 4.5, "trial": "1", "loss": "0.1',
+    ]
+    write("metrics", "\n".join(lines))
+    found, others = reports(Path("metrics"), "loss")
+    assert repr(found) == "{1.0: (0.5, 1.5), 2.0: (nan, 2.5), 3.0: (0.25, 3.5)}"
+    assert others == {"accuracy"}
+
+
+def test_measurements_are_kept_once_and_survive_a_crash():
+    curves = Curves(Path("measurements.csv"))
+    for _ in range(3):  # the file is read again and again
+        curves.add(1, 2.0, 0.5, 1.0)
+        curves.add(1, 1.0, math.nan, 0.5)
+    with open("measurements.csv", "a") as file:
+        file.write("1,3.0,0.")
+    again = Curves(Path("measurements.csv"))
+    assert repr(again.of(1)) == "[(1.0, nan, 0.5), (2.0, 0.5, 1.0)]"
+    again.add(1, 3.0, 0.75, 2.0)
+    assert Curves(Path("measurements.csv")).of(1)[-1] == (3.0, 0.75, 2.0)
+    assert again.chosen(1, best=False, maximize=False) == (3.0, 0.75)
+    assert again.chosen(1, best=True, maximize=False) == (2.0, 0.5)
+    assert again.chosen(2, best=True, maximize=False) is None
+
+
+# Whole studies
+
+
+def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
+    path = job_file(
+        {"parameters": EVERY_KIND}, "--pause=0.01", maxTrialCount=30, parallelTrialCount=3
+    )
+    study = make(path, "--steps=4", top=2)
+    assert study.run() == 0
+    rows = table(study)
+    assert sorted(int(row["trial"]) for row in rows) == list(range(1, 31))
+    values = [float(row["loss"]) for row in rows]
+    assert values == sorted(values)
+
+    for row in rows:  # each in a directory of its own, with its own parameters and those of all
+        [start] = starts_of = [s for s in starts(study.path) if s["trial"] == row["trial"]]
+        assert len(starts_of) == 1
+        argv = start["argv"]
+        assert argv[:2] == ["--pause=0.01", "--steps=4"]
+        given = dict(zip(argv[2::2], argv[3::2], strict=True))
+        assert given == {
+            f"--{id}": row[id]
+            for id in ("x", "momentum", "layers", "units", "optimizer", "decay", "every")
+            if row[id]
+        }
+        expected = (float(row["x"]) - 0.3) ** 2 + 1 / 4
+        assert float(row["loss"]) == pytest.approx(expected)
+        assert (study.path / row["trial"] / "ended").exists()
+
+    begins = [(start["at"], 1) for start in starts(study.path)]
+    ends = [(float(p.read_text()), -1) for p in study.path.glob("*/ended")]
+    running = most = 0
+    for _, change in sorted(begins + ends):
+        running += change
+        most = max(most, running)
+    assert 2 <= most <= 3
+
+    printed = capsys.readouterr().out
+    assert "30 trials, 3 at a time, by Bayesian search (optuna 5" in printed
+    assert f"best {rows[0]['loss'][:4]}" in printed
+    assert "30 of 30 done" in printed and " left" in printed
+    best_line = next(line for line in printed.splitlines() if line.startswith(" 1  "))
+    assert best_line.split()[1] == rows[0]["trial"]
+
+    page = (study.path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<polyline") == 30
+    assert "PED-ANOVA" in page
+    assert all(f'href="{trial}/chief-0.log"' in page for trial in range(1, 31))
+    assert "src=" in page and 'src="http' not in page
+
+    for name, row in (("best.yaml", rows[0]), ("best-2.yaml", rows[1])):
+        text = Path("configs", name).read_text(encoding="utf-8")
+        assert f"trial {row['trial']} of 30, loss" in text.splitlines()[0]
+        best = spec.load(Path("configs", name))
+        assert not best.tuning
+        [replica] = contract.replicas(best.spec)
+        assert replica.args[:2] == ("--pause=0.01", "--steps=4")
+        assert f"--x={row['x']}" in replica.args
+        assert f"--units={row['units']}" in replica.args
+        assert '"--x=' in text
+
+
+def test_trials_that_fail_do_not_end_a_study(capsys):
+    path = job_file(grid(choices("fault", "exit", "nan", "silent", "none")), "--x=0.3")
+    study = make(path)
+    assert study.run() == 0
+    rows = {row["fault"]: row for row in table(study)}
+    assert {fault: row["state"] for fault, row in rows.items()} == {
+        "none": "succeeded",
+        "exit": "failed",
+        "nan": "infeasible",
+        "silent": "infeasible",
+    }
+    assert table(study)[0]["fault"] == "none"
+    assert rows["exit"]["why"] == "failed, with exit code 2: this trial was told to fail"
+    assert rows["nan"]["why"] == "loss was not a finite number"
+    assert rows["silent"]["why"] == "it never reported loss"
+    assert "trial 1 failed: failed, with exit code 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("chosen", "state"), [("LAST_MEASUREMENT", "infeasible"), ("BEST_MEASUREMENT", "succeeded")]
+)
+def test_the_last_measurement_counts_or_the_best(chosen, state):
+    study_spec = grid(choices("fault", "nan"), measurementSelectionType=chosen)
+    study = make(job_file(study_spec, "--x=0.3", "--steps=4"))
+    study.run()
+    [row] = table(study)
+    assert row["state"] == state
+    assert row["step"] == ("" if state == "infeasible" else "3.0")
+
+
+def test_a_metric_that_is_never_reported_is_named_with_those_that_are():
+    study = make(job_file(grid(numbers("x", 1)), "--metric=accuracy"))
+    assert study.run() == 1
+    [row] = table(study)
+    assert row["why"] == "it never reported loss, only accuracy"
+    assert not list(Path("configs").iterdir())
+
+
+@pytest.mark.parametrize(("limit", "tried"), [({}, 5), ({"maxFailedTrialCount": 2}, 2)])
+def test_a_study_gives_up_when_too_many_trials_fail(limit, tried, capsys):
+    xs = numbers("x", *range(1, 9))
+    path = job_file(grid(xs), "--fault=exit", maxTrialCount=8, parallelTrialCount=1, **limit)
+    study = make(path)
+    assert study.run() == 1
+    assert len(starts(study.path)) == tried
+    assert read_json(study.path / "study.json")["state"] == "failed"
+    assert f"{tried} trials failed" in capsys.readouterr().out
+    # It is not to go on by itself; and looked at again, it starts nothing.
+    assert make(path, study_dir=study.path).run() == 1
+    assert len(starts(study.path)) == tried
+
+
+# What survives
+
+
+SLOW = ("--steps=30", "--pause=0.1")
+
+
+def test_a_study_that_is_stopped_goes_on(capsys):
+    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), *SLOW)
+    study = make(path)
+    threading.Timer(1.5, study.stop).start()
+    assert study.run() == 75
+    assert "the same command goes on" in capsys.readouterr().out
+    assert sorted(start["trial"] for start in starts(study.path)) == ["1", "2"]
+    left = int((study.path / "1" / "checkpoints" / "step").read_text())
+    assert 0 < left < 30
+    assert {row["state"] for row in table(study)} == {"unfinished"}
+    assert not list(Path("configs").iterdir())
+
+    again = make(path)
+    assert again.path == study.path
+    assert again.run() == 0
+    begun = sorted((start["trial"], *start["argv"]) for start in starts(study.path))
+    assert [trial for trial, *_ in begun] == ["1", "1", "2", "2", "3", "4"]
+    assert begun[0] == begun[1] and begun[2] == begun[3]
+    assert len(table(again)) == 4
+    assert {row["state"] for row in table(again)} == {"succeeded"}
+    steps = [step for step, _, _ in again.curves.of(1)]
+    assert steps == list(range(1, 31))  # before and after
+    seconds = [seconds for _, _, seconds in again.curves.of(1)]
+    assert seconds == sorted(seconds)  # run time, without the pause between
+
+    third = make(path)  # it is finished, so this is another one
+    third.dir.close()
+    assert third.path != study.path
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "scripts/train_local.py", *words]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+def test_a_study_whose_process_is_killed_goes_on(project):
+    path = job_file(
+        {"parameters": [X]}, *("--steps=8", "--pause=0.05"), path=str(project / "toy.yaml"),
+        maxTrialCount=12,
+    )  # fmt: skip
+    log = open("log.txt", "wb")  # noqa: SIM115
+    process = subprocess.Popen(
+        command(str(path)), cwd=project, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + WAIT
+        while len(list(project.glob("runs/toy-*/*/ended"))) < 5:
+            assert process.poll() is None and time.monotonic() < deadline, Path(
+                "log.txt"
+            ).read_text()
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    [study_dir] = project.glob("runs/toy-*")
+    before = starts(study_dir)
+    assert 5 <= len(before) < 12
+
+    done = subprocess.run(
+        command(str(path)), cwd=project, capture_output=True, encoding="utf-8", timeout=WAIT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"study {study_dir} goes on" in done.stdout
+    assert [each.name for each in project.glob("runs/*")] == [study_dir.name]
+    begun = starts(study_dir)
+    assert {start["trial"] for start in begun} == {str(id) for id in range(1, 13)}
+    argvs = {(start["trial"], *start["argv"]) for start in begun}
+    assert len(argvs) == 12  # a trial that began twice did so with the same parameters
+    with open(study_dir / "study.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+    assert spec.load(project / "configs" / "best.yaml")
+
+
+def test_two_processes_do_not_run_one_study():
+    path = job_file(grid(numbers("x", 0.1, 0.2)))
+    study = make(path)
+    with pytest.raises(spec.SpecError, match="another process is running this study"):
+        make(path)
+    other = make(path, new=True)
+    assert other.path != study.path
+    for each in (study, other):
+        each.dir.close()
+
+
+def test_a_directory_goes_on_only_with_its_own_study(tmp_path):
+    path = job_file(grid(numbers("x", 0.1, 0.2)))
+    mine = tmp_path / "mine"
+    study = make(path, study_dir=mine)
+    assert study.run() == 0
+    assert study.path == mine
+
+    text = path.read_text()
+    other = Path(write("other.yaml", text.replace("0.2", "0.5")))
+    refused = [
+        (dict(path=other, study_dir=mine), "holds a study of another file"),
+        (dict(path=path, study_dir=mine, flags=["--steps=2"]), "other trainer flags: none"),
+        (dict(path=path, study_dir=mine, new=True), "holds a study already"),
+        (dict(path=path, study_dir=mine / "1"), "not empty, and no study"),
+    ]
+    for asked, why in refused:
+        flags = asked.pop("flags", [])
+        with pytest.raises(spec.SpecError, match=why):
+            make(asked.pop("path"), *flags, **asked)
+
+    Path("configs", "best.yaml").unlink()
+    again = make(Path(write("toy.yaml", "# a comment\n" + text)), study_dir=mine, top=2)
+    assert again.run() == 0
+    assert len(starts(mine)) == 2  # nothing was trained
+    assert {each.name for each in Path("configs").iterdir()} == {"best.yaml", "best-2.yaml"}
+
+
+def test_more_trials_can_be_asked_of_a_study(tmp_path):
+    mine = tmp_path / "mine"
+    assert make(job_file({"parameters": [X]}, maxTrialCount=3), study_dir=mine).run() == 0
+    first = starts(mine)
+    study = make(job_file({"parameters": [X]}, maxTrialCount=5), study_dir=mine)
+    assert study.run() == 0
+    assert len(table(study)) == 5
+    assert starts(mine)[:3] == first
+    assert len(starts(mine)) == 5
+
+
+def test_a_plain_run_does_not_load_the_optimiser():
+    code = "import sys, launcher.start; sys.exit('optuna' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

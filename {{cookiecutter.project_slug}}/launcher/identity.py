@@ -1,0 +1,208 @@
+"""Who asks Google Cloud for something, and the commands that let them.
+
+Two logins live side by side: gcloud's own, and the application default credentials by which
+programs, the SDK among them, are known. They need not be the same person. Standard library only;
+nothing secret is read further than to the place where it is sent.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import shlex
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+LOGIN = "gcloud auth application-default login"
+UNKNOWN = "user:YOUR-EMAIL"  # to be filled in by whoever reads the command
+TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
+METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/"
+SECONDS = 2  # for each question over the network
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An account, as far as it can be told; `email` is empty where only Google knows it."""
+
+    kind: str  # "user", "service account", "federated identity"; "": nobody
+    email: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        if not self.kind:
+            return f"nobody: {self.source or 'no credentials'}"
+        return f"{self.kind} {self.email or 'of unknown name'} ({self.source})"
+
+    @property
+    def member(self) -> str:
+        """As IAM writes it: "user:ada@lab.org"."""
+        prefix = "serviceAccount" if self.kind == "service account" else "user"
+        return f"{prefix}:{self.email}" if self.email else UNKNOWN
+
+
+def who(token: str = "") -> str:
+    """Whom Google sees when a program of this machine asks, in words for a message.
+
+    With an access token, Google itself is asked for the name where the files do not tell it.
+    """
+    return str(find(token))
+
+
+def member(token: str = "") -> str:
+    """The same for a gcloud command: "user:ada@lab.org"."""
+    return find(token).member
+
+
+def find(token: str = "") -> Identity:
+    """The application default credentials; where there are none, gcloud's account.
+
+    Looks where google.auth looks, in its order, and never raises.
+    """
+    path = adc_path()
+    if path:
+        return _from_file(path, token)
+    if email := _on_google():
+        return Identity("service account", email, "of this machine")
+    if email := account():
+        return Identity(_kind(email), email, "gcloud")
+    return Identity("")
+
+
+def adc_path() -> Path | None:
+    """The file of the application default credentials."""
+    if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return Path(named)
+    path = _settings() / "application_default_credentials.json"
+    return path if path.is_file() else None
+
+
+def account() -> str:
+    """gcloud's account, as its settings tell it; empty where nobody is logged in."""
+    return _gcloud_setting("account")
+
+
+def project() -> str:
+    """gcloud's project."""
+    return _gcloud_setting("project")
+
+
+def grant(role: str, project: str, member: str) -> str:
+    """The command that grants a role in a project."""
+    # Without --condition gcloud asks, where the project has a grant that is bound to one.
+    return shlex.join(
+        ["gcloud", "projects", "add-iam-policy-binding", project]
+        + [f"--member={member}", f"--role={role}", "--condition=None"]
+    )
+
+
+def grant_on_bucket(role: str, bucket: str, member: str) -> str:
+    """The command that grants a role on one bucket, named without gs://."""
+    return shlex.join(
+        ["gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"]
+        + [f"--member={member}", f"--role={role}"]
+    )
+
+
+def grant_on_repository(role: str, repository: str, region: str, project: str, member: str) -> str:
+    """The command that grants a role on one image repository."""
+    return shlex.join(
+        ["gcloud", "artifacts", "repositories", "add-iam-policy-binding", repository]
+        + [f"--location={region}", f"--project={project}", f"--member={member}", f"--role={role}"]
+    )
+
+
+def grant_on_account(role: str, account: str, project: str, member: str) -> str:
+    """The command that grants a role on a service account: to let jobs run under it, say."""
+    return shlex.join(
+        ["gcloud", "iam", "service-accounts", "add-iam-policy-binding", account]
+        + [f"--project={project}", f"--member={member}", f"--role={role}"]
+    )
+
+
+def _from_file(path: Path, token: str) -> Identity:
+    source = f"application default credentials, {path}"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        kind = found.get("type", "")
+    except (OSError, ValueError, AttributeError):
+        return Identity("", source=f"{path} holds no credentials")
+    if kind == "service_account":
+        return Identity("service account", str(found.get("client_email") or ""), source)
+    if url := found.get("service_account_impersonation_url"):
+        email = urllib.parse.unquote(str(url)).rpartition("/")[2].partition(":")[0]
+        return Identity("service account", email, f"impersonated by {source}")
+    if kind == "authorized_user":
+        email = str(found.get("account") or "") or _email_of(token)
+        return Identity("user", email, source)
+    return Identity("federated identity", _email_of(token), source)
+
+
+def _email_of(token: str) -> str:
+    """Asks Google whose access token this is; empty where it cannot be told."""
+    if not token:
+        return ""
+    body = urllib.parse.urlencode(
+        {"access_token": token}
+    ).encode()  # not in a URL: those are logged
+    try:
+        with urllib.request.urlopen(TOKEN_INFO, body, timeout=SECONDS) as answer:
+            return str(json.load(answer).get("email") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _kind(email: str) -> str:
+    return "service account" if email.endswith(".gserviceaccount.com") else "user"
+
+
+def on_google() -> bool:
+    """Whether this is one of Google's machines, which know an identity by themselves."""
+    if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return False
+    if os.environ.get("GCE_METADATA_HOST"):
+        return True
+    try:  # asked of the firmware: elsewhere the question over the network takes seconds to fail
+        return "Google" in Path("/sys/class/dmi/id/product_name").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def _on_google() -> str:
+    if not on_google():
+        return ""
+    host = os.environ.get("GCE_METADATA_HOST")
+    url = METADATA.replace("metadata.google.internal", host) if host else METADATA
+    request = urllib.request.Request(url + "email", headers={"Metadata-Flavor": "Google"})
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return answer.read(200).decode("utf-8", "replace").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _settings() -> Path:
+    """The folder where gcloud keeps its settings."""
+    if named := os.environ.get("CLOUDSDK_CONFIG"):
+        return Path(named)
+    if os.name == "nt" and (roaming := os.environ.get("APPDATA")):
+        return Path(roaming) / "gcloud"
+    return Path(os.path.expanduser("~")) / ".config" / "gcloud"
+
+
+def _gcloud_setting(name: str) -> str:
+    """A setting of gcloud's section [core]: read, since gcloud takes half a second to say it."""
+    if value := os.environ.get(f"CLOUDSDK_CORE_{name.upper()}"):
+        return value
+    folder = _settings()
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        active = os.environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME")
+        if not active:
+            active = (folder / "active_config").read_text(encoding="utf-8").strip()
+        parser.read(folder / "configurations" / f"config_{active}", encoding="utf-8")
+        return parser.get("core", name, fallback="")
+    except (OSError, ValueError, configparser.Error):
+        return ""

@@ -29,8 +29,9 @@ REGIONS = (
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
 OUR_FOLDERS = "configs data launcher notebooks scripts serving trainer test tests runs"
 OUR_DEPENDENCIES = (
-    "build ipykernel jinja2 keras matplotlib nbclient nbformat numpy pip polars pyarrow pytest"
-    " pyyaml rich ruff setuptools tensorboard tensorflow tf tf-keras uv wheel yaml"
+    "build google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib nbclient"
+    " nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"
+    " tensorflow tf tf-keras uv wheel yaml"
 )
 WINDOWS_DEVICES = ["con", "prn", "aux", "nul"] + [
     f"{device}{number}" for device in ("com", "lpt") for number in range(10)

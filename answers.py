@@ -10,6 +10,7 @@ import re
 import sys
 import unicodedata
 
+PROBLEMS = ("tabular", "image")
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
 
 # Where Vertex AI runs: SUPPORTED_REGIONS of google-cloud-aiplatform 2.7.0, read in November 2026,
@@ -27,7 +28,7 @@ REGIONS = (
 )  # fmt: skip
 
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
-OUR_FOLDERS = "configs data launcher notebooks scripts serving trainer test tests runs"
+OUR_FOLDERS = "configs data launcher notebooks problems scripts serving trainer test tests runs"
 OUR_DEPENDENCIES = (
     "build google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib nbclient"
     " nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"
@@ -127,6 +128,12 @@ def check_project_slug(slug: str) -> str | None:
     return None
 
 
+def check_problem(name: str) -> str | None:
+    if name in PROBLEMS:
+        return None
+    return f"{_shown(name)} is not offered; write {' or '.join(PROBLEMS)}{_nearest(name, PROBLEMS)}"
+
+
 def check_license(name: str) -> str | None:
     if name in LICENSES:
         return None
@@ -180,6 +187,7 @@ def check_gcs_bucket(bucket: str) -> str | None:
 CHECKS = {
     "project_name": check_project_name,
     "project_slug": check_project_slug,
+    "problem": check_problem,
     "author": check_author,
     "license": check_license,
     "gcp_project": check_gcp_project,

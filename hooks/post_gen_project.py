@@ -1,4 +1,6 @@
-"""Make the new folder a git repo and say what comes next. Nothing here may fail the bake.
+"""Lay the chosen problem's files over the repo, make it a git repo, say what comes next.
+
+Only the first can fail the bake; cookiecutter then removes what there is of it.
 
 {## ours ##}
 """
@@ -11,6 +13,7 @@ from pathlib import Path
 
 NAME = "{{ cookiecutter.project_name | quoted_inside }}"
 SLUG = "{{ cookiecutter.project_slug | quoted_inside }}"
+PROBLEM = "{{ cookiecutter.problem | quoted_inside }}"
 LICENSE = "{{ cookiecutter.license | quoted_inside }}"
 CLOUD = (
     "{{ cookiecutter.gcp_project | quoted_inside }}",
@@ -67,7 +70,19 @@ def start_repository():
     return "A git repo with a first commit, on branch main."
 
 
+def keep_problem():
+    """Move problems/PROBLEM/x to x, and remove the other problems."""
+    problem = Path("problems", PROBLEM)
+    for path in sorted(problem.rglob("*")):
+        if path.is_file():
+            place = path.relative_to(problem)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    shutil.rmtree("problems")
+
+
 def main():
+    keep_problem()
     if LICENSE == "none":
         Path("LICENSE").unlink(missing_ok=True)
     try:

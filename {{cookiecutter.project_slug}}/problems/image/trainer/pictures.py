@@ -1,0 +1,193 @@
+"""One picture: checked without mercy, turned upright, brought to the size that a model takes.
+
+Whatever a model would learn from by accident (half a file, one frame of many, inverted inks) is
+refused with the reason. Everything else becomes 8-bit RGB: greys and palettes are spread out,
+transparent places turn white, and the orientation that a camera noted is applied. Colour profiles
+are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+
+from PIL import Image
+
+# The name's ending of each format that is read; TensorFlow reads the same when it serves.
+ENDINGS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG"}
+ENDINGS |= {".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".webp": "WebP"}
+BEGINNINGS = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+MAX_PIXELS = 89_478_485  # 256 MiB as RGB; Pillow's own limit against files that unpack to gigabytes
+MAX_BYTES = 1 << 28  # of a file
+POLICIES = ("fit", "crop", "stretch")
+
+# The second byte of a marker in a JPEG file. After 0xFF, 0x00 and 0xD0 to 0xD7 belong to the data.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+_END_OF_IMAGE = 0xD9
+_ORIENTATION = 0x0112  # the EXIF tag; by its value, what turns the picture upright
+_TURNS = dict(
+    zip(
+        range(2, 9),
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        strict=True,
+    )
+)
+
+
+class Rejected(Exception):
+    """This is no picture to learn from; the text says why."""
+
+
+def read(data: bytes, ending: str) -> Image.Image:
+    """The picture in a file's bytes, upright, 8-bit RGB.
+
+    Args:
+        ending: of the file's name, such as ".jpg"; "" where the name has none.
+
+    Raises:
+        Rejected: with the reason, for rejected.csv.
+    """
+    kind = _kind(data, ending)
+    if not _is_whole(data, kind):
+        raise Rejected("truncated: the end of the file is missing")
+    with warnings.catch_warnings():  # on bad metadata, which does not matter here
+        warnings.simplefilter("ignore")
+        try:
+            if kind == "PNG":
+                Image.open(io.BytesIO(data), formats=[kind]).verify()  # its checksums
+            image = Image.open(io.BytesIO(data), formats=[kind])
+            _check_header(image, data, kind)
+            image.load()
+            turn = _TURNS.get(_orientation(image))
+            return _rgb(image) if turn is None else _rgb(image).transpose(turn)
+        except Rejected:
+            raise
+        except Image.DecompressionBombError:
+            raise _too_large() from None
+        except Exception as error:  # each decoder has its own
+            message = " ".join(str(error).split()) or type(error).__name__
+            raise Rejected(f"broken: {message[:200]}") from None
+
+
+def digest(image: Image.Image) -> bytes:
+    """The same for two files of the same pixels, whatever their formats."""
+    hasher = hashlib.blake2b(repr(image.size).encode(), digest_size=16)
+    hasher.update(image.tobytes())
+    return hasher.digest()
+
+
+def resize(image: Image.Image, size: int, policy: str) -> Image.Image:
+    """A square picture, `size` pixels a side.
+
+    The arithmetic is simple on purpose: what serves the model repeats it in a graph. Pillow's
+    bilinear filter is TensorFlow's with antialias=True, up to rounding.
+
+    Args:
+        policy: "fit" keeps all of the picture, amid black; "crop" takes the middle square;
+            "stretch" forgets the proportions.
+    """
+    width, height = image.size
+    if policy == "stretch":
+        return image.resize((size, size), Image.Resampling.BILINEAR)
+    if policy == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+        return image.resize((size, size), Image.Resampling.BILINEAR, box)
+    longest = max(width, height)
+    width, height = (max(1, (n * size + longest // 2) // longest) for n in (width, height))
+    inside = image.resize((width, height), Image.Resampling.BILINEAR)
+    whole = Image.new(image.mode, (size, size))
+    whole.paste(inside, ((size - width) // 2, (size - height) // 2))
+    return whole
+
+
+def encode(image: Image.Image, encoding: str, quality: int) -> bytes:
+    """The bytes for a record: a JPEG file, or raw uint8 [height, width, channels]."""
+    if encoding == "raw":
+        return image.tobytes()
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def _kind(data: bytes, ending: str) -> str:
+    if not data:
+        raise Rejected("empty: the file has no bytes")
+    kind = next((kind for kind, begin in BEGINNINGS.items() if begin.match(data)), None)
+    if kind is None:
+        raise Rejected(f"not a picture: its content is none of {', '.join(BEGINNINGS)}")
+    if ending and ENDINGS.get(ending.lower()) != kind:
+        raise Rejected(f"wrongly named: a {kind} file by its content, named {ending}")
+    return kind
+
+
+def _is_whole(data: bytes, kind: str) -> bool:
+    """Whether the file's end is there. Decoders make up what is missing, or don't look so far."""
+    if kind == "JPEG":
+        return _has_jpeg_end(data)
+    if kind == "PNG":
+        return b"IEND" in data
+    if kind == "GIF":
+        return data.rstrip(b"\0").endswith(b";")
+    if kind == "WebP":
+        return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+    return True  # Pillow counts a BMP's bytes itself
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Walks from marker to marker: a preview inside has an end of its own, and what cameras append
+    may hold anything."""
+    place = 2
+    while found := _MARKER.search(data, place):
+        if found[1][0] == _END_OF_IMAGE:
+            return True
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return False
+
+
+def _check_header(image: Image.Image, data: bytes, kind: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large()
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and kind != "JPEG":  # in a JPEG they are previews, or depth maps of a phone
+        raise Rejected(f"animated: {frames} frames; save one as a picture of its own")
+    if kind == "PNG" and data[24] > 8:
+        raise Rejected(f"{data[24]} bits a channel; save it with 8")
+    if image.mode == "CMYK":
+        raise Rejected("CMYK, colours of a printer; save it as RGB")
+
+
+def _too_large() -> Rejected:
+    return Rejected(f"too large: more than {MAX_PIXELS // 1_000_000} megapixels")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # torn metadata is no reason to lose a picture
+        return 1

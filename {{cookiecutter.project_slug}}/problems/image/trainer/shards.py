@@ -1,0 +1,319 @@
+"""Shards: pictures in TFRecord files, the manifest that says what is in them, and their reader.
+
+    DIR/manifest.json                    labels, sizes, counts, checksums; written last
+    DIR/train-00000-of-00012.tfrecord    records in mixed order; eval and test likewise
+    DIR/train.index.npy                  where each record lies, and its label
+    DIR/rejected.csv                     files that were left out, and why
+    DIR/copies.csv                       files with the same pixels as another
+
+A record is a `tf.train.Example`: `image` (a JPEG file, or raw uint8), `label` (a place in the
+manifest's labels) and `name` (the file that it was made from). This page is its only description,
+for the writer (sharding.py), for readers by index (`open`) and for `tf.data` (`parse`, `decode`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from trainer import files
+from trainer.runtime import JobError
+
+FORMAT, VERSION = "picture shards", 1
+MANIFEST, REJECTED, COPIES = "manifest.json", "rejected.csv", "copies.csv"
+SPLITS = ("train", "eval", "test")
+ENCODINGS = ("jpeg", "raw")
+# A row for each record of a split, shard after shard: where its Example begins in the shard and its
+# bytes; how many of them, at the end, are the image; the label.
+INDEX = np.dtype([("offset", "<u8"), ("length", "<u4"), ("image", "<u4"), ("label", "<i4")])
+
+REMOTE_READS = 32  # at a time from a bucket, each of which takes its time
+GAP = 1 << 16  # bytes that are read along rather than skipped
+_AGAIN = "make the shards again: python scripts/data.py shards"
+
+
+def shard_name(split: str, number: int, of: int) -> str:
+    return f"{split}-{number:05d}-of-{of:05d}.tfrecord"
+
+
+def index_name(split: str) -> str:
+    return f"{split}.index.npy"
+
+
+def parse(record):
+    """One record, or a vector of them, in a graph: (image string, label int32, name string)."""
+    import tensorflow as tf
+
+    kinds = {"image": tf.string, "label": tf.int64, "name": tf.string}
+    features = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
+    found = tf.io.parse_example(record, features)
+    return found["image"], tf.cast(found["label"], tf.int32), found["name"]
+
+
+def decode(image, encoding: str, shape: tuple[int, int, int]):
+    """One record's image, in a graph or out of it: uint8 `shape`, to the bit as Pillow decodes."""
+    import tensorflow as tf
+
+    if encoding == "raw":
+        return tf.reshape(tf.io.decode_raw(image, tf.uint8), shape)
+    pixels = tf.io.decode_jpeg(image, shape[2], dct_method="INTEGER_ACCURATE")
+    return tf.ensure_shape(pixels, shape)
+
+
+@dataclass(frozen=True)
+class File:
+    """One of the manifest's files."""
+
+    file: str
+    count: int  # records
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of the pictures; its records are numbered from 0 to count - 1, shard after shard."""
+
+    count: int
+    classes: dict[str, int]  # records by label; every label is there
+    index: File
+    shards: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the writer wrote."""
+
+    labels: tuple[str, ...]  # sorted; a record's label is a place in it
+    size: int  # pixels a side
+    channels: int  # 3: RGB; 1: grey
+    resize: str  # the policy: pictures.resize
+    encoding: str
+    quality: int  # of JPEG
+    splits: dict[str, Split]
+    rejected: int  # files
+    copies: int  # files with the same pixels as another; they stay, in the same split
+    source: dict  # path, files, bytes; digests by which a second run knows them again
+    made_with: dict[str, str]  # versions
+
+    def to_json(self) -> str:
+        head = {"format": FORMAT, "version": VERSION}
+        return json.dumps(head | asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str, path: str) -> Manifest:
+        """Raises JobError: not a manifest, or one of another version."""
+        try:
+            fields = json.loads(text)
+            head = fields.pop("format"), fields.pop("version")
+            if head == (FORMAT, VERSION):
+                for name, split in fields["splits"].items():
+                    index = File(**split.pop("index"))
+                    parts = tuple(File(**shard) for shard in split.pop("shards"))
+                    fields["splits"][name] = Split(index=index, shards=parts, **split)
+                fields["labels"] = tuple(fields["labels"])
+                return Manifest(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise JobError(f"{path}: not a manifest of shards; {_AGAIN}") from None
+        raise JobError(f"{path}: version {head[1]}, but this reads {VERSION}; {_AGAIN}")
+
+
+def open(path: str, verify: bool = False) -> Dataset:
+    """The shards in a folder, local or gs://; no picture is read yet.
+
+    Args:
+        verify: compare every file with its checksum.
+
+    Raises:
+        JobError: no shards, or not those that the manifest tells of.
+    """
+    path = path.rstrip("/")
+    place = f"{path}/{MANIFEST}"
+    try:
+        text = files.read_text(place) if files.exists(place) else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(f"{place}: cannot be read ({error})") from None
+    if text is None:
+        raise JobError(f"{path}: no finished shards; make them: python scripts/data.py shards")
+    dataset = Dataset(path, Manifest.from_json(text, place))
+    dataset.check()
+    if verify:
+        dataset.verify()
+    return dataset
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures by number: `read("train", [0, 7])`. Thread-safe."""
+
+    path: str
+    manifest: Manifest
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.manifest.labels
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return self.manifest.splits
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.manifest.size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a picture: height, width, channels."""
+        return self.manifest.size, self.manifest.size, self.manifest.channels
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal shards, wherever they lie."""
+        return hashlib.sha256(self.manifest.to_json().encode()).hexdigest()
+
+    def targets(self, split: str) -> np.ndarray:
+        """int32 [count]: the labels, without reading a picture."""
+        return self._index(split)["label"]
+
+    def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures uint8 [n, height, width, channels] and labels int32 [n], in the order asked for.
+
+        Neighbours are read in one go, and all cores decode.
+
+        Raises:
+            JobError: a file is gone or damaged.
+        """
+        indices = np.asarray(indices, np.int64)
+        out = np.empty((len(indices), *self.shape), np.uint8)
+        decode_one = self._decoder()
+
+        def fill(run: np.ndarray) -> None:  # places in `indices`
+            rows, shard, data = self._fetch(split, indices[run])
+            for place, row in zip(run, rows, strict=True):
+                end = int(row["offset"] - rows["offset"][0] + row["length"])
+                try:
+                    out[place] = decode_one(data[end - int(row["image"]) : end])
+                except Exception as error:
+                    raise self._damaged(shard, f"record {indices[place]} of {split}") from error
+
+        list(self._threads.map(fill, self._runs(split, indices)))
+        return out, self._index(split)["label"][indices]
+
+    def names(self, split: str, indices: Sequence[int]) -> list[str]:
+        """The files that these pictures were made from, as they stood below the source."""
+        return [os.fsdecode(self._example(split, i)[2].numpy()) for i in indices]
+
+    def verify(self) -> None:
+        """Compares every file with its checksum.
+
+        Raises:
+            JobError: the first one that differs.
+        """
+        list(self._threads.map(self._verify_file, self._files()))
+
+    def check(self) -> None:
+        """Compares the files with the manifest by their sizes; in a bucket, by their names alone,
+        which takes one request however many there are."""
+        there = set(files.names(self.path)) if files.is_remote(self.path) else None
+        for file in self._files():
+            place = f"{self.path}/{file.file}"
+            if there is None and not os.path.isfile(place) or there and file.file not in there:
+                raise JobError(f"{place}: gone, but {MANIFEST} tells of it; {_AGAIN}")
+            if there is None and os.path.getsize(place) != file.bytes:
+                found = os.path.getsize(place)
+                raise self._damaged(file.file, f"{found} bytes, not {file.bytes}")
+
+    def _files(self) -> list[File]:
+        splits = self.splits.values()
+        return [file for split in splits for file in (split.index, *split.shards)]
+
+    def _verify_file(self, file: File) -> None:
+        hasher = hashlib.sha256()
+        try:
+            with files.open(f"{self.path}/{file.file}", "rb") as stream:
+                while chunk := stream.read(1 << 20):
+                    hasher.update(chunk)
+        except OSError as error:
+            raise self._damaged(file.file, error.strerror or str(error)) from None
+        if hasher.hexdigest() != file.sha256:
+            raise self._damaged(file.file, "another checksum than in the manifest")
+
+    def _damaged(self, file: str, what: str) -> JobError:
+        return JobError(f"{self.path}/{file}: damaged ({what}); {_AGAIN}")
+
+    @functools.cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        cores = os.cpu_count() or 1
+        return ThreadPoolExecutor(max(cores, REMOTE_READS) if files.is_remote(self.path) else cores)
+
+    @functools.cached_property
+    def _indexes(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def _index(self, split: str) -> np.ndarray:
+        """INDEX [count], checked once against its checksum."""
+        if split not in self._indexes:
+            file = self.splits[split].index
+            buffer = io.BytesIO()
+            files.read_into(f"{self.path}/{file.file}", buffer)
+            if hashlib.sha256(buffer.getbuffer()).hexdigest() != file.sha256:
+                raise self._damaged(file.file, "another checksum than in the manifest")
+            buffer.seek(0)
+            self._indexes[split] = np.load(buffer)
+        return self._indexes[split]
+
+    @functools.cached_property
+    def _ends(self) -> dict[str, np.ndarray]:
+        """The number of the record after each shard's last."""
+        return {
+            name: np.cumsum([shard.count for shard in split.shards], dtype=np.int64)
+            for name, split in self.splits.items()
+        }
+
+    def _runs(self, split: str, indices: np.ndarray) -> list[np.ndarray]:
+        """Places in `indices`, grouped so that each group is one read: near in one shard."""
+        order = np.argsort(indices, kind="stable")
+        rows = self._index(split)[indices[order]]
+        shards = np.searchsorted(self._ends[split], indices[order], "right")
+        far = rows["offset"][1:] > rows["offset"][:-1] + rows["length"][:-1] + GAP
+        cuts = np.flatnonzero(far | (shards[1:] != shards[:-1])) + 1
+        most = -(-len(indices) // (2 * self._threads._max_workers))  # else one core would do it all
+        return [
+            group[i : i + most]
+            for group in np.split(order, cuts)
+            for i in range(0, len(group), most)
+        ]
+
+    def _fetch(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, str, memoryview]:
+        """Of records near each other in one shard, ascending: their rows of the index, the shard's
+        name, and its bytes from the first record's begin to the last one's end."""
+        rows = self._index(split)[indices]
+        shard = self.splits[split].shards[np.searchsorted(self._ends[split], indices[0], "right")]
+        begin = int(rows["offset"][0])
+        size = int(rows["offset"][-1] + rows["length"][-1]) - begin
+        try:
+            data = files.read_range(f"{self.path}/{shard.file}", begin, size)
+        except OSError as error:
+            raise self._damaged(shard.file, error.strerror or str(error)) from None
+        if len(data) < size:
+            raise self._damaged(shard.file, "its end is missing")
+        return rows, shard.file, memoryview(data)
+
+    def _decoder(self):
+        """bytes → uint8 [height, width, channels]. TensorFlow decodes twice as fast as Pillow."""
+        if self.manifest.encoding == "raw":
+            return lambda image: np.frombuffer(image, np.uint8).reshape(self.shape)
+        return lambda image: decode(bytes(image), "jpeg", self.shape).numpy()
+
+    def _example(self, split: str, index: int):
+        _, _, data = self._fetch(split, np.asarray([index]))
+        return parse(bytes(data))

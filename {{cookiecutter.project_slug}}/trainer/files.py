@@ -166,6 +166,12 @@ def names(directory: str) -> list[str]:
     return sorted(name.rstrip("/") for name in found)
 
 
+@_one_line
+def entries(directory: str) -> list[str]:
+    """Names in a bucket's directory; those of directories end in a slash."""
+    return [name for name in _gfile().listdir(directory) if name]
+
+
 def make_dirs(path: str) -> None:
     """Makes a folder; a bucket needs none, and where it does not exist TensorFlow asks for ever."""
     if path and not is_remote(path):

@@ -48,6 +48,15 @@ def index_name(split: str) -> str:
     return f"{split}.index.npy"
 
 
+def checksum(path: str) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    hasher = hashlib.sha256()
+    with files.open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
 def parse(record):
     """One record, or a vector of them, in a graph: (image string, label int32, name string)."""
     import tensorflow as tf
@@ -98,10 +107,14 @@ class Manifest:
     resize: str  # the policy: pictures.resize
     encoding: str
     quality: int  # of JPEG
+    eval_share: float
+    test_share: float
+    shard_mb: int
     splits: dict[str, Split]
     rejected: int  # files
     copies: int  # files with the same pixels as another; they stay, in the same split
-    source: dict  # path, files, bytes; digests by which a second run knows them again
+    empty: tuple[str, ...]  # classes of which every file was rejected
+    source: dict  # path, files, bytes; hashes by which a second run knows them again
     made_with: dict[str, str]  # versions
 
     def to_json(self) -> str:
@@ -119,7 +132,7 @@ class Manifest:
                     index = File(**split.pop("index"))
                     parts = tuple(File(**shard) for shard in split.pop("shards"))
                     fields["splits"][name] = Split(index=index, shards=parts, **split)
-                fields["labels"] = tuple(fields["labels"])
+                fields |= {name: tuple(fields[name]) for name in ("labels", "empty")}
                 return Manifest(**fields)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise JobError(f"{path}: not a manifest of shards; {_AGAIN}") from None
@@ -177,8 +190,10 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """Equal for equal shards, wherever they lie."""
-        return hashlib.sha256(self.manifest.to_json().encode()).hexdigest()
+        """Equal for equal pictures and labels, wherever they lie."""
+        fields = asdict(self.manifest)
+        what = [fields[name] for name in ("labels", "size", "channels", "encoding", "splits")]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
     def targets(self, split: str) -> np.ndarray:
         """int32 [count]: the labels, without reading a picture."""
@@ -237,14 +252,11 @@ class Dataset:
         return [file for split in splits for file in (split.index, *split.shards)]
 
     def _verify_file(self, file: File) -> None:
-        hasher = hashlib.sha256()
         try:
-            with files.open(f"{self.path}/{file.file}", "rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    hasher.update(chunk)
+            found = checksum(f"{self.path}/{file.file}")
         except OSError as error:
             raise self._damaged(file.file, error.strerror or str(error)) from None
-        if hasher.hexdigest() != file.sha256:
+        if found != file.sha256:
             raise self._damaged(file.file, "another checksum than in the manifest")
 
     def _damaged(self, file: str, what: str) -> JobError:

@@ -1,0 +1,40 @@
+"""The data that came with this project: handwritten digits, as PNG files in class folders.
+
+8×8 greys, 1,797 of them; data/README.md tells whose they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PACKED = Path(__file__).resolve().parents[1] / "data" / "digits.npz"
+INK = 16  # the highest value there; in a PNG it is 255
+
+
+def write(folder: str) -> str:
+    """Writes folder/<digit>/<number>.png, unless the folder is there; returns the folder."""
+    if os.path.isdir(folder):
+        return folder
+    packed = np.load(PACKED)
+    parent = os.path.dirname(os.path.abspath(folder))
+    os.makedirs(parent, exist_ok=True)
+    partial = tempfile.mkdtemp(prefix="partial-", dir=parent)
+    try:
+        for label in np.unique(packed["labels"]):
+            os.mkdir(os.path.join(partial, str(label)))
+        pixels = (packed["images"] * 255.0 / INK).round().astype(np.uint8)
+        for number, (image, label) in enumerate(zip(pixels, packed["labels"], strict=True)):
+            Image.fromarray(image).save(os.path.join(partial, str(label), f"{number:04d}.png"))
+        os.chmod(partial, 0o755)  # mkdtemp's are for one user alone
+        os.rename(partial, folder)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not os.path.isdir(folder):  # another process may have been quicker
+            raise
+    return folder

@@ -1,0 +1,123 @@
+"""What the workers do while shards are made: read pictures into spools, copy them to shards.
+
+A spool is a worker's own file of names and encoded images, one after the other. They wait in it
+until the hashes of all pictures are known, and with them the split: so each picture is decoded
+once, and the shards' order is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer import files, pictures, sources, tfrecord
+from trainer.ledger import Read
+from trainer.parallel import in_order
+from trainer.shards import INDEX
+
+READS = 16  # at a time, by each worker, from a bucket
+BUFFER = 1 << 20  # bytes that are written and hashed at once
+# A row for each record to be: the spool, and where its name and its image lie in it; the label.
+PLAN = np.dtype(
+    [("spool", "<u4"), ("start", "<u8"), ("name", "<u4"), ("image", "<u4"), ("label", "<u4")]
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all pictures of a set are made to look like."""
+
+    size: int  # pixels a side
+    resize: str  # pictures.POLICIES
+    channels: int  # 3: RGB; 1: grey
+    encoding: str  # shards.ENCODINGS
+    quality: int  # of JPEG
+
+
+def read_pictures(source: str, tasks: list[tuple[int, str]], look: Look, spool: str) -> list[Read]:
+    """Checks pictures, and appends the good ones to this process's spool.
+
+    Args:
+        tasks: (id in the ledger, path below the source).
+        spool: the beginning of the spool's path.
+
+    Raises:
+        JobError: a bucket does not answer. A single file is never a reason to stop.
+    """
+    spool = f"{spool}-{os.getpid()}"
+    places = [sources.place(source, path) for _, path in tasks]
+    done = []
+    with open(spool, "ab") as out, contextlib.ExitStack() as stack:
+        remote = any(map(files.is_remote, places))
+        threads = stack.enter_context(ThreadPoolExecutor(READS)) if remote else None
+        contents = in_order(threads, _bytes, ((place,) for place in places), READS)
+        for (number, path), data in zip(tasks, contents, strict=True):
+            try:
+                if isinstance(data, OSError):
+                    raise pictures.Rejected(f"cannot be read: {data.strerror or data}")
+                image = pictures.read(data, os.path.splitext(path)[1])
+            except pictures.Rejected as rejected:
+                done.append(Read(number, str(rejected)))
+                continue
+            hashes = hashlib.sha256(data).digest(), pictures.digest(image)
+            if look.channels == 1:
+                image = image.convert("L")
+            image = pictures.resize(image, look.size, look.resize)
+            encoded = pictures.encode(image, look.encoding, look.quality)
+            name = os.fsencode(path)
+            place = os.path.basename(spool), out.tell(), len(name), len(encoded)
+            out.write(name + encoded)
+            done.append(Read(number, None, *hashes, *place))
+    return done
+
+
+def _bytes(place: str) -> bytes | OSError:
+    try:
+        with files.open(place, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return error
+
+
+def write_shard(
+    plan: str, first: int, count: int, spools: list[str], path: str, index: str
+) -> tuple[int, str]:
+    """Copies records from the spools to a shard, under its name once it is whole.
+
+    Args:
+        plan: a file of PLAN rows, of which `count` from `first` on are for this shard.
+        index: where the shard's part of the split's index goes.
+
+    Returns:
+        The shard's bytes, and its sha256.
+    """
+    rows = np.fromfile(plan, PLAN, count, offset=first * PLAN.itemsize)
+    places = np.zeros(count, INDEX)
+    hasher, size, buffer = hashlib.sha256(), 0, bytearray()
+    partial = f"{path}.partial"
+    with open(partial, "wb") as out, contextlib.ExitStack() as stack:
+        opened = {
+            number: stack.enter_context(open(spools[number], "rb", buffering=0))
+            for number in np.unique(rows["spool"]).tolist()
+        }
+        for i, (spool, start, name, image, label) in enumerate(rows.tolist()):
+            opened[spool].seek(start)
+            entry = opened[spool].read(name + image)
+            example = tfrecord.example(entry[:name], label, entry[name:])
+            places[i] = (size + len(buffer) + tfrecord.HEAD, len(example), image, label)
+            buffer += tfrecord.frame(example)
+            if len(buffer) >= BUFFER or i == count - 1:
+                out.write(buffer)
+                hasher.update(buffer)
+                size += len(buffer)
+                buffer.clear()
+        out.flush()
+        os.fsync(out.fileno())  # else a crash of the machine may leave the name without data
+    np.save(index, places)
+    os.replace(partial, path)
+    return size, hasher.hexdigest()

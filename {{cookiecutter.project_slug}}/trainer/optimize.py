@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 
-from trainer.data import Table
 from trainer.runtime import JobError
 from trainer.schema import Schema
 
 
-def make_optimizer(flags, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run: what it trains, for how long, how fast. `model.phases` lists them."""
+
+    name: str
+    epochs: int  # at most: --early-stopping may end it before
+    learning_rate: float
+    weights: list  # the Keras variables that it changes; all others stay as they are
+
+
+def make_optimizer(flags, phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Adam, with the learning rate that --schedule and --warmup describe."""
-    optimizer = keras.optimizers.Adam(learning_rate(flags, steps_per_epoch * flags.epochs))
+    rate = learning_rate(flags, phase.learning_rate, steps_per_epoch * phase.epochs)
+    optimizer = keras.optimizers.Adam(rate)
     if flags.precision == "mixed_float16":  # small gradients vanish in float16 unless scaled up
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def learning_rate(flags, steps: int):
-    """A number, or a schedule over `steps` steps: a linear warm-up, then constant or a cosine."""
+def learning_rate(flags, rate: float, steps: int):
+    """`rate`, or a schedule over `steps` steps: a linear warm-up to it, then constant or a cosine."""
     warmup = round(flags.warmup * steps)
     if flags.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else flags.learning_rate,
+            0.0 if warmup else rate,
             max(1, steps - warmup),
-            warmup_target=flags.learning_rate if warmup else None,
+            warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
     if warmup:
-        return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, flags.learning_rate)
-    return flags.learning_rate
+        return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, rate)
+    return rate
 
 
-def class_weights(wish: str, table: Table, schema: Schema) -> np.ndarray | None:
+def class_weights(wish: str, counts: Callable, schema: Schema) -> np.ndarray | None:
     """float32 [classes], or None for equal weights.
 
     "balanced" gives each class the same sum of weights: rows / (classes × rows of the class).
+
+    Args:
+        counts: gives the rows of each class, int64 [classes]; called only where it is needed.
 
     Raises:
         JobError: weights for a regression, or for classes that do not exist.
@@ -47,11 +63,8 @@ def class_weights(wish: str, table: Table, schema: Schema) -> np.ndarray | None:
         raise JobError("--class-weights is for classification; this target is a number")
     labels = schema.labels
     if wish == "balanced":
-        counts = np.zeros(len(labels), np.int64)
-        target = table.arrays()["target"]
-        for start in range(0, table.rows, 1 << 20):
-            counts += np.bincount(target[start : start + (1 << 20)], minlength=len(labels))
-        return (table.rows / (len(labels) * np.maximum(counts, 1))).astype(np.float32)
+        rows = counts()
+        return (rows.sum() / (len(labels) * np.maximum(rows, 1))).astype(np.float32)
     weights = np.ones(len(labels), np.float32)
     for pair in wish.split(","):
         label, _, weight = pair.rpartition("=")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from trainer import AUTHOR, PROJECT, files
+from trainer.data import READER
 from trainer.runtime import Runtime, join
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
@@ -143,7 +144,7 @@ def git_state(runtime: Runtime) -> dict:
 def versions() -> dict:
     """Versions of what the numbers depend on."""
     found = {"python": platform.python_version()}
-    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow"):
+    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", READER):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

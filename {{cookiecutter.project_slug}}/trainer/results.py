@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainer import export
-from trainer.data import Table
+from trainer import model as modelling
 from trainer.record import Record, peak_memory_bytes, timed
 from trainer.runtime import Runtime
 from trainer.schema import Schema
 from trainer.train import Progress, Trainer
 
 SAMPLE = 2000  # held-out rows whose predictions are kept for the residual plot
+MISTAKES = 24  # kept, of those of a classifier
 
 
 def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress) -> None:
@@ -25,7 +26,7 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
     if not runtime.is_chief:
         return
     with timed(times, "evaluate"):
-        evaluation = evaluate(schema, predictions(model, data.eval), data.eval)
+        evaluation = evaluate(schema, predictions(model, data.eval), data.eval.rows)
     record.write_json("evaluation.json", evaluation)
     with timed(times, "export"):
         export.write(model, schema, runtime.model_dir)
@@ -42,6 +43,10 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
         "succeeded",
         metrics={k: v for k, v in progress.rows[final].items() if k != "epoch"},
         best={"epoch": progress.best},
+        phases={  # the first epoch of each
+            phase.name: end + 1
+            for phase, end in zip(trainer.phases, [0, *progress.ends], strict=False)
+        },
         rows_per_second=round(trainer.trained / times["train"]) if trainer.trained else None,
         peak_memory_bytes=peak_memory_bytes(),
     )
@@ -55,9 +60,9 @@ def checksum(model) -> str:
     return digest.hexdigest()[:12]
 
 
-def predictions(model, table: Table, rows: int = 1024) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(target, output) for all rows of a table, in its order, some rows at a time."""
-    for steps, block in table.batches(rows):
+def predictions(model, examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(target, output) of all examples, in their order, some at a time."""
+    for steps, block in examples.batches(modelling.AT_ONCE):
         del block["rows"]
         for i in range(steps):
             batch = {name: array[i] for name, array in block.items()}
@@ -66,17 +71,38 @@ def predictions(model, table: Table, rows: int = 1024) -> Iterator[tuple[np.ndar
             yield target, model(batch, training=False).numpy()[real]
 
 
-def evaluate(schema: Schema, predictions, table: Table) -> dict:
-    """Confusion counts [truth][prediction], or a sample of predicted values and their errors."""
-    facts = {"task": schema.task, "target": schema.target, "rows": table.rows}
+def evaluate(schema: Schema, predictions, rows: int) -> dict:
+    """What evaluation.json holds: see the two functions below."""
+    facts = {"task": schema.task, "target": schema.target, "rows": rows}
     if schema.task == "classification":
-        classes = len(schema.labels)
-        confusion = np.zeros((classes, classes), np.int64)
-        for target, output in predictions:
-            np.add.at(confusion, (target, output.argmax(axis=1)), 1)
-        return facts | {"labels": schema.labels, "confusion": confusion.tolist()}
+        return facts | {"labels": schema.labels, **_classes(schema.labels, predictions)}
+    return facts | _values(schema, predictions, rows)
 
-    every = max(1, -(-table.rows // SAMPLE))
+
+def _classes(labels: list[str], predictions) -> dict:
+    """Confusion counts [truth][prediction], and the worst mistakes: those in which the model
+    thought the truth least likely, by their place among the held-out examples."""
+    confusion, worst, seen = np.zeros((len(labels), len(labels)), np.int64), [], 0
+    for target, output in predictions:
+        guess = output.argmax(axis=1)
+        np.add.at(confusion, (target, guess), 1)
+        shares = np.exp(output - output.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        for i in np.flatnonzero(guess != target):
+            pair = target[i], guess[i]
+            worst.append((*shares[i][list(pair)].tolist(), seen + int(i), *pair))
+        worst, seen = sorted(worst)[:MISTAKES], seen + len(target)
+    names = ("truth_probability", "prediction_probability", "row", "truth", "prediction")
+    mistakes = [
+        dict(zip(names, (*found, labels[truth], labels[guess]), strict=True))
+        for *found, truth, guess in worst
+    ]
+    return {"confusion": confusion.tolist(), "mistakes": mistakes}
+
+
+def _values(schema: Schema, predictions, rows: int) -> dict:
+    """Errors over all rows, in the target's unit, and a sample of true and predicted values."""
+    every = max(1, -(-rows // SAMPLE))
     truth, predicted = [], []
     errors = squares = total = total_squares = 0.0
     seen = 0
@@ -92,7 +118,7 @@ def evaluate(schema: Schema, predictions, table: Table) -> dict:
         predicted += output[kept].tolist()
         seen += len(target)
     variance = total_squares - total**2 / seen
-    return facts | {
+    return {
         "mae": errors / seen,
         "rmse": float(np.sqrt(squares / seen)),
         "r2": 1 - squares / variance if variance > 0 else None,

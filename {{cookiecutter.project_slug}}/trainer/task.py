@@ -17,8 +17,8 @@ import json
 import os
 import sys
 
-from trainer import runtime
-from trainer.flags import add_data_flags, add_model_flags, add_training_flags, seconds
+from trainer import options, runtime
+from trainer.flags import add_training_flags, seconds
 from trainer.runtime import JobError
 from trainer.schema import TASKS, metric_ids
 
@@ -26,8 +26,9 @@ MISTAKE = 2  # as argparse ends: starting again would not help
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
 # Data is compared by its contents, not by its paths.
-FREE = {"job_dir", "checkpoint_every", "cache_dir", "repeat", "train_files", "eval_files", "epochs"}
-FREE |= {"ignored", "histograms", "profile", "strategy", "jit"}
+FREE = {"job_dir", "checkpoint_every", "repeat", "epochs", "ignored"}
+FREE |= {"histograms", "profile", "strategy", "jit"}
+FREE |= {name.replace("-", "_") for name in (*options.SOURCES, *options.PLACES)}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,9 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,  # no part of a run and its record
         help="check the other flags, print all flags and metrics as JSON, and end",
     )
-    add_data_flags(parser.add_argument_group("data"))
+    options.add_data_flags(parser.add_argument_group("data"))
     add_training_flags(parser.add_argument_group("training"))
-    add_model_flags(parser.add_argument_group("model"))
+    options.add_model_flags(parser.add_argument_group("model"))
+    parser.set_defaults(**options.DEFAULTS)
     return parser
 
 
@@ -171,11 +173,11 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
 
     started, timings = now(), {}
     with timed(timings, "read and encode data"):
-        tables = data.load(flags, place)
+        loaded = data.load(flags, place)
     if place.is_chief:
-        print(tables.describe(), flush=True)
+        print(loaded.describe(), flush=True)
     if flags.repeat:
-        _tell_differences(flags.repeat, tables, place)
+        _tell_differences(flags.repeat, loaded, place)
 
     # An import makes a million objects that all stay: looking for garbage among them, time and
     # again, takes a sixth of a short run.
@@ -191,18 +193,18 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
             tf.config.experimental.enable_op_determinism()
         spread = strategy.create(flags.strategy, place)
         make = parameter_server.AsyncTrainer if "ps" in place.cluster else train.Trainer
-        trainer = make(flags, place, tables, spread)
+        trainer = make(flags, place, loaded, spread)
 
     gc.freeze()
     gc.enable()
     if place.job_dir is None:
         place = runtime.read(runtime.new_job_dir())
     checkpoints = Checkpoints(
-        place.checkpoint_dir, trainer.variables, _settings(flags, tables), place.is_chief
+        place.checkpoint_dir, trainer.variables, _settings(flags, loaded), place.is_chief
     )
     progress = train.resume(flags, trainer, checkpoints)
     record = Record(place, argv, vars(flags), timings, started)
-    record.start(tables, trainer.model.count_params())
+    record.start(loaded, trainer.model.count_params())
     try:
         with Telemetry(place, flags) as telemetry:
             train.run(flags, trainer, progress, checkpoints, record, telemetry)
@@ -234,20 +236,20 @@ def _is_lost(error: Exception) -> bool:
     return isinstance(error, errors.InvalidArgumentError) and "Coordination" in error.message
 
 
-def _tell_differences(path: str, tables, place) -> None:
+def _tell_differences(path: str, loaded, place) -> None:
     from trainer import repeat
 
-    for difference in repeat.differences(repeat.read(path), tables.manifest, place):
+    for difference in repeat.differences(repeat.read(path), loaded.manifest, place):
         print(f"warning: not as in {path}: {difference}", file=sys.stderr)
 
 
-def _settings(flags: argparse.Namespace, tables) -> dict:
+def _settings(flags: argparse.Namespace, loaded) -> dict:
     """What two runs must share for one to go on from the other's checkpoint."""
     settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in FREE}
     if flags.warmup or flags.schedule != "constant":
         settings["epochs"] = flags.epochs  # the learning rate of every step depends on their number
-    digests = [f["digest"] for part in tables.manifest.values() for f in part["files"]]
-    return json.loads(json.dumps(settings | {"train-files and --eval-files": digests}))
+    digests = [f["digest"] for part in loaded.manifest.values() for f in part["files"]]
+    return json.loads(json.dumps(settings | {" and --".join(options.SOURCES): digests}))
 
 
 def leave(code: int) -> None:

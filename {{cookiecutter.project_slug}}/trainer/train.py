@@ -1,6 +1,6 @@
 """The training loop, for one process and for many: read it top to bottom.
 
-Data arrives in blocks of many batches (`data.Table.batches`); one compiled call trains on a whole
+Data arrives in blocks of many batches (`data.train.batches`); one compiled call trains on a whole
 block. Keras brings the model, the optimizer, the losses and the metrics; `fit` is not used, because
 it fails across processes and is ten times slower on small models.
 """
@@ -22,7 +22,7 @@ from trainer import model as modelling
 from trainer import strategy as spread
 from trainer.checkpoint import Checkpoints
 from trainer.data import Data
-from trainer.optimize import class_weights, make_optimizer
+from trainer.optimize import Phase, class_weights, make_optimizer
 from trainer.record import Record, timed
 from trainer.runtime import JobError, Runtime
 from trainer.telemetry import Telemetry
@@ -42,6 +42,7 @@ class Progress:
     step: int = 0  # finished steps of the epoch after them
     history: list[dict] = field(default_factory=list)  # a row an epoch
     best: int = 0  # the epoch with the lowest val_loss
+    ends: list[int] = field(default_factory=list)  # the last epoch of each phase that is over
 
     @property
     def rows(self) -> dict[int, dict]:
@@ -54,23 +55,26 @@ class Trainer:
     def __init__(self, flags, runtime: Runtime, data: Data, strategy: tf.distribute.Strategy):
         self.flags, self.data, self.schema, self.strategy = flags, data, data.schema, strategy
         self.share = spread.share(strategy, runtime)
-        self.trained = 0  # rows, by this process; padding included
+        self.trained = 0  # examples, by this process; padding included
         self.steps = data.train.steps(flags.batch_size)  # an epoch
         keras.utils.set_random_seed(flags.seed)
         keras.config.set_dtype_policy(flags.precision)
         with strategy.scope():
             self.model = modelling.build(self.schema, flags)
-            self.optimizer = make_optimizer(flags, self.steps)
-            self.optimizer.build(self.model.trainable_variables)
+            modelling.load_weights(self.model, flags)
+            self.phases = modelling.phases(self.model, flags)
+            self.optimizers = [make_optimizer(flags, phase, self.steps) for phase in self.phases]
+            for optimizer, phase in zip(self.optimizers, self.phases, strict=True):
+                optimizer.build(phase.weights)
             self.metrics = [keras.metrics.Mean("loss"), *modelling.metrics(self.schema)]
             _create_variables(self.metrics, self.model, data.eval)
-            weights = class_weights(flags.class_weights, data.train, self.schema)
+            weights = class_weights(flags.class_weights, data.train.class_counts, self.schema)
             self.class_weights = None if weights is None else tf.constant(weights, tf.float32)
             kept = self.model.variables if flags.early_stopping else []
             self.best = [tf.Variable(v.value) for v in kept]
-        jit = _use_xla(flags.jit, strategy)
-        self._train_steps = tf.function(self._train_steps, jit_compile=jit)
-        self._eval_steps = tf.function(self._eval_steps, jit_compile=jit)
+        self.jit = _use_xla(flags.jit, strategy)
+        self._eval_steps = tf.function(self.eval_steps, jit_compile=self.jit)
+        self.begin(0)
         self.processes = round(self.total(1))
         self.pace = 1  # steps a call: see _set_pace
 
@@ -78,20 +82,25 @@ class Trainer:
     def variables(self) -> list[tf.Variable]:
         """Everything that training changes."""
         metrics = [v for metric in self.metrics for v in metric.variables]
-        used = self.model.variables + self.optimizer.variables + metrics
+        states = [v for optimizer in self.optimizers for v in optimizer.variables]
+        used = self.model.variables + states + metrics
         return [v.value for v in used] + self.best
+
+    def begin(self, number: int) -> None:
+        """Goes over to a phase: from now on a step trains its weights, by its own optimizer."""
+        self.phase, self.optimizer = self.phases[number], self.optimizers[number]
+        self._train_steps = tf.function(self.train_steps, jit_compile=self.jit)
 
     def train_step(self, block, i) -> None:
         """One step: a batch's gradient, computed in parts, its update, its metrics."""
         batch = _batch(block, i)
         parts = [_part(batch, p, self.flags.accumulate) for p in range(self.flags.accumulate)]
-        weights = self.model.trainable_variables
-        gradients = None
+        gradients, weights = None, self.phase.weights
         for part in parts:
             target, weight = part.pop("target"), part.pop("weight")
             with tf.GradientTape() as tape:
                 output = self.model(part, training=True)
-                losses = modelling.loss(self.schema, target, output)
+                losses = modelling.loss(self.schema, self.flags, target, output)
                 counted = losses * weight
                 if self.class_weights is not None:
                     counted *= tf.gather(self.class_weights, target)
@@ -108,7 +117,8 @@ class Trainer:
         batch = _batch(block, i)
         target, weight = batch.pop("target"), batch.pop("weight")
         output = self.model(batch, training=False)
-        self._count(target, output, modelling.loss(self.schema, target, output), weight)
+        losses = modelling.loss(self.schema, self.flags, target, output)
+        self._count(target, output, losses, weight)
 
     def _count(self, target, output, losses, weight) -> None:
         self.metrics[0].update_state(losses, weight)
@@ -116,13 +126,13 @@ class Trainer:
             metric.update_state(target, output, weight)
 
     # Written with while: XLA would compile tf.range(first, last) anew for each pair of numbers.
-    def _train_steps(self, block, first, last):
+    def train_steps(self, block, first, last):
         i = first
         while i < last:
             self.strategy.run(self.train_step, (block, i))
             i += 1
 
-    def _eval_steps(self, block, first, last):
+    def eval_steps(self, block, first, last):
         i = first
         while i < last:
             self.strategy.run(self.eval_step, (block, i))
@@ -138,11 +148,11 @@ class Trainer:
 
     def train_epoch(self, progress: Progress) -> Iterator[int]:
         """Trains the rest of an epoch; yields the steps done in each call."""
-        table, size = self.data.train, self.flags.batch_size
+        size, seed = self.flags.batch_size, self.flags.seed
         first, epoch = progress.step, progress.epoch
         if first == 0:
             self.reset_metrics()
-        for steps, block in _ahead(table.batches(size, self.flags.seed, epoch, first, self.share)):
+        for steps, block in _ahead(self.data.train.batches(size, seed, epoch, first, self.share)):
             block, done = self.place(block), 0
             while done < steps:
                 last = min(done + self.pace, steps)
@@ -156,7 +166,7 @@ class Trainer:
                     raise JobError(
                         f"the loss is not a number any more in epoch {epoch + 1}, by step "
                         f"{progress.step} of {self.steps}: try a smaller --learning-rate (it is "
-                        f"{self.flags.learning_rate:g}), and look for extreme values in the data"
+                        f"{self.phase.learning_rate:g}), and look for extreme values in the data"
                     )
                 yield last - done
                 done = last
@@ -170,7 +180,7 @@ class Trainer:
             self.pace //= 2
 
     def evaluate(self) -> dict[str, float]:
-        """Metrics over all held-out rows."""
+        """Metrics over all held-out examples."""
         self.reset_metrics()
         batches = self.data.eval.batches(self.flags.batch_size, share=self.share)
         for steps, block in _ahead(batches):
@@ -249,43 +259,57 @@ def run(
             telemetry.flush()
         saved = time.monotonic()
 
+    def train_epoch() -> None:
+        epoch = trainer.train_epoch(progress)
+        while True:
+            with timed(times, "train"):
+                steps = next(epoch, None)
+            if steps is None:
+                return
+            telemetry.step(progress.step, trainer.steps)
+            # A replica's clock is its own: they save together when any of them wants to.
+            due = time.monotonic() - saved >= flags.checkpoint_every
+            told = trainer.total(1 if terminated() else 0)
+            if told or trainer.total(1 if due else 0):
+                save()
+            if told:
+                raise Preempted
+
+    def end_epoch() -> None:
+        row = {"epoch": progress.epoch + 1, **trainer.results()}
+        with timed(times, "evaluate"):
+            row.update({f"val_{k}": v for k, v in trainer.evaluate().items()})
+        progress.history.append(row)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        if not progress.best or row["val_loss"] < progress.rows[progress.best]["val_loss"]:
+            progress.best = progress.epoch
+            if flags.early_stopping:
+                trainer.keep_best()
+        telemetry.epoch(row, flags.epochs, trainer.model)
+        record.write_history(progress.history)
+
     with Terminated() as terminated:
-        while progress.epoch < flags.epochs and not _stopped(flags, progress):
-            telemetry.begin(progress.epoch + 1, flags.epochs)
-            epoch = trainer.train_epoch(progress)
-            while True:
-                with timed(times, "train"):
-                    steps = next(epoch, None)
-                if steps is None:
-                    break
-                telemetry.step(progress.step, trainer.steps)
-                # A replica's clock is its own: they save together when any of them wants to.
-                due = time.monotonic() - saved >= flags.checkpoint_every
-                told = trainer.total(1 if terminated() else 0)
-                if told or trainer.total(1 if due else 0):
-                    save()
-                if told:
-                    raise Preempted
-            row = {"epoch": progress.epoch + 1, **trainer.results()}
-            with timed(times, "evaluate"):
-                row.update({f"val_{k}": v for k, v in trainer.evaluate().items()})
-            progress.history.append(row)
-            progress.epoch, progress.step = progress.epoch + 1, 0
-            if not progress.best or row["val_loss"] < progress.rows[progress.best]["val_loss"]:
-                progress.best = progress.epoch
-                if flags.early_stopping:
-                    trainer.keep_best()
-            telemetry.epoch(row, flags.epochs, trainer.model)
-            record.write_history(progress.history)
-        save()
-    if flags.early_stopping:
-        trainer.use_best()
+        while True:
+            trainer.begin(len(progress.ends))
+            while not _is_over(flags, trainer.phase, progress):
+                telemetry.begin(progress.epoch + 1, flags.epochs)
+                train_epoch()
+                end_epoch()
+            save()
+            if flags.early_stopping:
+                trainer.use_best()
+            if len(progress.ends) + 1 == len(trainer.phases):
+                return
+            progress.ends.append(progress.epoch)
 
 
-def _stopped(flags, progress: Progress) -> bool:
-    """Whether val_loss has not become better for as many epochs as --early-stopping allows."""
-    patience = flags.early_stopping
-    return bool(patience and progress.best and progress.epoch - progress.best >= patience)
+def _is_over(flags, phase: Phase, progress: Progress) -> bool:
+    """Whether a phase has had all its epochs, or as many without a lower val_loss as
+    --early-stopping allows."""
+    began = progress.ends[-1] if progress.ends else 0
+    patience, idle = flags.early_stopping, progress.epoch - max(progress.best, began)
+    stopped = bool(patience and progress.best and idle >= patience)
+    return stopped or progress.epoch - began >= phase.epochs
 
 
 class Terminated:
@@ -313,10 +337,10 @@ class Terminated:
 
 
 def _use_xla(jit: str, strategy) -> bool:
-    """XLA compiles for one device at a time here; whether it pays depends on device and model."""
+    """XLA compiles for one device at a time here; where it pays, the model's file says."""
     if jit != "auto" or not isinstance(strategy, type(tf.distribute.get_strategy())):
         return jit == "on"
-    return modelling.JIT_ON_CPU or bool(tf.config.list_physical_devices("GPU"))
+    return ("GPU" if tf.config.list_physical_devices("GPU") else "CPU") in modelling.JIT
 
 
 def _batch(block, i):
@@ -337,9 +361,9 @@ def _ahead(blocks: Iterator) -> Iterator:
             yield block
 
 
-def _create_variables(metrics, model, table) -> None:
+def _create_variables(metrics, model, examples) -> None:
     """Some Keras metrics create their variables at the first update: checkpoints want them now."""
-    _, block = next(table.batches(1))
+    _, block = next(examples.batches(1))
     batch = _batch(block, 0)
     target, weight = batch.pop("target"), batch.pop("weight")
     output = model(batch, training=False)

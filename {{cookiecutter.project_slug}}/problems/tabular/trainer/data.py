@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from trainer import files, infer, tables
+from trainer import dealing, files, infer, tables
 from trainer.encode import encode, layout
 from trainer.runtime import JobError, Runtime
 from trainer.schema import Schema, read_hints
@@ -30,6 +30,7 @@ from trainer.schema import Schema, read_hints
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "species"
 
+READER = "pyarrow"  # the package that the encoded data depends on, for run.json
 FORMAT = 1  # raise it when the encoding changes: old caches are then no longer found
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
@@ -70,77 +71,42 @@ class Table:
         seed: int | None = None,
         epoch: int = 0,
         first: int = 0,
-        share: tuple[int, int, int] = (0, 1, 1),
+        share: tuple[int, int, int] = dealing.WHOLE,
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Deals out one epoch, many batches at a time.
+        """Deals out one epoch, many batches at a time: `dealing.deal` explains the arguments.
 
-        Yields `(steps, block)`: arrays [K, share of batch_size, …], of which the first `steps`
-        batches count. K is the same in every block, so that a compiled loop compiles once. Batches
-        are filled up with rows of weight 0: `block["weight"]` float32 [K, share of batch_size];
-        `block["rows"]` float32 [K] counts the real rows of the whole batch.
-
-        The order follows from seed and epoch alone (None: the file's order). An epoch is shuffled
-        twice: blocks of neighbouring rows over the whole file, then rows within a window.
-
-        Args:
-            batch_size: rows a step, over all shards.
-            first: the step to begin with, to go on in the middle of an epoch.
-            share: (i, k, n): of n equal parts of every batch, the k that begin with part i.
+        Yields `(steps, block)`: arrays [K, share of batch_size, …] of which the first `steps`
+        batches count, and `weight` and `rows` beside them.
         """
-        total = self.steps(batch_size)
-        per_block = self.steps_per_block(batch_size)
-        order = np.arange(-(-self.rows // DISK_BLOCK))
-        if seed is not None:
-            order = np.random.default_rng([seed, epoch]).permutation(order)
-        ends = np.cumsum(np.minimum(DISK_BLOCK, self.rows - order * DISK_BLOCK))
-        for window in range(first // per_block, -(-total // per_block)):
-            begin = window * per_block
-            steps = min(per_block, total - begin)
-            low, high = begin * batch_size, min((begin + steps) * batch_size, self.rows)
-            rows = self._read(order, ends, low, high)
-            if seed is not None:
-                deal = np.random.default_rng([seed, epoch, window]).permutation(high - low)
-            else:
-                deal = np.arange(high - low)
-            skip = max(0, first - begin)
-            yield steps - skip, _fill(rows, deal, per_block, batch_size, skip, share)
+        at_once = self.steps_per_block(batch_size)
+        order = (seed, epoch, first, share)
+        for deal in dealing.deal(self.rows, batch_size, at_once, DISK_BLOCK, *order):
+            yield deal.steps, deal.block(self._read(deal))
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch."""
-        return -(-self.rows // batch_size)
+        return dealing.steps(self.rows, batch_size)
 
     def steps_per_block(self, batch_size: int) -> int:
         row_bytes = 4 * (self.schema.width + len(self.schema.categories) + 1)
         rows = min(WINDOW, WINDOW_BYTES // row_bytes)
         return min(self.steps(batch_size), max(1, rows // batch_size))
 
-    def _read(self, order, ends, low, high) -> dict[str, np.ndarray]:
-        """Rows low to high of the shuffled file, read block by block."""
-        arrays = self.arrays()
-        pieces = []
-        for i in range(int(np.searchsorted(ends, low, "right")), len(order)):
-            start, stop = order[i] * DISK_BLOCK, min((order[i] + 1) * DISK_BLOCK, self.rows)
-            before = ends[i] - (stop - start)
-            if before >= high:
-                break
-            pieces.append(slice(start + max(0, low - before), stop - max(0, ends[i] - high)))
-        return {k: np.concatenate([v[piece] for piece in pieces]) for k, v in arrays.items()}
+    def _read(self, deal: dealing.Deal) -> dict[str, np.ndarray]:
+        """The rows of a deal: pieces in one go from the disk, then each row to its place."""
+        places, dealt = np.maximum(deal.places, 0), {}
+        for name, array in self.arrays().items():
+            rows = np.concatenate([array[piece] for piece in deal.pieces])
+            dealt[name] = np.take(rows, places, axis=0)
+        return dealt
 
-
-def _fill(rows, deal, per_block, batch_size, skip, share) -> dict[str, np.ndarray]:
-    """Lays dealt rows out as [per_block, share of a batch, …], with weights."""
-    begin, count, parts = share
-    width = -(-batch_size // parts)
-    places = np.full(per_block * batch_size, -1)
-    dealt = deal[skip * batch_size :]
-    places[: len(dealt)] = dealt
-    whole = places.reshape(per_block, batch_size)
-    padded = np.pad(whole, ((0, 0), (0, width * parts - batch_size)), constant_values=-1)
-    mine = padded[:, begin * width : (begin + count) * width]
-    block = {name: np.take(array, np.maximum(mine, 0), axis=0) for name, array in rows.items()}
-    block["weight"] = (mine >= 0).astype(np.float32)
-    block["rows"] = (whole >= 0).sum(axis=1, dtype=np.float32)
-    return block
+    def class_counts(self) -> np.ndarray:
+        """int64 [classes]: rows of each class."""
+        classes, target = len(self.schema.labels), self.arrays()["target"]
+        counts = np.zeros(classes, np.int64)
+        for start in range(0, self.rows, 1 << 20):
+            counts += np.bincount(target[start : start + (1 << 20)], minlength=classes)
+        return counts
 
 
 @dataclass(frozen=True)

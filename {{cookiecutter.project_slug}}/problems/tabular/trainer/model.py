@@ -1,4 +1,4 @@
-"""The model: the file to edit first. Layers, loss and metrics; its flags stand in `flags.py`.
+"""The model: the file to edit first. Layers, loss and metrics; its flags stand in `options.py`.
 
 A model sees encoded columns (`data.Table`): `export.py` puts the encoding of raw values before it.
 """
@@ -10,10 +10,12 @@ import argparse
 import keras
 from keras import layers
 
+from trainer.optimize import Phase
 from trainer.schema import METRICS, Schema
 
-# XLA makes this kind of model several times faster on a CPU; it makes convolutions slower there.
-JIT_ON_CPU = True
+# Where XLA makes this kind of model faster, on a CPU several times: there it is the default.
+JIT = ("CPU", "GPU")
+AT_ONCE = 1024  # rows that are predicted together when training is over
 
 
 def build(schema: Schema, flags: argparse.Namespace) -> keras.Model:
@@ -43,7 +45,17 @@ def build(schema: Schema, flags: argparse.Namespace) -> keras.Model:
     return keras.Model({"numbers": numbers, "categories": categories}, output)
 
 
-def loss(schema: Schema, target, output):
+def load_weights(model: keras.Model, flags: argparse.Namespace) -> None:
+    """Weights to begin with, such as those of another training; here the random ones stay."""
+
+
+def phases(model: keras.Model, flags: argparse.Namespace) -> list[Phase]:
+    """What is trained one after the other, --epochs in all; here everything at once."""
+    weights = model.trainable_variables
+    return [Phase("training", flags.epochs, flags.learning_rate, weights)]
+
+
+def loss(schema: Schema, flags: argparse.Namespace, target, output):
     """Loss of each row, float32 [batch]. Regression: in units of the target's variance."""
     if schema.task == "classification":
         return keras.losses.sparse_categorical_crossentropy(target, output, from_logits=True)

@@ -1,60 +1,24 @@
-"""The flags of this project's data and model. `task.py` adds those of every training job.
+"""The flags of every training job, and the types of values that flags have.
 
-They stand apart from `data.py` and `model.py` because `--help`, or a wrong flag, is answered before
-anything heavy is imported.
+They stand apart from `train.py` because `--help`, or a wrong flag, is answered before anything
+heavy is imported. The flags of the data and of the model stand in `options.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from trainer.schema import KINDS, TASKS
-
-
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Which data, and what to make of it."""
-    parser.add_argument(
-        "--train-files",
-        metavar="FILES",
-        help="CSV files: paths, globs in quotes, gs://…, several with commas (default: data/)",
-    )
-    parser.add_argument(
-        "--eval-files",
-        metavar="FILES",
-        help="held-out CSV files; without them one training row of five is held out",
-    )
-    parser.add_argument("--target", metavar="NAME", help="the column to predict")
-    parser.add_argument(
-        "--task", choices=TASKS, help="default: regression for a target of many numbers"
-    )
-    parser.add_argument(
-        "--columns", metavar="A,B,…", help="column names, for files without a header line"
-    )
-    parser.add_argument(
-        "--schema",
-        metavar="FILE",
-        help=f"JSON that settles the kind of some columns or all: {', '.join(KINDS)}",
-    )
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="where encoded data is kept for the next run (default: .cache beside the run)",
-    )
-
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
-    """How to train; the defaults suit tables, and the device where they say "auto"."""
-    parser.add_argument("--epochs", type=whole, default=30, metavar="N", help="default: 30")
+    """How to train. Defaults that depend on the kind of data stand in `options.py`."""
+    parser.add_argument("--epochs", type=whole, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--batch-size",
         type=whole,
-        default=32,
         metavar="N",
-        help="rows a step, over all replicas (default: 32)",
+        help="rows, or pictures, a step, over all replicas (default: %(default)s)",
     )
-    parser.add_argument(
-        "--learning-rate", type=positive, default=0.003, metavar="X", help="default: 0.003"
-    )
+    parser.add_argument("--learning-rate", type=positive, metavar="X", help="default: %(default)s")
     parser.add_argument(
         "--schedule",
         choices=("constant", "cosine"),
@@ -116,31 +80,6 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--histograms", action="store_true", help="write the weights to TensorBoard, each epoch"
-    )
-
-
-def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """The model's own: each is a parameter that a tuning study can set."""
-    parser.add_argument(
-        "--hidden-units",
-        type=widths,
-        default="64,32",
-        metavar="N,N,…",
-        help="width of each hidden layer; '' for a linear model (default: 64,32)",
-    )
-    parser.add_argument(
-        "--embedding-dim",
-        type=whole,
-        default=8,
-        metavar="N",
-        help="width of a category's embedding (default: 8)",
-    )
-    parser.add_argument(
-        "--dropout",
-        type=share,
-        default=0.0,
-        metavar="P",
-        help="share of hidden units left out in training (default: 0)",
     )
 
 

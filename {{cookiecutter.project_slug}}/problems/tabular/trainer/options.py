@@ -1,0 +1,74 @@
+"""The flags of this project's data and model; `flags.py` has those of every training job.
+
+They stand apart from `data.py` and `model.py` because `--help`, or a wrong flag, is answered before
+anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from trainer.flags import share, whole, widths
+from trainer.schema import KINDS, TASKS
+
+# Of the flags of every job, those whose default suits this kind of data alone.
+DEFAULTS = {"epochs": 30, "batch_size": 32, "learning_rate": 0.003}
+# They say where the data is and not what it is: a run may go on from another copy of it.
+SOURCES = ("train-files", "eval-files")
+PLACES = ("cache-dir",)
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Which data, and what to make of it."""
+    parser.add_argument(
+        "--train-files",
+        metavar="FILES",
+        help="CSV files: paths, globs in quotes, gs://…, several with commas (default: data/)",
+    )
+    parser.add_argument(
+        "--eval-files",
+        metavar="FILES",
+        help="held-out CSV files; without them one training row of five is held out",
+    )
+    parser.add_argument("--target", metavar="NAME", help="the column to predict")
+    parser.add_argument(
+        "--task", choices=TASKS, help="default: regression for a target of many numbers"
+    )
+    parser.add_argument(
+        "--columns", metavar="A,B,…", help="column names, for files without a header line"
+    )
+    parser.add_argument(
+        "--schema",
+        metavar="FILE",
+        help=f"JSON that settles the kind of some columns or all: {', '.join(KINDS)}",
+    )
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where encoded data is kept for the next run (default: .cache beside the run)",
+    )
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """The model's own: each is a parameter that a tuning study can set."""
+    parser.add_argument(
+        "--hidden-units",
+        type=widths,
+        default="64,32",
+        metavar="N,N,…",
+        help="width of each hidden layer; '' for a linear model (default: 64,32)",
+    )
+    parser.add_argument(
+        "--embedding-dim",
+        type=whole,
+        default=8,
+        metavar="N",
+        help="width of a category's embedding (default: 8)",
+    )
+    parser.add_argument(
+        "--dropout",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="share of hidden units left out in training (default: 0)",
+    )

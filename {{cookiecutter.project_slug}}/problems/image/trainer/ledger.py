@@ -192,8 +192,8 @@ class Ledger:
         """Decides which split each picture is in."""
 
         def split_of(before: int, total: int) -> str:
-            tests = _count(total, test_share)
-            evals = min(_count(total, eval_share), total - tests - 1)
+            tests = min(_count(total, test_share), total - 1)
+            evals = min(_count(total, eval_share), total - tests - 1)  # one is left to train on
             return "test" if before < tests else "eval" if before < tests + evals else "train"
 
         self._base.create_function("split_of", 2, split_of, deterministic=True)

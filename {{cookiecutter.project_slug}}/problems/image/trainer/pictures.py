@@ -108,8 +108,8 @@ def resize(image: Image.Image, size: int, policy: str) -> Image.Image:
     if policy == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        return image.resize((size, size), Image.Resampling.BILINEAR, box)
+        image = image.crop((left, top, left + side, top + side))
+        return image.resize((size, size), Image.Resampling.BILINEAR)
     longest = max(width, height)
     width, height = (max(1, (n * size + longest // 2) // longest) for n in (width, height))
     inside = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -143,7 +143,7 @@ def _is_whole(data: bytes, kind: str) -> bool:
     if kind == "JPEG":
         return _has_jpeg_end(data)
     if kind == "PNG":
-        return b"IEND" in data
+        return b"IEND\xae\x42\x60\x82" in data  # a chunk without data, and its checksum
     if kind == "GIF":
         return data.rstrip(b"\0").endswith(b";")
     if kind == "WebP":

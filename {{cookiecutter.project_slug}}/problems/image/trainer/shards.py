@@ -298,7 +298,7 @@ class Dataset:
         shards = np.searchsorted(self._ends[split], indices[order], "right")
         far = rows["offset"][1:] > rows["offset"][:-1] + rows["length"][:-1] + GAP
         cuts = np.flatnonzero(far | (shards[1:] != shards[:-1])) + 1
-        most = -(-len(indices) // (2 * self._threads._max_workers))  # else one core would do it all
+        most = 1 + len(indices) // (2 * self._threads._max_workers)  # else one core would do it all
         return [
             group[i : i + most]
             for group in np.split(order, cuts)

@@ -1,0 +1,682 @@
+"""Pictures to shards and back: what is accepted, how it is split, what a kill costs, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import hostile
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from trainer import digits, pictures, sharding, shards, tfrecord
+from trainer.ledger import Ledger
+from trainer.runtime import JobError
+from trainer.sharding import Options
+
+SMALL = Options(size=16, encoding="raw")
+
+
+def random_picture(seed: int, side: int = 6) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
+
+
+def write_classes(folder: str, **counts: int) -> str:
+    """Small random pictures, as PNG, BMP and JPEG files; the same ones each time."""
+    for label, count in counts.items():
+        os.makedirs(f"{folder}/{label}", exist_ok=True)
+        for i in range(count):
+            ending = ("png", "bmp", "jpg")[i % 3]
+            seed = sum(label.encode()) * 100_000 + i
+            random_picture(seed).save(f"{folder}/{label}/{i}.{ending}")
+    return folder
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    """All files of finished shards but the manifest, which tells of the source."""
+    assert not [path for path in Path(folder).iterdir() if "partial" in path.name or path.is_dir()]
+    return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.name != shards.MANIFEST}
+
+
+def names(dataset: shards.Dataset) -> dict[str, list[str]]:
+    return {
+        split: dataset.names(split, range(part.count)) for split, part in dataset.splits.items()
+    }
+
+
+def rejected(folder: str) -> list[tuple[str, str]]:
+    with open(f"{folder}/{shards.REJECTED}", encoding="utf-8", newline="") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
+
+
+def refusal(*arguments, **options) -> str:
+    with pytest.raises(JobError) as refused:
+        sharding.make(*arguments, **options)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+# Which pictures, and what of them
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory):
+    """(what must become of each file, the shards made of them, their folder)"""
+    place = tmp_path_factory.mktemp("wild")
+    expected = hostile.make(place / "pictures")
+    made = sharding.make(str(place / "pictures"), str(place / "shards"), SMALL, workers=2)
+    yield expected, made, place
+    for path in (place / "pictures/bad").glob("locked*"):
+        path.chmod(0o700)  # else they cannot be removed
+
+
+def test_there_are_enough_of_them(wild):
+    expected, _, _ = wild
+    bad = [path for path, outcome in expected.items() if isinstance(outcome, hostile.Bad)]
+    assert len(expected) > 250 and len(bad) > 100
+
+
+def test_every_bad_picture_is_rejected_for_its_reason(wild):
+    expected, made, place = wild
+    found = rejected(str(place / "shards"))
+    reasons = dict(found)
+    assert len(reasons) == len(found) == made.manifest.rejected
+    for path, outcome in expected.items():
+        reason = reasons.pop(path.encode("utf-8", "backslashreplace").decode(), None)
+        if isinstance(outcome, hostile.Bad):
+            assert reason and reason.startswith(outcome.reason), f"{path!r}: {reason}"
+        else:
+            assert reason is None, f"{path!r}: {reason}"
+    assert not reasons
+    assert made.manifest.empty == ("bad",) and "bad" not in made.labels
+
+
+def test_every_good_picture_is_in_one_split_and_looks_right(wild):
+    expected, made, _ = wild
+    found = {}
+    for split, paths in names(made).items():
+        images, labels = made.read(split, range(len(paths)))
+        for path, image, label in zip(paths, images, labels, strict=True):
+            assert path not in found, path
+            found[path] = image
+            assert made.labels[label] == path.split("/")[0]
+    good = {p: outcome for p, outcome in expected.items() if isinstance(outcome, hostile.Good)}
+    assert found.keys() == good.keys()
+    for path, outcome in good.items():
+        seen = np.asarray(pictures.resize(outcome.pixels, SMALL.size, SMALL.resize), int)
+        assert np.abs(seen - found[path]).mean() <= outcome.tolerance, path
+
+
+def test_copies_are_told_and_share_a_split(wild):
+    _, made, place = wild
+    split_of = {path: split for split, paths in names(made).items() for path in paths}
+    with open(place / "shards" / shards.COPIES, encoding="utf-8", newline="") as file:
+        copies = [tuple(row) for row in csv.reader(file)][1:]
+    assert len(copies) == made.manifest.copies >= 4
+    assert {
+        (f"dog/copy {i}.{'png' if i < 4 else 'bmp'}", "dog/copy 0.png") for i in range(1, 5)
+    } <= set(copies)
+    for path, first in copies:
+        assert split_of[path] == split_of[first]
+
+
+def test_it_needs_no_tensorflow():
+    write_classes("in", a=5, b=5)
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from trainer import sharding
+sharding.make("in", "out", sharding.Options(size=8))
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(ROOT)], check=True)
+
+
+@pytest.mark.parametrize("side", [(40, 40), (61, 30), (30, 61), (9, 100), (5, 3), (300, 200)])
+@pytest.mark.parametrize("policy", pictures.POLICIES)
+def test_a_graph_can_resize_as_we_do(policy, side):
+    import tensorflow as tf
+
+    image = hostile.Maker(Path()).picture(size=side)
+    ours = np.asarray(pictures.resize(image, 24, policy), int)
+    theirs = np.asarray(image)
+    width, height = side
+    if policy == "crop":
+        least = min(side)
+        top, left = (height - least) // 2, (width - least) // 2
+        theirs = theirs[top : top + least, left : left + least]
+    inner = [24, 24]
+    if policy == "fit":
+        inner = [max(1, (n * 24 + max(side) // 2) // max(side)) for n in (height, width)]
+    theirs = tf.image.resize(theirs, inner, "bilinear", antialias=True).numpy().round()
+    if policy == "fit":
+        top, left = (24 - inner[0]) // 2, (24 - inner[1]) // 2
+        theirs = tf.image.pad_to_bounding_box(theirs, top, left, 24, 24).numpy()
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def test_a_table_of_paths_and_labels():
+    write_classes("far/away", x=12)
+    rows = [f"away/x/{i}.{('png', 'bmp', 'jpg')[i % 3]},{'uv'[i % 2]}" for i in range(10)]
+    rows += [
+        f'"{Path("far/away/x/10.bmp").resolve()}", v ',
+        "away/x/11.jpg,u,more",
+        "away/no.png,u",
+    ]
+    rows += ["away/x/11.jpg,", ",u", "away/x/0.png,v", "away,u", "a\0b.png,u", ""]
+    Path("far/labels.csv").write_bytes(("\ufeffpath,label\r\n" + "\r\n".join(rows)).encode())
+    made = sharding.make("far/labels.csv", "out", SMALL)
+    assert made.labels == ("u", "v")
+    assert sum(part.count for part in made.splits.values()) == 10
+    reasons = dict(rejected("out"))
+    assert reasons.pop("away/x/0.png").startswith("in two classes: the same as away/x/0.png")
+    assert reasons == {
+        "labels.csv:13": "3 values, expected 2: path,label",
+        "away/no.png": "cannot be read: No such file or directory",
+        "away/x/11.jpg": "no label",
+        "labels.csv:16": "no path in this line",
+        "away": "not a file",
+        "a\0b.png": "cannot be read: embedded null byte",
+    }
+    # Other columns, in any order, when the first line names them; and no first line at all.
+    rows = ["id,Label,split,Path", *(f"{i},u,all,away/x/{i}.png" for i in (0, 3, 6))]
+    Path("far/wide.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert sharding.make("far/wide.csv", "wide", SMALL).splits["train"].count == 1
+    Path("far/bare.csv").write_text("away/x/0.png,u\naway/x/3.png,u\n", encoding="utf-8")
+    assert sharding.make("far/bare.csv", "bare", SMALL).splits["train"].count == 2
+
+
+# The split
+
+
+def test_the_same_bytes_whatever_the_workers_and_the_order():
+    write_classes("in", a=70, b=90, c=3)
+    first = sharding.make("in", "one", replace(SMALL, shard_mb=1), workers=1)
+    files = sorted((path for path in Path("in").rglob("*.*")), reverse=True)
+    for i, path in enumerate(files):
+        place = Path("elsewhere") / path.relative_to("in")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+        os.utime(place, (i, i))
+    second = sharding.make("elsewhere", "two", replace(SMALL, shard_mb=1), workers=3)
+    assert contents("one") == contents("two")
+    assert first.digest == second.digest and first.path != second.path
+
+
+def test_the_split_does_not_depend_on_the_size():
+    write_classes("in", a=50, b=30)
+    one = names(sharding.make("in", "one", SMALL))
+    two = names(sharding.make("in", "two", Options(size=33, resize="crop", channels=1)))
+    assert one == two
+
+
+def test_each_class_is_split_by_the_same_shares():
+    sizes = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 10, "f": 26, "g": 100}
+    write_classes("in", **sizes)
+    made = sharding.make("in", "out", replace(SMALL, eval_share=0.2, test_share=0.1))
+    counts = {split: part.classes for split, part in made.splits.items()}
+    assert counts["eval"] == {"a": 0, "b": 0, "c": 1, "d": 1, "e": 2, "f": 5, "g": 20}
+    assert counts["test"] == {"a": 0, "b": 0, "c": 1, "d": 1, "e": 1, "f": 3, "g": 10}
+    for label, size in sizes.items():
+        assert sum(counts[split][label] for split in counts) == size
+    for split in counts:
+        labels = made.targets(split)
+        assert np.bincount(labels, minlength=7).tolist() == list(counts[split].values())
+    big = made.targets("train")[made.targets("train") >= 5]
+    assert 10 < np.count_nonzero(np.diff(big)) < 45  # the classes are mixed, not one by one
+
+
+@pytest.mark.parametrize("shares", [(0, 0), (0.5, 0), (0, 0.9), (0.6, 0.39)])
+def test_any_shares_leave_something_to_train_on(shares):
+    write_classes("in", a=3, b=8)
+    made = sharding.make("in", "out", replace(SMALL, eval_share=shares[0], test_share=shares[1]))
+    for name, share in zip(("eval", "test"), shares, strict=True):
+        assert bool(made.splits[name].count) == bool(share)
+        assert made.read(name, [])[0].shape == (0, 16, 16, 3)
+    assert min(made.splits["train"].classes.values()) > 0
+    assert sum(part.count for part in made.splits.values()) == 11
+
+
+# Again, and after a kill
+
+# Makes shards of argv[2] in argv[3], and kills itself when argv[4] has been told of argv[5] pictures.
+KILLED = """
+import multiprocessing, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from trainer import sharding
+def tell(what, done, of):
+    if (what, done >= int(sys.argv[5])) == (sys.argv[4], True):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+options = sharding.Options(size=160, encoding="raw", shard_mb=1)
+sharding.make(sys.argv[2], sys.argv[3], options, workers=int(sys.argv[6]), progress=tell)
+"""
+HEAVY = Options(size=160, encoding="raw", shard_mb=1)
+needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="killed in another way here")
+
+
+def kill(what: str, done: int, workers: int = 1) -> list[int]:
+    """Runs until then; returns the processes that were at work for it."""
+    command = [sys.executable, "-c", KILLED, str(ROOT), "in", "out", what, str(done), str(workers)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert not os.path.exists(f"out/{shards.MANIFEST}")
+    with pytest.raises(JobError, match="out: no finished shards"):
+        shards.open("out")
+    return [int(pid) for pid in ended.stdout.split()]
+
+
+def told(**options) -> tuple[shards.Dataset, dict[str, int]]:
+    """Makes shards; returns them, and how much was done already when they were begun."""
+    first: dict[str, int] = {}
+
+    def tell(what: str, done: int, of: int) -> None:
+        first.setdefault(what, done)
+
+    return sharding.make("in", "out", HEAVY, progress=tell, **options), first
+
+
+@needs_kill
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_again_and_again_it_ends_as_if_it_had_not_been(workers):
+    write_classes("in", a=150, b=150)
+    undisturbed = sharding.make("in", "undisturbed", HEAVY)
+    assert len(undisturbed.splits["train"].shards) > 10
+    kill("list", 0)
+    kill("read", 90, workers)
+    kill("read", 250, workers)
+    kill("write", 60, workers)
+    finished = {path.name: path.stat().st_mtime_ns for path in Path("out").glob("*.tfrecord")}
+    assert finished
+    made, first = told(workers=workers)
+    assert "read" not in first and first["write"] >= 60
+    assert contents("out") == contents("undisturbed")
+    assert made.digest == undisturbed.digest
+    for name, written in finished.items():
+        assert os.stat(f"out/{name}").st_mtime_ns == written
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are listed in another way")
+def test_a_killed_run_leaves_no_process():
+    write_classes("in", a=150, b=150)
+    workers = kill("read", 90, workers=2)
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(map(is_running, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_pictures_that_come_go_and_change_after_a_kill():
+    write_classes("in", a=100, b=100)
+
+    class Stop(Exception):
+        pass
+
+    def stop(what, done, of):
+        if what == "read" and done > 100:
+            raise Stop
+
+    with pytest.raises(Stop):
+        sharding.make("in", "out", HEAVY, workers=1, progress=stop)
+    for i in range(0, 100, 2):
+        (path,) = Path("in/a").glob(f"{i}.*")
+        path.unlink()
+    random_picture(1).save("in/b/0.png")
+    random_picture(2).save("in/c.png")
+    random_picture(3).save("in/b/new.png")
+    made, first = told()
+    assert first["read"] > 0
+    sharding.make("in", "fresh", HEAVY)
+    assert contents("out") == contents("fresh")
+    assert made.manifest.splits["train"].classes.keys() == {"a", "b"}
+
+
+def test_other_options_begin_anew():
+    write_classes("in", a=50, b=50)
+
+    def stop(what, done, of):
+        if what == "write":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sharding.make("in", "out", replace(HEAVY, size=20), workers=1, progress=stop)
+    sharding.make("in", "out", HEAVY)
+    sharding.make("in", "fresh", HEAVY)
+    assert contents("out") == contents("fresh")
+
+
+def test_a_reader_that_dies_takes_nobody_along():
+    write_classes("in", a=150, b=150)
+    killed = []
+
+    def tell(what, done, of):
+        if what == "read" and done and not killed:
+            killed.append(multiprocessing.active_children()[0])
+            killed[0].kill()
+
+    made = sharding.make("in", "out", HEAVY, workers=2, progress=tell)
+    assert killed and made.manifest.rejected == 0
+    sharding.make("in", "undisturbed", HEAVY)
+    assert contents("out") == contents("undisturbed")
+
+
+def test_again_copies_nothing():
+    write_classes("in", a=20, b=20)
+    made = sharding.make("in", "out", SMALL)
+    before = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+    again = sharding.make("in", "out", SMALL)
+    assert again.manifest == made.manifest
+    assert {path: path.stat().st_mtime_ns for path in Path("out").iterdir()} == before
+    # The same pictures, but they look new: they are read again, and nothing is copied.
+    for path in Path("in").rglob("*.*"):
+        os.utime(path, (1, 1))
+    again = sharding.make("in", "out", SMALL)
+    assert again.digest == made.digest
+    for path, written in before.items():
+        assert path.stat().st_mtime_ns == written or path.suffix in (".csv", ".json")
+
+
+def test_a_lost_shard_is_made_again():
+    write_classes("in", a=40, b=40)
+    options = replace(HEAVY, size=128)
+    sharding.make("in", "out", options)
+    before = contents("out")
+    os.remove(f"out/{next(name for name in before if name.startswith('train-'))}")
+    assert sharding.make("in", "out", options).splits
+    assert contents("out") == before
+
+
+def test_shards_of_something_else_are_kept_unless_they_are_to_be_replaced():
+    write_classes("in", a=20, b=20)
+    sharding.make("in", "out", replace(SMALL, shard_mb=1))
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    bigger = replace(SMALL, size=17, shard_mb=1)
+    expected = "out: holds shards with size 16, not 17; --replace makes them anew"
+    assert refusal("in", "out", bigger).startswith(expected)
+    random_picture(5).save("in/a/new.png")
+    expected = "out: holds shards of other pictures than in has now; --replace makes them anew"
+    assert refusal("in", "out", replace(SMALL, shard_mb=1)).startswith(expected)
+    assert all(path.read_bytes() == data for path, data in before.items())
+    made = sharding.make("in", "out", bigger, replace=True)
+    assert made.size == 17 and sum(part.count for part in made.splits.values()) == 41
+    sharding.make("in", "fresh", bigger)
+    assert contents("out") == contents("fresh")
+
+
+def test_a_mended_picture_is_no_longer_rejected():
+    write_classes("in", a=20, b=20)
+    Path("in/a/bad.png").write_bytes(b"")
+    sharding.make("in", "out", SMALL)
+    assert rejected("out") == [("a/bad.png", "empty: the file has no bytes")]
+    Path("in/a/bad.png").unlink()
+    assert sharding.make("in", "out", SMALL).manifest.rejected == 0  # no picture has changed
+    assert rejected("out") == []
+
+
+# What is refused
+
+
+def test_two_at_once_are_refused():
+    write_classes("in", a=5, b=5)
+    ledger = Ledger(os.path.join("out", sharding.UNFINISHED), {})
+    assert "are these shards being made already?" in refusal("in", "out", SMALL)
+    ledger.close()
+    assert sharding.make("in", "out", SMALL).labels == ("a", "b")
+
+
+def test_mistakes_are_one_line_and_leave_nothing():
+    write_classes("in", a=5)
+    os.makedirs("bare/a")
+    Path("bare/a/a.txt").write_text("no picture", encoding="utf-8")
+    Path("latin.csv").write_bytes("path,label\nä.png,a\n".encode("latin-1"))
+    os.makedirs("none")
+    before = sorted(Path().rglob("*"))
+    said = {
+        source: refusal(source, target, SMALL)
+        for source, target in {
+            "nowhere": "out",
+            "bare": "out",
+            "none": "out",
+            "latin.csv": "out",
+            "nowhere.csv": "out",
+            "in": "in/a/out",
+            "in/a": "in",
+        }.items()
+    }
+    assert sorted(Path().rglob("*")) == before
+    assert said == {
+        "nowhere": "nowhere: no such folder; expected SRC/<class>/*.jpg, or a CSV file",
+        "bare": "bare: no picture among 1 files; a/a.txt: not a picture: its content is none of "
+        "JPEG, PNG, GIF, BMP, WebP; expected SRC/<class>/*.jpg",
+        "none": "none: no files; expected SRC/<class>/*.jpg",
+        "latin.csv": "latin.csv: not CSV ('utf-8' codec can't decode byte 0xe4 in position 0: "
+        'invalid continuation byte); save it as "CSV UTF-8"',
+        "nowhere.csv": "nowhere.csv: cannot be read (No such file or directory)",
+        "in": "in/a/out: must lie apart from the pictures in in",
+        "in/a": "in: must lie apart from the pictures in in/a",
+    }
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    command = [sys.executable, str(ROOT / "scripts" / "data.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_script():
+    write_classes("in", a=20, b=20)
+    Path("in/b/bad.png").write_bytes(b"")
+    shutil.copy("in/a/0.png", "in/a/copy.png")
+    code, out, err = run("shards", "in", "out", "--size=16", "--format=raw", "--eval-share=0.3")
+    assert code == 0, err
+    # Which of the two splits at a border gets the copies follows from the hash of their bytes.
+    numbers = re.fullmatch(
+        r"out: train (\d+), eval (\d+), test 4 pictures of 2 classes", out.splitlines()[0]
+    )
+    assert sum(map(int, numbers.groups())) == 37 and int(numbers[2]) in (12, 13)
+    assert out.splitlines()[1:] == [
+        "1 are copies of others: they stay, in the same split; copies.csv names them",
+        "1 files rejected: rejected.csv says why",
+    ]
+    assert run("verify", "out")[:2] == (0, out)
+    code, out, err = run("shards", "in", "out")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("error: out: holds shards with size 16, not 160; ")
+    for flag, expected in {
+        "--size=0": "argument --size: '0' is not a number from 1 to 4096",
+        "--eval-share=1": "argument --eval-share: '1' is not a number from 0 to 0.99",
+        "--eval-share=0.95": "--eval-share and --test-share leave nothing to train on",
+        "--workers=x": "argument --workers: 'x' is not a number from 1 to 1024",
+        "--resize=x": "argument --resize: invalid choice: 'x'",
+    }.items():
+        code, out, err = run("shards", "in", "new", flag)
+        assert (code, out) == (2, "") and f"error: {expected}" in err
+        assert len(err.splitlines()) == 1 and not os.path.exists("new")
+
+
+# The reader
+
+
+@pytest.fixture(params=shards.ENCODINGS)
+def made(request) -> shards.Dataset:
+    write_classes("in", a=60, b=60)
+    return sharding.make("in", "out", Options(size=96, encoding=request.param, shard_mb=1))
+
+
+def test_by_number_or_by_tensorflow_the_same(made):
+    import tensorflow as tf
+
+    part = made.splits["train"]
+    paths = [f"out/{shard.file}" for shard in part.shards]
+    found = [
+        (shards.decode(image, made.manifest.encoding, made.shape).numpy(), int(label), name.numpy())
+        for image, label, name in tf.data.TFRecordDataset(paths).map(shards.parse)
+    ]
+    images, labels = made.read("train", range(part.count))
+    assert images.dtype == np.uint8 and labels.dtype == np.int32
+    assert np.array_equal(images, [image for image, _, _ in found])
+    assert labels.tolist() == [label for _, label, _ in found] == made.targets("train").tolist()
+    assert [os.fsencode(name) for name in made.names("train", range(4))] == [
+        n for _, _, n in found
+    ][:4]
+    order = np.random.default_rng(0).permutation(part.count).tolist() * 2 + [7, 7, 7]
+    again, labels_again = made.read("train", order)
+    assert np.array_equal(again, images[order]) and np.array_equal(labels_again, labels[order])
+    batch, _, _ = shards.parse(next(iter(tf.data.TFRecordDataset(paths).batch(5))))
+    assert batch.shape == (5,)
+
+
+def test_pixels_are_those_of_the_files(made):
+    paths = made.names("train", range(20))
+    images, _ = made.read("train", range(20))
+    for path, image in zip(paths, images, strict=True):
+        if not path.endswith(".jpg"):
+            whole = pictures.resize(Image.open(f"in/{path}"), 96, "fit")
+            off = np.abs(np.asarray(whole, int) - image).mean()
+            assert off == 0 if made.manifest.encoding == "raw" else off < 15
+
+
+def damage(path: str, how) -> str:
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(how(data))
+    return path
+
+
+def flip(data: bytes) -> bytes:
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+
+
+def test_damaged_files_are_told_in_one_line(made):
+    part = made.splits["train"]
+    path = f"out/{part.shards[0].file}"
+    whole = Path(path).read_bytes()
+    again = "; make the shards again: python scripts/data.py shards"
+    damage(path, flip)
+    with pytest.raises(JobError) as told:
+        shards.open("out", verify=True)
+    assert str(told.value) == f"{path}: damaged (another checksum than in the manifest){again}"
+    damage(path, lambda _: whole[:-1])
+    with pytest.raises(JobError) as told:
+        shards.open("out")
+    found = f"{path}: damaged ({len(whole) - 1} bytes, not {len(whole)}){again}"
+    assert str(told.value) == found
+    with pytest.raises(JobError, match="damaged .its end is missing"):
+        damage(path, lambda _: whole[:5000])
+        made.read("train", range(part.count))
+    os.remove(path)
+    with pytest.raises(JobError, match="gone, but manifest.json tells of it"):
+        shards.open("out")
+    with pytest.raises(JobError, match="damaged .No such file"):
+        made.read("train", [0])
+    Path(path).write_bytes(whole)
+    damage("out/train.index.npy", flip)
+    with pytest.raises(JobError, match="index.npy: damaged .another checksum"):
+        shards.open("out").read("train", [0])
+
+
+def test_a_record_that_is_no_picture(made):
+    if made.manifest.encoding == "raw":
+        pytest.skip("any bytes are a picture there")
+    shard = made.splits["train"].shards[0]
+    damage(f"out/{shard.file}", lambda data: bytes(len(data)))
+    with pytest.raises(JobError, match=f"{shard.file}: damaged .record 3 of train"):
+        made.read("train", [3])
+
+
+MANIFESTS = {
+    "not JSON": ("{", "not a manifest of shards"),
+    "another JSON": ("[]", "not a manifest of shards"),
+    "another format": ('{"format": "x", "version": 1}', "version 1, but this reads 1"),
+    "a later version": (
+        '{"format": "picture shards", "version": 9}',
+        "version 9, but this reads 1",
+    ),
+    "half of it": ('{"format": "picture shards", "version": 1}', "not a manifest of shards"),
+}
+
+
+@pytest.mark.parametrize("fault", MANIFESTS)
+def test_a_manifest_that_does_not_fit(fault):
+    text, expected = MANIFESTS[fault]
+    os.makedirs("out")
+    Path("out/manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(JobError) as told:
+        shards.open("out")
+    assert str(told.value).startswith(f"out/manifest.json: {expected}")
+
+
+def test_a_manifest_keeps_every_fact(made):
+    text = Path("out/manifest.json").read_text(encoding="utf-8")
+    assert shards.Manifest.from_json(text, "x") == made.manifest
+    assert json.loads(text)["labels"] == ["a", "b"]
+
+
+def test_checksums_of_records():
+    assert tfrecord.crc32c(b"123456789") == 0xE3069283  # the check value of the algorithm
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    payloads = [random.bytes(n) for n in (4, 255, 256, 257, 511, 513, 100_000)]
+    with open("records", "wb") as file:
+        file.write(b"".join(map(tfrecord.frame, payloads)))
+    assert [record.numpy() for record in tf.data.TFRecordDataset("records")] == payloads
+
+
+# The data that came with this project
+
+
+def test_digits():
+    assert digits.write("data/digits") == digits.write("data/digits") == "data/digits"
+    made = sharding.make("data/digits", "out", Options(size=8, channels=1, encoding="raw"))
+    assert made.labels == tuple("0123456789")
+    assert [part.count for part in made.splits.values()] == [1439, 179, 179]
+    assert made.manifest.rejected == made.manifest.copies == 0
+    images, labels = made.read("train", range(1439))
+    packed = np.load(digits.PACKED)
+    known = {
+        image.tobytes(): label
+        for image, label in zip(packed["images"], packed["labels"], strict=True)
+    }
+    for image, label in zip(images, labels, strict=True):
+        assert known[(image[..., 0] / 255 * 16).round().astype(np.uint8).tobytes()] == label
+
+
+def peak_bytes(count: int) -> int:
+    """Peak memory of a process that makes shards of small pictures."""
+    code = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from trainer import sharding
+sharding.make(sys.argv[2], sys.argv[2] + "-out", sharding.Options(size=8), workers=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    write_classes(f"in{count}", a=count // 2, b=count // 2)
+    words = [sys.executable, "-c", code, str(ROOT), f"in{count}"]
+    return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the peak is not told there")
+def test_memory_does_not_grow_with_the_pictures():
+    assert peak_bytes(6000) < 1.1 * peak_bytes(600)

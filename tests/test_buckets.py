@@ -126,7 +126,7 @@ def undisturbed(lab):
     assert after == before
     # TensorFlow leaves the functions that it has translated, here as in any run.
     left = [name for name in os.listdir(lab.temporary) if not name.startswith("__")]
-    assert left == ["encoded-tables"]
+    assert left == ["encoded-data"]
     return lab.result("runs/undisturbed", out)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, load, tree, write
 
-from trainer import data, tables, task
+from trainer import cache, data, tables, task
 from trainer.runtime import JobError
 from trainer.schema import Column, Schema
 
@@ -426,16 +426,16 @@ def test_a_killed_encoder_does_no_harm_and_is_swept_up_later():
     write("t.csv", TABLE + ROWS * 5000)
     encoder = start_encoder("t.csv")
     write("go", "")
-    cache = Path("runs/.cache")
-    while not list(cache.glob("partial-*/finished/train")):
+    place = Path("runs/.cache")
+    while not list(place.glob("partial-*/finished/train")):
         assert encoder.poll() is None
         time.sleep(0.001)
     encoder.kill()
     encoder.communicate()
-    [torn] = cache.iterdir()
+    [torn] = place.iterdir()
     assert not load("t.csv", "y").reused
     assert torn.exists()  # it might be at work still
-    yesterday = time.time() - data.ABANDONED - 60
+    yesterday = time.time() - cache.ABANDONED - 60
     os.utime(torn, (yesterday, yesterday))
     write("other.csv", TABLE)
     load("other.csv", "y")

@@ -223,7 +223,7 @@ def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
     """A file's rows as training encodes them, and as the exported graph does what a client sends."""
     import tensorflow as tf
 
-    from trainer import encode, export
+    from trainer import encode, inputs
 
     encoder, source = encode.Encoder(schema), tables.open_source(path)
     batches = [encoder(b) for b in tables.batches(source, encoder.types, schema.missing)]
@@ -238,7 +238,7 @@ def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
         if column.kind == "category":  # as a client might send it who does not use our reader
             values = [f" {value or '?'}\t" for value in values]
         raw[column.input] = tf.constant(values, tf.float64 if column.kind == "number" else None)
-    served = tf.function(export.Features(schema))(raw)
+    served = tf.function(inputs.Inputs(schema))(raw)
     return trained, {name: array.numpy() for name, array in served.items()}
 
 

@@ -8,13 +8,10 @@ trial of a study, finds them; a changed file or flag never does.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import hashlib
 import json
 import os
-import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from trainer import dealing, files, infer, tables
+from trainer import cache, dealing, files, infer, tables
 from trainer.encode import encode, layout
 from trainer.runtime import JobError, Runtime
 from trainer.schema import Schema, read_hints
@@ -35,8 +32,6 @@ FORMAT = 1  # raise it when the encoding changes: old caches are then no longer 
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
 WINDOW_BYTES = 1 << 25  # or fewer where rows are wide
-PARTIAL = "partial-"  # begins the name of an encoding that is still being written
-ABANDONED = 24 * 3600.0  # seconds after which the work of a killed encoder is swept away
 
 
 @dataclass(frozen=True)
@@ -154,47 +149,17 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
     }
     depends_on = [FORMAT, manifest, target, flags.task, flags.columns, sorted(hints.items())]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:20]
-    cache = flags.cache_dir or _beside(runtime.job_dir)
-    path = os.path.join(cache, key)
-    reused = os.path.isdir(path)
-    if not reused:
-        made = _missing_folders(cache)
-        try:
-            os.makedirs(cache, exist_ok=True)
-            _sweep(cache)
-            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
-                schema = infer.infer(train, target, flags.task, hints)
-                _encode_all(schema, train, held_out, partial)
-                _publish(partial, path)
-        except OSError as error:
-            raise JobError(
-                f"{cache}: the encoded data cannot be written there ({error.strerror or error}); "
-                "give another folder with --cache-dir"
-            ) from None
-        finally:
-            pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
-            for folder in made:
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)  # only where nothing came to lie in it
+
+    def encode_all(folder: str) -> None:
+        schema = infer.infer(train, target, flags.task, hints)
+        _encode_all(schema, train, held_out, folder)
+
+    try:
+        place = flags.cache_dir or cache.beside(runtime.job_dir)
+        path, reused = cache.fill(place, key, encode_all)
+    finally:
+        pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
     return _open(path, manifest, reused)
-
-
-def _missing_folders(path: str) -> list[str]:
-    """The folders that making this one will make, the innermost first."""
-    missing = []
-    while path and not os.path.exists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    return missing
-
-
-def _sweep(cache: str) -> None:
-    """Removes what encoders left that were killed: they had no chance to do it themselves."""
-    for name in files.names(cache):
-        path = os.path.join(cache, name)
-        with contextlib.suppress(OSError):  # another process sweeps too
-            if name.startswith(PARTIAL) and os.path.getmtime(path) < time.time() - ABANDONED:
-                files.remove_tree(path)
 
 
 def _sources(flags) -> tuple[list[tables.Source], list[tables.Source], str]:
@@ -269,25 +234,6 @@ def _identity(path: str) -> dict:
     return {"path": path, "bytes": files.size(path), "digest": digest}
 
 
-def _beside(job_dir: str | None) -> str:
-    """The cache's place: beside the run, or in the machine's own temporary folder for gs://."""
-    if job_dir is None:
-        return os.path.join("runs", ".cache")
-    if files.is_remote(job_dir) or job_dir.startswith("/gcs/"):
-        return os.path.join(tempfile.gettempdir(), "encoded-tables")
-    return os.path.join(os.path.dirname(os.path.abspath(job_dir)), ".cache")
-
-
-def _publish(partial: str, path: str) -> None:
-    """Moves a finished encoding to its name; of two writers of the same, the first one wins."""
-    finished = os.path.join(partial, "finished")
-    try:
-        os.rename(finished, path)
-    except OSError:
-        if not os.path.isdir(path):
-            raise
-
-
 def _open(path: str, manifest: dict, reused: bool) -> Data:
     schema = Schema.from_json(files.read_text(os.path.join(path, "schema.json")))
     rows = json.loads(files.read_text(os.path.join(path, "rows.json")))
@@ -297,19 +243,18 @@ def _open(path: str, manifest: dict, reused: bool) -> Data:
     return Data(schema, parts["train"], parts["eval"], manifest, reused)
 
 
-def _encode_all(schema, train, held_out, partial) -> None:
-    finished = os.path.join(partial, "finished")
+def _encode_all(schema, train, held_out, folder) -> None:
     if held_out:
         parts = {"train": (train, None), "eval": (held_out, None)}
     else:
         parts = {"train": (train, False), "eval": (train, True)}
     rows = {}
     for name, (sources, part) in parts.items():
-        rows[name] = encode(schema, sources, os.path.join(finished, name), part)
+        rows[name] = encode(schema, sources, os.path.join(folder, name), part)
         if not rows[name][0]:
             raise JobError(
                 f"{sources[0].path}: no row is left for {name}; "
                 + ("every target is missing" if part is None else "give --eval-files")
             )
-    files.write_text(os.path.join(finished, "schema.json"), schema.to_json())
-    files.write_text(os.path.join(finished, "rows.json"), json.dumps(rows))
+    files.write_text(os.path.join(folder, "schema.json"), schema.to_json())
+    files.write_text(os.path.join(folder, "rows.json"), json.dumps(rows))

@@ -60,7 +60,7 @@ def _held_out(seen: int, batch) -> np.ndarray:
 
 
 class Encoder:
-    """Record batches of text and numbers in, arrays out. `export.Features` does it in a graph.
+    """Record batches of text and numbers in, arrays out. `inputs.Inputs` does it in a graph.
 
     Arithmetic is in float64 up to the last step in both, so that training and serving agree to the
     last bit, and a column of large numbers (years, ids, timestamps) keeps its small differences.

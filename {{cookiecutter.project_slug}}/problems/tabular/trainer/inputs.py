@@ -1,18 +1,13 @@
-"""The exported model: raw named features in, just as a client sends them, named answers out."""
+"""What an exported model of tables takes: raw named features, just as a client sends them."""
 
 from __future__ import annotations
 
-import tempfile
-
-import keras
 import tensorflow as tf
 
-from trainer import files
-from trainer.runtime import join
 from trainer.schema import FARTHEST, Schema
 
 
-class Features(tf.Module):
+class Inputs(tf.Module):
     """Raw columns to model inputs, in the graph: `encode.Encoder` for what a client sends.
 
     Takes {input: float64 [batch] or string [batch]}; NaN and texts in `schema.missing` are missing
@@ -28,6 +23,14 @@ class Features(tf.Module):
             places = tf.range(offset + 1, offset + 1 + len(texts))
             pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(texts), places)
             self.places.append(tf.lookup.StaticHashTable(pairs, default_value=offset))
+
+    def signatures(self) -> dict:
+        """{name: (what prepares its inputs for the model, what they are)}: a vector a feature."""
+        takes = {
+            c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
+            for c in self.schema.features
+        }
+        return {"serving_default": (self, takes)}
 
     def __call__(self, raw):
         schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]
@@ -52,44 +55,3 @@ class Features(tf.Module):
 
 def _columns(vectors, rows, dtype):
     return tf.stack(vectors, axis=1) if vectors else tf.zeros((rows, 0), dtype)
-
-
-def write(model: keras.Model, schema: Schema, path: str) -> None:
-    """Writes a SavedModel whose `serving_default` takes a vector for each feature.
-
-    Answers, classification: class string [batch], probabilities float32 [batch, classes], labels
-    string [batch, classes] (the classes' names, in the order of the probabilities); regression:
-    value float32 [batch].
-    """
-    exported = tf.Module()  # what the signature uses must hang on it, or it is not saved
-    exported.model, exported.features = model, Features(schema)
-
-    def serve(raw):
-        return answer(schema, exported.model(exported.features(raw), training=False))
-
-    signature = {
-        c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
-        for c in schema.features
-    }
-    serve = tf.function(serve, input_signature=[signature])
-    with tempfile.TemporaryDirectory() as folder:
-        # In a bucket TensorFlow would take 75 requests, and leave half a model when it is killed.
-        local = folder if files.is_remote(path) else path
-        tf.saved_model.save(exported, local, signatures={"serving_default": serve})
-        # TensorFlow leaves this folder to us: what a client must know goes with the model.
-        files.write_text(join(local, "assets.extra", "schema.json"), schema.to_json())
-        if files.is_remote(path):
-            files.upload(folder, path, last="saved_model.pb")
-
-
-def answer(schema: Schema, output) -> dict[str, tf.Tensor]:
-    """A model's output in a client's words."""
-    if schema.task == "regression":
-        return {"value": output[:, 0]}
-    labels = tf.constant(schema.labels)
-    rows = tf.shape(output)[0]
-    return {
-        "class": tf.gather(labels, tf.argmax(output, axis=1)),
-        "probabilities": tf.nn.softmax(output),
-        "labels": tf.tile(labels[tf.newaxis], [rows, 1]),
-    }

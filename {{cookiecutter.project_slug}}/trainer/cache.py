@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from trainer import files
 from trainer.runtime import JobError
@@ -25,6 +26,39 @@ def beside(job_dir: str | None) -> str:
     if files.is_remote(job_dir) or job_dir.startswith("/gcs/"):
         return os.path.join(tempfile.gettempdir(), "encoded-data")
     return os.path.join(os.path.dirname(os.path.abspath(job_dir)), ".cache")
+
+
+@contextlib.contextmanager
+def alone(cache: str) -> Iterator[None]:
+    """Waits until no other process is at work there; a process that dies lets go."""
+    made = _missing_folders(cache)
+    path = os.path.join(cache, "lock")
+    try:
+        os.makedirs(cache, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as lock:
+            while not _is_locked(lock):
+                pass
+            yield
+    except BaseException as error:
+        if made:  # nothing is left behind
+            with contextlib.suppress(OSError):
+                os.remove(path)
+            _remove_empty(made)
+        if isinstance(error, sqlite3.Error):
+            raise JobError(f"{path}: {error}; give another folder with --cache-dir") from None
+        raise
+
+
+def _is_locked(lock: sqlite3.Connection) -> bool:
+    """Waits for a second at most, so that Ctrl-C is heard. A lock of the system's own differs from
+    one system to the next; SQLite knows them all."""
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        return False
+    return True
 
 
 def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]:
@@ -50,9 +84,7 @@ def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]
             "give another folder with --cache-dir"
         ) from None
     finally:
-        for folder in made:
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)  # only where nothing came to lie in it
+        _remove_empty(made)
     return path, False
 
 
@@ -63,6 +95,12 @@ def _missing_folders(path: str) -> list[str]:
         missing.append(path)
         path = os.path.dirname(path)
     return missing
+
+
+def _remove_empty(folders: list[str]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # only where nothing came to lie in it
 
 
 def _sweep(cache: str) -> None:

@@ -1,0 +1,200 @@
+"""Pictures for training: found, sharded where they are not, dealt out in shuffled batches.
+
+They stay uint8 up to the model's door. The order of an epoch follows from the seed and the epoch
+alone, wherever the pixels are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trainer import cache, dealing, digits, files, sharding, shards
+from trainer.pixels import Pixels, choose
+from trainer.runtime import JobError, Runtime, join
+from trainer.schema import Pictures, Schema
+
+READER = "pillow"  # the package that the shards depend on, for run.json
+NEIGHBOURS = 16  # pictures that stay together in a shard when an epoch is shuffled
+AT_ONCE = 1 << 16  # pictures that are shuffled together in memory,
+AT_ONCE_BYTES = 1 << 25  # or fewer where they are large
+DIGITS = sharding.Options(size=8, channels=1, encoding="raw", eval_share=0.2, test_share=0.0)
+TELL_EVERY = 10.0  # seconds, while shards are made
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The pictures of one split, with their classes."""
+
+    pixels: Pixels
+    split: str
+
+    @property
+    def rows(self) -> int:
+        """Pictures."""
+        return self.pixels.dataset.splits[self.split].count
+
+    def batches(
+        self,
+        batch_size: int,
+        seed: int | None = None,
+        epoch: int = 0,
+        first: int = 0,
+        share: tuple[int, int, int] = dealing.WHOLE,
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Deals out one epoch, many batches at a time: `dealing.deal` explains the arguments.
+
+        Yields `(steps, block)`: `image` uint8 [K, share of batch_size, height, width, channels] and
+        `target` int32 [K, share of batch_size], of which the first `steps` batches count, and
+        `weight` and `rows` beside them. A replica reads its own share, and no other.
+        """
+        at_once = self.steps_per_block(batch_size)
+        order = (seed, epoch, first, share)
+        for deal in dealing.deal(self.rows, batch_size, at_once, NEIGHBOURS, *order):
+            yield deal.steps, deal.block(self._read(deal))
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in an epoch."""
+        return dealing.steps(self.rows, batch_size)
+
+    def steps_per_block(self, batch_size: int) -> int:
+        rows = min(AT_ONCE, AT_ONCE_BYTES // math.prod(self.pixels.dataset.shape))
+        return min(self.steps(batch_size), max(1, rows // batch_size))
+
+    def _read(self, deal: dealing.Deal) -> dict[str, np.ndarray]:
+        """The pictures of a deal; black ones fill up."""
+        indices = deal.indices()
+        real = indices >= 0
+        image = np.zeros((*indices.shape, *self.pixels.dataset.shape), np.uint8)
+        image[real] = self.pixels.read(self.split, indices[real])
+        return {"image": image, "target": np.where(real, self._targets()[indices], 0)}
+
+    def _targets(self) -> np.ndarray:
+        return self.pixels.dataset.targets(self.split)
+
+    def class_counts(self) -> np.ndarray:
+        """int64 [classes]: pictures of each class."""
+        return np.bincount(self._targets(), minlength=len(self.pixels.dataset.labels))
+
+
+@dataclass(frozen=True)
+class Data:
+    """All that the trainer needs to know of its data."""
+
+    schema: Schema
+    train: Examples
+    eval: Examples
+    manifest: dict  # for run.json: files, bytes, digests, rows
+
+    def describe(self) -> str:
+        """What there is, and what becomes of it, for the log."""
+        pixels, looks = self.train.pixels, self.schema.pictures
+        shown = pixels.dataset.manifest
+        lines = [
+            f"classification of pictures: {self.train.rows} for training, {self.eval.rows} "
+            f"held-out, {looks.size}x{looks.size} {'grey' if looks.channels == 1 else 'RGB'}",
+            f"classes: {', '.join(self.schema.labels[:20])}"
+            + (f", … ({len(self.schema.labels)} in all)" if len(self.schema.labels) > 20 else ""),
+        ]
+        if shown.rejected:
+            where = join(pixels.dataset.path, shards.REJECTED)
+            lines.append(f"{shown.rejected} files left out: {where} says why")
+        if shown.empty:
+            lines.append(f"classes without a good picture: {', '.join(shown.empty[:20])}")
+        kept = {"none": "decoded anew in each epoch"}
+        lines.append(
+            f"decoded pictures: {kept.get(pixels.kept, 'kept in ' + pixels.kept)} ({pixels.why})"
+        )
+        return "\n".join(lines)
+
+
+def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
+    """Finds the shards that the flags name; makes them where there are only pictures.
+
+    Raises:
+        JobError: any fault in the flags or in the files.
+    """
+    place = flags.cache_dir or cache.beside(runtime.job_dir)
+    dataset = _dataset(flags, place)
+    if len(dataset.labels) < 2:
+        raise JobError(
+            f"{dataset.path}: one class, {dataset.labels[0]!r}; a classifier needs two: a folder "
+            "for each, DIR/<class>/*.jpg"
+        )
+    for split, share in (("train", "a smaller --eval-share"), ("eval", "a larger --eval-share")):
+        if not dataset.splits[split].count:
+            raise JobError(
+                f"{dataset.path}: no picture is in the split {split!r}; make the shards with "
+                f"{share}: python scripts/data.py shards"
+            )
+    looks = Pictures(dataset.size, dataset.shape[2], dataset.manifest.resize)
+    pixels = choose(dataset, flags.cache, place)
+    return Data(
+        Schema(list(dataset.labels), looks),
+        Examples(pixels, "train"),
+        Examples(pixels, "eval"),
+        {split: _identity(dataset, split) for split in ("train", "eval")},
+    )
+
+
+def _dataset(flags, place: str) -> shards.Dataset:
+    """The shards that --data names, or those that are made of what it names."""
+    if flags.data is None:
+        with cache.alone(place):
+            source = digits.write(os.path.join(place, "digits"))
+            return _make(source, DIGITS, flags.image_size, place)
+    source = flags.data.rstrip("/") or "/"
+    if not files.exists(join(source, shards.MANIFEST)):
+        with cache.alone(place):
+            return _make(source, sharding.Options(), flags.image_size, place)
+    dataset = shards.open(source)
+    if flags.image_size not in (None, dataset.size):
+        raise JobError(
+            f"--image-size {flags.image_size}, but the shards in {source} have {dataset.size}; "
+            "leave it out, or make others: python scripts/data.py shards SRC DST --size "
+            f"{flags.image_size}"
+        )
+    return dataset
+
+
+def _make(source: str, options: sharding.Options, size: int | None, place: str) -> shards.Dataset:
+    """Shards in the cache; where the pictures are as they were, those of the run before."""
+    if size:
+        options = replace(options, size=size)
+    apart = [source if files.is_remote(source) else os.path.abspath(source), repr(options)]
+    key = hashlib.sha256(json.dumps(apart).encode()).hexdigest()[:20]
+    target = os.path.join(place, f"shards-{key}")
+    return sharding.make(source, target, options, replace=True, progress=_teller())
+
+
+def _teller() -> Callable[[str, int, int], None]:
+    """Tells now and then how far it is."""
+    last = time.monotonic()
+
+    def tell(what: str, done: int, of: int) -> None:
+        nonlocal last
+        if of and time.monotonic() - last > TELL_EVERY:
+            last = time.monotonic()
+            print(f"makes shards: {what} {done} of {of} pictures", flush=True)
+
+    return tell
+
+
+def _identity(dataset: shards.Dataset, split: str) -> dict:
+    """What tells these pictures from any others, in this split: the checksums of its shards."""
+    part = dataset.splits[split]
+    digest = hashlib.sha256("".join(shard.sha256 for shard in part.shards).encode()).hexdigest()
+    shards_ = {
+        "path": join(dataset.path, f"{split}-*.tfrecord"),
+        "bytes": sum(shard.bytes for shard in part.shards),
+        "digest": f"sha256:{digest}",
+    }
+    return {"files": [shards_], "rows": part.count, "classes": part.classes}

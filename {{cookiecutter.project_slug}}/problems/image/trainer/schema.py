@@ -1,0 +1,51 @@
+"""What a model of pictures looks at, and the classes that it tells apart.
+
+`schema.json` in the job directory; with an exported model, in `assets.extra/`, for its clients.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+TASKS = ("classification",)
+# What is reported beside the loss: `model.metrics` makes them, tuning jobs name them.
+METRICS = {"classification": ("accuracy",)}
+
+
+@dataclass
+class Pictures:
+    """How a picture of any size and kind becomes what the model sees: see `pictures.py`."""
+
+    size: int  # pixels a side
+    channels: int  # 3: RGB; 1: grey
+    resize: str  # pictures.POLICIES
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.size, self.size, self.channels
+
+
+@dataclass
+class Schema:
+    """The classes, in the order of the model's outputs, and what the model looks at."""
+
+    labels: list[str]
+    pictures: Pictures
+    target: str = "class"
+    task: str = TASKS[0]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Schema:
+        fields = json.loads(text)
+        return Schema(**{**fields, "pictures": Pictures(**fields["pictures"])})
+
+
+def metric_ids(task: str) -> list[str]:
+    """The columns of history.csv but for the epoch: over the training data, then the held-out."""
+    names = ["loss", *METRICS[task]]
+    return names + [f"val_{name}" for name in names]

@@ -137,12 +137,12 @@ def describe(dataset: shards.Dataset) -> str:
     lines = [f"{dataset.path}: {', '.join(parts)} pictures of {len(dataset.labels)} classes"]
     if found.copies:
         lines.append(
-            f"{found.copies:,} are copies of others: they stay, in the same split; {shards.COPIES} names them"
+            f"copies of others, kept in the same split: {found.copies:,} ({shards.COPIES} names them)"
         )
     if found.rejected:
-        lines.append(f"{found.rejected:,} files rejected: {shards.REJECTED} says why")
+        lines.append(f"files rejected: {found.rejected:,} ({shards.REJECTED} says why)")
     if found.empty:
-        lines.append(f"without a good picture, so no class: {', '.join(found.empty)}")
+        lines.append(f"no class, for want of a good picture: {', '.join(found.empty)}")
     return "\n".join(lines)
 
 

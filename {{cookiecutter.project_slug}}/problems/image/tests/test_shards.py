@@ -497,8 +497,8 @@ def test_the_script():
     )
     assert sum(map(int, numbers.groups())) == 37 and int(numbers[2]) in (12, 13)
     assert out.splitlines()[1:] == [
-        "1 are copies of others: they stay, in the same split; copies.csv names them",
-        "1 files rejected: rejected.csv says why",
+        "copies of others, kept in the same split: 1 (copies.csv names them)",
+        "files rejected: 1 (rejected.csv says why)",
     ]
     assert run("verify", "out")[:2] == (0, out)
     code, out, err = run("shards", "in", "out")

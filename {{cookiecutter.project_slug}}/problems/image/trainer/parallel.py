@@ -35,7 +35,7 @@ def in_order(
             yield function(*task)
             continue
         waiting.append(pool.submit(function, *task))
-        if len(waiting) > ahead:
+        while waiting and (len(waiting) > ahead or waiting[0].done()):
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -107,10 +107,9 @@ def _walk(folder: str, path: str, above: list[tuple[int, int]]) -> Iterator[Foun
 
 def _remote(folder: str, path: str) -> Iterator[Found]:
     """Of the files below a folder in a bucket, the names."""
-    entries = files.entries(f"{folder}/{path}")
-    if not entries and not path:
+    if not path and not files.exists(folder):
         raise JobError(f"{folder}: nothing is there; expected SRC/<class>/*.jpg, or a CSV file")
-    for entry in entries:
+    for entry in files.entries(f"{folder}/{path}"):
         if entry.startswith("."):
             continue
         name = path + entry

@@ -1,7 +1,8 @@
 """What a client sends to a model, read and checked: `{"instances": …}`, JSON lines or CSV.
 
-The model's own `assets.extra/schema.json` says what is expected. Plain Python, so that a wrong
-instance is named in milliseconds, before any TensorFlow is loaded.
+The model's own `assets.extra/schema.json` says what is expected: features here, or pictures, for
+which there is `picture_instances.py`. Plain Python, so that a wrong instance is named in
+milliseconds, before any TensorFlow is loaded.
 """
 
 from __future__ import annotations
@@ -13,14 +14,50 @@ import io
 import json
 import math
 import string
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
+
+AT_ONCE = 1024  # instances a call
 
 
 class InstanceError(Exception):
     """A fault in what a client sent, told in one line."""
+
+
+class Call(NamedTuple):
+    """Some instances, as a model's signature takes them."""
+
+    signature: str
+    inputs: dict[str, list[Any]]
+    places: Sequence[str]  # of each, for what is to be said about it
+    heads: Sequence[dict]  # what stands before each answer, such as the name of a file
+
+    def singly(self) -> Iterator[Call]:
+        """A call for each instance."""
+        for i, (place, head) in enumerate(zip(self.places, self.heads, strict=True)):
+            inputs = {key: values[i : i + 1] for key, values in self.inputs.items()}
+            yield Call(self.signature, inputs, [place], [head])
+
+
+def read_schema(model_dir: str | Path) -> dict:
+    """The schema that was exported with a model.
+
+    Raises:
+        InstanceError: the directory holds no model of ours.
+    """
+    path = Path(model_dir) / "assets.extra" / "schema.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InstanceError(
+            f"{model_dir}: no exported model (no {path.name} in assets.extra/); give a run's "
+            "model/ directory"
+        ) from None
+    except ValueError as error:
+        raise InstanceError(f"{path}: cannot be read ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -32,26 +69,34 @@ class Signature:
     missing: frozenset[str]
 
     @staticmethod
-    def load(model_dir: str | Path) -> Signature:
-        """Reads the schema that was exported with the model.
-
-        Raises:
-            InstanceError: the directory holds no model of ours.
-        """
-        path = Path(model_dir) / "assets.extra" / "schema.json"
-        try:
-            schema = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
-            raise InstanceError(
-                f"{model_dir}: no exported model (no {path.name} in assets.extra/); give a run's "
-                "model/ directory"
-            ) from None
-        except ValueError as error:
-            raise InstanceError(f"{path}: cannot be read ({error})") from None
+    def of(schema: dict) -> Signature:
         columns = schema["columns"]
         features = {c["name"]: (c["input"], c["kind"]) for c in columns if c["kind"] != "ignore"}
         others = {c["name"] for c in columns if c["kind"] == "ignore"} | {schema["target"]}
         return Signature(features, frozenset(others), frozenset(schema["missing"]))
+
+    def open(self, path: str) -> Iterator[dict[str, float | str]]:
+        """Checked instances from a file; - is standard input.
+
+        Raises:
+            InstanceError: it cannot be read; or what `read` raises.
+        """
+        try:
+            source = sys.stdin.fileno() if path == "-" else path
+            with open(source, encoding="utf-8", newline="") as file:
+                yield from read(file, path, self)
+        except OSError as error:
+            raise InstanceError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except UnicodeDecodeError as error:
+            raise InstanceError(f"{path}: not a text in UTF-8 ({error.reason})") from None
+
+    def calls(self, instances: list[dict]) -> Iterator[Call]:
+        """The calls that ask a model about these instances."""
+        for start in range(0, len(instances), AT_ONCE):
+            some = instances[start : start + AT_ONCE]
+            columns = {key: [each[key] for each in some] for key, _ in self.features.values()}
+            places = [f"instance {start + i}" for i in range(len(some))]
+            yield Call("serving_default", columns, places, [{}] * len(some))
 
     def check(self, place: str, instance: object) -> dict[str, float | str]:
         """One instance as the signature takes it; missing values are NaN and "".

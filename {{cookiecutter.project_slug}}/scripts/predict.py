@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Predicts with an exported model: instances in, an answer a line out, as JSON.
 
-    python scripts/predict.py [--model runs/NAME/model] FILE
+    python scripts/predict.py [--model runs/NAME/model] FILE …
 
-Without --model: the newest run's. FILE is {"instances": [{…}, …]}, a JSON object a line, or CSV with a header; - reads standard input.
+Without --model: the newest run's. FILE is {"instances": [{…}, …]}, a JSON object a line, or for a
+model of tables CSV with a header, for one of pictures a picture or a folder of them; - reads
+standard input.
 """
 
 import argparse
@@ -11,15 +13,15 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import runs  # noqa: E402
-from launcher.instances import InstanceError, Signature, read  # noqa: E402
+from launcher import instances, picture_instances, runs  # noqa: E402
+from launcher.instances import Call, InstanceError  # noqa: E402
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
-BATCH = 1024  # instances a call
 
 
 def main(argv: list[str]) -> int:
@@ -27,7 +29,9 @@ def main(argv: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", metavar="DIR", help="an exported model (default: the newest)")
-    parser.add_argument("file", metavar="FILE", help="the instances; - for standard input")
+    parser.add_argument(
+        "file", nargs="+", metavar="FILE", help="the instances; - for standard input"
+    )
     args = parser.parse_args(argv)
     if not args.model:
         models = [
@@ -38,22 +42,22 @@ def main(argv: list[str]) -> int:
         args.model = str(models[0])
         print(f"model: {args.model}", file=sys.stderr)
     try:
-        signature = Signature.load(args.model)
-        source = sys.stdin.fileno() if args.file == "-" else args.file
-        with open(source, encoding="utf-8", newline="") as file:
-            instances = list(read(file, args.file, signature))
+        schema = instances.read_schema(args.model)
+        kind = picture_instances if "pictures" in schema else instances
+        signature = kind.Signature.of(schema)
+        asked = [instance for file in args.file for instance in signature.open(file)]
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
+        code = 0
+        with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
+            for answer in predict(args.model, signature.calls(asked)):
+                if isinstance(answer, str):
+                    code = _refuse(answer)
+                else:
+                    print(json.dumps(answer, ensure_ascii=False))
+            sys.stdout.flush()
+        return code
     except InstanceError as error:
         return _refuse(str(error))
-    except OSError as error:
-        return _refuse(f"{args.file}: cannot be read ({error.strerror or error})")
-    except UnicodeDecodeError as error:
-        return _refuse(f"{args.file}: not a text in UTF-8 ({error.reason})")
-    sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
-    with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
-        for answer in predict(args.model, instances):
-            print(json.dumps(answer, ensure_ascii=False))
-        sys.stdout.flush()
-    return 0
 
 
 def _refuse(message: str) -> int:
@@ -61,20 +65,32 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def predict(model_dir: str, instances: list[dict]):
-    """Yields {"class", "probabilities": {label: p}} or {"value"} for each instance."""
+def predict(model_dir: str, calls: Iterable[Call]):
+    """Yields {"class", "probabilities": {label: p}} or {"value"} for each instance; a text in place
+    of an answer says why there is none."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     import tensorflow as tf
 
     model = tf.saved_model.load(model_dir)  # kept: its variables live only as long as it does
-    serve = model.signatures["serving_default"]
-    for start in range(0, len(instances), BATCH):
-        batch = instances[start : start + BATCH]
+
+    def ask(call: Call):
+        serve = model.signatures[call.signature]
         specs = serve.structured_input_signature[1]
-        features = {k: tf.constant([i[k] for i in batch], s.dtype) for k, s in specs.items()}
-        answers = {name: value.numpy() for name, value in serve(**features).items()}
-        for row in range(len(batch)):
-            yield _answer({name: value[row] for name, value in answers.items()})
+        inputs = {key: tf.constant(call.inputs[key], spec.dtype) for key, spec in specs.items()}
+        try:
+            answers = {name: value.numpy() for name, value in serve(**inputs).items()}
+        except tf.errors.InvalidArgumentError:  # of pictures, one that is broken
+            if len(call.places) > 1:
+                for one in call.singly():
+                    yield from ask(one)
+            else:
+                yield f"{call.places[0]}: cannot be decoded: damaged, or not of a kind that is known"
+            return
+        for row, head in enumerate(call.heads):
+            yield head | _answer({name: value[row] for name, value in answers.items()})
+
+    for call in calls:
+        yield from ask(call)
 
 
 def _answer(row: dict) -> dict:

@@ -26,7 +26,8 @@ class Inputs(tf.Module):
     def signatures(self) -> dict:
         """{name: (what prepares its inputs for the model, what they are)}.
 
-        serving_default: image string [batch], each a JPEG, PNG, GIF (its first frame) or BMP file;
+        serving_default: image string [batch], each a JPEG, PNG, GIF (its first frame), BMP or WebP
+        file;
         pixels: image uint8 [batch, height, width, 3], RGB, upright, of any size.
         """
         pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, "image")
@@ -58,12 +59,11 @@ class Inputs(tf.Module):
 
 def decode(data):
     """A file's bytes to uint8 [height, width, 3]: upright, transparent places white."""
-    jpeg = _begin(data, 3) == b"\xff\xd8\xff"
-    png = _begin(data, 4) == b"\x89PNG"
     pixels = tf.case(
         [
-            (jpeg, lambda: turn(_jpeg(data), orientation(data))),
-            (png, lambda: on_white(tf.io.decode_png(data, channels=4))),
+            (_begin(data, 3) == b"\xff\xd8\xff", lambda: turn(_jpeg(data), orientation(data))),
+            (_begin(data, 4) == b"\x89PNG", lambda: _png(data)),
+            (_begin(data, 2) == b"BM", lambda: _bmp(data)),
         ],
         default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
         exclusive=True,
@@ -78,6 +78,33 @@ def _begin(data, size: int):
 def _jpeg(data):
     # As Pillow does it; the default is another way of the same library, off by some of 255.
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _png(data):
+    head = _numbers(data, 24, 2)  # bits a channel, kind of colours
+    return tf.cond(
+        (head[0] == 1) & (head[1] == 0),  # black and white: TensorFlow makes 1 of white, with alpha
+        lambda: tf.io.decode_png(data, channels=3),
+        lambda: on_white(tf.io.decode_png(data, channels=4)),
+    )
+
+
+def _bmp(data):
+    head = _numbers(data, 0, 50)
+    info, bits, used = (head[i] + 256 * head[i + 1] for i in (14, 28, 46))
+
+    def by_palette():  # TensorFlow takes the places in a palette for greys
+        colours = tf.where(used == 0, 256, used)
+        palette = tf.reshape(_numbers(data, 14 + info, 4 * colours), [-1, 4])[:, 2::-1]
+        places = tf.cast(tf.io.decode_bmp(data)[..., 0], tf.int32)
+        return tf.cast(tf.gather(palette, places), tf.uint8)
+
+    return tf.cond(bits == 8, by_palette, lambda: tf.io.decode_bmp(data)[..., :3])
+
+
+def _numbers(data, at, size: int):
+    """int32 [size]: bytes of a file."""
+    return tf.cast(tf.io.decode_raw(tf.strings.substr(data, at, size), tf.uint8), tf.int32)
 
 
 def on_white(pixels):

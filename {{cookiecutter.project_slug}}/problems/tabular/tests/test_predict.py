@@ -13,7 +13,7 @@ import predict
 import pytest
 from conftest import ROOT, Trained, load, train, write
 
-from launcher.instances import InstanceError, Signature, read
+from launcher.instances import InstanceError, Signature, read, read_schema
 from trainer import tables
 from trainer.schema import Schema
 
@@ -39,7 +39,7 @@ def answers(capsys, model: Trained, text: str) -> list[dict]:
 
 def refusal(model: Trained, text: str) -> str:
     with pytest.raises(InstanceError) as refused:
-        list(read(io.StringIO(text), "f", Signature.load(model.model_dir)))
+        list(read(io.StringIO(text), "f", Signature.of(read_schema(model.model_dir))))
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -231,7 +231,7 @@ def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
 
     write("model/assets.extra/schema.json", schema.to_json())
     with open(path, encoding="utf-8", newline="") as file:
-        instances = list(read(file, path, Signature.load("model")))
+        instances = list(read(file, path, Signature.of(read_schema("model"))))
     raw = {}
     for column in schema.features:
         values = [instance[column.input] for instance in instances]

@@ -38,21 +38,25 @@ class Done:
 
 
 class Lab:
-    """A fresh bake, data files, and the ways to run the trainer on them."""
+    """A fresh bake, data files, and the ways to run the trainer on them.
 
-    def __init__(self, quick):
+    Args:
+        answers: to the template's questions, such as "problem=image".
+    """
+
+    def __init__(self, quick, *answers):
         self.quick = quick
         self.repeats = 1 if quick else 5
         self.folder = FOLDER / ("quick" if quick else "full")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.runs = 0
-        self.repo = self._bake()
+        self.repo = self._bake(answers)
 
-    def _bake(self):
+    def _bake(self, answers):
         self.out = tempfile.TemporaryDirectory(prefix="bake-", dir=self.folder)  # goes with us
         out = Path(self.out.name)
         command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config"]
-        subprocess.run([*command, "-o", out], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, "-o", out, *answers], check=True, stdout=subprocess.DEVNULL)
         repo = next(out.iterdir())
         # A user's first run writes bytecode; it is not what we measure.
         subprocess.run([sys.executable, "-m", "compileall", "-q", repo / "trainer"], check=True)

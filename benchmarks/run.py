@@ -17,12 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 import checkpoints
 import growth
 import processes
+import shards
 import start
 import tabular
 from measure import HERE, ROOT, Lab
 
-PARTS = {part.__name__: part for part in (tabular, growth, start, processes, checkpoints)}
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow")
+PARTS = {part.__name__: part for part in (tabular, growth, start, processes, checkpoints, shards)}
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"
 HEAD = """# What was measured
 

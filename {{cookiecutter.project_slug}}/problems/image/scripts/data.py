@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from trainer import pictures, sharding, shards  # noqa: E402
+from trainer import manifest, pictures, sharding, shards  # noqa: E402
 from trainer.runtime import JobError  # noqa: E402
 
 DEFAULT = sharding.Options()
@@ -82,7 +82,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--resize", DEFAULT.resize, text, choices=pictures.POLICIES)
     add("--channels", DEFAULT.channels, "3: colour; 1: grey", type=int, choices=(1, 3))
     text = "in the shards: jpeg is smaller, raw is exact and quicker to read"
-    add("--format", DEFAULT.encoding, text, choices=shards.ENCODINGS, dest="encoding")
+    add("--format", DEFAULT.encoding, text, choices=manifest.ENCODINGS, dest="encoding")
     add("--quality", DEFAULT.quality, "of jpeg", type=number(1, 100), metavar="N")
     share = {"type": number(0, 0.99, float), "metavar": "P"}
     add("--eval-share", DEFAULT.eval_share, "of each class, held out while training", **share)

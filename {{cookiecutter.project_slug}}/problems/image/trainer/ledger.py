@@ -21,6 +21,12 @@ from trainer.runtime import JobError
 from trainer.sources import Found
 
 _BATCH = 1000  # rows that are read or written in one go
+_SETTINGS = (
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = WAL",
+    "synchronous = OFF",  # whole after a kill; after a crash of the machine it may begin anew
+    "cache_size = -1000",  # KiB, of the file and of what is sorted
+)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS work (settings TEXT, runs INTEGER);
 CREATE TABLE IF NOT EXISTS shards (file TEXT PRIMARY KEY, plan TEXT, bytes INTEGER, sha256 TEXT);
@@ -120,8 +126,7 @@ class Ledger:
         place = os.path.join(self.folder, "ledger.sqlite")
         self._base = sqlite3.connect(place, timeout=0, isolation_level=None)
         try:
-            # It is whole after a kill; after a crash of the machine it may have to begin anew.
-            for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = OFF"):
+            for setting in _SETTINGS:
                 self._base.execute(f"PRAGMA {setting}")
             self._base.executescript(_TABLES)
         except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""Shards: pictures in TFRecord files, the manifest that says what is in them, and their reader.
+"""Shards: pictures in TFRecord files, and how to read them.
 
     DIR/manifest.json                    labels, sizes, counts, checksums; written last
     DIR/train-00000-of-00012.tfrecord    records in mixed order; eval and test likewise
@@ -25,36 +25,16 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trainer import files
+from trainer.manifest import AGAIN, File, Manifest, Split, checksum
 from trainer.runtime import JobError
 
-FORMAT, VERSION = "picture shards", 1
 MANIFEST, REJECTED, COPIES = "manifest.json", "rejected.csv", "copies.csv"
-SPLITS = ("train", "eval", "test")
-ENCODINGS = ("jpeg", "raw")
 # A row for each record of a split, shard after shard: where its Example begins in the shard and its
 # bytes; how many of them, at the end, are the image; the label.
 INDEX = np.dtype([("offset", "<u8"), ("length", "<u4"), ("image", "<u4"), ("label", "<i4")])
 
 REMOTE_READS = 32  # at a time from a bucket, each of which takes its time
 GAP = 1 << 16  # bytes that are read along rather than skipped
-_AGAIN = "make the shards again: python scripts/data.py shards"
-
-
-def shard_name(split: str, number: int, of: int) -> str:
-    return f"{split}-{number:05d}-of-{of:05d}.tfrecord"
-
-
-def index_name(split: str) -> str:
-    return f"{split}.index.npy"
-
-
-def checksum(path: str) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    hasher = hashlib.sha256()
-    with files.open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.hexdigest()
 
 
 def parse(record):
@@ -75,68 +55,6 @@ def decode(image, encoding: str, shape: tuple[int, int, int]):
         return tf.reshape(tf.io.decode_raw(image, tf.uint8), shape)
     pixels = tf.io.decode_jpeg(image, shape[2], dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(pixels, shape)
-
-
-@dataclass(frozen=True)
-class File:
-    """One of the manifest's files."""
-
-    file: str
-    count: int  # records
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Split:
-    """A part of the pictures; its records are numbered from 0 to count - 1, shard after shard."""
-
-    count: int
-    classes: dict[str, int]  # records by label; every label is there
-    index: File
-    shards: tuple[File, ...]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What the writer wrote."""
-
-    labels: tuple[str, ...]  # sorted; a record's label is a place in it
-    size: int  # pixels a side
-    channels: int  # 3: RGB; 1: grey
-    resize: str  # the policy: pictures.resize
-    encoding: str
-    quality: int  # of JPEG
-    eval_share: float
-    test_share: float
-    shard_mb: int
-    splits: dict[str, Split]
-    rejected: int  # files
-    copies: int  # files with the same pixels as another; they stay, in the same split
-    empty: tuple[str, ...]  # classes of which every file was rejected
-    source: dict  # path, files, bytes; hashes by which a second run knows them again
-    made_with: dict[str, str]  # versions
-
-    def to_json(self) -> str:
-        head = {"format": FORMAT, "version": VERSION}
-        return json.dumps(head | asdict(self), indent=1, ensure_ascii=False) + "\n"
-
-    @staticmethod
-    def from_json(text: str, path: str) -> Manifest:
-        """Raises JobError: not a manifest, or one of another version."""
-        try:
-            fields = json.loads(text)
-            head = fields.pop("format"), fields.pop("version")
-            if head == (FORMAT, VERSION):
-                for name, split in fields["splits"].items():
-                    index = File(**split.pop("index"))
-                    parts = tuple(File(**shard) for shard in split.pop("shards"))
-                    fields["splits"][name] = Split(index=index, shards=parts, **split)
-                fields |= {name: tuple(fields[name]) for name in ("labels", "empty")}
-                return Manifest(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise JobError(f"{path}: not a manifest of shards; {_AGAIN}") from None
-        raise JobError(f"{path}: version {head[1]}, but this reads {VERSION}; {_AGAIN}")
 
 
 def open(path: str, verify: bool = False) -> Dataset:
@@ -242,7 +160,7 @@ class Dataset:
         for file in self._files():
             place = f"{self.path}/{file.file}"
             if there is None and not os.path.isfile(place) or there and file.file not in there:
-                raise JobError(f"{place}: gone, but {MANIFEST} tells of it; {_AGAIN}")
+                raise JobError(f"{place}: gone, but {MANIFEST} tells of it; {AGAIN}")
             if there is None and os.path.getsize(place) != file.bytes:
                 found = os.path.getsize(place)
                 raise self._damaged(file.file, f"{found} bytes, not {file.bytes}")
@@ -260,7 +178,7 @@ class Dataset:
             raise self._damaged(file.file, "another checksum than in the manifest")
 
     def _damaged(self, file: str, what: str) -> JobError:
-        return JobError(f"{self.path}/{file}: damaged ({what}); {_AGAIN}")
+        return JobError(f"{self.path}/{file}: damaged ({what}); {AGAIN}")
 
     @functools.cached_property
     def _threads(self) -> ThreadPoolExecutor:

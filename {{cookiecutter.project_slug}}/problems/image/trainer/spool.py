@@ -22,6 +22,7 @@ from trainer.shards import INDEX
 
 READS = 16  # at a time, by each worker, from a bucket
 BUFFER = 1 << 20  # bytes that are written and hashed at once
+BLOCK = 1000  # rows of the plan that are looked at together
 # A row for each record to be: the spool, and where its name and its image lie in it; the label.
 PLAN = np.dtype(
     [("spool", "<u4"), ("start", "<u8"), ("name", "<u4"), ("image", "<u4"), ("label", "<u4")]
@@ -35,7 +36,7 @@ class Look:
     size: int  # pixels a side
     resize: str  # pictures.POLICIES
     channels: int  # 3: RGB; 1: grey
-    encoding: str  # shards.ENCODINGS
+    encoding: str  # manifest.ENCODINGS
     quality: int  # of JPEG
 
 
@@ -91,33 +92,42 @@ def write_shard(
 
     Args:
         plan: a file of PLAN rows, of which `count` from `first` on are for this shard.
-        index: where the shard's part of the split's index goes.
+        index: a file for the shard's part of the split's index, INDEX rows.
 
     Returns:
         The shard's bytes, and its sha256.
     """
-    rows = np.fromfile(plan, PLAN, count, offset=first * PLAN.itemsize)
-    places = np.zeros(count, INDEX)
-    hasher, size, buffer = hashlib.sha256(), 0, bytearray()
+    hasher, size, buffer, opened = hashlib.sha256(), 0, bytearray(), {}
     partial = f"{path}.partial"
-    with open(partial, "wb") as out, contextlib.ExitStack() as stack:
-        opened = {
-            number: stack.enter_context(open(spools[number], "rb", buffering=0))
-            for number in np.unique(rows["spool"]).tolist()
-        }
-        for i, (spool, start, name, image, label) in enumerate(rows.tolist()):
-            opened[spool].seek(start)
-            entry = opened[spool].read(name + image)
-            example = tfrecord.example(entry[:name], label, entry[name:])
-            places[i] = (size + len(buffer) + tfrecord.HEAD, len(example), image, label)
-            buffer += tfrecord.frame(example)
-            if len(buffer) >= BUFFER or i == count - 1:
-                out.write(buffer)
-                hasher.update(buffer)
-                size += len(buffer)
-                buffer.clear()
+    with open(partial, "wb") as out, open(index, "wb") as places, contextlib.ExitStack() as stack:
+        for begin in range(first, first + count, BLOCK):
+            rows = _rows(plan, begin, min(BLOCK, first + count - begin))
+            found = np.zeros(len(rows), INDEX)
+            for i, (spool, start, name, image, label) in enumerate(rows):
+                if spool not in opened:
+                    opened[spool] = stack.enter_context(open(spools[spool], "rb", buffering=0))
+                opened[spool].seek(start)
+                entry = opened[spool].read(name + image)
+                example = tfrecord.example(entry[:name], label, entry[name:])
+                found[i] = (size + tfrecord.HEAD, len(example), image, label)
+                frame = tfrecord.frame(example)
+                size += len(frame)
+                buffer += frame
+                if len(buffer) >= BUFFER:
+                    _flush(buffer, out, hasher)
+            found.tofile(places)
+        _flush(buffer, out, hasher)
         out.flush()
         os.fsync(out.fileno())  # else a crash of the machine may leave the name without data
-    np.save(index, places)
     os.replace(partial, path)
     return size, hasher.hexdigest()
+
+
+def _rows(plan: str, first: int, count: int) -> list[tuple[int, ...]]:
+    return np.fromfile(plan, PLAN, count, offset=first * PLAN.itemsize).tolist()
+
+
+def _flush(buffer: bytearray, out, hasher) -> None:
+    out.write(buffer)
+    hasher.update(buffer)
+    buffer.clear()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +45,7 @@ def in_order(
 
 
 def _begin() -> None:
+    _keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
     threading.Thread(target=_end_with_owner, daemon=True).start()
 
@@ -50,3 +54,13 @@ def _end_with_owner() -> None:
     """An owner that was killed cannot end its workers, who would wait for work for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def _keep_memory() -> None:
+    """Keeps for the next picture what the last one took. The C library would give it back, page by
+    page, and ask for it anew: a third of the time for a picture (glibc; elsewhere it is left)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD, bytes
+            mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD

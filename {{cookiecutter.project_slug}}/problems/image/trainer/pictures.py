@@ -123,7 +123,7 @@ def encode(image: Image.Image, encoding: str, quality: int) -> bytes:
     if encoding == "raw":
         return image.tobytes()
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=quality, comment=b"")  # else the file's own
     return file.getvalue()
 
 
@@ -183,7 +183,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies it
 
 
 def _orientation(image: Image.Image) -> int:

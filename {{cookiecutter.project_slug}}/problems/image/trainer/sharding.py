@@ -51,7 +51,7 @@ def make(
     Args:
         source: SRC/<class>/… or a CSV of path,label; local or gs://.
         target: a folder, local or gs://.
-        workers: processes (None: one a core, where there is enough for them to do).
+        workers: processes (None: one a core; where there is little to do, none beside this one).
         replace: take the place of shards of other pictures, or with other options.
         work_dir: where pictures wait for their shard, with as much space as all shards take
             (None: in the target; for a bucket, in the machine's own temporary folder).
@@ -142,7 +142,7 @@ class _Job:
             tasks = ((self.source, some, *self._how) for some in self.ledger.to_read(AT_ONCE))
             try:
                 with contextlib.ExitStack() as stack:
-                    pool = stack.enter_context(processes(count)) if count > 1 else None
+                    pool = stack.enter_context(processes(count)) if workers or count > 1 else None
                     for read in in_order(pool, spool.read_pictures, tasks, 3 * count):
                         self.ledger.note(read)
                         unread -= len(read)

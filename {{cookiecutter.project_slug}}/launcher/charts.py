@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 # From Okabe and Ito's palette, which colour-blind people can tell apart; dashes tell in print.
-TRAIN, EVAL, DARK = "#0072B2", "#D55E00", "#333333"
+TRAIN, EVAL, DARK, PHASE = "#0072B2", "#D55E00", "#333333", "#666666"
 STYLE = {
     "svg.hashsalt": "report",  # the same run gives the same bytes
     "font.family": "DejaVu Sans",  # it comes with matplotlib
@@ -32,13 +32,17 @@ STYLE = {
 
 
 def curves(
-    epochs: Sequence[float], lines: Mapping[str, Sequence[float]], best: tuple[int, float] | None
+    epochs: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    best: tuple[int, float] | None,
+    phases: Sequence[int] = (),
 ) -> str:
     """Training and evaluation by epoch, the best epoch marked; values that are not finite are gaps.
 
     Args:
         lines: {"training": values, "evaluation": values}, or one of them.
         best: epoch and value to mark.
+        phases: the first epoch of the second phase of the training, of the third, …
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.0), layout="constrained")
@@ -61,6 +65,15 @@ def curves(
                 label=word,
                 rasterized=len(epochs) > 2000,  # drawn as vectors it would be megabytes
             )
+        for number, first in enumerate(phases, 2):
+            if not epochs[0] < first <= epochs[-1]:
+                continue
+            place = {"xy": (first - 0.5, 1), "xycoords": ("data", "axes fraction")}
+            axes.axvline(first - 0.5, color=PHASE, linewidth=1)
+            axes.annotate(
+                f"phase {number}", **place, xytext=(3, -2), textcoords="offset points",
+                rotation=90, ha="left", va="top", color=PHASE, fontsize=8,
+            )  # fmt: skip
         if best:
             axes.axvline(best[0], color=DARK, linewidth=0.8, linestyle=":")
             label = f"best: epoch {best[0]}"

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from launcher import charts, runs
+from launcher import charts, report_pictures, runs
 
 MATRIX = 12  # classes that a confusion matrix shows on one screen
 ROWS = 100  # of a long table; the rest stands in the run's files
@@ -55,19 +55,24 @@ def _content(run: runs.Run) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
     record, gaps = run.record, list(run.gaps)
     classes, residuals = _classes(run.evaluation, gaps), _residuals(run.evaluation, gaps)
+    pictures, phases = report_pictures.content(run, gaps), _phases(record)
     return {
         "run": run,
+        "rows_are": _rows_are(run),
         "project": record.get("project") or "",
         "recorded_name": record.get("name") or run.name,
         "started": f"{run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else None,
         "gaps": gaps,
         "tiles": _tiles(run, classes),
         "metrics": _metrics(run.metrics),
-        "curves": _curves(run),
+        "curves": _curves(run, [first for _, first in phases[1:]]),
+        "phases": phases,
         "classes": classes,
+        "pictures": pictures,
         "residuals": residuals,
         "data": [_part(name, part) for name, part in record.get("data", {}).items()],
         "columns": [_column(c) for c in run.schema.get("columns", []) if isinstance(c, dict)],
+        "counts": _counts(record.get("data", {})),
         "rows": ROWS,
         "timings": _timings(record.get("timings", {})),
         "utilisation": _utilisation(run),
@@ -90,7 +95,8 @@ def _tiles(run: runs.Run, classes: dict | None) -> list[dict[str, Any]]:
     main = runs.main_metric(run)
     if main in run.metrics:
         show = percent if main.endswith("accuracy") else figures
-        note = f"on {'held-out' if main.startswith('val_') else 'training'} rows ({main})"
+        part = "held-out" if main.startswith("val_") else "training"
+        note = f"on {part} {_rows_are(run)} ({main})"
         label = main.removeprefix("val_")
         tiles.append({"value": show(run.metrics[main]), "label": label, "note": note, "main": True})
     if classes:
@@ -108,11 +114,24 @@ def _tiles(run: runs.Run, classes: dict | None) -> list[dict[str, Any]]:
         tiles.append({"value": duration(run.seconds), "label": "duration", "note": note})
     if "rows_per_second" in run.record:
         value = figures(run.record["rows_per_second"])
-        tiles.append({"value": value, "label": "rows a second", "note": "while training"})
+        label = f"{_rows_are(run)} a second"
+        tiles.append({"value": value, "label": label, "note": "while training"})
     if "parameters" in run.record:
         value = figures(run.record["parameters"])
-        tiles.append({"value": value, "label": "parameters", "note": "trainable"})
+        tiles.append({"value": value, "label": "parameters", "note": "in the model"})
     return [{"main": False, **tile} for tile in tiles]
+
+
+def _rows_are(run: runs.Run) -> str:
+    """What this run's examples are called."""
+    return "pictures" if "pictures" in run.schema else "rows"
+
+
+def _phases(record: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """(name, first epoch) in the order of happening; empty where nothing changed on the way."""
+    firsts = {str(name): runs.number(first) for name, first in record.get("phases", {}).items()}
+    found = [(name, int(first)) for name, first in firsts.items() if abs(first) < 1e15]
+    return sorted(found, key=lambda phase: phase[1]) if len(found) > 1 else []
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -121,8 +140,12 @@ def _metrics(metrics: Mapping[str, float]) -> list[dict[str, Any]]:
     return [{"id": i, "train": metrics.get(i), "eval": metrics.get(f"val_{i}")} for i in ids]
 
 
-def _curves(run: runs.Run) -> list[dict[str, str]]:
-    """A figure for each metric, training and evaluation in one."""
+def _curves(run: runs.Run, changes: list[int]) -> list[dict[str, str]]:
+    """A figure for each metric, training and evaluation in one.
+
+    Args:
+        changes: the epochs with which a phase begins, but for the first.
+    """
     curves, history = [], run.history
     for metric in dict.fromkeys(id.removeprefix("val_") for id in history if id != "epoch"):
         ids = {"training": metric, "evaluation": f"val_{metric}"}
@@ -133,7 +156,7 @@ def _curves(run: runs.Run) -> list[dict[str, str]]:
         best = runs.best(run, f"val_{metric}") if len(history["epoch"]) > 1 else None
         texts = [_in_words(word, history["epoch"], values) for word, values in lines.items()]
         texts += [f"Best evaluation: {figures(best[1])} in epoch {best[0]}."] if best else []
-        image = charts.curves(history["epoch"], lines, best)
+        image = charts.curves(history["epoch"], lines, best, changes)
         curves.append({"metric": metric, "text": " ".join(texts), "image": image})
     return curves
 
@@ -275,6 +298,18 @@ def _part(name: str, part: Any) -> dict[str, Any]:
         "dropped": part.get("dropped"),
         "files": [{"size": size(f.get("bytes")), **f} for f in files],
     }
+
+
+def _counts(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Examples of each class in each part, where the run tells: [{label, train, eval}]."""
+    train, held_out = (
+        part.get("classes") if isinstance(part := data.get(name), dict) else None
+        for name in ("train", "eval")
+    )
+    if not isinstance(train, dict) or not isinstance(held_out, dict):
+        return []
+    labels = dict.fromkeys([*train, *held_out])
+    return [{"label": i, "train": train.get(i, 0), "eval": held_out.get(i, 0)} for i in labels]
 
 
 def _column(column: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,14 +24,15 @@ if TYPE_CHECKING:  # the report goes without polars, and starts faster for it
 _RECORD = {
     **dict.fromkeys(("status", "error", "project", "author", "name", "started", "ended"), str),
     **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
-    **dict.fromkeys(("data", "metrics", "timings"), dict),
+    **dict.fromkeys(("data", "metrics", "timings", "phases"), dict),
     **{"task": str, "target": str, "command": list, "parameters": Real, "rows_per_second": Real},
 }
 _EVALUATION = {
     **dict.fromkeys(("labels", "confusion", "truth", "prediction"), list),
-    **{"task": str, "target": str, "rows": Real},
+    **dict.fromkeys(("samples", "mistakes"), list),
+    **{"task": str, "target": str, "rows": Real, "saliency": dict},
 }
-_SCHEMA = {"columns": list}
+_SCHEMA = {"columns": list, "pictures": dict}
 _NO_METRICS = ("epoch", "learning_rate")
 _LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
 

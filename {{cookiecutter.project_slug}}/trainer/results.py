@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trainer import export
+from trainer import explain, export
 from trainer import model as modelling
 from trainer.record import Record, peak_memory_bytes, timed
 from trainer.runtime import Runtime
@@ -27,9 +27,10 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
         return
     with timed(times, "evaluate"):
         evaluation = evaluate(schema, predictions(model, data.eval), data.eval.rows)
-    record.write_json("evaluation.json", evaluation)
     with timed(times, "export"):
         export.write(model, schema, runtime.model_dir)
+    evaluation |= explain.write(record, model, data, evaluation)
+    record.write_json("evaluation.json", evaluation)
     record.write_history(progress.history, final=True)
     # With early stopping the best epoch's weights are exported: the metrics are that model's.
     final = progress.best if trainer.flags.early_stopping else progress.epoch

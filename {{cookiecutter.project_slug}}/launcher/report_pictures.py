@@ -43,7 +43,8 @@ def _shown(run_dir: Path, listed: Any, keys: tuple[str, ...]) -> tuple[list[dict
 
     Of mistakes in rows of a table no pictures are told: that is no loss.
     """
-    entries = [found for found in listed or () if isinstance(found, dict) and keys[0] in found]
+    listed = listed if isinstance(listed, list) else []
+    entries = [found for found in listed if isinstance(found, dict) and keys[0] in found]
     shown = []
     for found in entries[:MOST]:
         images = {key: _image(run_dir, found.get(key)) for key in keys}

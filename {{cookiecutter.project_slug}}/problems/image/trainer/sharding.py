@@ -67,7 +67,8 @@ def make(
     remote = files.is_remote(target) or target.startswith("/gcs/")
     new = not remote and not os.path.exists(target)
     work = _work_folder(target, remote, work_dir)
-    settings = asdict(options.look) | {"source": os.path.abspath(source), "pillow": PIL.__version__}
+    whole = source if files.is_remote(source) else os.path.abspath(source)
+    settings = asdict(options.look) | {"source": whole, "pillow": PIL.__version__}
     ledger = Ledger(work, settings)
     try:
         writer = Writer(ledger, work if remote else target, target, options, progress)

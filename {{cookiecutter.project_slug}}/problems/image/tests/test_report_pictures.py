@@ -1,0 +1,418 @@
+"""The report of a run on pictures: what it shows of them, and whether its maps tell the truth."""
+
+import base64
+import html
+import json
+import math
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import read_json, train, write_pictures
+
+from launcher import report
+from trainer import explain, saliency
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The digits, learned as well as the defaults learn them."""
+    return train(tmp_path_factory.mktemp("trained") / "run", "--epochs", "30")
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of its directory, to be spoilt."""
+    return shutil.copytree(trained.job_dir, tmp_path / "run")
+
+
+def page_of(run_dir):
+    return report.write(run_dir).read_text(encoding="utf-8")
+
+
+def words_of(page):
+    """What a reader sees: no tags, no pictures, single spaces."""
+    body = re.sub(r"<[^>]*>", " ", page[page.index("<body>") :])
+    return re.sub(r"\s+", " ", html.unescape(body))
+
+
+def images_of(page):
+    """The PNG files on a page, decoded: uint8 [height, width, channels]."""
+    found = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    return [tf.io.decode_png(base64.b64decode(data)).numpy() for data in found]
+
+
+def change(run_dir, name, edit):
+    """Edits one of a run's JSON files in place."""
+    document = read_json(run_dir / name)
+    edit(document)
+    (run_dir / name).write_text(json.dumps(document), encoding="utf-8")
+
+
+def held_out(run, rows):
+    """Pictures uint8 [n, height, width, channels] and their classes."""
+    examples = run.data.eval
+    targets = examples.pixels.dataset.targets(examples.split)[rows]
+    return examples.pixels.read(examples.split, np.asarray(rows)), targets
+
+
+def probabilities(model, pictures):
+    return tf.nn.softmax(model({"image": pictures}, training=False)).numpy()
+
+
+# --- Integrated gradients
+
+
+def network(*middle, size=6, classes=4):
+    """A functional model of pictures with random weights."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((size, size, 3), dtype="uint8", name="image")
+    x = keras.ops.cast(image, "float32")
+    for layer in (keras.layers.Rescaling(1 / 255), *middle, keras.layers.Flatten()):
+        x = layer(x)
+    return keras.Model({"image": image}, keras.layers.Dense(classes)(x))
+
+
+def pictures(count, size=6):
+    return np.random.default_rng(3).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
+
+
+def score(model, picture, place):
+    """By the definition in saliency.py, in NumPy."""
+    logits = model({"image": picture[None]}, training=False).numpy()[0].astype(float)
+    return logits[place] - logits.mean()
+
+
+def test_of_a_linear_model_the_attributions_are_exact():
+    model, (picture,) = network(), pictures(1)
+    kernel = model.layers[-1].kernel.numpy().astype(float)
+    weights = (kernel[:, 2] - kernel.mean(axis=1)).reshape(picture.shape) / 255
+    base = saliency.baselines(picture[None])[0].astype(float)
+
+    (found,) = saliency.attributions(model, picture[None], [2], steps=1)
+
+    np.testing.assert_allclose(found.values, weights * (picture - base), atol=1e-5)
+
+
+def test_attributions_add_up_to_the_difference_of_the_scores():
+    model = network(
+        keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Dropout(0.5),
+    )
+    some, places = pictures(5), [0, 1, 2, 3, 0]
+    found = saliency.attributions(model, some, places, steps=256)
+    for attribution, picture, place in zip(found, some, places, strict=True):
+        base = saliency.baselines(picture[None])[0]
+        difference = score(model, picture, place) - score(model, base, place)
+        assert attribution.score - attribution.baseline == pytest.approx(difference, abs=1e-5)
+        assert attribution.values.sum() == pytest.approx(difference, abs=0.01 * abs(difference))
+        assert attribution.error < 0.01
+
+
+def test_an_error_is_what_does_not_add_up():
+    values = np.array([[[3.0], [-1.0]]])
+    assert saliency.Attribution(values, baseline=1.0, score=3.0).error == 0
+    assert saliency.Attribution(values, baseline=1.0, score=4.0).error == 0.25
+
+
+def test_a_baseline_is_the_middle_colour_of_the_edge():
+    picture = np.zeros((5, 5, 3), np.uint8)
+    picture[1:4, 1:4] = 255  # what it shows
+    picture[:, :4, 1] = 90  # of the edge more than half
+    assert np.unique(saliency.baselines(picture[None]).reshape(-1, 3), axis=0).tolist() == [
+        [0, 90, 0]
+    ]
+
+
+def test_the_cost_counts_multiplications_inside_of_layers_too():
+    inner = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2D(8, 3, padding="same")])
+
+    class Wrapped(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.network = inner
+
+        def call(self, x):
+            return self.network(x)
+
+    pixels, dense = 6 * 6, 6 * 6 * 8 * 4
+    assert saliency.cost(network(Wrapped())) == pixels * 3 * 3 * 3 * 8 + dense
+
+
+def test_a_map_shows_what_speaks_for_and_against():
+    values = np.zeros((80, 80, 1))
+    values[:40, :40], values[40:, 40:] = 1.0, -1.0
+    drawn = saliency.draw(np.zeros((80, 80, 1), np.uint8), values)
+    assert drawn.shape == (80, 80, 3)
+    assert drawn[0, 0].tolist() == list(saliency.FOR)
+    assert drawn[79, 79].tolist() == list(saliency.AGAINST)
+    assert len(set(drawn[0, 79].tolist())) == 1  # grey: nothing to say
+    assert saliency.draw(np.zeros((7, 90, 3), np.uint8), np.zeros((7, 90, 3))).shape == (7, 90, 3)
+
+
+# --- Of the digits
+
+
+def test_the_maps_of_digits_are_on_their_strokes(trained):
+    some, _ = held_out(trained, range(60))
+    guesses = probabilities(trained.model, some).argmax(axis=1)
+    found = saliency.attributions(trained.model, some, guesses)
+    ink = some[..., 0] >= 64
+    sizes = np.abs(np.stack([attribution.values.sum(axis=2) for attribution in found]))
+    shares = (sizes * ink).sum(axis=(1, 2)) / sizes.sum(axis=(1, 2))
+    assert ink.mean() < 0.5
+    assert shares.mean() > 0.9 and shares.min() > 0.7
+    assert max(attribution.error for attribution in found) < 0.05
+
+
+def test_what_a_map_marks_is_what_the_prediction_hangs_on(trained):
+    """On the strokes the map would be anyway, since black has no part in it. So: wipe out a few
+    stroke pixels, those that it marks most, or as many by lot, and see which are missed more."""
+    some, _ = held_out(trained, range(60))
+    before = probabilities(trained.model, some)
+    guesses = before.argmax(axis=1)
+    found = saliency.attributions(trained.model, some, guesses)
+    random = np.random.default_rng(0)
+    marked, any_ = some.copy(), some.copy()
+    for i, attribution in enumerate(found):
+        ink = np.flatnonzero(some[i] >= 64)
+        order = ink[np.argsort(-attribution.values.ravel()[ink])]
+        marked[i].ravel()[order[:6]] = 0
+        any_[i].ravel()[random.choice(ink, 6, replace=False)] = 0
+    rows = np.arange(len(some))
+    left = [probabilities(trained.model, p)[rows, guesses].mean() for p in (marked, any_)]
+    assert before[rows, guesses].mean() > 0.95
+    assert left[0] < 0.25 and left[0] < left[1] / 2
+
+
+# --- What a run leaves
+
+
+def test_a_run_leaves_few_small_pictures_and_says_what_they_are(trained):
+    told = read_json(trained.job_dir / "evaluation.json")
+    samples, mistakes, maps = told["samples"], told["mistakes"], told["saliency"]["maps"]
+    assert len(samples) == explain.SAMPLES
+    assert len(maps) == explain.MAPS and told["saliency"]["note"] is None
+    assert max(found["error"] for found in maps) < 0.05
+    wrong = sum(map(sum, told["confusion"])) - np.trace(told["confusion"])
+    assert 0 < len(mistakes) == min(wrong, 24)
+
+    files = {found[key] for found in maps for key in ("picture", "map")}
+    files |= {found["picture"] for found in samples + mistakes}
+    assert {f"pictures/{path.name}" for path in (trained.job_dir / "pictures").iterdir()} == files
+
+    labels = trained.schema.labels
+    for found in samples + mistakes + maps:
+        (picture,), (target,) = held_out(trained, [found["row"]])
+        stored = tf.io.decode_png(tf.io.read_file(str(trained.job_dir / found["picture"]))).numpy()
+        shares = probabilities(trained.model, picture[None])[0]
+        assert (stored == picture).all()
+        assert found["truth"] == labels[target] == found["name"].split("/")[0]
+        assert found["prediction"] == labels[shares.argmax()]
+        assert found["prediction_probability"] == pytest.approx(shares.max(), abs=1e-4)
+        assert found["truth_probability"] == pytest.approx(shares[target], abs=1e-4)
+
+
+def test_samples_are_of_all_classes_and_the_same_each_time():
+    targets = np.array([0] * 900 + [1] * 90 + [2] * 3)
+    targets = np.random.default_rng(5).permutation(targets)
+    rows = explain.choose(targets, 24)
+    assert np.bincount(targets[rows]).tolist() == [11, 10, 3]
+    assert len(set(rows.tolist())) == 24
+    assert (explain.choose(targets, 24) == rows).all()
+    assert explain.choose(targets[:5], 24).size == 5
+
+
+def test_the_pictures_of_the_run_before_make_room(trained, tmp_path):
+    source = write_pictures(str(tmp_path / "in"), a=12, b=12)
+    flags = ("--data", source, "--filters", "4", "--hidden-units", "")
+    first = train(tmp_path / "run", *flags)
+    (first.job_dir / "pictures" / "eval-999999.png").write_bytes(b"old")
+    again = train(tmp_path / "run", *flags, "--epochs", "3")
+    assert not (again.job_dir / "pictures" / "eval-999999.png").exists()
+    assert "Not on this page" not in words_of(page_of(again.job_dir))
+
+
+def test_large_pictures_are_stored_small(tmp_path):
+    source = write_pictures(str(tmp_path / "in"), size=300, a=9, b=9)
+    flags = ("--data", source, "--image-size", "300", "--filters", "2", "--epochs", "1")
+    found = train(tmp_path / "run", *flags)
+    images = images_of(page_of(found.job_dir))
+    assert images and all(max(image.shape) <= explain.SIDE for image in images)
+    sizes = [path.stat().st_size for path in (found.job_dir / "pictures").iterdir()]
+    assert max(sizes) < 64_000  # random pixels, which PNG cannot make smaller
+
+
+def test_a_model_too_large_for_maps_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(explain, "BUDGET", {"CPU": 1000, "GPU": 1000})
+    source = write_pictures(str(tmp_path / "in"), a=9, b=9)
+    found = train(tmp_path / "run", "--data", source, "--filters", "4")
+    page = page_of(found.job_dir)
+    assert "What it looked at No maps were made: one map would take this model too long." in (
+        words_of(page)
+    )
+    assert images_of(page)
+
+
+def test_a_model_that_is_no_graph_of_layers_costs_the_maps_and_not_the_run(trained):
+    class Own(keras.Model):
+        def call(self, inputs, training=False):
+            return trained.model(inputs, training=training)
+
+    told = read_json(trained.job_dir / "evaluation.json")
+    (found,) = held_out(trained, told["samples"][0]["row"])[:1]
+    pixels = {told["samples"][0]["row"]: found}
+    shown = {"samples": told["samples"][:1], "mistakes": []}
+    told = explain._saliency(Own(), trained.schema.labels, pixels, shown)
+    assert told["maps"] == [] and re.match("[A-Z][A-Za-z]+Error: ", told["note"])
+
+
+# --- The page
+
+
+def test_the_page_shows_them(trained):
+    page = page_of(trained.job_dir)
+    words = words_of(page)
+    told = read_json(trained.job_dir / "evaluation.json")
+    worst = told["mistakes"][0]
+    for expected in (
+        "accuracy on held-out pictures (val_accuracy)",
+        "pictures a second",
+        f"Of {trained.data.eval.rows} held-out pictures,",
+        "Pictures and predictions",
+        "The worst mistakes",
+        f"{worst['prediction']} {report.percent(worst['prediction_probability'])} "
+        f"truth: {worst['truth']} {report.percent(worst['truth_probability'])} {worst['name']}",
+        "What it looked at",
+        f"Training pictures: {trained.data.train.rows:,}",
+        "The model sees 8 × 8 pixels, grey.",
+        f"class training evaluation 0 {trained.data.train.class_counts()[0]} ",
+    ):
+        assert expected in words
+    assert "rows" not in words and "Not on this page" not in words
+    shown = len(told["samples"]) + len(told["mistakes"]) + 2 * len(told["saliency"]["maps"])
+    assert len(images_of(page)) == shown
+    assert page.count('class="pixels"') == shown  # 8 × 8: each pixel a square
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import|<script|<link""", page)
+    assert page == page_of(trained.job_dir)
+
+
+def test_a_run_brought_from_elsewhere_has_the_same_page(trained, tmp_path):
+    there = page_of(shutil.copytree(trained.job_dir, tmp_path / "a" / "run"))
+    here = tmp_path / "b" / "run"
+    here.parent.mkdir()
+    shutil.move(tmp_path / "a" / "run", here)
+    assert page_of(here) == there
+
+
+def test_phases_are_marked(run):
+    one = page_of(run)
+    assert "Trained in phases" not in one
+    change(run, "run.json", lambda record: record.update(phases={"head": 1, "fine-tuning": 11}))
+    two = page_of(run)
+    assert "Trained in phases: 1, head , from epoch 1; 2, fine-tuning , from epoch 11." in (
+        words_of(two)
+    )
+    figures = [re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)[0] for page in (one, two)]
+    drawn = [base64.b64decode(figure).decode() for figure in figures]
+    assert ["<!-- phase 2 -->" in figure for figure in drawn] == [False, True]
+    change(run, "run.json", lambda record: record.update(phases={"a": "x", "b": 11, "c": 99}))
+    assert "<!-- phase 3 -->" not in page_of(run)  # it never began
+
+
+def test_two_phases_of_a_backbone_reach_the_page(tmp_path):
+    source = write_pictures(str(tmp_path / "in"), size=32, a=9, b=9)
+    flags = ("--backbone", "mobilenet", "--weights", "none", "--image-size", "32")
+    phases = ("--epochs", "2", "--head-epochs", "1", "--fine-tune-layers", "2")
+    found = train(tmp_path / "run", "--data", source, *flags, *phases)
+    words = words_of(page_of(found.job_dir))
+    assert "Trained in phases: 1, head , from epoch 1; 2, fine-tuning , from epoch 2." in words
+    assert "Blue places speak for the class" in words
+
+
+def test_pictures_that_are_gone_or_torn_are_left_out_and_counted(run):
+    before = len(images_of(page_of(run)))
+    told = read_json(run / "evaluation.json")
+    only = [
+        f for f in told["samples"] if f["row"] not in {m["row"] for m in told["saliency"]["maps"]}
+    ]
+    gone, torn, other = (run / found["picture"] for found in only[:3])
+    gone.unlink()
+    torn.write_bytes(torn.read_bytes()[:20])
+    other.write_bytes(b"<svg onload='alert(1)'/>")
+    page = page_of(run)
+    assert len(images_of(page)) == before - 3
+    assert "3 of its pictures are not there, or are no pictures." in words_of(page)
+    shutil.rmtree(run / "pictures")
+    page = page_of(run)
+    assert "Class by class" in words_of(page) and not images_of(page)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.png", "/etc/passwd", "pictures/../../secret.png", "pictures/link.png", 7, None],
+)
+def test_no_other_file_is_read(run, name):
+    picture = read_json(run / "evaluation.json")["samples"][0]["picture"]
+    secret = shutil.copy(run / picture, run.parent / "secret.png")
+    try:
+        (run / "pictures" / "link.png").symlink_to(secret)
+    except OSError:
+        if name == "pictures/link.png":
+            pytest.skip("this user may not make links on Windows")
+    before = len(images_of(page_of(run)))
+    row = -1  # a sample that no map shows
+    change(run, "evaluation.json", lambda told: told["samples"][row].update(picture=name))
+    page = page_of(run)
+    assert len(images_of(page)) == before - 1
+    assert "1 of its pictures are not there" in words_of(page)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"samples": 3, "mistakes": "x", "saliency": []},
+        {"samples": [1, None, {}], "mistakes": [[]], "saliency": {"maps": 5, "note": 5}},
+        {"samples": [{"picture": []}], "saliency": {"maps": [{"picture": {}}], "note": None}},
+        {"saliency": {"note": "<script>alert(1)</script>"}},
+    ],
+)
+def test_a_damaged_run_still_gets_a_page(run, damage):
+    change(run, "evaluation.json", lambda told: told.update(damage))
+    page = page_of(run)
+    assert "How to repeat it" in page and "<script" not in page
+
+
+def test_hostile_names_stay_text(run):
+    evil = """<script>alert("1")</script> & 'x' " onload="x"""
+
+    def spoil(told):
+        for found in told["samples"] + told["mistakes"] + told["saliency"]["maps"]:
+            found.update(name=evil, truth=evil, error=math.inf)
+
+    change(run, "evaluation.json", spoil)
+    page = page_of(run)
+    assert "<script" not in page and not re.search(r'<[^>]*" onload="x', page)
+    assert words_of(page).count(evil) > 50
+
+
+def test_hundreds_of_pictures_are_cut_down(run):
+    def multiply(told):
+        told["samples"] = told["samples"] * 100
+
+    change(run, "evaluation.json", multiply)
+    assert len(images_of(page_of(run))) < 100
+
+
+def test_a_run_that_has_not_ended_has_a_page_without_pictures(run):
+    (run / "evaluation.json").unlink()
+    shutil.rmtree(run / "pictures")
+    change(run, "run.json", lambda record: record.update(status="running"))
+    words = words_of(page_of(run))
+    assert "There is no evaluation.json." in words and "pictures a second" in words
+    assert "What it looked at" not in words and "Pictures and predictions" not in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,14 @@ class Phase:
     epochs: int  # at most: --early-stopping may end it before
     learning_rate: float
     weights: list  # the Keras variables that it changes; all others stay as they are
+
+    def describe(self) -> str:
+        """What it does, for the log."""
+        count = sum(math.prod(weight.shape) for weight in self.weights)
+        return (
+            f"{self.name}, at most {self.epochs} epochs; {count:,} numbers learn, at a rate of "
+            f"{self.learning_rate:g}"
+        )
 
 
 def make_optimizer(flags, phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:

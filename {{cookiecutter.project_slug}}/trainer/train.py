@@ -291,6 +291,9 @@ def run(
     with Terminated() as terminated:
         while True:
             trainer.begin(len(progress.ends))
+            if len(trainer.phases) > 1:
+                number = f"{len(progress.ends) + 1} of {len(trainer.phases)}"
+                print(f"phase {number}: {trainer.phase.describe()}", flush=True)
             while not _is_over(flags, trainer.phase, progress):
                 telemetry.begin(progress.epoch + 1, flags.epochs)
                 train_epoch()
@@ -298,7 +301,8 @@ def run(
             save()
             if flags.early_stopping:
                 trainer.use_best()
-            if len(progress.ends) + 1 == len(trainer.phases):
+            following = trainer.phases[len(progress.ends) + 1 :]
+            if not any(phase.epochs for phase in following):
                 return
             progress.ends.append(progress.epoch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import warnings
 
 import keras
 
@@ -31,7 +32,8 @@ class Backbone(keras.layers.Layer):
     def _make(self, weights: str | None) -> keras.Model:
         make = _application(self.name_of)
         try:
-            return make(False, weights, input_shape=(self.size, self.size, 3), pooling="avg")
+            shape = (self.size, self.size, 3)
+            return make(include_top=False, weights=weights, input_shape=shape, pooling="avg")
         except ValueError as error:
             if weights:
                 raise
@@ -62,7 +64,10 @@ class Backbone(keras.layers.Layer):
             self._download()
             return
         try:
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # of each part that is not in the file; then it fails
                 path = source
                 if files.is_remote(source):
                     path = os.path.join(folder, os.path.basename(source))

@@ -11,6 +11,7 @@ import argparse
 import keras
 from keras import layers
 
+from trainer.augment import Augment
 from trainer.backbone import Backbone
 from trainer.optimize import Phase
 from trainer.runtime import JobError
@@ -34,8 +35,8 @@ def build(schema: Schema, flags: argparse.Namespace) -> keras.Model:
     _check(flags)
     image = keras.Input(schema.pictures.shape, dtype="uint8", name="image")
     x = keras.ops.cast(image, "float32")
-    for name in flags.augment:
-        x = augmentation(name)(x)
+    if flags.augment:
+        x = Augment(flags.augment, name="augment")(x)
     if flags.backbone == "none":
         x = layers.Rescaling(1 / 255)(x)
         for width in _widths(flags.filters, schema.pictures.size):
@@ -57,6 +58,11 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.backbone == "none" and (flags.fine_tune_layers or own):
         given = f"--weights {flags.weights}" if own else "--fine-tune-layers"
         raise JobError(f"{given} is for a backbone; add --backbone NAME, such as densenet121")
+    moved = [name for name in flags.augment if name not in ("brightness", "contrast")]
+    if flags.jit == "on" and moved:
+        raise JobError(
+            f"--jit on cannot compile --augment {','.join(moved)}; leave one of them out"
+        )
 
 
 def _widths(filters: tuple[int, ...], size: int) -> list[int]:
@@ -65,19 +71,6 @@ def _widths(filters: tuple[int, ...], size: int) -> list[int]:
     while size >> len(widths) > SMALL:
         widths.append(widths[-1])
     return [width for i, width in enumerate(widths) if size >> i > 1]
-
-
-def augmentation(name: str) -> layers.Layer:
-    """A random change of float32 pictures from 0 to 255; only in training, by the run's seed."""
-    make = {
-        "flip": lambda **how: layers.RandomFlip("horizontal", **how),
-        "shift": lambda **how: layers.RandomTranslation(0.1, 0.1, "nearest", **how),
-        "rotate": lambda **how: layers.RandomRotation(15 / 360, "nearest", **how),
-        "zoom": lambda **how: layers.RandomZoom(0.1, fill_mode="nearest", **how),
-        "brightness": lambda **how: layers.RandomBrightness(0.2, **how),
-        "contrast": lambda **how: layers.RandomContrast(0.2, **how),
-    }
-    return make[name](dtype="float32")
 
 
 def load_weights(model: keras.Model, flags: argparse.Namespace) -> None:
@@ -93,21 +86,22 @@ def load_weights(model: keras.Model, flags: argparse.Namespace) -> None:
 def phases(model: keras.Model, flags: argparse.Namespace) -> list[Phase]:
     """What is trained one after the other, --epochs in all: without a backbone everything at once,
     else the head, then the backbone's last layers with it."""
-    weights = model.trainable_variables
+    weights, epochs = model.trainable_variables, flags.epochs
     if flags.backbone == "none":
-        return [Phase("training", flags.epochs, flags.learning_rate, weights)]
+        return [Phase("training", epochs, flags.learning_rate, weights)]
     backbone = model.get_layer("backbone")
     frozen = {id(weight) for weight in backbone.trainable_variables}
     head = [weight for weight in weights if id(weight) not in frozen]
+    if not flags.fine_tune_layers:
+        return [Phase("head", epochs, flags.learning_rate, head)]
     frozen -= {id(weight) for weight in backbone.last(flags.fine_tune_layers)}
     more = [weight for weight in weights if id(weight) not in frozen]
-    first = min(flags.head_epochs, flags.epochs) if flags.fine_tune_layers else flags.epochs
+    first = min(flags.head_epochs, epochs)
     rate = flags.fine_tune_rate or flags.learning_rate / 100
-    found = [
+    return [
         Phase("head", first, flags.learning_rate, head),
-        Phase("fine-tuning", flags.epochs - first, rate, more),
+        Phase("fine-tuning", epochs - first, rate, more),
     ]
-    return [phase for phase in found if phase.epochs]
 
 
 def loss(schema: Schema, flags: argparse.Namespace, target, output):

@@ -129,7 +129,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=augmentations,
         default="",
         metavar="A,B,…",
-        help=f"random changes of training pictures, in this order: {', '.join(AUGMENTATIONS)} "
+        help=f"random changes of training pictures: some of {','.join(AUGMENTATIONS)} "
         "(default: none)",
     )
     parser.add_argument(

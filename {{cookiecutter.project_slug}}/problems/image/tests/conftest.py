@@ -1,0 +1,114 @@
+"""What the tests share: pictures on the spot, the trainer as its flags reach it, a trained model.
+
+Everything runs offline and on a CPU. TensorFlow takes seconds to import, so the trainer runs inside
+of the tests' own process, except where a process is what is tested.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from trainer import data, runtime, task  # noqa: E402
+from trainer.schema import Schema  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def clean_place(tmp_path, monkeypatch):
+    """An empty folder to work in, and nothing of a job that these tests may be running in."""
+    monkeypatch.chdir(tmp_path)
+    for name in filter(runtime.CONTRACT.match, list(os.environ)):
+        monkeypatch.delenv(name)
+
+
+def write(path: str, text: str | bytes) -> str:
+    """Writes a file as it is given, line ends included; returns its path."""
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def write_pictures(folder: str, size: int = 8, **counts: int) -> str:
+    """PNG files of random pixels in class folders, the same ones each time; returns the folder."""
+    for number, (label, count) in enumerate(counts.items()):
+        (Path(folder) / label).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = np.random.default_rng([number, i]).integers(0, 256, (size, size, 3), np.uint8)
+            Image.fromarray(pixels).save(f"{folder}/{label}/{i:04d}.png")
+    return folder
+
+
+def load(*flags: str) -> data.Data:
+    """What the trainer makes of these flags, up to the point where it would import TensorFlow."""
+    parsed = task.parse(["--job-dir", "runs/a", *flags])
+    return data.load(parsed, runtime.read(parsed.job_dir))
+
+
+def tree(folder: str | Path = ".") -> list[str]:
+    """Every file and folder below, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, and the model as it was in memory when it ended."""
+
+    job_dir: Path
+    model: object
+    schema: Schema
+    data: data.Data
+
+    @property
+    def model_dir(self) -> str:
+        return str(self.job_dir / "model")
+
+
+def train(job_dir: str | Path, *flags: str) -> Trained:
+    """Runs the trainer, and keeps the model that it exports."""
+    from trainer import export
+
+    exported = []
+    really_write = export.write
+
+    def write_and_keep(model, schema, path):
+        exported.append((model, schema))
+        really_write(model, schema, path)
+
+    argv = ["--job-dir", str(job_dir), "--epochs", "2", *flags]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "write", write_and_keep)
+        assert task.main(argv) == 0
+    parsed = task.parse(argv)
+    return Trained(Path(job_dir), *exported[0], data.load(parsed, runtime.read(parsed.job_dir)))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory) -> Trained:
+    """A classifier of the data that came with this project's template."""
+    return train(tmp_path_factory.mktemp("digits") / "run")
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A copy of this repo, so that what is tried out in it leaves no trace in your `runs/`."""
+    copy = tmp_path / "project"
+    for name in ("trainer", "launcher", "scripts", "configs", "data"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    return copy
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

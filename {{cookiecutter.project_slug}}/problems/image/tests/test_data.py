@@ -1,0 +1,308 @@
+"""Pictures to batches: which ones, in which order, from which place; and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, load, train, tree, write, write_pictures
+from PIL import Image
+
+from trainer import data, options, pixels, sharding, task
+from trainer.runtime import JobError
+
+CACHES = [cache for cache in options.CACHES if cache != "auto"]
+
+
+def numbered(count: int, **how) -> str:
+    """Shards in which a picture's first two pixels are its number, and the third its class."""
+    for i in range(count):
+        picture = np.zeros((4, 4, 3), np.uint8)
+        picture[0, 0, 0], picture[0, 1, 0], picture[0, 2, 0] = i // 256, i % 256, i % 2
+        Path(f"in/{'ab'[i % 2]}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(f"in/{'ab'[i % 2]}/{i}.png")
+    made = sharding.Options(size=4, encoding="raw", test_share=0.0, **how)
+    return sharding.make("in", "shards", made).path
+
+
+def dealt(blocks) -> list[list[int]]:
+    """The pictures of each batch, by their numbers; checks shapes, classes and weights on the way."""
+    batches, shapes = [], set()
+    for steps, block in blocks:
+        assert block["image"].dtype == np.uint8
+        shapes.add(tuple((name, array.shape) for name, array in sorted(block.items())))
+        for i in range(steps):
+            real = block["weight"][i] > 0
+            image = block["image"][i, real, 0, :, 0].astype(int)
+            assert block["target"][i, real].tolist() == image[:, 2].tolist()
+            batches.append((image[:, 0] * 256 + image[:, 1]).tolist())
+        assert not block["weight"][steps:].any()
+    assert len(shapes) <= 1  # so that a compiled loop is compiled once
+    return batches
+
+
+# In which order
+
+
+@pytest.mark.parametrize(("count", "size"), [(50, 7), (64, 64), (30, 100), (300, 8)])
+def test_an_epoch_has_every_picture_once(count, size, monkeypatch):
+    monkeypatch.setattr(data, "AT_ONCE", 40)  # so that there are several blocks
+    examples = load("--data", numbered(count)).train
+    batches = dealt(examples.batches(size, seed=3, epoch=1))
+    everyone = dealt(examples.batches(1000))[0]
+    assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert len(batches) == examples.steps(size)
+    assert sorted(sum(batches, [])) == sorted(everyone)
+    assert len(set(everyone)) == examples.rows
+    assert sum(block["rows"].sum() for _, block in examples.batches(size)) == examples.rows
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    examples = load("--data", numbered(200)).train
+    order = dealt(examples.batches(16, seed=5, epoch=2))
+    assert dealt(examples.batches(16, seed=5, epoch=2)) == order
+    assert dealt(examples.batches(16, seed=5, epoch=3)) != order
+    assert dealt(examples.batches(16, seed=6, epoch=2)) != order
+
+
+@pytest.mark.parametrize("first", [1, 5, 11])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(first, monkeypatch):
+    monkeypatch.setattr(data, "AT_ONCE", 64)
+    examples = load("--data", numbered(200)).train
+    whole = dealt(examples.batches(16, seed=1, epoch=4))
+    assert dealt(examples.batches(16, seed=1, epoch=4, first=first)) == whole[first:]
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_shares_make_up_the_batch(parts):
+    examples = load("--data", numbered(100)).train
+    whole = dealt(examples.batches(16, seed=1))
+    shares = [dealt(examples.batches(16, seed=1, share=(i, 1, parts))) for i in range(parts)]
+    assert [sum(pieces, []) for pieces in zip(*shares, strict=True)] == whole
+    double = dealt(examples.batches(16, seed=1, share=(0, 2, parts)))
+    assert double == [one + two for one, two in zip(shares[0], shares[1], strict=True)]
+
+
+def test_a_replica_reads_its_share_and_no_other():
+    read = []
+
+    class Watched(pixels.Pixels):
+        def read(self, split, indices):
+            read.extend(indices)
+            return super().read(split, indices)
+
+    dataset = load("--data", numbered(100)).train.pixels.dataset
+    examples = data.Examples(Watched(dataset, "none", "", "cache"), "train")
+    for i in range(2):
+        list(examples.batches(8, seed=0, share=(i, 1, 2)))
+    assert sorted(read) == list(range(examples.rows))
+
+
+# From which place
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_pictures_are_the_same_wherever_they_are_kept(encoding):
+    write_pictures("in", a=40, b=40)
+    sharding.make("in", "shards", sharding.Options(size=8, encoding=encoding))
+    flags = ["--data", "shards", "--cache-dir", "cache", "--cache"]
+    for split in ("train", "eval"):
+        found = [next(getattr(load(*flags, kept), split).batches(16, 7)) for kept in CACHES]
+        for _, block in found[1:]:
+            for name in block:
+                np.testing.assert_array_equal(block[name], found[0][1][name])
+
+
+def decoded() -> list[tuple[str, int]]:
+    """The files of decoded pictures in the cache, with the times of their making."""
+    files = Path("runs/.cache").glob("pixels-*/*")
+    return sorted((str(file), file.stat().st_mtime_ns) for file in files)
+
+
+def test_pictures_are_decoded_once():
+    write_pictures("in", a=30, b=30)
+    flags = ["--data", "in", "--cache", "disk", "--image-size", "8"]
+    next(load(*flags).train.batches(8))
+    before = decoded()
+    next(load(*flags).eval.batches(8))
+    assert decoded() == before
+    assert [Path(file).name for file, _ in before] == ["eval", "train"]
+
+
+@pytest.mark.parametrize("kept", CACHES)
+def test_a_changed_picture_is_never_taken_for_the_old_one(kept):
+    write_pictures("in", a=30, b=30)
+    flags = ["--data", "in", "--cache", kept, "--image-size", "8"]
+
+    def everything():
+        found = load(*flags)
+        parts = (found.train, found.eval)
+        return {p.tobytes() for part in parts for p in next(part.batches(100))[1]["image"][0]}
+
+    before = everything()
+    Image.new("RGB", (8, 8), "red").save("in/a/0007.png")
+    red = np.asarray(Image.new("RGB", (8, 8), "red"))
+    shown = [np.frombuffer(p, np.uint8).reshape(8, 8, 3).astype(int) for p in everything()]
+    assert red.tobytes() not in before
+    assert any(np.abs(picture - red).max() < 8 for picture in shown)  # JPEG is not exact
+
+
+@pytest.mark.parametrize(
+    ("few", "free", "kept", "why"),
+    [
+        (1 << 28, 0, "memory", "they are few: 0.0 MB of pixels"),
+        (0, 1 << 40, "disk", "they fit: 0.0 MB of pixels, 1,099.5 GB free"),
+        (0, 1 << 20, "none", "they do not fit: 0.0 MB of pixels, 1.0 MB free in cache"),
+    ],
+)
+def test_the_place_is_chosen_by_size_and_the_reason_told(monkeypatch, few, free, kept, why):
+    write_pictures("in", a=20, b=20)
+    monkeypatch.setattr(pixels, "FEW", few)
+    monkeypatch.setattr(pixels, "_free", lambda folder: free)
+    found = load("--data", "in", "--image-size", "8", "--cache-dir", "cache")
+    assert (found.train.pixels.kept, found.train.pixels.why) == (kept, why)
+    assert why in found.describe()
+
+
+def test_blocks_stay_small_however_many_pictures_there_are():
+    dataset = load("--data", numbered(100)).train.pixels.dataset
+    large = type(dataset)(
+        dataset.path,
+        data.replace(
+            dataset.manifest,
+            size=500,
+            splits={"train": data.replace(dataset.splits["train"], count=1_000_000)},
+        ),
+    )
+    examples = data.Examples(pixels.Pixels(large, "none", "", "cache"), "train")
+    assert examples.steps_per_block(16) * 16 * 500 * 500 * 3 <= data.AT_ONCE_BYTES
+    assert examples.steps_per_block(1024) == 1
+
+
+def test_the_digits_are_there_without_a_network():
+    found = load()
+    assert found.schema.labels == [str(digit) for digit in range(10)]
+    assert found.train.rows + found.eval.rows == 1797
+    assert found.train.rows > 4 * found.eval.rows - 20
+    counts = found.train.class_counts()
+    assert counts.sum() == found.train.rows and counts.min() > 130
+
+
+def test_pictures_may_stand_in_a_table():
+    write_pictures("in", x=20, y=20)
+    files = sorted(Path("in").rglob("*.png"))
+    lines = [
+        f"{file.relative_to('in')},{'odd' if i % 2 else 'even'}" for i, file in enumerate(files)
+    ]
+    write("in/table.csv", "\n".join(["path,label", *lines]))
+    found = load("--data", "in/table.csv", "--image-size", "8")
+    assert found.schema.labels == ["even", "odd"]
+
+
+def test_two_processes_may_need_the_same_shards_at_once():
+    write_pictures("in", a=300, b=300)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from trainer import data, runtime, task;"
+        "flags = task.parse(['--job-dir', 'runs/a', '--data', 'in', '--image-size', '8']);"
+        "print(data.load(flags, runtime.read('runs/a')).train.rows)"
+    )
+    command = [sys.executable, "-c", code, str(ROOT)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0, 0], said
+    assert len({out for out, _ in said}) == 1
+
+
+# What is refused
+
+
+def empty_shards() -> str:
+    write_pictures("in", a=20, b=20)
+    return sharding.make("in", "shards", sharding.Options(size=8, eval_share=0.0)).path
+
+
+FAULTS = {
+    "no folder": (lambda: "nowhere", [], "nowhere: no such folder"),
+    "no pictures": (
+        lambda: os.path.dirname(write("in/a/x.txt", "x")),
+        [],
+        "no picture among 1 files",
+    ),
+    "one class": (lambda: write_pictures("in", a=20), [], "one class, 'a'; a classifier needs two"),
+    "no held-out": (empty_shards, [], "no picture is in the split 'eval'; make the shards with"),
+    "another size": (
+        lambda: numbered(20),
+        ["--image-size", "9"],
+        "--image-size 9, but the shards in shards have 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_data_is_one_line_and_leaves_nothing(fault):
+    make, flags, expected = FAULTS[fault]
+    place = make()
+    before = tree()
+    with pytest.raises(JobError) as refused:
+        load("--data", place, *flags)
+    assert expected in str(refused.value) and "\n" not in str(refused.value)
+    left = [path for path in tree() if path not in before]
+    assert not left or fault == "one class"  # whose shards may be of use with a second one
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--augment", "flip,spin"], "'flip,spin': there is no 'spin'; write some of flip,shift"),
+        (["--backbone", "densnet121"], "'densnet121' is no network of keras.applications; did you"),
+        (["--filters", ""], "'' is no list of whole numbers; write 32,64"),
+        (["--image-size", "0"], "'0' is not a whole number above 0"),
+        (["--label-smoothing", "1"], "'1' is not a share"),
+        (["--cache", "cloud"], "invalid choice: 'cloud'"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(capsys, flags, expected):
+    with pytest.raises(SystemExit) as ended:
+        task.main(flags)
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert printed.out == "" and printed.err.count("\n") == 1 and expected in printed.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--fine-tune-layers", "3"], "--fine-tune-layers is for a backbone; add --backbone NAME"),
+        (["--weights", "w.h5"], "--weights w.h5 is for a backbone"),
+        (["--backbone", "mobilenet"], "--backbone mobilenet: Input size must be at least 32x32"),
+        (
+            ["--backbone", "mobilenet", "--image-size", "32", "--weights", "none.weights.h5"],
+            "--weights none.weights.h5: cannot be loaded into mobilenet (",
+        ),
+        (["--class-weights", "ten=2"], "--class-weights: no class 'ten'; write balanced"),
+        (["--jit", "on", "--augment", "rotate"], "--jit on cannot compile --augment rotate"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_one_line(capsys, flags, expected):
+    assert task.main(["--job-dir", "runs/a", *flags]) == 2
+    printed = capsys.readouterr().err
+    told = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1 and expected in told[0]
+    assert "Traceback" not in printed
+    assert not Path("runs/a").exists()
+
+
+def test_a_class_that_is_rare_counts_more(capsys):
+    write_pictures("in", a=60, b=20)
+    flags = ["--data", "in", "--image-size", "8", "--epochs", "1", "--filters", "4"]
+    for weights in ("none", "balanced"):
+        train(f"runs/{weights}", *flags, "--class-weights", weights)
+    one, two = (Path(f"runs/{name}/history.csv").read_text() for name in ("none", "balanced"))
+    assert one != two

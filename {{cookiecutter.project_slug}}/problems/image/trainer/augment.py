@@ -1,0 +1,71 @@
+"""Random changes of training pictures, made on the device, inside of the step.
+
+What flips, shifts, rotates and zooms is one mapping: each picture is sampled once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+SHIFT = 0.1  # of a side, at most; so are the others, both ways
+ROTATE = 15  # degrees
+ZOOM = 0.1
+BRIGHTNESS = 0.2  # of 255
+CONTRAST = 0.2
+
+
+class Augment(keras.layers.Layer):
+    """Pictures from 0 to 255, float32 [batch, height, width, channels], changed while training.
+
+    The random numbers are the run's own, by --seed; their state is a variable, and so part of a
+    checkpoint. Where a picture is moved away, its edge goes on.
+
+    Args:
+        names: of `options.AUGMENTATIONS`.
+    """
+
+    def __init__(self, names: tuple[str, ...], **how):
+        super().__init__(dtype="float32", **how)
+        self.names = names
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, pictures, training=False):
+        if not training:
+            return pictures
+        if {"flip", "shift", "rotate", "zoom"} & set(self.names):
+            transform = self._transform(pictures)
+            pictures = ops.image.affine_transform(pictures, transform, fill_mode="nearest")
+        if "brightness" in self.names:
+            pictures = pictures + 255 * self._random(pictures, BRIGHTNESS)[:, None, None, None]
+        if "contrast" in self.names:
+            mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
+            factor = 1 + self._random(pictures, CONTRAST)[:, None, None, None]
+            pictures = mean + factor * (pictures - mean)
+        return ops.clip(pictures, 0, 255)
+
+    def _random(self, pictures, most: float):
+        """A number from -most to most for each picture."""
+        count = ops.shape(pictures)[:1]
+        return keras.random.uniform(count, -most, most, seed=self.seed_generator)
+
+    def _transform(self, pictures):
+        """float32 [batch, 8]: x and y in the picture for x and y in the changed one."""
+        height, width = pictures.shape[1:3]
+        none = 0 * pictures[:, 0, 0, 0]
+
+        def amount(name: str, most: float):
+            return self._random(pictures, most) if name in self.names else none
+
+        angle = amount("rotate", math.radians(ROTATE))
+        scale = 1 + amount("zoom", ZOOM)
+        mirror = ops.where(amount("flip", 1.0) < 0, -1.0, 1.0)
+        right, down = (side * amount("shift", SHIFT) for side in (width, height))
+        a, b = scale * ops.cos(angle) * mirror, -scale * ops.sin(angle)
+        c, d = scale * ops.sin(angle) * mirror, scale * ops.cos(angle)
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2  # which stays where it is
+        x = middle_x - a * middle_x - b * middle_y + right
+        y = middle_y - c * middle_x - d * middle_y + down
+        return ops.stack([a, b, x, c, d, y, none, none], axis=1)

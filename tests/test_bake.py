@@ -33,14 +33,34 @@ HOSTILE_AUTHOR = HOSTILE[::-1]
 
 
 @pytest.fixture(scope="module")
-def project(bake):
-    """A bake with the defaults that no other test adds to."""
-    return bake(fresh=True)
+def fresh(bake):
+    """{problem: a bake with the defaults that no other test adds to}."""
+    return {problem: bake(fresh=True, problem=problem) for problem in answers.PROBLEMS}
 
 
-@pytest.fixture(scope="module")
-def hostile(bake):
-    return bake(project_name=HOSTILE, author=HOSTILE_AUTHOR, project_slug="hostile")
+@pytest.fixture(params=answers.PROBLEMS)
+def project(request, fresh):
+    return fresh[request.param]
+
+
+@pytest.fixture(params=answers.PROBLEMS)
+def hostile(request, bake):
+    texts = {"project_name": HOSTILE, "author": HOSTILE_AUTHOR, "project_slug": "hostile"}
+    return bake(problem=request.param, **texts)
+
+
+@pytest.fixture(params=["plain", "hostile"])
+def texts(request, fresh, bake):
+    """{problem: a bake}, with the default texts or with hostile ones."""
+    if request.param == "plain":
+        return fresh
+    names = {"project_name": HOSTILE, "author": HOSTILE_AUTHOR, "project_slug": "hostile"}
+    return {problem: bake(problem=problem, **names) for problem in answers.PROBLEMS}
+
+
+@pytest.fixture(params=answers.PROBLEMS)
+def either(request, texts):
+    return texts[request.param]
 
 
 def tracked():
@@ -75,9 +95,7 @@ def test_hostile_text_comes_back(hostile, tmp_path):
     assert HOSTILE_AUTHOR in hostile.read("LICENSE")
 
 
-@pytest.mark.parametrize("which", ["project", "hostile"])
-def test_every_file_parses(which, request):
-    project = request.getfixturevalue(which)
+def test_every_file_parses(either):
     parsers = {
         ".py": ast.parse,
         ".toml": tomllib.loads,
@@ -87,9 +105,9 @@ def test_every_file_parses(which, request):
         ".ipynb": json.loads,
     }
     seen = set()
-    for name in project.files():
-        raw = (project.path / name).read_bytes()
-        if name.suffix in (".png", ".npy"):
+    for name in either.files():
+        raw = (either.path / name).read_bytes()
+        if name.suffix in (".png", ".npy", ".npz"):
             continue
         text = raw.decode("utf-8")
         assert "{{ cookiecutter" not in text and "{{cookiecutter" not in text, name
@@ -99,11 +117,9 @@ def test_every_file_parses(which, request):
     assert {".py", ".toml", ".yaml", ".yml"} <= seen
 
 
-@pytest.mark.parametrize("which", ["project", "hostile"])
-def test_linter_and_formatter_have_nothing_to_say(which, request):
-    project = request.getfixturevalue(which)
-    project.run(["python", "-m", "ruff", "check", "--no-cache", "."])
-    project.run(["python", "-m", "ruff", "format", "--no-cache", "--check", "."])
+def test_linter_and_formatter_have_nothing_to_say(either):
+    either.run(["python", "-m", "ruff", "check", "--no-cache", "."])
+    either.run(["python", "-m", "ruff", "format", "--no-cache", "--check", "."])
 
 
 @pytest.mark.parametrize("verb", [["check"], ["format", "--check"]])
@@ -123,18 +139,48 @@ COPIED = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))[
 ]
 
 
-def test_no_conditionals():
-    """A condition in a template needs a test for each of its sides; so far there is none."""
+# Files that differ by the problem and are no files of a problem: all that asks for it.
+ASK_FOR_THE_PROBLEM = {"README.md", "setup.py", "project.yaml"}
+
+
+def test_conditions_ask_for_the_problem_alone():
+    """A condition needs a test for each of its sides: these tests bake every problem."""
+    asking = set()
     for name, _ in tracked():
         path = name.removeprefix(PRODUCT.name + "/")
         rendered = path != name and not any(fnmatch(path, pattern) for pattern in COPIED)
         if rendered and path != "LICENSE":
             text = (ROOT / name).read_text(encoding="utf-8")
-            assert not re.search(r"^\s*#~|\{%", text, re.MULTILINE), name
+            for place in re.findall(r"^\s*#~.*|\{%.*?%\}|\{\{.* if .*?\}\}", text, re.MULTILINE):
+                assert "cookiecutter.problem" in place or re.search("else|endif", place), place
+                asking.add(path)
+    assert asking <= ASK_FOR_THE_PROBLEM
+
+
+@pytest.mark.parametrize("license", answers.LICENSES)
+def test_problems_differ_in_their_own_files_alone(bake, license):
+    bakes = {problem: bake(problem=problem, license=license) for problem in answers.PROBLEMS}
+    own = {
+        problem: {
+            path.relative_to(PRODUCT / "problems" / problem).as_posix()
+            for path in map(ROOT.joinpath, dict(tracked()))
+            if path.is_relative_to(PRODUCT / "problems" / problem)
+        }
+        for problem in answers.PROBLEMS
+    }
+    files = {problem: {name.as_posix() for name in bakes[problem].files()} for problem in own}
+    spine = set.intersection(*(files[problem] - own[problem] for problem in own))
+    for problem, names in files.items():
+        assert names == spine | own[problem]
+        assert "trainer/train.py" in spine and "trainer/model.py" in own[problem]
+    for name in spine - ASK_FOR_THE_PROBLEM:
+        one, two = ((found.path / name).read_bytes() for found in bakes.values())
+        assert one == two, name
 
 
 def test_two_bakes_are_identical(project, bake):
-    again = bake(fresh=True)
+    problem = yaml.safe_load(project.read("project.yaml"))["problem"]
+    again = bake(fresh=True, problem=problem)
     assert project.files() == again.files()
     for name in project.files():
         assert (project.path / name).read_bytes() == (again.path / name).read_bytes(), name
@@ -177,16 +223,20 @@ def imports(path):
 
 def test_walls(project):
     """trainer and launcher meet only at the contract: a command line and an environment."""
-    lean = {"trainer", "tensorflow", "keras", "numpy", "pyarrow", *sys.stdlib_module_names}
+    reader = {"tabular": "pyarrow", "image": "PIL"}[
+        yaml.safe_load(project.read("project.yaml"))["problem"]
+    ]
+    lean = {"trainer", "tensorflow", "keras", "numpy", reader, *sys.stdlib_module_names}
     for path in project.path.glob("trainer/**/*.py"):
         assert set(imports(path)) <= lean, path
     for path in project.path.glob("launcher/**/*.py"):
         assert not set(imports(path)) & {"trainer", "tensorflow", "keras"}, path
 
 
+@pytest.mark.parametrize("problem", answers.PROBLEMS)
 @pytest.mark.parametrize("name", answers.LICENSES)
-def test_license(bake, name):
-    project = bake(license=name, author="Ada Lovelace")
+def test_license(bake, name, problem):
+    project = bake(license=name, author="Ada Lovelace", problem=problem)
     assert yaml.safe_load(project.read("project.yaml"))["license"] == name
     if name == "none":
         assert not (project.path / "LICENSE").exists()
@@ -317,8 +367,9 @@ def test_pins_fit_every_python(project, version, tmp_path):
 
 
 @pytest.mark.slow
-def test_own_tests_pass(bake):
-    bake().run(["python", "-m", "pytest"], timeout=900)
+@pytest.mark.parametrize("problem", answers.PROBLEMS)
+def test_own_tests_pass(bake, problem):
+    bake(problem=problem).run(["python", "-m", "pytest"], timeout=1800)
 
 
 @pytest.mark.soak
@@ -347,13 +398,14 @@ def test_pip_sets_the_repo_up(bake):
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("problem", answers.PROBLEMS)
 @pytest.mark.parametrize("version", dev.VERSIONS)
-def test_own_tests_pass_on_every_python(bake, tmp_path, version):
+def test_own_tests_pass_on_every_python(bake, tmp_path, version, problem):
     """Each Python gets other versions of its packages; the oldest gets an older Keras."""
     command = f"python{version}"
     if not shutil.which(command) or not dev._starts([command], version):
         pytest.skip(f"no {command} on this machine")
-    project = bake()
+    project = bake(problem=problem)
     real = project.run([command, "-c", "import sys; print(sys.executable)"]).stdout.strip()
     project.run([real, "-m", "venv", tmp_path / "venv"])
     python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -361,4 +413,4 @@ def test_own_tests_pass_on_every_python(bake, tmp_path, version):
     project.run(
         [*install, "-r", "setup.py", "--extra", "dev", "-c", "constraints.txt"], timeout=1800
     )
-    project.run([python, "-m", "pytest"], timeout=900)
+    project.run([python, "-m", "pytest"], timeout=1800)

@@ -7,12 +7,15 @@ import sys
 
 import pytest
 
+import answers
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="the README's commands are for a POSIX shell")
-def test_commands_of_a_baked_readme(bake, tmp_path):
-    project = bake(fresh=True)
+@pytest.mark.parametrize("problem", answers.PROBLEMS)
+def test_commands_of_a_baked_readme(bake, tmp_path, problem):
+    project = bake(fresh=True, problem=problem)
     blocks = re.findall(r"```bash\n(.*?)```", project.read("README.md"), flags=re.S)
     assert len(blocks) >= 5
     # `python` and the tools are those of the environment that the README has just set up.
@@ -24,14 +27,16 @@ def test_commands_of_a_baked_readme(bake, tmp_path):
     ]
 
     assert "report: " in said[0]
-    assert said[1].count('"class"') == 69 + 1
+    asked = {"tabular": 69, "image": 179}[problem]  # held-out penguins, sevens
+    assert said[1].count('"class"') == asked + 1
     assert "--early-stopping" in said[2]
-    assert "eval mae" in said[3]
+    assert {"tabular": "eval mae", "image": "eval accuracy"}[problem] in said[3]
     assert re.search(r"\d+ passed", said[4])
 
 
-def test_files_that_the_readme_names_exist(bake):
-    project = bake()
+@pytest.mark.parametrize("problem", answers.PROBLEMS)
+def test_files_that_the_readme_names_exist(bake, problem):
+    project = bake(problem=problem)
     named = re.findall(
         r"`((?:configs|trainer|scripts|notebooks|data)/[\w./]+)`", project.read("README.md")
     )

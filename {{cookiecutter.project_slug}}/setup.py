@@ -17,7 +17,7 @@ setup(
     install_requires=[
         "tensorflow>=2.21,<2.22",  # one minor version: saved models and checkpoints depend on it
         "tensorboard>=2.20,<3",  # the training logs; TensorFlow writes them, this shows them
-        "pyarrow>=18,<26",  # reads tables many times faster than TensorFlow's own readers
+        "{{ 'pillow>=11,<14' if cookiecutter.problem == 'image' else 'pyarrow>=18,<26' }}",  # reads the data
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],  # the CUDA libraries, on Linux

@@ -86,7 +86,9 @@ def _names(data, rows) -> list[str]:
 def _predict(model: keras.Model, data, rows: np.ndarray) -> list[dict]:
     """What the model says of these rows, in the words of `results.py` for mistakes."""
     labels, found = data.schema.labels, []
-    probabilities = tf.nn.softmax(model({"image": _read(data, rows)}, training=False)).numpy()
+    # In a graph: called as it is, Keras keeps what every layer puts out, five times the memory.
+    predict = tf.function(lambda image: tf.nn.softmax(model({"image": image}, training=False)))
+    probabilities = predict(tf.constant(_read(data, rows))).numpy()
     for row, target, shares in zip(rows, _targets(data)[rows], probabilities, strict=True):
         guess = shares.argmax()
         found.append(

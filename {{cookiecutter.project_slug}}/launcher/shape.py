@@ -20,6 +20,7 @@ from launcher.document import Document, Fault, inner, outer, show
 
 TABLE = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
 MESSAGES, ENUMS = TABLE["messages"], TABLE["enums"]
+FIELDS = {field for fields in MESSAGES.values() for field in fields}
 LONGEST = 315_576_000_000  # seconds, of a duration
 GONE = object()  # for a value that is not of its type
 SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a character, which UTF-8 cannot hold

@@ -158,6 +158,10 @@ class _Reader:
         if node in around:
             self._fault(line, place, "an alias stands within its own anchor", "write it out")
             return None
+        plain = {yaml.MappingNode: "map", yaml.SequenceNode: "seq"}.get(type(node))
+        if plain and node.tag != f"tag:yaml.org,2002:{plain}":
+            self._fault(line, place, f"{node.tag} is a tag", "job files take plain values")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place, (*around, node))
         if isinstance(node, yaml.SequenceNode):
@@ -189,7 +193,9 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return node.value  # `on:` is True to YAML: a field of that name is what was meant
         line = node.start_mark.line + 1
-        raise SpecError(Fault(self.path, line, place, "a key must be a plain text"))
+        raise SpecError(
+            Fault(self.path, line, place, "a key must be a plain text", "write name: …")
+        )
 
     def _find_twice(self, node: yaml.MappingNode, place: str) -> None:
         first: dict[str, int] = {}

@@ -78,8 +78,8 @@ def _accelerators(place: str, spec: dict, found: Machine | None) -> Iterator[Sai
         return
     if not count:
         counts = found.accelerators.get(kind, (1,)) if found else (1,)
-        what = f"is missing: without it there is no {kind}"
-        yield f"{place}.acceleratorCount", what, f"write acceleratorCount: {counts[0]}"
+        what = f"there is no {kind} without an acceleratorCount"
+        yield f"{place}.acceleratorType", what, f"write acceleratorCount: {counts[0]}"
         return
     if found is None:
         return

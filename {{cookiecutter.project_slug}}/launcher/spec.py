@@ -19,6 +19,7 @@ __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
+WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
 
 
@@ -151,14 +152,14 @@ def _refuse_others(found: Document) -> None:
         )
     known = {*shape.MESSAGES["CustomJobSpec"], *shape.MESSAGES["HyperparameterTuningJob"]}
     for key, child in value.items():
-        if shape.camel(key) not in known and isinstance(child, dict):
-            inside = set(map(shape.camel, child))
-            if inside & {"workerPoolSpecs", "trialJobSpec", "jobSpec"}:
-                refuse(
-                    found.line(key),
-                    f"{key} is a message around the job, which gcloud reads as an empty job",
-                    f"keep what stands below {key}, and remove the rest",
-                )
+        inside = set(map(shape.camel, child)) if isinstance(child, dict) else set()
+        job_inside = bool(inside & {"workerPoolSpecs", "trialJobSpec"})
+        if shape.camel(key) in WRAPPERS or (job_inside and shape.camel(key) not in known):
+            refuse(
+                found.line(key),
+                f"{key} is a message around the job, which gcloud reads as an empty job",
+                f"keep what stands below {key}, and remove the rest",
+            )
     if value and not known & set(spelled):
         shown = ", ".join(list(value)[:4])
         if not any(shape.did_you_mean(key, known, 0.8) for key in spelled):

@@ -174,6 +174,8 @@ def _condition(place: str, condition: dict, kind: str, values: dict) -> Iterator
         instead = f"write {right}" if right else "no parameter can hang on a doubleValueSpec"
         yield f"{place}.{key}", f"the parent is a {kind}", instead
         return
+    if not any(key in values for key in ("values", "minValue", "maxValue")):
+        return
     for i, value in enumerate(condition[key].get("values") or []):
         if kind == "integerValueSpec":
             known = int(values.get("minValue", 0)) <= int(value) <= int(values.get("maxValue", 0))

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.spec import SpecError
-
 Value = float | int | str
 
 _KINDS = {
@@ -56,22 +54,9 @@ class Parameter:
 
 
 def read(study_spec: Mapping) -> list[Parameter]:
-    """The parameters of a StudySpec.
-
-    Raises:
-        SpecError: bounds that are none, or a grid over a parameter without end.
-    """
-    space = [_read(each) for each in study_spec["parameters"]]
+    """The parameters of a StudySpec that `spec.load` has checked."""
     seen: dict[str, int] = {}
-    space = [_with_keys(parameter, seen) for parameter in space]
-    for parameter in everything(space):
-        if study_spec.get("algorithm") == "GRID_SEARCH" and parameter.kind == "double":
-            raise SpecError(
-                f"studySpec.parameters: {parameter.id}: GRID_SEARCH takes integer, discrete and "
-                "categorical parameters only, and this is a double; write discreteValueSpec: "
-                "{values: […]}, or another algorithm"
-            )
-    return space
+    return [_with_keys(_read(each), seen) for each in study_spec["parameters"]]
 
 
 def everything(space: Sequence[Parameter]) -> Iterator[Parameter]:
@@ -132,36 +117,21 @@ def short(value: Value) -> str:
 
 
 def _read(message: Mapping) -> Parameter:
-    id = message["parameterId"]
-    spec, kind = next(((message[key], _KINDS[key]) for key in _KINDS if key in message), (None, ""))
-    if not spec:
-        raise SpecError(f"studySpec.parameters: {id}: no values; write one of {', '.join(_KINDS)}")
+    name = next(name for name in _KINDS if name in message)
+    spec, kind = message[name], _KINDS[name]
     number = {"double": float, "integer": int, "discrete": float, "categorical": str}[kind]
-    default = None if spec.get("defaultValue") is None else number(spec["defaultValue"])
-    scale, values = "linear", ()
-    if kind in ("double", "integer"):
-        # Zeros are left out of messages; int64 may be spelled as a text.
-        low, high = number(spec.get("minValue", 0)), number(spec.get("maxValue", 0))
-        scale = _SCALES.get(message.get("scaleType"), "linear")
-        if low > high or (scale != "linear" and low <= 0):
-            raise SpecError(
-                f"studySpec.parameters: {id}: from {low} to {high} there is no {scale} scale; "
-                "minValue must be below maxValue" + (", and above 0" if scale != "linear" else "")
-            )
-        if default is not None and not low <= default <= high:
-            raise SpecError(f"studySpec.parameters: {id}: defaultValue {default} is out of bounds")
+    values = tuple(map(number, spec.get("values") or ()))
+    if values:
+        low, high, scale = 0, len(values) - 1, "linear"
     else:
-        values = tuple(number(value) for value in spec.get("values") or ())
-        if not values or (kind == "categorical" and default not in (None, *values)):
-            raise SpecError(
-                f"studySpec.parameters: {id}: values must be a list of at least one"
-                + (f", among them the defaultValue {default!r}" if default is not None else "")
-            )
-        low, high = 0, len(values) - 1
+        low, high = number(spec["minValue"]), number(spec["maxValue"])  # int64 may be a text
+        scale = _SCALES.get(message.get("scaleType"), "linear")
+    default = None if spec.get("defaultValue") is None else number(spec["defaultValue"])
     children = []
     for child in message.get("conditionalParameterSpecs") or ():
-        wanted = next((child[name]["values"] for name in _CONDITIONS if name in child), ())
+        wanted = next(child[name]["values"] for name in _CONDITIONS if name in child)
         children.append((frozenset(map(number, wanted)), _read(child["parameterSpec"])))
+    id = message["parameterId"]
     return Parameter(id, id, kind, scale, low, high, values, default, tuple(children))
 
 

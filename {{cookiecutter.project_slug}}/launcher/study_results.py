@@ -49,7 +49,9 @@ def leaderboard(trials: Sequence[Trial], metric: str, say: Callable[[str], None]
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*map(Text, header))
+        table = Table()
+        for name in header:
+            table.add_column(Text(name), justify="right")
         for i, row in enumerate(rows):
             table.add_row(*map(Text, row), style="bold green" if i == 0 and row[0] else None)
         Console().print(table)

@@ -1,7 +1,7 @@
 """The search of a study: optuna suggests what to try, and keeps in `study.journal` what came of it.
 
-optuna, since it goes on from a file, knows conditional parameters, and starts in half a second;
-google-vizier, the service's own, does neither the second nor the third.
+optuna, since it goes on from a file, knows conditional parameters and starts in half a second; the
+service's own library, google-vizier, refuses such parameters and needs an old JAX.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def curves(
             axes.plot(*best, "o:", color=DARK, markerfacecolor=EVAL, zorder=3, label=label)
         if len(lines) > 1:
             axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def shares(seconds: Sequence[float], lines: Mapping[str, Sequence[float]], unit: str) -> str:
@@ -79,7 +79,7 @@ def shares(seconds: Sequence[float], lines: Mapping[str, Sequence[float]], unit:
         axes.set_ylim(bottom=0)
         if len(lines) > 1:
             axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def scatter(truth: np.ndarray, predicted: np.ndarray) -> str:
@@ -92,7 +92,7 @@ def scatter(truth: np.ndarray, predicted: np.ndarray) -> str:
         axes.scatter(truth, predicted, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
         axes.set(xlabel="truth", ylabel="prediction")
         axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def histogram(residuals: np.ndarray) -> str:
@@ -103,7 +103,7 @@ def histogram(residuals: np.ndarray) -> str:
         axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
         axes.set(xlabel="prediction − truth", ylabel="rows")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def _figure(height: float):
@@ -116,7 +116,7 @@ def _figure(height: float):
     return figure, axes
 
 
-def _data_uri(figure: Figure) -> str:
+def data_uri(figure: Figure) -> str:
     """As an image of its own, a figure's ids cannot clash with another's on the page."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})

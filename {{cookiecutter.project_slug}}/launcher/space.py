@@ -31,7 +31,6 @@ class Parameter:
     low: float  # inner bounds, both included
     high: float
     values: tuple[Value, ...]  # of a discrete or categorical one
-    default: Value | None
     children: tuple[tuple[frozenset, Parameter], ...]  # (values of this one, what they bring)
 
     def outer(self, inner: Value) -> Value:
@@ -40,13 +39,6 @@ class Parameter:
         if self.scale == "reverse log":  # rounding must not lead out of the bounds
             return min(max(self.low + self.high - inner, self.low), self.high)
         return inner
-
-    def inner(self, outer: Value) -> Value:
-        if self.kind == "discrete":
-            return min(range(len(self.values)), key=lambda i: abs(self.values[i] - outer))
-        if self.scale == "reverse log":
-            return min(max(self.low + self.high - outer, self.low), self.high)
-        return outer
 
     def brings(self, outer: Value) -> list[Parameter]:
         """The parameters that there are only where this one has that value."""
@@ -95,12 +87,6 @@ def grid(space: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
                 yield {first.key: inner, **below, **others}
 
 
-def defaults(space: Sequence[Parameter]) -> dict[str, Value]:
-    """What the file offers as a good start, as {key: inner value}."""
-    given = [p for p in everything(space) if p.default is not None]
-    return {parameter.key: parameter.inner(parameter.default) for parameter in given}
-
-
 def flags(chosen: Mapping[str, Value]) -> list[str]:
     """As Vertex AI passes them: two words each; a discrete 32 as 32.0, since it is a double."""
     return [word for id, value in chosen.items() for word in (f"--{id}", text(value))]
@@ -126,13 +112,12 @@ def _read(message: Mapping) -> Parameter:
     else:
         low, high = number(spec["minValue"]), number(spec["maxValue"])  # int64 may be a text
         scale = _SCALES.get(message.get("scaleType"), "linear")
-    default = None if spec.get("defaultValue") is None else number(spec["defaultValue"])
     children = []
     for child in message.get("conditionalParameterSpecs") or ():
         wanted = next(child[name]["values"] for name in _CONDITIONS if name in child)
         children.append((frozenset(map(number, wanted)), _read(child["parameterSpec"])))
     id = message["parameterId"]
-    return Parameter(id, id, kind, scale, low, high, values, default, tuple(children))
+    return Parameter(id, id, kind, scale, low, high, values, tuple(children))
 
 
 def _with_keys(parameter: Parameter, seen: dict[str, int]) -> Parameter:

@@ -53,6 +53,8 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
 def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None) -> int:
     from launcher import study
 
+    if asked.kill or asked.preempt_after:
+        raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
     place = _place(asked.container)
     options = {"counts": asked.replicas} | ({"place": place} if place else {})
     found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new, options=options)

@@ -159,13 +159,8 @@ class Search:
         if self.points:
             return PartialFixedSampler(self.points[number], RandomSampler(SEED))
         if self.algorithm == "RANDOM_SEARCH":
-            sampler = RandomSampler(SEED + number)
-        else:
-            sampler = TPESampler(
-                seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True
-            )
-        start = space.defaults(self.space) if number == 0 else {}
-        return PartialFixedSampler(start, sampler) if start else sampler
+            return RandomSampler(SEED + number)
+        return TPESampler(seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True)
 
 
 class _NoLock:

@@ -186,19 +186,6 @@ def test_parameters_reach_the_trainer_as_the_service_passes_them():
     ]
 
 
-def test_the_defaults_of_a_file_are_tried_first():
-    specs = json.loads(json.dumps(EVERY_KIND))
-    specs[0]["doubleValueSpec"]["defaultValue"] = 0.3
-    specs[1]["doubleValueSpec"]["defaultValue"] = 0.9
-    specs[2]["integerValueSpec"]["defaultValue"] = "2"
-    specs[3]["discreteValueSpec"]["defaultValue"] = 15  # the nearest counts
-    specs[4]["categoricalValueSpec"]["defaultValue"] = "sgd"
-    [first] = tried({"parameters": specs}, 1, "defaults")
-    expected = {"x": 0.3, "momentum": pytest.approx(0.9), "layers": 2, "units": 16.0}
-    assert {key: first[key] for key in expected} == expected
-    assert first["optimizer"] == "sgd"
-
-
 def test_a_grid_visits_every_point_once_and_ends():
     below = {
         "parentIntValues": {"values": ["2"]},

@@ -18,6 +18,9 @@ from launcher.document import Document, Fault, SpecError, outer
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
 ROOT = Path(__file__).resolve().parents[1]
+# A file says so where the image is the project's own, because gcloud wants an image in each pool.
+# Where it lies is for project.yaml to say: to us it is as if the file named none.
+OWN_IMAGE = "trainer"
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
 WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
@@ -124,7 +127,11 @@ def _read(path: str | Path) -> tuple[Job, list[Fault]]:
     tuning = bool(STUDY_KEYS & set(map(shape.camel, found.value)))
     message = "HyperparameterTuningJob" if tuning else "CustomJobSpec"
     value, faults = shape.check(found, message)
-    return Job(found.path, value, tuning, found.lines), faults
+    job = Job(found.path, value, tuning, found.lines)
+    for pool in job.spec.get("workerPoolSpecs") or []:
+        if (pool.get("containerSpec") or {}).get("imageUri") == OWN_IMAGE:
+            del pool["containerSpec"]["imageUri"]
+    return job, faults
 
 
 def _refuse_others(found: Document) -> None:

@@ -21,7 +21,7 @@ LAST_DAYS = {
     (2, 14): date(2025, 9, 26),
     (2, 13): date(2025, 7, 5),
 }
-OWN_IMAGE = "leave it out: the launcher takes the project's own image"
+OWN_IMAGE = "write trainer, for the project's own image"
 
 
 def task(place: str, spec: dict) -> Iterator[Said]:
@@ -71,7 +71,7 @@ def _image(place: str, uri: str) -> Iterator[Said]:
         yield place, what, "write REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE:TAG"
     elif host == "gcr.io" or host.endswith(".gcr.io"):
         what = "Container Registry (gcr.io) takes no images since 2025-03-18"
-        instead = f"{OWN_IMAGE}, REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"
+        instead = f"{OWN_IMAGE}, or REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"
         yield place, what, instead
     elif found := PREBUILT.fullmatch(uri):
         version = int(found[1]), int(found[2])

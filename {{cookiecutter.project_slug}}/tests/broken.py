@@ -126,7 +126,7 @@ IN_A_JOB = {
     "a command": [("containerSpec: {args: []}", "containerSpec: {command: [sh, -c, ls]} #! replaces the image's entrypoint")],
     "Container Registry": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
     "Container Registry in Europe": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "eu.gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
-    "an image of Google's that is gone": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest #! TensorFlow 2.17 is gone since 2026-07-11; leave it out")],
+    "an image of Google's that is gone": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest #! TensorFlow 2.17 is gone since 2026-07-11; write trainer")],
     "an image that is gone for long": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "europe-docker.pkg.dev/vertex-ai/training/tf-gpu.2-4:latest #! TensorFlow 2.4 is gone for years")],
     "an image as an address": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "https://us-central1-docker.pkg.dev/my-lab/a/b #! is not written as an image")],
     "a package that is not in a bucket": [("containerSpec: {args: []}", "pythonPackageSpec: {pythonModule: trainer.task, packageUris: [dist/a.tar.gz]} #! dist/a.tar.gz is not in a bucket")],

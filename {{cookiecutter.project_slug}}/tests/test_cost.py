@@ -474,6 +474,7 @@ CATALOG = {
         sku("Spot Preemptible G2 Instance Core running in Americas", 0.01499, IOWA, "us-east1"),
         sku("Spot Preemptible G2 Instance Ram running in Americas", 0.0018, unit="GiBy.h"),
         sku("Spot Preemptible G2 Instance Ram running in Iowa", 0.001844, unit="GiBy.h"),
+        sku("Spot Preemptible G2 Instance Ram running in USA", 0.0017, unit="GiBy.h"),
         sku("Nvidia L4 GPU attached to Spot Preemptible VMs running in Americas", 0.3359),
         sku("Nvidia L4 GPU running in Americas", 99.0),
         sku("Nvidia L4 GPU attached to Spot Preemptible VMs running in Delhi", 1.0, "asia-south2"),
@@ -558,7 +559,7 @@ def test_a_refresh_writes_the_prices_of_today(catalog, price_file, monkeypatch, 
     rows = prices.load()
     expected = {
         "g2.core": (0.02873644, 0.01499, None, 0.00374823),
-        "g2.ram": (0.00336657, 0.001844, None, 0.00043912),  # the dearer one of two
+        "g2.ram": (0.00336657, 0.001844, None, 0.00043912),  # the dearest one of three
         "NVIDIA_L4": (0.64404627, 0.3359, None, 0.08400604),
         "pd-ssd": (*[pytest.approx(0.1955 / 730, abs=1e-10)] * 3, 0),
     }

@@ -65,35 +65,50 @@ def name() -> str:
     return re.sub(r"[^a-z0-9]+", "-", str(slug).lower()).strip("-") or "trainer"
 
 
-def build(gpus: bool = False) -> str:
-    """Builds the image, unless there is one of the same sources and commit; gives its tag.
+def build(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
+    """Builds the image, unless there is one of the same sources; gives its tag.
 
     Args:
         gpus: with the CUDA libraries.
+        traced: it holds the commit; where the job itself is told, an equal tree is an equal image.
+        platform: such as linux/amd64, where it is not to be that of this machine.
 
     Raises:
         ContainerError: the build failed; Docker has told why.
     """
-    commit = _git("rev-parse", "HEAD")
-    dirty = str(bool(_git("status", "--porcelain"))).lower() if commit else ""
-    arguments = {"EXTRAS": "[gpu]" if gpus else "", "GIT_COMMIT": commit, "GIT_DIRTY": dirty}
-    if base := os.environ.get("BASE_IMAGE"):
-        arguments["BASE_IMAGE"] = base
-    tag = f"{name()}:{_digest(arguments)}"
-    if docker("image", "inspect", tag).returncode == 0:
-        return tag
-    print(f"[launcher] building the image {tag}: minutes at first, then seconds", flush=True)
+    arguments, found = recipe(gpus, traced), tag(gpus, traced, platform)
+    if docker("image", "inspect", found).returncode == 0:
+        return found
+    print(f"[launcher] building the image {found}: minutes at first, then seconds", flush=True)
     given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
+    given += ["--platform", platform] if platform else []
     try:
-        code = subprocess.run(["docker", "build", "--tag", tag, *given, "."], cwd=ROOT).returncode
+        code = subprocess.run(["docker", "build", "--tag", found, *given, "."], cwd=ROOT).returncode
     except KeyboardInterrupt:
-        raise ContainerError("--container: the build was interrupted; nothing runs") from None
+        raise ContainerError("the image's build was interrupted; nothing runs") from None
     if code:
         raise ContainerError(
-            f"--container: docker build failed with exit code {code}; mend what it tells above, in "
-            "the Dockerfile or setup.py, and give the same command again"
+            f"docker build failed with exit code {code}; mend what it tells above, in the "
+            "Dockerfile or setup.py, and give the same command again"
         )
-    return tag
+    return found
+
+
+def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
+    """The build arguments, which decide about the image as much as its sources do."""
+    arguments = {"EXTRAS": "[gpu]" if gpus else ""}
+    if traced:
+        commit = _git("rev-parse", "HEAD")
+        dirty = str(bool(_git("status", "--porcelain"))).lower() if commit else ""
+        arguments |= {"GIT_COMMIT": commit, "GIT_DIRTY": dirty}
+    if base := os.environ.get("BASE_IMAGE"):
+        arguments["BASE_IMAGE"] = base
+    return arguments
+
+
+def tag(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
+    """The image's name and tag, without asking Docker: trainer:1a2b3c4d5e6f."""
+    return f"{name()}:{_digest({**recipe(gpus, traced), 'platform': platform})}"
 
 
 def _digest(arguments: Mapping[str, str]) -> str:

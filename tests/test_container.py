@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -49,38 +50,39 @@ class Lab:
         (project.path / "trainer" / "model.py").chmod(0o600)  # as a strict umask leaves them
         for path in [project.path, *project.path.rglob("*")]:
             os.chown(path, SOMEBODY, SOMEBODY, follow_symlinks=False)
+        self.home = docker.folder / "home"
+        self.home.mkdir()
+        shutil.chown(self.home, SOMEBODY, SOMEBODY)
 
-    def start(self, *words, environ=(), **options):
+    def start(self, *words, **environ):
         """Starts scripts/train_local.py as SOMEBODY, who has no right to write elsewhere."""
         may_read = "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"  # this Python
         somebody = [f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups"]
+        own = {"HOME": str(self.home), "BASE_IMAGE": BASE}
         command = ["setpriv", *somebody, *may_read, sys.executable, "scripts/train_local.py"]
-        return subprocess.Popen(
-            [*command, *map(str, words)],
-            cwd=self.project.path,
-            env={**os.environ, **self.docker.environ, "BASE_IMAGE": BASE, **dict(environ)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            **options,
-        )
+        log = self.docker.folder / f"said-{time.monotonic_ns()}"
+        with open(log, "wb") as said:
+            process = subprocess.Popen(
+                [*command, *map(str, words)],
+                cwd=self.project.path,
+                env={**os.environ, **self.docker.environ, **own, **environ},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+        return Started(process, log)
 
     def train(self, *words, code=0, **environ):
         """Runs it to its end; gives the run directory, None where there is none, and the output."""
-        process = self.start(*words, environ=environ)
-        try:
-            said, _ = process.communicate(timeout=120)
-        finally:
-            process.kill()
-        assert process.returncode == code, said
-        found = re.search(r"^run directory: (.*)$", said, flags=re.M)
-        return Path(found[1]) if found else None, said
+        return self.start(*words, **environ).finish(code)
 
     def job(self, name, pools):
         """Writes a job file with so many pools of one replica; gives its path."""
         pool = {"machineSpec": {"machineType": "n2-standard-4"}, "replicaCount": 1}
         pool["containerSpec"] = {"args": []}
-        spec = {"workerPoolSpecs": [pool] * pools, "scheduling": {"timeout": "600s"}}
+        spec = {
+            "workerPoolSpecs": [pool] * pools,
+            "scheduling": {"timeout": "600s", "disableRetries": True},
+        }
         path = self.project.path / "configs" / name
         path.write_text(yaml.safe_dump(spec), encoding="utf-8")
         return path
@@ -94,22 +96,39 @@ class Lab:
         return set(names) - {"host", "none"}
 
 
+@dataclass
+class Started:
+    """A launcher at work."""
+
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def said(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, text, timeout=60):
+        deadline = time.monotonic() + timeout
+        while text not in self.said:
+            assert self.process.poll() is None and time.monotonic() < deadline, self.said
+            time.sleep(0.05)
+
+    def finish(self, code=0):
+        """Waits for its end; gives the run directory, None where there is none, and the output."""
+        try:
+            assert self.process.wait(120) == code, self.said
+        finally:
+            self.process.kill()
+        found = re.search(r"^run directory: (.*)$", self.said, flags=re.M)
+        return Path(found[1]) if found else None, self.said
+
+
 def record(run_dir):
     return json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
 
 
 def weights(text):
     return re.findall(r"\bweights (\w+)$", text, flags=re.M)
-
-
-def read_until(process, pattern):
-    """Reads what a process says until a line fits; gives what was read."""
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if re.search(pattern, line):
-            return "".join(said)
-    pytest.fail(f"it ended before it said {pattern}:\n{''.join(said)}")
 
 
 def test_the_dockerfile_is_clean():
@@ -170,20 +189,24 @@ def test_data_and_a_cache_elsewhere(lab, tmp_path):
 
 
 def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_later(lab):
-    process = lab.start("--container", "--", *LONG)
-    try:
-        read_until(process, r"epoch 3/")
-        process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    started = lab.start("--container", "--", *LONG)
+    started.wait_for("epoch 3/")
 
-    assert process.returncode == 75, said
-    [run_dir] = re.findall(r"^run directory: (.*)$", said, flags=re.M)
-    assert record(Path(run_dir))["status"] == "preempted"
-    [done] = re.findall(r"epoch (\d+)/.*\n(?!epoch)", said)
-    _, said = lab.train("--container", "--", f"--epochs={int(done) + 2}", "--job-dir", run_dir)
-    assert "goes on after epoch" in said
+    started.process.send_signal(signal.SIGTERM)
+
+    run_dir, said = started.finish(code=75)
+    assert record(run_dir)["status"] == "preempted"
+    done = int(re.findall(r"epoch (\d+)/", said)[-1])
+    _, said = lab.train("--container", "--", f"--epochs={done + 2}", "--job-dir", run_dir)
+    assert f"goes on after epoch {done}" in said
+
+
+def test_a_replica_that_is_killed_leaves_no_container(lab):
+    job = lab.job("one.yaml", pools=1)
+
+    lab.train(job, "--container", "--kill=chief@epoch3", "--", *LONG, code=137)
+
+    assert lab.docker.run("ps", "-aq").stdout == ""
 
 
 def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
@@ -207,14 +230,14 @@ def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
 
 def test_a_killed_launcher_leaves_no_container(lab):
     job = lab.job("pair.yaml", pools=2)
-    process = lab.start(job, "--container", "--", *LONG)
-    read_until(process, r"epoch 1/")
+    started = lab.start(job, "--container", "--", *LONG)
+    started.wait_for("epoch 1/")
     assert len(lab.docker.run("ps", "-q").stdout.split()) == 2
     left = lab.networks()
     assert len(left) == 1
 
-    process.kill()
-    process.wait()
+    started.process.kill()
+    started.process.wait()
 
     deadline = time.monotonic() + 5
     while lab.docker.run("ps", "-aq").stdout:

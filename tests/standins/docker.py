@@ -49,6 +49,7 @@ class Docker:
         # Not in pytest's folder: the name of a socket has at most 107 letters.
         self.folder = Path(tempfile.mkdtemp(prefix="docker-"))
         self.environ = {"DOCKER_HOST": f"unix://{self.folder}/docker.sock"}
+        self.environ["DOCKER_BUILDKIT"] = "0"  # the other builder cannot do without a bridge
         self.folder.chmod(0o755)  # for a client that is not root
         command = [
             *("dockerd", "--host", self.environ["DOCKER_HOST"]),

@@ -104,7 +104,8 @@ class Cloud:
         names = [("names", f"{parent}/services/{api}.googleapis.com") for api in self.apis_needed]
         found = self.ask("serviceusage", f"v1/{parent}/services:batchGet", names)
         states = {
-            str(s.get("name", "")).rpartition("/")[2]: s.get("state") for s in found.get("services", ())
+            str(s.get("name", "")).rpartition("/")[2]: s.get("state")
+            for s in found.get("services", ())
         }
         return {api: states.get(f"{api}.googleapis.com") == "ENABLED" for api in self.apis_needed}
 

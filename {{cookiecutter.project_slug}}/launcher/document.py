@@ -11,7 +11,7 @@ import yaml
 
 TOO_LONG = 1_000_000  # bytes; a job file has a thousand
 TOO_MANY = 20_000  # values; aliases of aliases make billions out of a few lines
-SHOWN = 60  # characters of a value in a message
+SHOWN, LONGEST = 60, 300  # characters of a value in a message; of what is wrong
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Fault:
 
     def __str__(self) -> str:
         file = f"{self.path}:{self.line}" if self.line else str(self.path)
-        words = [self.place, self.what + (f"; {self.instead}" if self.instead else "")]
-        return ": ".join([file, *filter(None, words)])
+        what = show(self.what, LONGEST)  # it may quote a value from the file
+        words = [self.place, what + (f"; {self.instead}" if self.instead else "")]
+        return " ".join(": ".join([file, *filter(None, words)]).split())
 
 
 class SpecError(Exception):
@@ -70,10 +71,10 @@ def inner(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
-def show(value: object) -> str:
+def show(value: object, most: int = SHOWN) -> str:
     """A value in a message: one line, not too long."""
     text = " ".join((value if isinstance(value, str) else repr(value)).split())
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def read(path: str | Path) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import broken
 import pytest
+import yaml
 from conftest import ROOT, write
 
-from launcher import settings, spec, trainer_rules
+from launcher import settings, shape, spec, trainer_rules
+from launcher.document import Document
 from launcher.summary import duration, summary
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -66,7 +69,7 @@ def test_there_are_as_many_as_were_promised():
         ("a: 1\nb: x".encode("utf-16"), "job.yaml:1: not a text in UTF-8"),
         ("a: 1\nb: \0", "job.yaml:2: not YAML: the character '\\x00'"),
         ('serviceAccount: "\\ud800"', "job.yaml:1: serviceAccount: holds half a character"),
-        ("[" * 3000, "job.yaml: nested too deeply"),
+        ("[" * 1000, "job.yaml: nested too deeply"),
         (b"#" * 1_000_001, "job.yaml: 1,000,001 bytes are too many"),
         (
             "a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
@@ -180,6 +183,41 @@ def test_an_empty_project_file_asks_for_nothing():
     write("project.yaml", 'gcp: {project: "", region: "", bucket: , tensorboard: ""}')
     assert settings.read("project.yaml")["gcp"]["region"] == ""
     assert settings.read("none.yaml") is None
+
+
+ODD = [0, -1, 1.5, 2**63 - 1, True, None, "", "x", "9" * 19, "0s", "SPOT", "FLEX_START", "a\nb"]
+ODD += ["TPU_V3", "cloud-tpu", "ct5lp-hightpu-4t", "NVIDIA_TESLA_V100", "GRID_SEARCH", [], [None]]
+ODD += [["x"], {}, {"x": "y"}, "gs://", "x" * 5000, 1e308]
+
+
+@pytest.mark.parametrize(
+    "base", [broken.JOB, broken.STUDY, broken.TPU], ids=["job", "study", "tpu"]
+)
+def test_whatever_stands_in_a_file_is_told_in_lines(base, monkeypatch):
+    """No value anywhere, of any type, is more than a fault."""
+    monkeypatch.setattr(trainer_rules, "_ask", lambda words: None)
+    refused, whole = 0, yaml.safe_load(base)
+    for path in places(whole):
+        for odd in ODD:
+            changed = around = copy.deepcopy(whole)
+            for key in path[:-1]:
+                around = around[key]
+            around[path[-1]] = odd
+            message = "CustomJobSpec" if base is not broken.STUDY else "HyperparameterTuningJob"
+            value, found = shape.check(Document(Path("job.yaml"), changed), message)
+            job = spec.Job(Path("job.yaml"), value, base is broken.STUDY)
+            found += spec.check(job, PROJECT)
+            refused += bool(found)
+            assert all(len(str(fault)) < 700 and "\n" not in str(fault) for fault in found)
+    assert refused > 200
+
+
+def places(node, path=()):
+    """The way to each value in a message."""
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key)
+        if isinstance(child, (dict, list)):
+            yield from places(child, (*path, key))
 
 
 # What the trainer tells of itself

@@ -44,6 +44,7 @@ class CloudLab:
         self.project, self.folder = project, folder
         self.cloud = Cloud(BUCKET, closed=("closed",))
         self.plain = project.read("project.yaml")
+        self._runner = None
 
     def __enter__(self):
         self.cloud.__enter__()
@@ -58,6 +59,8 @@ class CloudLab:
         sys.path.remove(str(self.project.path))
         for name in [name for name in sys.modules if name.partition(".")[0] == "launcher"]:
             del sys.modules[name]
+        if self._runner:
+            self._runner.stop()
         self.cloud.__exit__()
 
     def module(self, name):
@@ -65,21 +68,25 @@ class CloudLab:
         return importlib.import_module(f"launcher.{name}")
 
     def settings(self, **gcp):
-        """Writes the part gcp of project.yaml; what is not named is as it was baked."""
+        """Writes and commits the part gcp of project.yaml; what is not named is as it was baked."""
         text = self.plain
         for key, value in gcp.items():
             text, count = re.subn(rf"(?m)^  {key}:.*$", f"  {key}: {value}", text)
             assert count == 1, key
-        (self.project.path / "project.yaml").write_text(text, encoding="utf-8")
+        if text != self.project.read("project.yaml"):
+            (self.project.path / "project.yaml").write_text(text, encoding="utf-8")
+            self.project.run(["git", "commit", "-qm", "Settings", "--", "project.yaml"])
 
     def package(self, **gcp):
         """Lets the code travel as a package, and jobs be run."""
         self.settings(code="package", executor_image=EXECUTOR, **gcp)
 
     def runner(self):
-        """Lets jobs be run, each with real TensorFlow."""
-        environ = self.cloud.proxy.environ()
-        return Runner(self.cloud.buckets, environ, self.folder / "runner")
+        """Runs jobs, each with real TensorFlow; `cloud.jobs.runner = lab.runner()` lets it do so."""
+        if not self._runner:
+            environ = self.cloud.proxy.environ()
+            self._runner = Runner(self.cloud.buckets, environ, self.folder / "runner")
+        return self._runner
 
     def run(self, script, *words, typed=None, **environ) -> Done:
         """Runs a script's main() in the repo.
@@ -92,7 +99,7 @@ class CloudLab:
         typing = io.StringIO(typed or "")
         typing.isatty = lambda: typed is not None
         with (
-            mock.patch.dict(os.environ, {**self.environ, **environ}),
+            self.asking(**environ),
             mock.patch.object(sys, "stdin", typing),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
@@ -103,6 +110,12 @@ class CloudLab:
             except SystemExit as end:  # argparse
                 code = end.code
         return Done(code, out.getvalue(), err.getvalue())
+
+    @contextlib.contextmanager
+    def asking(self, **environ):
+        """What is called within the block asks the stand-ins."""
+        with mock.patch.dict(os.environ, {**self.environ, **environ}):
+            yield
 
     def main(self, script):
         path = self.project.path / "scripts" / f"{script}.py"

@@ -8,6 +8,7 @@
 billing, machines and images are nobody's here: they go wrong only where a fault says so.
 """
 
+import json
 import re
 import threading
 import time
@@ -21,6 +22,8 @@ from standins.vertex import gcloud
 REGION = "us-central1"
 DROPPED, LOST, SLOW = "dropped", "lost", "slow"
 HOSTS = ("storage", "www", "logging", "artifactregistry", "cloudbuild", f"{REGION}-aiplatform")
+HOSTS += ("iamcredentials",)  # a robot's credentials ask where they may be used; nobody answers
+SECRET = "ya29.a-token-that-nobody-may-see"
 SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD")
 
 
@@ -58,8 +61,6 @@ class Cloud:
         return self
 
     def __exit__(self, *_):
-        if self.jobs.runner:
-            self.jobs.runner.stop()
         self.proxy.__exit__()
 
     def environ(self, folder="unused") -> dict[str, str]:
@@ -74,6 +75,25 @@ class Cloud:
             **storage,
             "STORAGE_EMULATOR_HOST": address,
         }
+
+    def login(self, path, email="robot@my-lab-4711.iam.gserviceaccount.com") -> dict[str, str]:
+        """Writes a service account's key, and gives what makes clients use it, as in real life."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        form = serialization.PrivateFormat.PKCS8
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        account = {
+            "type": "service_account",
+            "client_email": email,
+            "private_key": pem.decode(),
+            "private_key_id": "a-key",
+            "token_uri": f"{self.proxy.address}/token",
+        }
+        path.write_text(json.dumps(account), encoding="utf-8")
+        unset = {"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "false"}
+        return {"GOOGLE_APPLICATION_CREDENTIALS": str(path), **unset}
 
     def reset(self) -> None:
         """Forgets faults and requests; what lies in buckets stays."""
@@ -101,6 +121,10 @@ class Cloud:
 
     def _route(self, request: Request):
         path = request.path
+        if path == ["token"]:
+            return answer({"access_token": SECRET, "expires_in": 3600, "token_type": "Bearer"})
+        if "serviceAccounts" in path:
+            return refusal(404, "There is no such method.")
         if path == ["v2", "entries:list"]:
             return self.log(request)
         if len(path) > 5 and path[5] == "repositories":

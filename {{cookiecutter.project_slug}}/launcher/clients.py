@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import sys
@@ -23,7 +24,9 @@ LIMIT = 120.0  # seconds within which a request is tried again
 FIRST, LONGEST = 1.0, 20.0  # seconds between two tries; they grow
 SHOWN = 300  # characters of what a service said
 LATER = (408, 429, 500, 502, 503, 504)  # "try again"
-SECRETS = re.compile(r"ya29\.\S+|1//\S+|eyJ\S{20,}|(?i:bearer) \S+|-----BEGIN.*", re.DOTALL)
+SECRETS = re.compile(
+    r"ya29\.[\w.-]+|1//[\w-]+|eyJ[\w.-]{20,}|(?i:bearer) [\w.-]+|-----BEGIN.*", re.DOTALL
+)
 INSTALL = 'pip install -c constraints.txt -e ".[cloud]"'
 
 
@@ -146,7 +149,10 @@ def transient(error: BaseException) -> bool:
 
 
 def _code(error: BaseException) -> int:
-    return int(getattr(error, "code", None) or 0) if hasattr(error, "grpc_status_code") else 0
+    """The HTTP status of a refusal; 0: it is none."""
+    answer = getattr(error, "response", None)  # what the storage client raises within an upload
+    status = getattr(answer, "status_code", None) or getattr(error, "code", None)
+    return int(status) if isinstance(status, int) else 0
 
 
 def _is_quota(error: BaseException) -> bool:
@@ -225,10 +231,17 @@ def _find(found) -> identity.Identity:
 
 def clean(error: BaseException) -> str:
     """What an error says: a line, not too long, without anything secret."""
-    said = getattr(error, "message", None) or str(error) or type(error).__name__
-    said = SECRETS.sub("(secret)", " ".join(str(said).split()))
-    # requests tells of its own objects, at length.
-    said = re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", said)
+    requests = sdk("requests.exceptions")
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {ANSWER:.0f} s"
+    if isinstance(error, requests.ConnectionError):
+        unknown = re.search("resolve|Name or service|getaddrinfo", str(error))
+        return "no network, or no such host" if unknown else "the connection was dropped"
+    inner = getattr(getattr(error, "response", None), "text", None)
+    said = str(getattr(error, "message", None) or inner or error or type(error).__name__)
+    if found := re.search(r'"message": *("(?:[^"\\]|\\.)*")', said):  # the service's own JSON
+        said = json.loads(found[1])
+    said = SECRETS.sub("(secret)", " ".join(said.split()))
     said = re.sub(r"^(GET|POST|PUT|PATCH|DELETE) https?://\S+ ", "", said)
     return said if len(said) <= SHOWN else said[: SHOWN - 1] + "…"
 

@@ -16,8 +16,8 @@ def legal(text: object) -> str:
 
     Letters lose their accents, everything else becomes an underscore.
     """
-    plain = unicodedata.normalize("NFKD", str(text)).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9_-]+", "_", plain.lower())[:LONGEST].strip("_-")
+    plain = unicodedata.normalize("NFKD", str(text).casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_-]+", "_", plain)[:LONGEST].strip("_-")
 
 
 def legal_key(text: object) -> str:

@@ -86,6 +86,14 @@ class Submission:
         words = [*place, f"--display-name={self.name}", f"--labels={pairs}", f"--config={file}"]
         return shlex.join(["gcloud", "ai", group, "create", *words])
 
+    @property
+    def record(self) -> bytes:
+        """What is kept beside the run: the message, and the command that sends it with its labels.
+
+        No two submissions have the same one, so that each knows its own folder again.
+        """
+        return f"# {self.command()}\n{self.for_gcloud()}".encode()
+
     def again(self, attempt: int) -> Submission:
         """The same job under the next name, since the folder of this one is taken."""
         base = re.sub(r"(-\d{8}-\d{6})-\d+$", r"\1", self.name)

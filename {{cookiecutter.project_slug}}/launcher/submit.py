@@ -129,12 +129,11 @@ def _reserve(this: Submission, store) -> Submission:
     """
     first = this
     for attempt in range(2, ATTEMPTS):
-        record = this.for_gcloud().encode()
         if this.shared:
-            store.upload(record, f"{this.folder}/job.yaml")
+            store.upload(this.record, f"{this.folder}/job.yaml")
             break
         free = store.is_free(this.folder)
-        if free and store.upload(record, f"{this.folder}/job.yaml", new=True):
+        if free and store.upload(this.record, f"{this.folder}/job.yaml", new=True):
             break
         this = first.again(attempt)
     else:

@@ -12,7 +12,7 @@ import yaml
 
 from launcher import space
 from launcher.report import duration, figures
-from launcher.spec import Job
+from launcher.spec import OWN_IMAGE, Job
 from launcher.study_search import Trial
 
 LEADERS = 20  # on the terminal; the rest stands in study.csv
@@ -127,6 +127,8 @@ def _with_args(spec: dict, flags: Sequence[str], trial: Trial) -> dict:
     spec = copy.deepcopy(spec)
     for pool in filter(None, spec["workerPoolSpecs"]):
         task = pool.get("pythonPackageSpec") or pool.setdefault("containerSpec", {})
+        if "pythonPackageSpec" not in pool:
+            task.setdefault("imageUri", OWN_IMAGE)
         args = _without([*(task.get("args") or []), *flags], set(map(_name, trial.parameters)))
         args += [f"--{id}={space.text(value)}" for id, value in trial.parameters.items()]
         task["args"] = list(map(_Quoted, args))

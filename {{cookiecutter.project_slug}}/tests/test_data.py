@@ -348,10 +348,10 @@ def test_a_file_that_may_not_be_read():
     assert refusal("t.csv", "y").startswith("t.csv: cannot be read (Permission denied)")
 
 
-def test_the_trainer_says_it_on_stderr_and_ends_with_1(capsys):
+def test_the_trainer_says_it_on_stderr_and_ends_with_2(capsys):
     write("t.csv", "")
     argv = ["--train-files", "t.csv", "--target", "y", "--job-dir", "runs/a"]
-    assert task.main(argv) == 1
+    assert task.main(argv) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == "error: t.csv: the file is empty; expected a header line and rows\n"

@@ -79,6 +79,17 @@ def test_the_doctor_needs_nothing(bake, answers, tmp_path):
     )
 
 
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.8", "3.9"])
+def test_the_doctor_tells_an_old_python_that_it_is_one(bake, version):
+    old = shutil.which(f"python{version}")
+    if not old or subprocess.run([old, "-c", ""], capture_output=True).returncode:
+        pytest.skip(f"no Python {version} here")
+    done = bake().run([old, "scripts/doctor.py"], check=False)
+    first = done.stdout.splitlines()[0]
+    assert (done.returncode, done.stderr) == (1, "")
+    assert first.startswith("wrong    python") and version in first and "3.10" in first
+
+
 @needs_gcloud
 @pytest.mark.slow
 def test_gcloud_sets_up_all_of_it_and_only_once(lab):

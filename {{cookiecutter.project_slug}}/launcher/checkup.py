@@ -36,9 +36,13 @@ class Skip(Exception):
     """A check that cannot be made, and why."""
 
 
+class Wrong(Exception):
+    """Something is wrong that no command mends."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """`look` returns (state, text, remedy, …), or raises Skip."""
+    """`look` returns (state, text, remedy, …), or raises Skip or Wrong."""
 
     name: str
     look: Callable[[], tuple[str, ...]]
@@ -49,6 +53,8 @@ class Check:
             state, text, *remedies = self.look()
         except Skip as skip:
             state, text, remedies = SKIPPED, str(skip), []
+        except Wrong as wrong:
+            state, text, remedies = WRONG, str(wrong), []
         except Exception as error:  # a fault of ours; the other checks are worth having
             state, text, remedies = SKIPPED, f"could not be checked ({error!r})", []
         return Finding(self.name, state, one_line(text), tuple(remedies), self.cloud)

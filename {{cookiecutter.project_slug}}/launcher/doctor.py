@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from launcher import checkup, doctor_local
 from launcher.checkup import OK, SKIPPED, WARN, WRONG, Check, Finding
+from launcher.environment import python_fits
 
 HELP = """Tells what is there and what is missing on this machine and in the cloud project.
 
@@ -50,11 +51,15 @@ def main(argv: Sequence[str]) -> int:
 
 def checks() -> list[Check]:
     """All of them, local ones first."""
-    return [*doctor_local.checks(), *_cloud_checks()]
+    try:
+        cloud = _cloud_checks()
+    except Exception as error:  # a file of ours that is broken must not hide what else is wrong
+        cloud = [_said("cloud", SKIPPED, f"could not be checked ({error!r})")]
+    return [*doctor_local.checks(), *cloud]
 
 
 def _cloud_checks() -> list[Check]:
-    if sys.version_info < (3, 10):  # noqa: UP036 - it is on the wrong Python that one asks
+    if not python_fits():
         return [_said("cloud", SKIPPED, "not looked at from this Python, see python")]
     if importlib.util.find_spec("yaml") is None:
         return [_said("cloud", SKIPPED, "project.yaml cannot be read without pyyaml, see packages")]

@@ -16,11 +16,13 @@ from launcher.environment import (
     ROOT,
     activate,
     fits,
+    fitting_python,
     install,
     installed,
     numbers,
+    python_fits,
+    python_wanted,
     requirements,
-    setup_keywords,
 )
 
 GIB = 1 << 30
@@ -44,17 +46,20 @@ def checks() -> list[Check]:
 
 
 def python() -> tuple[str, ...]:
-    wanted = setup_keywords().get("python_requires", ">=3.10,<3.14")
     version = platform.python_version()
-    if fits(version, wanted):
+    if python_fits():
         return OK, f"{version} ({sys.executable})"
-    text = f"{version} does not fit {wanted} ({sys.executable})"
-    if shutil.which("uv"):
-        return WRONG, text, "uv venv --python 3.11", *install("uv pip", [activate()])
-    return WRONG, f"{text}; get one from https://www.python.org/downloads"
+    text = f"{version} ({sys.executable}) does not fit {python_wanted()} of setup.py"
+    other = fitting_python()
+    if not other and shutil.which("uv"):
+        return WRONG, text, "uv venv --python 3.12", activate(), *install("uv pip")
+    if not other:
+        return WRONG, f"{text}; get one from https://www.python.org/downloads"
+    return WRONG, text, f"{other} -m venv .venv", activate(), *install("python -m pip")
 
 
 def tensorflow() -> tuple[str, ...]:
+    _of_this_python()
     for name, wanted in requirements():
         if name != "tensorflow":
             continue
@@ -80,6 +85,7 @@ def tensorflow() -> tuple[str, ...]:
 
 def packages(*extras: str) -> tuple[str, ...]:
     """What setup.py asks for, TensorFlow apart; `dev` is what everybody installs."""
+    _of_this_python()
     asked = [r for r in requirements(*(extras or ("", "dev"))) if r[0] != "tensorflow"]
     missing = [name for name, _ in asked if not installed(name)]
     wrong = [
@@ -92,6 +98,12 @@ def packages(*extras: str) -> tuple[str, ...]:
         return OK, ", ".join(few) if len(few) < 4 else f"{len(asked)} of setup.py are there"
     told = ([f"not installed: {', '.join(missing)}"] if missing else []) + wrong
     return WRONG, "; ".join(told), *install(extras=",".join(["dev", *extras]))
+
+
+def _of_this_python() -> None:
+    """What is installed in the wrong Python is of no use, and what to install there neither."""
+    if not python_fits():
+        raise Skip("not looked at from this Python, see python")
 
 
 def disk() -> tuple[str, ...]:
@@ -165,8 +177,7 @@ def docker() -> tuple[str, ...]:
 
 
 def project_file() -> tuple[str, ...]:
-    if sys.version_info < (3, 10):  # noqa: UP036 - it is on the wrong Python that one asks
-        raise Skip("not looked at from this Python, see python")
+    _of_this_python()
     if importlib.util.find_spec("yaml") is None:
         raise Skip("cannot be read without pyyaml, see packages")
     from launcher import gcp, spec

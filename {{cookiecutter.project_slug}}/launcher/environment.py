@@ -6,28 +6,35 @@ Standard library only, and nothing newer than Python 3.8. setup.py is read, not 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
-from launcher.checkup import Skip
+from launcher.checkup import Skip, Wrong, command
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ">=3.10,<3.14"  # where setup.py does not say
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;]*)$")
 CLAUSE = re.compile(r"\s*(>=|<=|==|!=|<|>)\s*([0-9.]+)\s*$")
 
 
 def setup_keywords() -> dict:
-    """What setup.py passes to setup(), as far as it is written out. It is read, not run."""
+    """What setup.py passes to setup(), as far as it is written out. It is read, not run.
+
+    Raises:
+        Wrong: it cannot be read.
+    """
     try:
         tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise Skip(f"setup.py cannot be read ({error})") from None
+        raise Wrong(f"setup.py cannot be read ({error})") from None
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup":
@@ -87,9 +94,37 @@ def fits(version: str, wanted: str) -> bool:
     return True
 
 
-def install(tool: str = "", before: list[str] | None = None, extras: str = "dev") -> list[str]:
-    """The commands that install what setup.py asks for, into an environment of this repo."""
-    before = list(before or [])
+def python_wanted() -> str:
+    """The Pythons that setup.py takes: ">=3.10,<3.14"."""
+    with contextlib.suppress(Wrong):
+        return setup_keywords().get("python_requires", PYTHONS)
+    return PYTHONS
+
+
+def python_fits() -> bool:
+    return fits(platform.python_version(), python_wanted())
+
+
+def fitting_python() -> str:
+    """A command on PATH that is a Python of the right version, "" where there is none."""
+    for minor in (13, 12, 11, 10):
+        for words in ([f"python3.{minor}"], ["py", f"-3.{minor}"]):
+            with contextlib.suppress(OSError, Skip):  # pyenv leaves names with nothing behind
+                _, version, _ = command(
+                    *words, "-c", "print(__import__('platform').python_version())"
+                )
+                if version and fits(version, python_wanted()):
+                    return " ".join(words)
+    return ""
+
+
+def install(tool: str = "", extras: str = "dev") -> list[str]:
+    """The commands that install what setup.py asks for, into an environment of this repo.
+
+    Args:
+        tool: what installs; "": what there is, in this environment, or in one to be made.
+    """
+    before = []
     if not tool:
         inside = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
         if not inside and not (ROOT / ".venv").is_dir():

@@ -404,10 +404,9 @@ def test_without_credentials_it_is_gclouds_account_or_nobody(tmp_path):
     assert identity.who() == "nobody: no credentials"
     folder = tmp_path / "gcloud" / "configurations"
     folder.mkdir(parents=True)
-    (folder / "config_lab").write_text("[core]\naccount = ada@lab.org\nproject = p%1\n")
+    (folder / "config_lab").write_text("[core]\naccount = ada@lab.org\n")
     (tmp_path / "gcloud" / "active_config").write_text("lab\n")
     assert identity.who() == "user ada@lab.org (gcloud)"
-    assert identity.project() == "p%1"
     assert identity.member() == "user:ada@lab.org"
 
 
@@ -642,3 +641,33 @@ def test_a_missing_program_is_no_error_of_ours(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert doctor_login.gcloud()[0] == "wrong"
     assert checkup.Check("gpu", doctor_local.gpu).run().state == "ok"
+
+
+def test_a_repo_that_is_broken_brings_no_traceback(repo):
+    (repo / "setup.py").write_text("setup(install_requires=[", encoding="utf-8")
+    (repo / "project.yaml").write_text("gcp: [\n", encoding="utf-8")
+    (repo / "launcher" / "doctor_cloud.py").write_text("oh(", encoding="utf-8")
+    answer = found(repo, code=1)
+    assert "setup.py cannot be read" in answer["packages"]["text"]
+    assert (
+        answer["project.yaml"]["state"] == "wrong" and "not YAML" in answer["project.yaml"]["text"]
+    )
+    assert answer["cloud"]["state"] == "skipped"
+    (repo / "setup.py").unlink()
+    (repo / "project.yaml").unlink()
+    shutil.rmtree(repo / "configs")
+    assert found(repo, code=1)["project.yaml"]["state"] == "wrong"
+
+
+@posix
+def test_on_the_wrong_python_another_is_looked_for(repo, monkeypatch):
+    text = (repo / "setup.py").read_text(encoding="utf-8")
+    text = re.sub(r'python_requires="[^"]*"', 'python_requires=">=3.99"', text)
+    (repo / "setup.py").write_text(text, encoding="utf-8")
+    script("python3.13", "echo 3.13.0")
+    script("python3.11", "echo 3.99.1")
+    path = f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}"
+    answer = found(repo, code=1, PATH=path)
+    assert answer["python"]["state"] == "wrong" and ">=3.99" in answer["python"]["text"]
+    assert answer["python"]["remedies"][0] == "python3.11 -m venv .venv"
+    assert answer["tensorflow"]["state"] == answer["packages"]["state"] == "skipped"

@@ -25,6 +25,10 @@ PARTS = {part.__name__: part for part in (tabular, growth, start, processes, che
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow")
 RESULTS = HERE / "RESULTS.md"
 QUIET = 0.2  # cores that others may take meanwhile; more, and ratios are noise
+DISTURBED = (
+    "the machine was not ours alone, and the ways suffer unequally (numpy and scikit-learn most, "
+    "whose threads wait by spinning): neither a met nor a missed aim is sure here"
+)
 HEAD = """# What was measured
 
 Written by a program; no number is typed by hand. Each figure is the median of five or more
@@ -77,10 +81,7 @@ def _made(command, commit, lab, before):
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
     if others is not None and others > QUIET:
-        facts["**disturbed**"] = (
-            "the machine was not ours alone, and the ways suffer unequally (numpy and scikit-learn "
-            "most, whose threads wait by spinning): neither a met nor a missed aim is sure here"
-        )
+        facts["**disturbed**"] = DISTURBED
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
 

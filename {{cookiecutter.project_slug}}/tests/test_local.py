@@ -50,7 +50,8 @@ class Played:
         return self.outcome
 
     def starts(self, name: str = "chief-0") -> int:
-        return len((self.run_dir / f"starts-{name}").read_text().splitlines())
+        role, index = name.split("-")
+        return next(m.starts for m in self.run.members if str(m.replica) == f"{role}:{index}")
 
     def pids(self) -> list[int]:
         files = self.run_dir.glob("starts-*")

@@ -22,7 +22,7 @@ import yaml
 
 from cloud_lab import BUCKET, PROJECT, REGION
 from conftest import PRODUCT
-from standins.cloud import DROPPED, LOST, SECRET, SLOW, Fault, states
+from standins.cloud import DROPPED, LOST, SECRET, SLOW, TORN, Fault, states
 
 CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
 GCLOUD = shutil.which("gcloud")
@@ -191,7 +191,7 @@ def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way,
     lab.package(**common) if way == "package" else lab.settings(**common)
     with fixed_names(lab, f"{config.replace('_', '-')}-{way}"):
         printed, none = send(lab, f"configs/{config}.yaml", "--dry-run", "--", "--seed", "7")
-        _, [message] = send(lab, f"configs/{config}.yaml", "--", "--seed", "7")
+        told, [message] = send(lab, f"configs/{config}.yaml", "--", "--seed", "7")
     assert none == [] and printed.err == ""
     tuning = "trialJobSpec" in message
     kind = api.HyperparameterTuningJob if tuning else api.CustomJobSpec
@@ -200,6 +200,7 @@ def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way,
 
     spec = message["trialJobSpec"] if tuning else message["jobSpec"]
     assert spec["serviceAccount"] == account and spec["tensorboard"] == board
+    assert f"experiment/{board.replace('/', '+')}+experiments+" in told.out
     assert folder_of(message) == f"runs/{message['displayName']}"
     for pool in spec["workerPoolSpecs"]:
         task = pool["containerSpec" if way == "container" else "pythonPackageSpec"]
@@ -302,8 +303,9 @@ def test_jobs_of_one_second_write_into_folders_of_their_own(lab):
 
 def test_an_upload_whose_answer_is_lost_is_known_again(lab):
     lab.cloud.faults.append(Fault("POST /upload", LOST, times=1))
-    _, [message] = send(lab)
-    assert re.fullmatch(r"smoke-\d{8}-\d{6}", message["displayName"])
+    with fixed_names(lab, "mine-alone"):
+        _, [message] = send(lab)
+    assert message["displayName"] == "mine-alone"
 
 
 def test_one_job_goes_on_in_the_folder_of_another_only_where_that_is_asked_for(lab):
@@ -419,6 +421,14 @@ REFUSED = {
         {},
         f"run: gcloud services enable aiplatform.googleapis.com --project={PROJECT}",
     ),
+    "no quota project": (
+        CREATE,
+        403,
+        "Your application is authenticating by using local Application Default Credentials. The "
+        "API requires a quota project, which is not set by default.",
+        {},
+        f"run: gcloud auth application-default set-quota-project {PROJECT}",
+    ),
     "no billing": (
         CREATE,
         403,
@@ -476,6 +486,14 @@ def test_an_upload_that_fails_is_no_package_that_a_job_could_name(lab, key):
     lab.cloud.faults.append(Fault("POST /upload", LOST, times=1))
     _, jobs = send(lab, **key)
     assert len(jobs) == 1
+
+
+def test_a_login_that_stumbles_is_tried_again_and_one_that_ended_is_told(lab, key):
+    lab.cloud.faults.append(Fault("POST /token", 503, times=1))
+    assert len(send(lab, **key)[1]) == 1
+    lab.cloud.faults.append(Fault("POST /token", 400, "invalid_grant: Token has been revoked."))
+    done, jobs = send(lab, code=2, **key)
+    assert "run: gcloud auth application-default login" in error_of(done) and jobs == []
 
 
 def test_nobody_is_logged_in(lab, tmp_path):
@@ -670,7 +688,7 @@ def test_without_docker_cloud_build_builds_the_image_once(lab, tmp_path):
     (tools / "git").symlink_to(shutil.which("git"))
     done, [message] = send(lab, PATH=str(tools))
     image = message["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["imageUri"]
-    assert "docker is not installed" in done.out and "Cloud Build builds the image" in done.out
+    assert "docker is not installed: Cloud Build builds the image" in done.out
     [build] = lab.cloud.builds.values()
     assert build["status"] == "SUCCESS" and build["images"] == [image]
     source = build["source"]["storageSource"]
@@ -709,7 +727,8 @@ def test_an_image_that_cannot_be_built_starts_no_job(lab, tmp_path):
 def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
     storage = lab.module("storage")
     source, back = tmp_path / "source", tmp_path / "back"
-    files = {"a.txt": b"a", "deep/er/b.bin": bytes(300_000), "empty": b"", "with space é.txt": b"x"}
+    large = bytes(9 << 20)  # goes up in pieces
+    files = {"a.txt": b"a", "deep/er/b.bin": large, "empty": b"", "with space é.txt": b"x"}
     for name, data in files.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(data)
@@ -741,6 +760,22 @@ def test_a_download_that_breaks_leaves_nothing_half(lab, tmp_path):
     with lab.asking(), unavailable:
         storage.Store(PROJECT).download(f"gs://{BUCKET}/whole", tmp_path / "whole")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_arrives_torn_is_not_taken(lab, tmp_path):
+    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    lab.cloud.buckets.write(BUCKET, "torn/one", b"x" * 1000)
+    lab.cloud.faults.append(Fault("GET /download", TORN))
+    with lab.asking():
+        store = storage.Store(PROJECT)
+        with pytest.raises(error, match="gs://lab/torn/one"):
+            storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None)
+        assert list(tmp_path.iterdir()) == []
+        lab.cloud.reset()
+        assert (
+            storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None).files == 1
+        )
+    assert (tmp_path / "one").read_bytes() == b"x" * 1000
 
 
 # What project.yaml lacks.

@@ -20,7 +20,7 @@ from standins.proxy import Proxy, Request
 from standins.vertex import gcloud
 
 REGION = "us-central1"
-DROPPED, LOST, SLOW = "dropped", "lost", "slow"
+DROPPED, LOST, SLOW, TORN = "dropped", "lost", "slow", "torn"
 HOSTS = ("storage", "www", "logging", "artifactregistry", "cloudbuild", f"{REGION}-aiplatform")
 HOSTS += ("iamcredentials",)  # a robot's credentials ask where they may be used; nobody answers
 SECRET = "ya29.a-token-that-nobody-may-see"
@@ -30,7 +30,7 @@ SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD")
 @dataclass
 class Fault:
     """What becomes of requests: a status; DROPPED: nothing happens; LOST: it happens, and nobody
-    is told; SLOW: the answer comes after `seconds`."""
+    is told; SLOW: the answer comes after `seconds`; TORN: its last byte is another one."""
 
     request: str  # a regular expression for "METHOD /path"
     what: int | str
@@ -117,6 +117,8 @@ class Cloud:
         response = self._route(request)
         if what == SLOW:
             time.sleep(fault.seconds)
+        if what == TORN:
+            response = response._replace(body=response.body[:-1] + b"?")
         return None if what == LOST else response
 
     def _route(self, request: Request):

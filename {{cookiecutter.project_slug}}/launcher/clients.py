@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,7 +66,9 @@ def sdk(name: str):
         CloudError: it is not installed.
     """
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():  # of Pythons that it is going to leave behind one day
+            warnings.simplefilter("ignore", FutureWarning)
+            return importlib.import_module(name)
     except ImportError as error:
         raise CloudError(f"{error.name or name} is missing: install it by {INSTALL}") from None
 
@@ -143,8 +146,8 @@ def transient(error: BaseException) -> bool:
     lost = (requests.ConnectionError, requests.Timeout, requests.ChunkedEncodingError)
     if isinstance(error, (*lost, ConnectionError, TimeoutError)):
         return True
-    if isinstance(error, auth.TransportError):
-        return True
+    if isinstance(error, auth.GoogleAuthError):  # no token, for the moment
+        return isinstance(error, auth.TransportError) or bool(getattr(error, "retryable", False))
     return _code(error) in LATER and not _is_quota(error)
 
 
@@ -174,9 +177,13 @@ def telling(what: str, need: Need, who=None) -> Iterator[None]:
     exceptions = sdk("google.api_core.exceptions")
     auth = sdk("google.auth.exceptions").GoogleAuthError
     requests = sdk("requests.exceptions").RequestException
+    known = (exceptions.GoogleAPIError, auth, requests, ConnectionError, TimeoutError)
     try:
         yield
-    except (exceptions.GoogleAPIError, auth, requests, ConnectionError, TimeoutError) as error:
+    except Exception as error:
+        # A checksum that does not fit; each version of the client has it in another place.
+        if not isinstance(error, known) and type(error).__name__ != "DataCorruption":
+            raise
         cause = error.cause if isinstance(error, exceptions.RetryError) else error
         raise CloudError(f"{what}: {_told(cause or error, need, who)}") from None
 
@@ -207,6 +214,9 @@ def _forbidden(said: str, need: Need, who) -> str:
     if re.search("SERVICE_DISABLED|has not been used in project|it is disabled", said):
         api = (re.search(r"[a-z]+\.googleapis\.com", said) or [need.api])[0]
         return f"{api} is not enabled; run: gcloud services enable {api} --project={need.project}"
+    if "quota project" in said:
+        command = f"gcloud auth application-default set-quota-project {need.project}"
+        return f"your own credentials belong to no project; run: {command}"
     if re.search(r"\bbilling\b", said, re.IGNORECASE):
         page = f"https://console.cloud.google.com/billing/linkedaccount?project={need.project}"
         return f"the project {need.project} has no billing account: {said}; see {page}"

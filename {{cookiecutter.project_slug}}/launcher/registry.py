@@ -6,6 +6,7 @@ The local Docker builds it; where there is none, Cloud Build does, out of the sa
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 import time
@@ -58,13 +59,11 @@ class Registry:
         if self.has(wanted):
             self.say(f"image: {wanted} is there already")
             return
-        try:
-            image.user()
-        except ContainerError as error:
-            self.say(f"no Docker here ({error}): Cloud Build builds the image, for some minutes")
+        if why := _no_docker():
+            self.say(f"{why}: Cloud Build builds the image, which takes some minutes")
             self._build_there(wanted, gpus)
-            return
-        self._build_here(wanted, gpus)
+        else:
+            self._build_here(wanted, gpus)
 
     def has(self, wanted: str) -> bool:
         """Whether the repository has that image and tag."""
@@ -181,6 +180,14 @@ def sources() -> bytes:
             with open(path, "rb") as content:
                 tar.addfile(about, content)
     return file.getvalue()
+
+
+def _no_docker() -> str:
+    """Why no image can be built here; "" where one can."""
+    if not shutil.which("docker"):
+        return "docker is not installed"
+    done = image.docker("info", "--format", "{{.ServerVersion}}")
+    return "" if done.stdout.strip() and not done.returncode else "no Docker daemon answers"
 
 
 def _last(text: str) -> str:

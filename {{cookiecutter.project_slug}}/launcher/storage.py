@@ -17,7 +17,7 @@ from pathlib import Path
 from launcher import clients
 from launcher.clients import CloudError, Need
 
-AT_ONCE = 8  # files that are copied side by side
+AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 PARTIAL = ".partial"  # at the end of the name of a file that is not whole yet
 
 
@@ -57,9 +57,6 @@ class Store:
         self.who = credentials or clients.credentials()
         storage = clients.sdk("google.cloud.storage")
         self.client = storage.Client(project=project, credentials=self.who)
-        # As many connections as threads: further ones would be thrown away after each file.
-        adapter = clients.sdk("requests.adapters").HTTPAdapter(pool_maxsize=AT_ONCE)
-        self.client._http.mount("https://", adapter)
 
     def upload(self, source: Path | bytes, uri: str, new: bool = False) -> bool:
         """Writes an object, and compares what arrived.
@@ -105,7 +102,7 @@ class Store:
         """The whole object."""
         with self._telling(f"read {uri}", uri):
             options = {"timeout": clients.ANSWER, "retry": clients.retry(), "checksum": "crc32c"}
-            return self._blob(uri).download_as_bytes(**options)
+            return self._blob(uri).download_as_bytes(raw_download=True, **options)
 
     def listing(self, folder: str) -> dict[str, Entry]:
         """The objects in a folder of a bucket and below it, by their names within it."""
@@ -117,14 +114,22 @@ class Store:
         # TensorFlow marks folders by empty objects, which have no place among files.
         return {name: entry for name, entry in found.items() if name and not name.endswith("/")}
 
-    def download(self, uri: str, path: Path) -> None:
-        """Writes an object to a file, which is there as a whole or not at all."""
+    def download(self, uri: str, path: Path, wanted: Entry | None = None) -> None:
+        """Writes an object to a file, which is there as a whole or not at all.
+
+        Args:
+            wanted: what `listing` said of it; where it is given, what arrived is compared with it.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + PARTIAL)
+        options = {"timeout": clients.ANSWER, "retry": clients.retry(), "checksum": "crc32c"}
         try:
             with self._telling(f"download {uri}", uri):
-                options = {"timeout": clients.ANSWER, "retry": clients.retry()}
-                self._blob(uri).download_to_filename(str(partial), checksum="crc32c", **options)
+                self._blob(uri).download_to_filename(str(partial), raw_download=True, **options)
+            if wanted and entry(partial) != wanted:
+                raise CloudError(
+                    f"download {uri}: it changed meanwhile, or arrived torn; try again"
+                )
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -170,7 +175,7 @@ def sync(
 
     def copy(name: str) -> None:
         if down:
-            store.download(f"{source}/{name}", Path(target, name))
+            store.download(f"{source}/{name}", Path(target, name), names[name])
         else:
             store.upload(Path(source, name), f"{target}/{name}")
 

@@ -96,12 +96,9 @@ class Submission:
 
     def again(self, attempt: int) -> Submission:
         """The same job under the next name, since the folder of this one is taken."""
-        base = re.sub(r"(-\d{8}-\d{6})-\d+$", r"\1", self.name)
-        name = f"{base}-{attempt}"
-        folder = self.folder.rstrip("/").removesuffix(self.name) + name
-        if not self.folder.rstrip("/").endswith(self.name):  # the file's own folder
-            folder = f"{re.sub(r'-[0-9]+$', '', self.folder.rstrip('/'))}-{attempt}"
-        return replace(self, name=name, folder=folder)
+        return replace(
+            self, name=f"{self.name}-{attempt}", folder=f"{self.folder.rstrip('/')}-{attempt}"
+        )
 
 
 def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Submission:
@@ -142,8 +139,8 @@ def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Su
 
 
 def to_yaml(message: Mapping) -> str:
-    """As YAML, with every text in quotes that another reader might take for something else."""
-    return yaml.dump(message, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    """As YAML in ASCII, with every text in quotes that another reader might take for a number."""
+    return yaml.dump(message, Dumper=_Dumper, sort_keys=False, width=100)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -57,6 +57,8 @@ def _show(this: Submission, estimate: cost.Estimate) -> None:
         *(f"It needs {part}, which the same command without --dry-run makes." for part in waits),
         *_dirty(this),
     ]
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # what gcloud reads, whatever Windows prefers
     print("\n".join(f"# {line}" for line in lines))
     print(this.for_gcloud(), end="")
 
@@ -159,7 +161,7 @@ def _tell(job) -> None:
     _say(f"watch: python scripts/jobs.py logs {job.name} --follow")
     _say(f"stop: python scripts/jobs.py cancel {job.name}")
     _say(f"bring back: python scripts/jobs.py fetch {job.name}")
-    _say(f"curves: tensorboard --logdir {job.folder}{'' if job.tuning else '/logs'}")
+    _say(f"curves: {job.curves}")
 
 
 def _watch(jobs, job) -> int:

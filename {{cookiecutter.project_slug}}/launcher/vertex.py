@@ -114,9 +114,18 @@ class RemoteJob:
     def page(self) -> str:
         """Its page in Google's console."""
         _, project, _, region, _, job = self.resource.split("/")
-        kind = "hyperparameter-tuning" if self.tuning else "training"
-        place = f"locations/{region}/{kind}/{job}"
-        return f"https://console.cloud.google.com/vertex-ai/{place}?project={project}"
+        place = f"agent-platform/locations/{region}/training/{job}"
+        return f"https://console.cloud.google.com/{place}?project={project}"
+
+    @property
+    def curves(self) -> str:
+        """Where its TensorBoard is: a page, or the command that opens one here."""
+        board = self.spec.get("tensorboard")
+        if not board:
+            return f"tensorboard --logdir {self.folder}{'' if self.tuning else '/logs'}"
+        region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"
+        host = f"https://{region}.tensorboard.googleusercontent.com"
+        return f"{host}/experiment/{experiment.replace('/', '+')}"
 
 
 class Vertex:

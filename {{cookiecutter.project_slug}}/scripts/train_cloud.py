@@ -42,6 +42,9 @@ def main(argv: list[str]) -> int:
     except spec.SpecError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nerror: interrupted: nothing was sent", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

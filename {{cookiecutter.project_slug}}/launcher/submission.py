@@ -14,11 +14,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 import yaml
 
-from launcher import git, labels, package, registry, spec
+from launcher import git, labels, package, registry, spec, strays
 from launcher import settings as project_file
 from launcher.spec import ROOT, Fault, Job, SpecError
 from launcher.vertex import ID
@@ -132,7 +131,7 @@ def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Su
     given = job.message.get("labels") or {} if job.tuning else {}
     every = labels.join(ours, settings.get("labels") or {}, given, {ID: found.id})
     found = replace(found, labels=every)
-    faults = [*_strays(found), *_check(found)]
+    faults = [*strays.find(job, flags, settings["bucket"], bool(found.code.image)), *_check(found)]
     if faults:
         raise SpecError(*faults)
     return found
@@ -261,43 +260,6 @@ def _check(this: Submission) -> list[Fault]:
     message = this.message if this.job.tuning else this.spec
     whole = Job(this.job.path, message, this.job.tuning, this.job.lines)
     return spec.check(whole, {"gcp": this.settings})
-
-
-def _strays(this: Submission) -> list[Fault]:
-    """Files of this machine that a flag names: there will be none in the cloud."""
-    faults = []
-    for i, pool in enumerate(this.job.spec["workerPoolSpecs"]):
-        kind = "pythonPackageSpec" if "pythonPackageSpec" in (pool or {}) else "containerSpec"
-        task = (pool or {}).get(kind) or {}
-        inside = ("data/",) if this.code.image and not task.get("imageUri") else ()
-        for j, word in enumerate(task.get("args") or []):
-            place = this.job.place(f"workerPoolSpecs[{i}].{kind}.args[{j}]")
-            faults += [_stray(this, place, path) for path in _local(word, inside)]
-        if i == 0:
-            faults += [_stray(this, "", path) for f in this.flags for path in _local(f, inside)]
-    return faults
-
-
-def _stray(this: Submission, place: str, path: str) -> Fault:
-    bucket = this.settings["bucket"]
-    what = f"{path} is on this machine, and the job runs on another"
-    copied = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
-    line = this.job.line(place) if place else 0
-    return Fault(this.job.path, line, place, what, f"run {copied} and name the copy")
-
-
-def _local(word: str, inside: tuple[str, ...]) -> list[str]:
-    value = word.partition("=")[2] if word.startswith("-") else word
-    found = []
-    for text in filter(None, value.split(",")):
-        if "/" not in text or "://" in text or text.startswith(("/gcs/", *inside)):
-            continue
-        path = Path(text)
-        while re.search(r"[*?\[]", path.name) and path != path.parent:
-            path = path.parent
-        if (ROOT / path).exists() and path != Path("/"):
-            found.append(text)
-    return found
 
 
 def _flag(word: str) -> str:

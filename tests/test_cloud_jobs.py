@@ -18,12 +18,11 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from cloud_lab import BUCKET, PROJECT, REGION
-from standins.cloud import DROPPED, SECRET, Fault, states
+from standins.cloud import DROPPED, SECRET, TORN, Fault, states
 from standins.jobs import NUMBER
 from standins.vertex import Refused
 
 BOARD = f"projects/{NUMBER}/locations/{REGION}/tensorboards/77"
-NOW = datetime.now(timezone.utc)
 POOL = {
     "machineSpec": {"machineType": "e2-standard-4"},
     "replicaCount": "1",
@@ -45,15 +44,16 @@ def lab(cloud_lab, monkeypatch):
 
 
 def ago(**span):
-    return (NOW - timedelta(**span)).isoformat().replace("+00:00", "Z")
+    return (datetime.now(timezone.utc) - timedelta(**span)).isoformat().replace("+00:00", "Z")
 
 
 def put(
     lab, name, number, state="SUCCEEDED", *, study=None, spec=(), project="penguin-lab", **more
 ):
     """A job, or a study, as the service has it."""
-    kind = "HyperparameterTuningJob" if study else "CustomJob"
-    route = "hyperparameterTuningJobs" if study else "customJobs"
+    tuning = study is not None
+    kind = "HyperparameterTuningJob" if tuning else "CustomJob"
+    route = "hyperparameterTuningJobs" if tuning else "customJobs"
     base = {"baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/runs/{name}"}}
     own = {"workerPoolSpecs": [POOL], "scheduling": {"timeout": "3600s"}, **base, **dict(spec)}
     message = {
@@ -62,7 +62,7 @@ def put(
         "state": f"JOB_STATE_{state}",
         "createTime": ago(hours=5),
         "labels": {"project": project, "config": "cpu", "git_commit": "1a2b3c4d5e6f-dirty"},
-        **({"trialJobSpec": own, **study} if study else {"jobSpec": own}),
+        **({"trialJobSpec": own, **study} if tuning else {"jobSpec": own}),
         **more,
     }
     resource = getattr(aiplatform_v1, kind).pb(getattr(aiplatform_v1, kind)())
@@ -73,7 +73,9 @@ def put(
 
 def ran(**span):
     """Times of a job that ended an hour ago, after so long."""
-    return {"startTime": ago(hours=1 + span.get("hours", 0)), "endTime": ago(hours=1)}
+    end = datetime.now(timezone.utc) - timedelta(hours=1)
+    times = {"startTime": end - timedelta(**span), "endTime": end}
+    return {key: time.isoformat().replace("+00:00", "Z") for key, time in times.items()}
 
 
 def jobs(lab, *words, code=0, **options):
@@ -116,12 +118,14 @@ def test_a_table_says_how_long_each_job_ran_and_what_it_cost(lab):
     assert header == ["name", "kind", "state", "sent", "time", "config", "commit", "cost"]
     (price,) = (job["cost"] for job in _json(lab) if job["name"] == "done")
     commit, sent = "1a2b3c4d5e6f-dirty", r"\d{4}-\d\d-\d\d \d\d:\d\d"
-    half = f"${price['usd_per_hour'] / 2:.4f} so far"
+    half = rows[2].pop()
+    assert re.fullmatch(r"\$0\.\d{4} so far", half)
+    assert float(half.split()[0][1:]) == pytest.approx(price["usd_per_hour"] / 2, rel=0.02)
     assert all(re.fullmatch(sent, row.pop(3)) for row in rows)
     assert rows == [
         ["odd?[31m", "job", "succeeded", "–", "–", "–", "$0.00"],  # it never ran
         ["waits", "job", "pending", "–", "cpu", commit, "$0.00"],
-        ["runs", "job", "running", "30 min", "cpu", commit, half],
+        ["runs", "job", "running", "30 min", "cpu", commit],
         ["done", "job", "failed", "2 h 00 min", "cpu", commit, f"${price['usd']:.4f}"],
     ]
     assert price["hours"] == pytest.approx(2) and price["usd"] == 2 * price["usd_per_hour"]
@@ -183,7 +187,7 @@ def _several(lab):
     for i, name in enumerate(("a", "b", "c")):
         put(lab, f"{name}-old", 60 + i, createTime=ago(days=2))
     put(lab, "gpu-20260301-120000", 711, createTime=ago(hours=8))
-    put(lab, "gpu-20260301-120000-2", 712, study={}, createTime=ago(hours=7))
+    put(lab, "gpu-20260301-120000-2", 712, study=STUDY, createTime=ago(hours=7))
     put(lab, "gpu-next", 720, createTime=ago(hours=6))
     put(lab, "of another", 900, project="seals")
     put(lab, "of another too", 901, project="seals")
@@ -203,7 +207,7 @@ def test_a_job_that_failed_says_why_and_where_all_of_it_lies(lab):
     assert "from configs/cpu.yaml, commit 1a2b3c4d5e6f-dirty" in shown
     assert "1 × e2-standard-4" in shown
     assert f"folder: gs://{BUCKET}/runs/cpu-1\n" in shown
-    assert f"/locations/{REGION}/training/7?project={NUMBER}\n" in shown
+    assert re.search(rf"^page: https://.*/{REGION}/training/7\?project={NUMBER}$", shown, re.M)
     assert "log: python scripts/jobs.py logs cpu-1\n" in shown
     assert "bring back: python scripts/jobs.py fetch cpu-1\n" in shown
     assert f"curves: tensorboard --logdir gs://{BUCKET}/runs/cpu-1/logs\n" in shown
@@ -278,7 +282,7 @@ def test_the_trials_of_a_study_are_ranked_and_priced(lab):
     assert [row[0] for row in board[3:]] == ["3", "4"]
     assert "infeasible" in board[3] and "failed" in board[4]
     assert f"--logdir gs://{BUCKET}/runs/tune\n" in shown
-    assert "/tensorboards/77/experiments?project=" in shown
+    assert f"{REGION}.tensorboard.googleusercontent.com/" in shown
     found = json.loads(jobs(lab, "show", "tune", "--json").out)
     assert [trial["id"] for trial in found["trials"]] == [2, 1, 3, 4]
     assert found["trials"][0]["parameters"] == {
@@ -324,7 +328,7 @@ def test_a_log_is_read_as_it_is_and_followed_to_the_end(lab):
     assert shown == [f"line {i}" for i in range(1200)]
     lab.cloud.jobs.life = states("RUNNING", "SUCCEEDED")
     followed = jobs(lab, "logs", "good", "--follow").out.splitlines()
-    assert followed[:1200] == shown and re.search(r"good succeeded after \d+ s", followed[-1])
+    assert followed[:1200] == shown and re.search(r"good succeeded after \d+ s:", followed[-1])
 
     put(lab, "bad", 32, "RUNNING", startTime=ago(minutes=1), error={"message": "It broke."})
     two = [POOL, {**POOL, "replicaCount": "2"}]
@@ -474,10 +478,10 @@ def test_what_was_interrupted_is_no_run_and_goes_on(lab, monkeypatch, how):
         store = lab.module("storage").Store
         really = store.download
 
-        def pressed(self, uri, path):
+        def pressed(self, uri, *more):
             if uri.endswith(events):
                 raise KeyboardInterrupt
-            really(self, uri, path)
+            really(self, uri, *more)
 
         monkeypatch.setattr(store, "download", pressed)
     else:
@@ -511,6 +515,8 @@ def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypa
         fill(lab, "live", "succeeded", **{"late.txt": b"late"})
         return found
 
+    gone = Fault("GET /download/.*/events$", 404, "No such object: lab/runs/live", times=1)
+    lab.cloud.faults += [gone, Fault("GET /download/.*/history.csv$", TORN, times=1)]
     with mock.patch.object(store, "read", ends_meanwhile):
         assert "later the same command brings the rest" in jobs(lab, "fetch", "live").out
     assert status(lab, "live") == "running"  # its end was not there when we looked
@@ -525,27 +531,17 @@ def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypa
     assert status(lab, "live") == "succeeded"
 
 
-def test_a_file_that_arrives_damaged_is_not_kept_for_whole(lab, monkeypatch):
+def test_a_file_that_arrives_damaged_is_not_kept_for_whole(lab):
     put(lab, "bent", 4, **ran(hours=1))
     fill(lab, "bent")
-    buckets = lab.cloud.buckets
-    really, times = buckets._content, []
-
-    def bent(bucket, name, request):
-        found = really(bucket, name, request)
-        if not name.endswith("history.csv") or len(times) >= 2 and not times[0]:
-            return found
-        times.append(False)
-        return found._replace(body=b"e" + found.body[:-1])
-
-    monkeypatch.setattr(buckets, "_content", bent)
-    jobs(lab, "fetch", "bent")  # twice damaged, then whole
+    lab.cloud.faults.append(Fault("GET /download/.*history.csv", TORN, times=2))
+    jobs(lab, "fetch", "bent")
     assert status(lab, "bent") == "succeeded"
-    assert (here(lab, "bent") / "history.csv").read_bytes().startswith(b"epoch")
-    (here(lab, "bent") / "history.csv").unlink()
-    (here(lab, "bent") / "run.json").unlink()
-    times[:] = [True]
-    assert "arrives damaged" in error_of(jobs(lab, "fetch", "bent", code=2))
+    assert (here(lab, "bent") / "history.csv").read_bytes().endswith(b"0.5\n")
+    for file in ("history.csv", "run.json"):
+        (here(lab, "bent") / file).unlink()
+    lab.cloud.faults[:] = [Fault("GET /download/.*history.csv", TORN)]
+    assert "arrived torn" in error_of(jobs(lab, "fetch", "bent", code=2))
     assert status(lab, "bent") is None
 
 

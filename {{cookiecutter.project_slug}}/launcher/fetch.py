@@ -14,16 +14,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launcher import clients, storage
+from launcher import storage
 from launcher.clients import CloudError
+from launcher.remote_job import RemoteJob
 from launcher.run_dirs import RUNS
 from launcher.storage import Store
-from launcher.vertex import RemoteJob, Vertex
+from launcher.vertex import Vertex
 
 TOLD = "vertex.json"  # the job as the service described it; tells where a folder came from
 RECORD = r"^([^/]+/)?run\.json$"  # of a run, or of a trial
 STUDY = "study.json"
-TRIES = 4  # looks at the bucket; the last one must find nothing to copy
+TRIES = 4
+# What is told of a file that is not as it was listed, or gone: old checkpoints are removed.
+CHANGED = "changed meanwhile|No such object"
 
 
 def fetch(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> int:
@@ -95,20 +98,20 @@ def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
         for path in (target / STUDY, *_differ(records)):  # no run, until all is here
             path.unlink(missing_ok=True)
         _write(told)
-    damaged = clients.sdk("google.resumable_media.common").DataCorruption
-    for _ in range(TRIES):
-        try:
-            copied = storage.sync(store, job.folder, target, skip=RECORD, say=say)
-        except damaged:
-            continue
-        new += [target] * copied.files
-        if not copied.files:  # each file here has been compared with the bucket
-            break
-    else:
-        if job.ended:
-            raise CloudError(f"{job.folder}: a file arrives damaged each time; try again later")
+    changed = _sync(store, job, target, say)
     _write(records)
-    return bool(new)
+    return bool(new) or changed
+
+
+def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
+    """Brings the files; a job that runs may change one while it comes, so there are several tries."""
+    for left in reversed(range(TRIES)):
+        try:
+            return storage.sync(store, job.folder, target, skip=RECORD, say=say).files > 0
+        except CloudError as error:
+            if not left or not re.search(CHANGED, str(error)):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _differ(files: dict[Path, bytes]) -> list[Path]:

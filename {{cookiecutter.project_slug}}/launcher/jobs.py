@@ -18,8 +18,9 @@ from launcher import gcp, jobs_facts, labels, prices, settings, watch
 from launcher.clients import CloudError
 from launcher.cloud_logs import Log
 from launcher.cost_parts import dollars
+from launcher.remote_job import RemoteJob
 from launcher.spec import SpecError
-from launcher.vertex import RemoteJob, Vertex
+from launcher.vertex import Vertex
 
 MOST = 1000  # jobs that are looked through
 NAMED = 5  # candidates in a message
@@ -63,7 +64,9 @@ class Jobs:
             CloudError: there is none, or there are several: which ones.
         """
         if not text.strip():
-            raise CloudError("an empty name; python scripts/jobs.py list shows those that there are")
+            raise CloudError(
+                "an empty name; python scripts/jobs.py list shows those that there are"
+            )
         whole = RESOURCE.fullmatch(text)
         number, found = text.rpartition("/")[2] if whole else text, []
         if not whole and not re.search(r'["\\]', text):
@@ -230,7 +233,7 @@ def _once(jobs: Iterable[RemoteJob]) -> list[RemoteJob]:
 
 
 def _json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2))
 
 
 def _say(text: str) -> None:

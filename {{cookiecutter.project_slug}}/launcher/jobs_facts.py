@@ -12,7 +12,7 @@ from typing import Any
 from launcher import cost, watch
 from launcher.cost_parts import dollars
 from launcher.prices import Table
-from launcher.vertex import WAITS, RemoteJob
+from launcher.remote_job import WAITS, RemoteJob
 
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
@@ -39,7 +39,7 @@ def facts(job: RemoteJob, prices: Table) -> dict[str, Any]:
         "trials": len(job.trials),
         "folder": job.folder,
         "page": job.page,
-        "tensorboard": tensorboard(job),
+        "curves": job.curves,
         "cost": {
             "usd": price.most,  # None: unknown
             "usd_per_hour": price.per_hour,
@@ -99,8 +99,8 @@ def lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> lis
         found += [f"bring {'the rest ' if fetched else ''}back: {verb('fetch')}"]
         place = shlex.quote(f"{fetched or job.folder}{'' if job.tuning else '/logs'}")
         found += [f"curves: tensorboard --logdir {place}"]
-    if url := tensorboard(job):
-        found += [f"curves for all: {url}"]
+    if job.spec.get("tensorboard"):
+        found += [f"curves for all: {job.curves}"]
     return found
 
 
@@ -130,21 +130,6 @@ def amount(job: RemoteJob, price: cost.Estimate) -> str:
 def notes(price: cost.Estimate) -> list[str]:
     """What else there is to say of a cost, without what `amount` says."""
     return [note for note in price.notes if not note.startswith("so far")]
-
-
-def tensorboard(job: RemoteJob) -> str:
-    """The job's page in the Vertex TensorBoard that it writes to; "" where there is none."""
-    place = job.spec.get("tensorboard")
-    if not place:
-        return ""
-    if job.tuning:  # each trial has a page there, whose name only the service knows
-        _, number, _, region, _, board = place.split("/")
-        page = f"locations/{region}/tensorboards/{board}/experiments?project={number}"
-        return f"https://console.cloud.google.com/vertex-ai/experiments/{page}"
-    experiment = f"{place}/experiments/{job.id}".replace("/", "+")
-    return (
-        f"https://{place.split('/')[3]}.tensorboard.googleusercontent.com/experiment/{experiment}"
-    )
 
 
 def seconds(job: RemoteJob) -> float | None:

@@ -21,12 +21,12 @@ import optuna
 
 from launcher import jobs_facts, runs, space, study_dir, study_report, study_results, study_search
 from launcher.process import ROOT
+from launcher.remote_job import RemoteJob
 from launcher.space import Parameter, Value
 from launcher.spec import Job
 from launcher.study_curves import Curves
 from launcher.study_search import UNFINISHED, Trial
 from launcher.study_trial import Objective
-from launcher.vertex import RemoteJob
 
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
 # What `submission` fills in; a job file leaves it to project.yaml.

@@ -58,4 +58,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # a name that this console cannot show
     sys.exit(main(sys.argv[1:]))

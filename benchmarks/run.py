@@ -15,13 +15,16 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 import checkpoints
+import dry_run
 import growth
+import launcher
 import processes
 import start
 import tabular
 from measure import HERE, ROOT, Lab
 
-PARTS = {part.__name__: part for part in (tabular, growth, start, processes, checkpoints)}
+ALL = (tabular, growth, start, processes, checkpoints, launcher, dry_run)
+PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow")
 RESULTS = HERE / "RESULTS.md"
 QUIET = 0.2  # cores that others may take meanwhile; more, and ratios are noise

@@ -20,6 +20,8 @@ SECTIONS = {  # title: the part that makes it, what it must tell
     "Start": ("start", ["`--help`", "first step ÷ import and model", "step traced to a graph"]),
     "Two processes": ("processes", ["two processes ÷ one", "two runs apart"]),
     "Checkpoints": ("checkpoints", ["64,32"]),
+    "The launcher": ("launcher", ["launched ÷ bare", "`scripts/check.py`"]),
+    "A cloud job, printed": ("dry_run", ["--dry-run", "gcloud ai custom-jobs create --help"]),
 }
 WHOLE = "python3 dev.py benchmarks"
 

@@ -104,7 +104,7 @@ def test_all_pages_are_read_and_the_newest_come_first(lab):
     shown = jobs(lab, "list", "--all", "--most=3").out.splitlines()
     assert [line.split()[0] for line in shown[1:4]] == ["another", "job-000", "study-000"]
     assert shown[4] == "the 3 newest; for more: --most 30"
-    assert "study, 0 trials" in shown[3]
+    assert "0 trials" in shown[3]
     assert jobs(lab, "list", "--most", "0", code=2).out == ""
 
 
@@ -117,18 +117,20 @@ def test_a_table_says_how_long_each_job_ran_and_what_it_cost(lab):
     header, *rows = [re.split(r"\s{2,}", line) for line in jobs(lab, "list").out.splitlines()]
     assert header == ["name", "kind", "state", "sent", "time", "config", "commit", "cost"]
     (price,) = (job["cost"] for job in _json(lab) if job["name"] == "done")
-    commit, sent = "1a2b3c4d5e6f-dirty", r"\d{4}-\d\d-\d\d \d\d:\d\d"
+    commit = "1a2b3c4d5e6f-dirty"
     half = rows[2].pop()
     assert re.fullmatch(r"\$0\.\d{4} so far", half)
     assert float(half.split()[0][1:]) == pytest.approx(price["usd_per_hour"] / 2, rel=0.02)
-    assert all(re.fullmatch(sent, row.pop(3)) for row in rows)
+    sent = [row.pop(3) for row in rows]
+    assert sent == [f"{hours} h 00 min ago" for hours in (1, 2, 3, 4)]
     assert rows == [
         ["odd?[31m", "job", "succeeded", "–", "–", "–", "$0.00"],  # it never ran
         ["waits", "job", "pending", "–", "cpu", commit, "$0.00"],
         ["runs", "job", "running", "30 min", "cpu", commit],
         ["done", "job", "failed", "2 h 00 min", "cpu", commit, f"${price['usd']:.4f}"],
     ]
-    assert price["hours"] == pytest.approx(2) and price["usd"] == 2 * price["usd_per_hour"]
+    assert price["hours"] == pytest.approx(2)
+    assert price["usd"] == pytest.approx(2 * price["usd_per_hour"])
 
 
 def _json(lab):
@@ -291,8 +293,10 @@ def test_the_trials_of_a_study_are_ranked_and_priced(lab):
         "hidden_units": "8,4",
     }
     assert found["trials"][2]["why"] == "exit code 1"
+    hours = [trial["seconds"] / 3600 for trial in found["trials"]]
+    assert hours == pytest.approx([2, 1, 2, 1], rel=1e-3)
     # Trials 3 and 4 were on a machine until the study was cancelled: 1 + 2 + 2 + 1 hours.
-    assert found["cost"]["hours"] == pytest.approx(6)
+    assert found["cost"]["hours"] == pytest.approx(6, rel=1e-3)
     priced = jobs(lab, "cost", "tune").out
     hourly = found["cost"]["usd_per_hour"]
     assert f"tune: ${6 * hourly:.2f}, for 6 h 00 min of running\n" in priced

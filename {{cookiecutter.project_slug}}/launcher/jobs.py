@@ -73,8 +73,7 @@ class Jobs:
             found = self.vertex.list(f'display_name="{text}"', NAMED + 1)
         ours = [] if found else self.list()
         found = found or [job for job in ours if job.id == number]
-        if not found and not whole:
-            found = [j for j in ours if j.name.startswith(text) or j.id.startswith(text)]
+        found = found or [j for j in ours if j.name.startswith(text) or j.id.startswith(text)]
         if len(found) == 1:
             return self.vertex.get(found[0])
         if found:

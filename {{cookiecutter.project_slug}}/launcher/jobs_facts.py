@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from launcher.cost_parts import dollars
 from launcher.prices import Table
 from launcher.remote_job import WAITS, RemoteJob
 
+DAY = 86_400  # seconds
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
@@ -52,13 +52,12 @@ def facts(job: RemoteJob, prices: Table) -> dict[str, Any]:
 def row(job: RemoteJob, prices: Table) -> list[str]:
     """For people, by COLUMNS."""
     known = job.labels.get
-    kind = f"study, {len(job.trials)} trials" if job.tuning else "job"
-    ran = seconds(job)
+    ran, sent = seconds(job), _seconds_since(job.message.get("createTime"))
     return [
         job.name,
-        kind,
+        f"{len(job.trials)} trials" if job.tuning else "job",
         job.state.lower(),
-        moment(job.message.get("createTime")),
+        f"{span(sent) if sent < 2 * DAY else f'{sent / DAY:.0f} days'} ago",
         "–" if ran is None else span(ran),
         known("config", "–"),
         known("git_commit", "–"),
@@ -158,22 +157,10 @@ def span(seconds: float) -> str:
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """In colour on a terminal, plain columns elsewhere."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        shown = Table()
-        for name in header:
-            shown.add_column(name, overflow="fold")
-        for row in rows:
-            shown.add_row(*map(Text, row))
-        Console().print(shown)
-        return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
+    """Plain columns, so that a name can be copied whatever the width of the terminal is."""
+    rows = [header, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         cells = zip(row, widths, strict=True)
         print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
 

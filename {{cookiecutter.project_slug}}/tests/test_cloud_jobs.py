@@ -49,7 +49,13 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (119.4, "119 s"), (120, "2 min"), (3599, "1 h 00 min"), (90_000, "25 h 00 min")],
+    [
+        (0, "0 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (3599, "1 h 00 min"),
+        (90_000, "25 h 00 min"),
+    ],
 )
 def test_times_are_for_people(seconds, text):
     assert jobs_facts.span(seconds) == text

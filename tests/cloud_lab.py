@@ -49,6 +49,7 @@ class CloudLab:
     def __enter__(self):
         self.cloud.__enter__()
         self.environ = self.cloud.environ(self.folder / "gcloud")
+        self._forget_launcher()  # another test may have imported that of another place
         sys.path.insert(0, str(self.project.path))
         for name, constants in PATIENCE.items():
             for constant, seconds in constants.items():
@@ -57,11 +58,15 @@ class CloudLab:
 
     def __exit__(self, *_):
         sys.path.remove(str(self.project.path))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "launcher"]:
-            del sys.modules[name]
+        self._forget_launcher()
         if self._runner:
             self._runner.stop()
         self.cloud.__exit__()
+
+    @staticmethod
+    def _forget_launcher():
+        for name in [name for name in sys.modules if name.partition(".")[0] == "launcher"]:
+            del sys.modules[name]
 
     def module(self, name):
         """A module of the baked repo's launcher."""

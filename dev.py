@@ -26,6 +26,8 @@ INSTALL = [
     PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", PYTHON,
 ]  # fmt: skip
 NETWORK = "look at the network, then run the same command again"
+# A file's tests share what is slow to make, so a file stays in one process.
+PARALLEL = {"test": ["--numprocesses=auto", "--dist=loadfile"]}
 TESTS = {"test": "not soak", "quick": "not slow and not soak", "soak": "soak"}
 
 
@@ -154,7 +156,7 @@ def main(verb="", *more):
         return benchmarks(*more)
     if verb == "demo":
         return demo()
-    tests = [PYTHON, "-m", "pytest", "-m", TESTS[verb], *more]
+    tests = [PYTHON, "-m", "pytest", "-m", TESTS[verb], *PARALLEL.get(verb, []), *more]
     return subprocess.run(tests, cwd=ROOT).returncode
 
 

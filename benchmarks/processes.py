@@ -47,10 +47,10 @@ def measure(lab):
     whys = []
     if any(map(missed, aims)):
         whys.append(
-            f"Missed: two runs that share nothing but the machine reach {short(apart)} rows/s, "
-            f"{apart / plain:.2f} × one, which is all that the second core gives; passing the "
-            f"gradients costs {100 * (1 - two / apart):.0f} % of it, and one process alone has "
-            f"XLA, {one / plain:.2f} × as fast here.\n"
+            f"Missed: two runs that share nothing but the machine reach {short(apart)} rows/s "
+            f"together, the most that a second core can give where nothing else runs; two processes "
+            f"that pass their gradients reach {short(two)}, one process {short(plain)} without XLA "
+            f"and {short(one)} with it.\n"
         )
     return (
         f"Hidden layers {hidden}, batches of {batch} over all processes; three "

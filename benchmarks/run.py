@@ -15,16 +15,24 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
 import checkpoints
+import dry_run
 import growth
+import launcher
 import processes
 import shards
 import start
 import tabular
 from measure import HERE, ROOT, Lab
 
-PARTS = {part.__name__: part for part in (tabular, growth, start, processes, checkpoints, shards)}
+ALL = (tabular, growth, start, processes, checkpoints, launcher, dry_run, shards)
+PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"
+QUIET = 0.2  # cores that others may take meanwhile; more, and ratios are noise
+DISTURBED = (
+    "the machine was not ours alone, and the ways suffer unequally (numpy and scikit-learn most, "
+    "whose threads wait by spinning): neither a met nor a missed aim is sure here"
+)
 HEAD = """# What was measured
 
 Written by a program; no number is typed by hand. Each figure is the median of five or more
@@ -66,14 +74,18 @@ def _replace(title, section):
 
 def _made(command, commit, lab, before):
     """How the section came about."""
+    others = before.others()
+    taken = "an unknown part" if others is None else f"{others:.2f}"
     facts = {
         "made by": f"`{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, in "
         f"{before.seconds() / 60:.0f} min, {lab.repeats} repeats",
         "commit": commit,
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; other processes "
-        f"took {before.others()} of them meanwhile",
+        f"took {taken} of them meanwhile",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
+    if others is not None and others > QUIET:
+        facts["**disturbed**"] = DISTURBED
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
 
@@ -87,11 +99,11 @@ class _Clock:
         return time.monotonic() - self.begin
 
     def others(self):
-        """Cores that were busy with other work, on average."""
+        """Cores that were busy with other work, on average; None if it cannot be known."""
         if self.busy is None:
-            return "an unknown part"
+            return None
         taken = (_busy() - self.busy) - (_ours() - self.ours)
-        return f"{max(0.0, taken / self.seconds()):.2f}"
+        return max(0.0, taken / self.seconds())
 
 
 def _busy():

@@ -17,6 +17,7 @@ class Replica:
     index: int
     process: subprocess.Popen
     log: Path
+    port: socket.socket  # held as long as this is
 
     def text(self):
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -34,11 +35,11 @@ def start(project, logs, roles, job_dir, *flags):
     sockets = {role: [socket.socket() for _ in range(count)] for role, count in roles.items()}
     for group in sockets.values():
         for one in group:
-            one.bind(("127.0.0.1", 0))  # all at once, so that no port is given out twice
+            # Held, but not listened at: nobody else gets the port, and TensorFlow may share it.
+            if hasattr(socket, "SO_REUSEPORT"):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind(("127.0.0.1", 0))
     cluster = {r: [f"127.0.0.1:{s.getsockname()[1]}" for s in g] for r, g in sockets.items()}
-    for group in sockets.values():
-        for one in group:
-            one.close()
     command = [sys.executable, "-m", "trainer.task", "--job-dir", str(job_dir), *flags]
     replicas = []
     for role, hosts in cluster.items():
@@ -47,12 +48,13 @@ def start(project, logs, roles, job_dir, *flags):
             alone = len(roles) == 1 and len(hosts) == 1
             environ = dict(os.environ, **({} if alone else {"TF_CONFIG": json.dumps(config)}))
             environ.pop("PYTHONDONTWRITEBYTECODE", None)
+            environ["TF_GRPC_REUSE_PORT"] = "true"
             log = logs / f"{role}-{index}-{time.monotonic_ns()}.log"
             with open(log, "wb") as out:
                 process = subprocess.Popen(
                     command, cwd=project.path, env=environ, stdout=out, stderr=subprocess.STDOUT
                 )
-            replicas.append(Replica(role, index, process, log))
+            replicas.append(Replica(role, index, process, log, sockets[role][index]))
     return replicas
 
 

@@ -102,3 +102,13 @@ def bake(tmp_path_factory, config_file):
         return project if fresh else shared.setdefault(key, project)
 
     return bake
+
+
+@pytest.fixture(scope="session")
+def cloud_lab(bake, tmp_path_factory):
+    """A baked repo with a project in the cloud; only one, since its launcher is imported here."""
+    from cloud_lab import BUCKET, PROJECT, CloudLab
+
+    project = bake(fresh=True, project_name="Penguin Lab", gcp_project=PROJECT, gcs_bucket=BUCKET)
+    with CloudLab(project, tmp_path_factory.mktemp("cloud")) as lab:
+        yield lab

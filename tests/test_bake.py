@@ -357,7 +357,17 @@ def test_setup_py_alone_installs(project, tmp_path):
 def test_pins_fit_every_python(project, version, tmp_path):
     """The constraints leave nothing open, and can be met."""
     compile_ = ["python", "-m", "uv", "pip", "compile", "--universal", "--quiet"]
-    wanted = ["--extra", "dev", "--extra", "gpu", "--no-annotate", "--no-header", "setup.py"]
+    wanted = [
+        "--extra",
+        "dev",
+        "--extra",
+        "gpu",
+        "--extra",
+        "cloud",
+        "--no-annotate",
+        "--no-header",
+        "setup.py",
+    ]
     limits = ["--python-version", version, "-c", "constraints.txt"]
     resolved = Project(project.path).run([*compile_, *limits, *wanted]).stdout
     pins = project.read("constraints.txt").splitlines()

@@ -4,5 +4,6 @@
         subprocess.run([...], env={**os.environ, **proxy.environ()})
 
 They show which requests the real clients send and that these do what they should. They cannot show
-permissions, quotas, or how a real bucket behaves under load.
+permissions, quotas, or how a real bucket behaves under load. `docker.py` is a Docker daemon of the
+tests' own, with a base image made of what is installed here.
 """

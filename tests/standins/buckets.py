@@ -85,6 +85,10 @@ class Buckets:
         with self._lock:
             self._put(bucket, name, data, {})
 
+    def remove(self, bucket: str, name: str) -> None:
+        with self._lock:
+            del self._buckets[bucket][name]
+
     def __call__(self, request: Request) -> Response:
         try:
             with self._lock:

@@ -42,6 +42,8 @@ class Response(NamedTuple):
 class Proxy(ThreadingHTTPServer):
     """Serves `hosts`, {name: function from Request to Response}, inside a `with` block.
 
+    A function that gives None drops the connection without an answer.
+
     Attributes:
         requests: (method, path, status) of each request, in the order of their answers.
         leaks: the hosts that were asked for and that nobody plays here.
@@ -146,8 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
             fault = None
         play = self.server.hosts[self.host or next(iter(self.server.hosts))]
         response = Response(fault) if isinstance(fault, int) else play(request)
-        self.server.requests.append((self.command, self.path, response.status))
-        if fault == LOST:
+        status = response.status if response else 0
+        self.server.requests.append((self.command, self.path, status))
+        if fault == LOST or response is None:
             self.close_connection = True
         else:
             self._send(response)

@@ -45,8 +45,7 @@ def curves(
         phases: the first epoch of the second phase of the training, of the third, …
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
-        axes = figure.subplots()
+        figure, axes = _figure(3.0)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         known = [value for values in lines.values() for value in values if math.isfinite(value)]
@@ -80,50 +79,57 @@ def curves(
             axes.plot(*best, "o:", color=DARK, markerfacecolor=EVAL, zorder=3, label=label)
         if len(lines) > 1:
             axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def shares(seconds: Sequence[float], lines: Mapping[str, Sequence[float]], unit: str) -> str:
     """How much of a machine was used, over the time of a run."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 2.2), layout="constrained")
-        axes = figure.subplots()
+        figure, axes = _figure(2.2)
         for (word, values), color in zip(lines.items(), (TRAIN, EVAL), strict=False):
             axes.plot(seconds, values, color=color, linewidth=1.2, label=word)
         axes.set(xlabel="seconds", ylabel=unit)
         axes.set_ylim(bottom=0)
         if len(lines) > 1:
             axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def scatter(truth: np.ndarray, predicted: np.ndarray) -> str:
     """Prediction by truth, with the line on which both are equal."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 4.0), layout="constrained")
-        axes = figure.subplots()
+        figure, axes = _figure(4.0)
         ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
         axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--", label="prediction = truth")
         size = 16 if len(truth) <= 300 else 6
         axes.scatter(truth, predicted, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
         axes.set(xlabel="truth", ylabel="prediction")
         axes.legend()
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def histogram(residuals: np.ndarray) -> str:
     """How many rows are off by how much."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 4.0), layout="constrained")
-        axes = figure.subplots()
+        figure, axes = _figure(4.0)
         axes.hist(residuals, bins=min(40, max(5, round(math.sqrt(len(residuals))))), color=TRAIN)
         axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
         axes.set(xlabel="prediction − truth", ylabel="rows")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
-def _data_uri(figure: Figure) -> str:
+def _figure(height: float):
+    """A figure and its axes. Fixed margins: to fit them to the labels takes as long as to draw."""
+    figure = Figure(figsize=(4.6, height))
+    left, right, bottom, top = 0.65, 0.08, 0.46, 0.12  # inches
+    axes = figure.add_axes(
+        (left / 4.6, bottom / height, 1 - (left + right) / 4.6, 1 - (bottom + top) / height)
+    )
+    return figure, axes
+
+
+def data_uri(figure: Figure) -> str:
     """As an image of its own, a figure's ids cannot clash with another's on the page."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})

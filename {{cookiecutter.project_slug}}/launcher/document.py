@@ -11,7 +11,7 @@ import yaml
 
 TOO_LONG = 1_000_000  # bytes; a job file has a thousand
 TOO_MANY = 20_000  # values; aliases of aliases make billions out of a few lines
-SHOWN = 60  # characters of a value in a message
+SHOWN, LONGEST = 60, 300  # characters of a value in a message; of what is wrong
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Fault:
 
     def __str__(self) -> str:
         file = f"{self.path}:{self.line}" if self.line else str(self.path)
-        words = [self.place, self.what + (f"; {self.instead}" if self.instead else "")]
-        return ": ".join([file, *filter(None, words)])
+        what = show(self.what, LONGEST)  # it may quote a value from the file
+        words = [self.place, what + (f"; {self.instead}" if self.instead else "")]
+        return " ".join(": ".join([file, *filter(None, words)]).split())
 
 
 class SpecError(Exception):
@@ -70,10 +71,10 @@ def inner(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
-def show(value: object) -> str:
+def show(value: object, most: int = SHOWN) -> str:
     """A value in a message: one line, not too long."""
     text = " ".join((value if isinstance(value, str) else repr(value)).split())
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def read(path: str | Path) -> Document:
@@ -158,6 +159,10 @@ class _Reader:
         if node in around:
             self._fault(line, place, "an alias stands within its own anchor", "write it out")
             return None
+        plain = {yaml.MappingNode: "map", yaml.SequenceNode: "seq"}.get(type(node))
+        if plain and node.tag != f"tag:yaml.org,2002:{plain}":
+            self._fault(line, place, f"{node.tag} is a tag", "job files take plain values")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place, (*around, node))
         if isinstance(node, yaml.SequenceNode):
@@ -189,7 +194,9 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return node.value  # `on:` is True to YAML: a field of that name is what was meant
         line = node.start_mark.line + 1
-        raise SpecError(Fault(self.path, line, place, "a key must be a plain text"))
+        raise SpecError(
+            Fault(self.path, line, place, "a key must be a plain text", "write name: …")
+        )
 
     def _find_twice(self, node: yaml.MappingNode, place: str) -> None:
         first: dict[str, int] = {}

@@ -80,13 +80,22 @@ def adc_path() -> Path | None:
 
 
 def account() -> str:
-    """gcloud's account, as its settings tell it; empty where nobody is logged in."""
-    return _gcloud_setting("account")
+    """gcloud's account, as its settings tell it; empty where nobody is logged in.
 
-
-def project() -> str:
-    """gcloud's project."""
-    return _gcloud_setting("project")
+    They are read, since gcloud takes half a second to say it.
+    """
+    if value := os.environ.get("CLOUDSDK_CORE_ACCOUNT"):
+        return value
+    folder = _settings()
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        active = os.environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME")
+        if not active:
+            active = (folder / "active_config").read_text(encoding="utf-8").strip()
+        parser.read(folder / "configurations" / f"config_{active}", encoding="utf-8")
+        return parser.get("core", "account", fallback="")
+    except (OSError, ValueError, configparser.Error):
+        return ""
 
 
 def grant(role: str, project: str, member: str) -> str:
@@ -190,19 +199,3 @@ def _settings() -> Path:
     if os.name == "nt" and (roaming := os.environ.get("APPDATA")):
         return Path(roaming) / "gcloud"
     return Path(os.path.expanduser("~")) / ".config" / "gcloud"
-
-
-def _gcloud_setting(name: str) -> str:
-    """A setting of gcloud's section [core]: read, since gcloud takes half a second to say it."""
-    if value := os.environ.get(f"CLOUDSDK_CORE_{name.upper()}"):
-        return value
-    folder = _settings()
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        active = os.environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME")
-        if not active:
-            active = (folder / "active_config").read_text(encoding="utf-8").strip()
-        parser.read(folder / "configurations" / f"config_{active}", encoding="utf-8")
-        return parser.get("core", name, fallback="")
-    except (OSError, ValueError, configparser.Error):
-        return ""

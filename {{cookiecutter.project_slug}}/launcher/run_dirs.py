@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def taken_from(flags: list[str]) -> tuple[list[str], Path | None]:
             f"--job-dir {found.job_dir}: a local run writes to a local folder; into a bucket writes "
             "python -m trainer.task --job-dir gs://…"
         )
-    path = Path(found.job_dir).absolute()
+    path = Path(os.path.abspath(found.job_dir))  # without .., which containers would not find
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from numbers import Real
@@ -33,6 +33,7 @@ _EVALUATION = {
     **{"task": str, "target": str, "rows": Real, "saliency": dict},
 }
 _SCHEMA = {"columns": list, "pictures": dict}
+STUDY = "study.json"  # what tells a study's directory from a run's
 _NO_METRICS = ("epoch", "learning_rate")
 _LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
 
@@ -56,7 +57,9 @@ class Run:
     @property
     def name(self) -> str:
         """The directory's name: unique, and it may have been given a better one since."""
-        return self.path.resolve().name
+        path = self.path.resolve()
+        in_study = (path.parent / STUDY).is_file()
+        return f"{path.parent.name}/{path.name}" if in_study else path.name
 
     @property
     def status(self) -> str:
@@ -109,14 +112,25 @@ def load(run_dir: str | Path) -> Run:
 
 
 def load_all(root: str | Path) -> list[Run]:
-    """Reads every run in a directory, the newest first; one that is broken is named and skipped."""
+    """Reads every run in a directory, the newest first; one that is broken is named and skipped.
+
+    The trials of a study are runs, too.
+    """
     found = []
-    for path in sorted(Path(root).glob("[!.]*/")):
+    for path in _run_dirs(Path(root)):
         try:
             found.append(load(path))
         except RunError as error:
             print(f"skipped {error}", file=sys.stderr)
     return sorted(found, key=_age)
+
+
+def _run_dirs(root: Path) -> Iterator[Path]:
+    for path in sorted(root.glob("[!.]*/")):
+        if (path / STUDY).is_file():
+            yield from sorted(file.parent for file in path.glob("*/run.json"))
+        else:
+            yield path
 
 
 def main_metric(run: Run) -> str | None:

@@ -20,6 +20,7 @@ from launcher.document import Document, Fault, inner, outer, show
 
 TABLE = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
 MESSAGES, ENUMS = TABLE["messages"], TABLE["enums"]
+FIELDS = {field for fields in MESSAGES.values() for field in fields}
 LONGEST = 315_576_000_000  # seconds, of a duration
 GONE = object()  # for a value that is not of its type
 SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a character, which UTF-8 cannot hold
@@ -80,7 +81,7 @@ class _Checker:
                 if read is not GONE:
                     found[key] = read
         for group in TABLE["oneofs"].get(name, []):
-            both = [key for key in group if value.get(key) is not None]
+            both = [key for key in value if key in group and value[key] is not None]
             if len(both) > 1:
                 self.fault(inner(place, both[1]), f"stands beside {both[0]}", "keep one of them")
                 found = {key: found[key] for key in found if key not in both[1:]}
@@ -128,8 +129,8 @@ class _Checker:
             return value
         known = [name for name in names if not name.endswith("_UNSPECIFIED")]
         wanted = re.sub(r"[^A-Z0-9]+", "_", str(value).upper())
-        ends = [name for name in known if name.endswith("_" + wanted) or name == wanted]
-        hint = f"did you mean {ends[0]}?" if ends else did_you_mean(wanted, known)
+        parts = [name for name in known if f"_{wanted}_" in f"_{name}_"]
+        hint = f"did you mean {parts[0]}?" if parts else did_you_mean(wanted, known)
         hint = hint or f"known are {', '.join(known)}"
         return self.fault(place, f"the API knows no {show(self.text(value, place))}", hint)
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.spec import SpecError
-
 Value = float | int | str
 
 _KINDS = {
@@ -33,7 +31,6 @@ class Parameter:
     low: float  # inner bounds, both included
     high: float
     values: tuple[Value, ...]  # of a discrete or categorical one
-    default: Value | None
     children: tuple[tuple[frozenset, Parameter], ...]  # (values of this one, what they bring)
 
     def outer(self, inner: Value) -> Value:
@@ -43,35 +40,15 @@ class Parameter:
             return min(max(self.low + self.high - inner, self.low), self.high)
         return inner
 
-    def inner(self, outer: Value) -> Value:
-        if self.kind == "discrete":
-            return min(range(len(self.values)), key=lambda i: abs(self.values[i] - outer))
-        if self.scale == "reverse log":
-            return min(max(self.low + self.high - outer, self.low), self.high)
-        return outer
-
     def brings(self, outer: Value) -> list[Parameter]:
         """The parameters that there are only where this one has that value."""
         return [child for values, child in self.children if outer in values]
 
 
 def read(study_spec: Mapping) -> list[Parameter]:
-    """The parameters of a StudySpec.
-
-    Raises:
-        SpecError: bounds that are none, or a grid over a parameter without end.
-    """
-    space = [_read(each) for each in study_spec["parameters"]]
+    """The parameters of a StudySpec that `spec.load` has checked."""
     seen: dict[str, int] = {}
-    space = [_with_keys(parameter, seen) for parameter in space]
-    for parameter in everything(space):
-        if study_spec.get("algorithm") == "GRID_SEARCH" and parameter.kind == "double":
-            raise SpecError(
-                f"studySpec.parameters: {parameter.id}: GRID_SEARCH takes integer, discrete and "
-                "categorical parameters only, and this is a double; write discreteValueSpec: "
-                "{values: […]}, or another algorithm"
-            )
-    return space
+    return [_with_keys(_read(each), seen) for each in study_spec["parameters"]]
 
 
 def everything(space: Sequence[Parameter]) -> Iterator[Parameter]:
@@ -110,12 +87,6 @@ def grid(space: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
                 yield {first.key: inner, **below, **others}
 
 
-def defaults(space: Sequence[Parameter]) -> dict[str, Value]:
-    """What the file offers as a good start, as {key: inner value}."""
-    given = [p for p in everything(space) if p.default is not None]
-    return {parameter.key: parameter.inner(parameter.default) for parameter in given}
-
-
 def flags(chosen: Mapping[str, Value]) -> list[str]:
     """As Vertex AI passes them: two words each; a discrete 32 as 32.0, since it is a double."""
     return [word for id, value in chosen.items() for word in (f"--{id}", text(value))]
@@ -132,37 +103,21 @@ def short(value: Value) -> str:
 
 
 def _read(message: Mapping) -> Parameter:
-    id = message["parameterId"]
-    spec, kind = next(((message[key], _KINDS[key]) for key in _KINDS if key in message), (None, ""))
-    if not spec:
-        raise SpecError(f"studySpec.parameters: {id}: no values; write one of {', '.join(_KINDS)}")
+    name = next(name for name in _KINDS if name in message)
+    spec, kind = message[name], _KINDS[name]
     number = {"double": float, "integer": int, "discrete": float, "categorical": str}[kind]
-    default = None if spec.get("defaultValue") is None else number(spec["defaultValue"])
-    scale, values = "linear", ()
-    if kind in ("double", "integer"):
-        # Zeros are left out of messages; int64 may be spelled as a text.
-        low, high = number(spec.get("minValue", 0)), number(spec.get("maxValue", 0))
-        scale = _SCALES.get(message.get("scaleType"), "linear")
-        if low > high or (scale != "linear" and low <= 0):
-            raise SpecError(
-                f"studySpec.parameters: {id}: from {low} to {high} there is no {scale} scale; "
-                "minValue must be below maxValue" + (", and above 0" if scale != "linear" else "")
-            )
-        if default is not None and not low <= default <= high:
-            raise SpecError(f"studySpec.parameters: {id}: defaultValue {default} is out of bounds")
+    values = tuple(map(number, spec.get("values") or ()))
+    if values:
+        low, high, scale = 0, len(values) - 1, "linear"
     else:
-        values = tuple(number(value) for value in spec.get("values") or ())
-        if not values or (kind == "categorical" and default not in (None, *values)):
-            raise SpecError(
-                f"studySpec.parameters: {id}: values must be a list of at least one"
-                + (f", among them the defaultValue {default!r}" if default is not None else "")
-            )
-        low, high = 0, len(values) - 1
+        low, high = number(spec["minValue"]), number(spec["maxValue"])  # int64 may be a text
+        scale = _SCALES.get(message.get("scaleType"), "linear")
     children = []
     for child in message.get("conditionalParameterSpecs") or ():
-        wanted = next((child[name]["values"] for name in _CONDITIONS if name in child), ())
+        wanted = next(child[name]["values"] for name in _CONDITIONS if name in child)
         children.append((frozenset(map(number, wanted)), _read(child["parameterSpec"])))
-    return Parameter(id, id, kind, scale, low, high, values, default, tuple(children))
+    id = message["parameterId"]
+    return Parameter(id, id, kind, scale, low, high, values, tuple(children))
 
 
 def _with_keys(parameter: Parameter, seen: dict[str, int]) -> Parameter:

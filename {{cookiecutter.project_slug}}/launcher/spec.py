@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launcher import document, shape
+from launcher import document, place_rules, rules, settings, shape, study_rules, trainer_rules
 from launcher.document import Document, Fault, SpecError, outer
 
-__all__ = ["Fault", "Job", "SpecError", "check", "load", "project", "read"]
+__all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
 ROOT = Path(__file__).resolve().parents[1]
+# A file says so where the image is the project's own, because gcloud wants an image in each pool.
+# Where it lies is for project.yaml to say: to us it is as if the file named none.
+OWN_IMAGE = "trainer"
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
+WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
 
 
@@ -35,6 +39,10 @@ class Job:
     def spec(self) -> dict:
         """The CustomJobSpec: the message itself, or that of a trial."""
         return (self.message.get("trialJobSpec") or {}) if self.tuning else self.message
+
+    @property
+    def message_name(self) -> str:
+        return "HyperparameterTuningJob" if self.tuning else "CustomJobSpec"
 
     def line(self, place: str) -> int:
         """The line of "workerPoolSpecs[0].replicaCount"; of what is around it where it is missing."""
@@ -58,12 +66,25 @@ def read(path: str | Path) -> Job:
 
 
 def check(job: Job, project: dict | None = None) -> list[Fault]:
-    """The rules that the messages do not carry.
+    """The rules that the messages do not carry, by line.
 
     Args:
         project: what project.yaml says; without it nothing of the project is compared.
     """
-    return []
+    found = [(job.place(place), *words) for place, *words in _said_of_the_job(job.spec, project)]
+    found += rules.missing(job.message, job.message_name)
+    if job.tuning:
+        found += study_rules.study(job.message)
+        found += trainer_rules.study(job.message)
+    faults = [Fault(job.path, job.line(place), place, *words) for place, *words in found]
+    return sorted(faults, key=lambda fault: fault.line)
+
+
+def _said_of_the_job(spec: dict, project: dict | None):
+    yield from rules.custom_job(spec)
+    if project is not None:
+        yield from place_rules.project(spec, project.get("gcp") or {})
+    yield from trainer_rules.custom_job(spec)
 
 
 def load(path: str | Path) -> Job:
@@ -73,23 +94,31 @@ def load(path: str | Path) -> Job:
         SpecError: all faults, by line.
     """
     job, faults = _read(path)
-    # What is said of a place that could not be read would only repeat that it could not.
-    blind = {place for fault in faults for place in (fault.place, outer(fault.place))}
-    more = [fault for fault in check(job, project()) if outer(fault.place) not in blind]
+    more = [fault for fault in check(job, _project()) if not _follows(fault, faults, job)]
     if faults or more:
         raise SpecError(*sorted([*faults, *more], key=lambda fault: fault.line))
     return job
 
 
-def project(path: str | Path = ROOT / "project.yaml") -> dict | None:
-    """What project.yaml says; None where there is none.
+def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:
+    """Whether a fault may only be there because something beside it could not be read."""
+    for cause in causes:
+        if fault.place in (cause.place, outer(cause.place)):
+            return True
+        if outer(fault.place) == outer(cause.place) and not fault.place.endswith(".machineType"):
+            missing = fault.place not in job.lines
+            unread = cause.place.rpartition(".")[2] in shape.FIELDS
+            if missing or unread:
+                return True
+    return False
 
-    Raises:
-        SpecError: it cannot be read.
-    """
-    if not Path(path).exists():
+
+def _project() -> dict | None:
+    """project.yaml of this repo; what is wrong in it is for scripts/check.py to tell."""
+    try:
+        return settings.read()
+    except SpecError:
         return None
-    return document.read(path).value
 
 
 def _read(path: str | Path) -> tuple[Job, list[Fault]]:
@@ -98,7 +127,11 @@ def _read(path: str | Path) -> tuple[Job, list[Fault]]:
     tuning = bool(STUDY_KEYS & set(map(shape.camel, found.value)))
     message = "HyperparameterTuningJob" if tuning else "CustomJobSpec"
     value, faults = shape.check(found, message)
-    return Job(found.path, value, tuning, found.lines), faults
+    job = Job(found.path, value, tuning, found.lines)
+    for pool in job.spec.get("workerPoolSpecs") or []:
+        if (pool.get("containerSpec") or {}).get("imageUri") == OWN_IMAGE:
+            del pool["containerSpec"]["imageUri"]
+    return job, faults
 
 
 def _refuse_others(found: Document) -> None:
@@ -126,14 +159,14 @@ def _refuse_others(found: Document) -> None:
         )
     known = {*shape.MESSAGES["CustomJobSpec"], *shape.MESSAGES["HyperparameterTuningJob"]}
     for key, child in value.items():
-        if shape.camel(key) not in known and isinstance(child, dict):
-            inside = set(map(shape.camel, child))
-            if inside & {"workerPoolSpecs", "trialJobSpec", "jobSpec"}:
-                refuse(
-                    found.line(key),
-                    f"{key} is a message around the job, which gcloud reads as an empty job",
-                    f"keep what stands below {key}, and remove the rest",
-                )
+        inside = set(map(shape.camel, child)) if isinstance(child, dict) else set()
+        job_inside = bool(inside & {"workerPoolSpecs", "trialJobSpec"})
+        if shape.camel(key) in WRAPPERS or (job_inside and shape.camel(key) not in known):
+            refuse(
+                found.line(key),
+                f"{key} is a message around the job, which gcloud reads as an empty job",
+                f"keep what stands below {key}, and remove the rest",
+            )
     if value and not known & set(spelled):
         shown = ", ".join(list(value)[:4])
         if not any(shape.did_you_mean(key, known, 0.8) for key in spelled):

@@ -37,7 +37,7 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
         counts=asked.replicas,
         kills=asked.kill or [],
         preempt=asked.preempt_after,
-        place=_place(asked.container),
+        place=_place(asked.container, job.spec),
         say=lambda text: shown.say(text),
         show=lambda replica, line: shown.show(replica, line),
     )
@@ -45,27 +45,39 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     run.run_dir = run_dir or run_dirs.new(asked.job.stem)
     # The report's libraries are loaded while the trainer starts, which takes longer.
     threading.Thread(target=importlib.import_module, args=("launcher.report",), daemon=True).start()
-    with view.interruptible(run), shown.watching(run):
-        outcome = run.run()
+    try:
+        with view.interruptible(run), shown.watching(run):
+            outcome = run.run()
+    except spec.SpecError:  # a place that cannot take the job: an image that does not build, data
+        run_dirs.discard_if_empty(run.run_dir)
+        raise
     return _tell(run, outcome)
 
 
 def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None) -> int:
     from launcher import study
 
-    place = _place(asked.container)
+    if asked.kill or asked.preempt_after:
+        raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
+    place = _place(asked.container, job.spec)
     options = {"counts": asked.replicas} | ({"place": place} if place else {})
     found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new, options=options)
     with view.interruptible(found):
         return found.run()
 
 
-def _place(container: bool):
+def _place(container: bool, job: dict):
     if not container:
         return None
-    from launcher import container as containers
+    from launcher.container import Containers
 
-    return containers.Containers()
+    return Containers(gpus=_asks_for_gpus(job) and not _absent(job))
+
+
+def _asks_for_gpus(job: dict) -> bool:
+    return any(
+        (pool.get("machineSpec") or {}).get("acceleratorType") for pool in job["workerPoolSpecs"]
+    )
 
 
 def _absent(job: dict) -> str:

@@ -35,7 +35,11 @@ FIRST_FAILURES = 5
 LOOK = 0.1  # seconds between looks at what the trials report: hypertune keeps only 100 reports
 START_AGAIN = 75  # exit code: stopped; the same command goes on
 # What the service knows and this does not; a study runs without.
-ELSEWHERE = ("convexAutomatedStoppingSpec", "studyStoppingConfig", "observationNoise")
+ELSEWHERE = ("convexAutomatedStoppingSpec", "studyStoppingConfig")
+
+
+def show(text: str) -> None:
+    print(text, flush=True)  # at once, through a pipe too: a study takes long
 
 
 class Study:
@@ -49,7 +53,7 @@ class Study:
         *,
         top: int = 1,
         new: bool = False,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = show,
         options: Mapping | None = None,
         runs_dir: Path = run_dirs.RUNS,
         configs: Path = ROOT / "configs",
@@ -70,7 +74,7 @@ class Study:
         spec = job.message["studySpec"]
         self.job, self.flags, self.top, self.say = job, list(flags), top, say
         self.options, self.configs = dict(options or {}), configs
-        self.objective, self.space = Objective.read(spec), space.read(spec)
+        self.objective, self.space = Objective.read(job), space.read(spec)
         self._refuse_tuned_flags()
         self.parallel = int(job.message.get("parallelTrialCount") or 1)
         self.dir = study_dir.take(job, self.flags, path, new, runs_dir)
@@ -219,21 +223,24 @@ class Study:
         over = sum(trial.state != UNFINISHED for trial in trials) == self.search.count
         state = study_dir.FAILED if self.failure else study_dir.FINISHED
         self.dir.write(state=state if over or self.failure else study_dir.RUNNING)
+        written = []
         if trials:
+            study_results.write_csv(self.path / "study.csv", trials, self.objective.metric)
+            page = study_report.write(self, trials)
+            if over or self.failure:
+                written = study_results.write_best(
+                    self.job, self.flags, trials, self.path, self.configs, self.top
+                )
             self.say("")
             study_results.leaderboard(trials, self.objective.metric, self.say)
-            study_results.write_csv(self.path / "study.csv", trials, self.objective.metric)
             self.say("")
         if self.failure:
             self.say(f"the study failed: {self.failure}")
-        if over or self.failure:
-            for path in study_results.write_best(
-                self.job, self.flags, trials, self.path, self.configs, self.top
-            ):
-                self.say(f"job file: {path}")
+        for path in written:
+            self.say(f"job file: {path}")
         self.say(f"study directory: {self.path}")
         if trials:
-            self.say(f"report: {study_report.write(self, trials)}")
+            self.say(f"report: {page}")
         if not over and not self.failure:
             self.say("stopped: the same command goes on where it was")
             return START_AGAIN

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from launcher.charts import DARK, EVAL, STYLE, TRAIN, _data_uri
+from launcher.charts import DARK, EVAL, STYLE, TRAIN, data_uri
 
 Points = Sequence[tuple[float, float]]
 
@@ -43,7 +43,7 @@ def objective(succeeded: Points, stopped: Points, best: Points, lost: Sequence[i
         axes.set(xlabel="trial", ylabel="value")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         axes.legend(fontsize=8)
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def learning_curves(curves: Mapping[int, Points], best: int | None, stopped: set[int]) -> str:
@@ -75,7 +75,7 @@ def learning_curves(curves: Mapping[int, Points], best: int | None, stopped: set
         axes.set(xlabel="step", ylabel="value")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         axes.legend(fontsize=8)
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def _scale(axes, values: Sequence[float]) -> None:

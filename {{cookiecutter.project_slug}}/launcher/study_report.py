@@ -144,7 +144,9 @@ def parallel_coordinates(
             }
         )
     width = 2 * SIDE + (len(axes) - 1) * apart
-    size = {"width": width, "height": TOP + HEIGHT + 44, "top": TOP, "foot": TOP + HEIGHT}
+    foot = TOP + HEIGHT
+    lowest = max(max(axis["at"]) for axis in axes)
+    size = {"width": width, "height": max(foot, lowest) + 16, "top": TOP, "foot": foot}
     return {"axes": axes, "lines": lines[::-1], **size}  # the best is drawn last, on top
 
 
@@ -162,6 +164,9 @@ def _axis(id: str, parameters: Sequence[Parameter], values: list) -> dict[str, A
     high = max(parameter.outer(parameter.high) for parameter in parameters)
     high = max(high, *(parameter.outer(parameter.low) for parameter in parameters))
     scales = {parameter.scale for parameter in parameters}
+    whole = all(parameter.kind == "integer" for parameter in parameters)
+    if whole and scales == {"linear"} and high - low < TICKS:
+        return _words(id, list(range(low, high + 1)), values)
     return _numbers(id, low, high, scales == {"log"}, values, scales == {"reverse log"})
 
 

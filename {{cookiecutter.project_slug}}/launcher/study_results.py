@@ -12,7 +12,7 @@ import yaml
 
 from launcher import space
 from launcher.report import duration, figures
-from launcher.spec import Job
+from launcher.spec import OWN_IMAGE, Job
 from launcher.study_search import Trial
 
 LEADERS = 20  # on the terminal; the rest stands in study.csv
@@ -49,7 +49,9 @@ def leaderboard(trials: Sequence[Trial], metric: str, say: Callable[[str], None]
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*map(Text, header))
+        table = Table()
+        for name in header:
+            table.add_column(Text(name), justify="right")
         for i, row in enumerate(rows):
             table.add_row(*map(Text, row), style="bold green" if i == 0 and row[0] else None)
         Console().print(table)
@@ -125,6 +127,8 @@ def _with_args(spec: dict, flags: Sequence[str], trial: Trial) -> dict:
     spec = copy.deepcopy(spec)
     for pool in filter(None, spec["workerPoolSpecs"]):
         task = pool.get("pythonPackageSpec") or pool.setdefault("containerSpec", {})
+        if "pythonPackageSpec" not in pool:
+            task.setdefault("imageUri", OWN_IMAGE)
         args = _without([*(task.get("args") or []), *flags], set(map(_name, trial.parameters)))
         args += [f"--{id}={space.text(value)}" for id, value in trial.parameters.items()]
         task["args"] = list(map(_Quoted, args))

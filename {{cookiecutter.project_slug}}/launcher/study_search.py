@@ -1,7 +1,7 @@
 """The search of a study: optuna suggests what to try, and keeps in `study.journal` what came of it.
 
-optuna, since it goes on from a file, knows conditional parameters, and starts in half a second;
-google-vizier, the service's own, does neither the second nor the third.
+optuna, since it goes on from a file, knows conditional parameters and starts in half a second; the
+service's own library, google-vizier, refuses such parameters and needs an old JAX.
 """
 
 from __future__ import annotations
@@ -159,13 +159,8 @@ class Search:
         if self.points:
             return PartialFixedSampler(self.points[number], RandomSampler(SEED))
         if self.algorithm == "RANDOM_SEARCH":
-            sampler = RandomSampler(SEED + number)
-        else:
-            sampler = TPESampler(
-                seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True
-            )
-        start = space.defaults(self.space) if number == 0 else {}
-        return PartialFixedSampler(start, sampler) if start else sampler
+            return RandomSampler(SEED + number)
+        return TPESampler(seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True)
 
 
 class _NoLock:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from launcher import local, report, runs, study_stopping
-from launcher.spec import SpecError
+from launcher.spec import Fault, Job, SpecError
 from launcher.study_curves import Curves, reports
 from launcher.study_search import Trial
 
@@ -34,19 +34,19 @@ class Objective:
         return 1 if self.maximize else -1
 
     @staticmethod
-    def read(study_spec: Mapping) -> Objective:
-        """The objective of a StudySpec.
+    def read(job: Job) -> Objective:
+        """The objective of a study.
 
         Raises:
             SpecError: several metrics.
         """
+        study_spec = job.message["studySpec"]
         metrics = study_spec["metrics"]
         if len(metrics) != 1:
-            raise SpecError(
-                f"studySpec.metrics: {', '.join(m['metricId'] for m in metrics)}: a study here has "
-                "one metric, since by several no trial is the best; keep the one that decides, or "
-                "run the study on Vertex AI"
-            )
+            place = "studySpec.metrics[1]"
+            what = "here a study has one metric: by several, no trial is the best"
+            instead = "keep the one that decides, or run the study on Vertex AI"
+            raise SpecError(Fault(job.path, job.line(place), place, what, instead))
         rule = next((name for name in (MEDIAN, DECAY) if name in study_spec), "")
         return Objective(
             metric=metrics[0]["metricId"],
@@ -131,8 +131,10 @@ class Running:
             return self.trial
         trial = replace(self.trial, seconds=round(self.before + self.ended - self.began, 3))
         if outcome.state in ("failed", "timeout"):
-            last = outcome.tail.strip().splitlines()[-1:]
-            return replace(trial, state="failed", why=": ".join([outcome.told, *last]))
+            late = outcome.state == "timeout"
+            why = "ran out of time" if late else f"exit code {outcome.code}"
+            last = outcome.tail.strip().splitlines()[1:][-1:]  # the first one is a heading
+            return replace(trial, state="failed", why=": ".join([why, *last]))
         early, metric = outcome.state == "stopped", self.objective.metric
         best = early or self.objective.takes_best
         chosen = self.curves.chosen(trial.id, best, self.objective.maximize)

@@ -3,8 +3,9 @@
     python -m tests.player chief=fail7,done worker:1=wait
 
 A word for each start, the last one again and again: `done`, `failN` (exit code N), `wait` (for a
-SIGTERM, then exit code 75), `deaf` (to SIGTERM), `epochs` (tells of an epoch each 0.05 s, then
-done), `mess` (leaves a process of its own behind). A replica that no flag names is done at once.
+SIGTERM, then exit code 75), `deaf` (to SIGTERM), `epochs` (tells of 40 epochs, then done),
+`epochs:worker-0:2` (until that replica has started twice), `mess` (leaves a process of its own
+behind). A replica that no flag names is done at once.
 """
 
 import json
@@ -33,10 +34,14 @@ if act.startswith("fail"):
     sys.exit(int(act[4:]))
 if act == "mess":
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-if act == "epochs":
-    for epoch in range(1, 41):
+if act.startswith("epochs"):
+    _, other, times = [*act.split(":"), "", ""][:3]
+    for epoch in range(1, 2000 if other else 41):
         print(f"epoch {epoch}/40  loss {1 / epoch:.3f}  (0.0 s)", flush=True)
-        time.sleep(0.05)
+        time.sleep(0.03)
+        seen = starts.with_name(f"starts-{other}")
+        if other and seen.exists() and len(seen.read_text().splitlines()) >= int(times):
+            break
 if act == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if act == "wait":

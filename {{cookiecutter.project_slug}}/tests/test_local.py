@@ -50,7 +50,8 @@ class Played:
         return self.outcome
 
     def starts(self, name: str = "chief-0") -> int:
-        return len((self.run_dir / f"starts-{name}").read_text().splitlines())
+        role, index = name.split("-")
+        return next(m.starts for m in self.run.members if str(m.replica) == f"{role}:{index}")
 
     def pids(self) -> list[int]:
         files = self.run_dir.glob("starts-*")
@@ -89,7 +90,7 @@ def test_who_does_not_hear_is_made_to_end(monkeypatch):
 
 
 def test_a_replica_that_fails_starts_again_by_itself():
-    played = Played(job("chief=epochs", "worker:1=fail7,fail7,done", workers=2))
+    played = Played(job("chief=epochs:worker-1:3", "worker:1=fail7,fail7,done", workers=2))
     assert played.to_the_end().state == "succeeded"
     assert [played.starts(name) for name in ("chief-0", "worker-0", "worker-1")] == [1, 1, 3]
     assert played.said[0] == "worker:1 ended with exit code 7: it starts again (1 of 5)"
@@ -107,7 +108,11 @@ def test_restarts_have_a_limit_for_the_replica_and_for_the_job():
 
 def test_all_start_again_where_the_job_says_so():
     played = Played(
-        job("chief=epochs", "worker:0=fail7,wait", workers=2, restartJobOnWorkerRestart=True)
+        job(
+            *("chief=epochs:worker-0:2", "worker:0=fail7,wait"),
+            workers=2,
+            restartJobOnWorkerRestart=True,
+        )
     )
     assert played.to_the_end().state == "succeeded"
     assert [played.starts(name) for name in ("chief-0", "worker-0")] == [2, 2]
@@ -142,7 +147,8 @@ def test_a_preempted_job_begins_anew():
 
 def test_a_killed_replica_counts_as_failed():
     played = Played(
-        job("chief=epochs", "worker=wait", workers=1), kills=[faults.kill("worker@epoch3")]
+        job("chief=epochs:worker-0:2", "worker=wait", workers=1),
+        kills=[faults.kill("worker@epoch3")],
     )
     assert played.to_the_end().state == "succeeded"
     assert played.starts("worker-0") == 2

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -117,7 +118,7 @@ def job_file(study_spec: dict, *args: str, path: str = "toy.yaml", **fields) -> 
 def make(path: Path, *flags: str, study_dir: Path | None = None, **options) -> Study:
     Path("configs").mkdir(exist_ok=True)
     places = {"runs_dir": Path("runs").absolute(), "configs": Path("configs").absolute()}
-    return Study(spec.read(path), flags, study_dir, **places, **options)
+    return Study(spec.load(path), flags, study_dir, **places, **options)
 
 
 def table(study: Study) -> list[dict]:
@@ -155,7 +156,7 @@ def tried(study_spec: dict, count: int, path: str, worth=lambda values: values["
 
 def test_every_kind_and_scale_gives_the_values_that_it_promises():
     random = {"parameters": EVERY_KIND, "algorithm": "RANDOM_SEARCH"}
-    found = tried(random, 120, "random")
+    found = tried(random, 80, "random")
     assert all(0.01 <= each["x"] <= 1 for each in found)
     assert 0.07 < statistics.median(each["x"] for each in found) < 0.14  # the middle of its logs
     assert all(0.5 <= each["momentum"] <= 0.999 for each in found)
@@ -183,19 +184,6 @@ def test_parameters_reach_the_trainer_as_the_service_passes_them():
         *("--learning_rate", "0.01", "--layers", "3"),
         *("--units", "32.0", "--optimizer", "adam"),
     ]
-
-
-def test_the_defaults_of_a_file_are_tried_first():
-    specs = json.loads(json.dumps(EVERY_KIND))
-    specs[0]["doubleValueSpec"]["defaultValue"] = 0.3
-    specs[1]["doubleValueSpec"]["defaultValue"] = 0.9
-    specs[2]["integerValueSpec"]["defaultValue"] = "2"
-    specs[3]["discreteValueSpec"]["defaultValue"] = 15  # the nearest counts
-    specs[4]["categoricalValueSpec"]["defaultValue"] = "sgd"
-    [first] = tried({"parameters": specs}, 1, "defaults")
-    expected = {"x": 0.3, "momentum": pytest.approx(0.9), "layers": 2, "units": 16.0}
-    assert {key: first[key] for key in expected} == expected
-    assert first["optimizer"] == "sgd"
 
 
 def test_a_grid_visits_every_point_once_and_ends():
@@ -242,22 +230,14 @@ def test_the_search_learns():
     assert last < first / 2
 
 
-@pytest.mark.parametrize(
-    ("study_spec", "expected"),
-    [
-        (grid(X), "studySpec.parameters: x: GRID_SEARCH takes integer, discrete and categorical"),
-        ({"parameters": [{**X, "doubleValueSpec": {"maxValue": 1}, "scaleType": "UNIT_LOG_SCALE"}]}, "studySpec.parameters: x: from 0.0 to 1.0 there is no log scale; minValue must be"),
-        ({"parameters": [{"parameterId": "x", "integerValueSpec": {"minValue": 3, "maxValue": 2}}]}, "studySpec.parameters: x: from 3 to 2 there is no linear scale; minValue must be"),
-        ({"parameters": [{"parameterId": "x"}]}, "studySpec.parameters: x: no values; write one of doubleValueSpec"),
-        ({"parameters": [choices("x")]}, "studySpec.parameters: x: values must be a list of at least one"),
-        ({"parameters": [X], "metrics": [{"metricId": "a"}, {"metricId": "b"}]}, "studySpec.metrics: a, b: a study here has one metric"),
-    ],
-    ids=["grid", "log", "bounds", "nothing", "empty", "metrics"],
-)  # fmt: skip
-def test_a_study_that_cannot_be_is_refused_in_one_line(study_spec, expected):
+def test_a_study_of_two_metrics_is_refused():
+    metrics = [{"metricId": name, "goal": "MINIMIZE"} for name in ("loss", "seconds")]
+    path = job_file({"parameters": [X], "metrics": metrics})
     with pytest.raises(spec.SpecError) as refused:
-        make(job_file(study_spec))
-    assert str(refused.value).startswith(expected)
+        make(path)
+    assert re.match(
+        r"toy.yaml:\d+: studySpec.metrics\[1\]: here a study has one", str(refused.value)
+    )
     assert "\n" not in str(refused.value)
     assert not Path("runs").exists()
 
@@ -303,7 +283,6 @@ def test_a_running_trial_is_stopped(rule, by_time):
         grid(numbers("floor", *floors), **rules),
         *("--x=0.3", "--steps=40", "--pause=0.02"),
         maxTrialCount=7,
-        parallelTrialCount=1,
     )
     study = make(path)
     assert study.run() == 0
@@ -416,6 +395,15 @@ def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
         assert '"--x=' in text
 
 
+def test_a_terminal_gets_a_table(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    study = make(job_file(grid(numbers("x", 0.3, 0.5), choices("kind", "[bold]"))))
+    assert study.run() == 0
+    printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)  # without its colours
+    assert "┃ trial ┃" in printed
+    assert printed.count("[bold]") == 4  # as it is written: at two starts, in two rows
+
+
 def test_trials_that_fail_do_not_end_a_study(capsys):
     path = job_file(grid(choices("fault", "exit", "nan", "silent", "none")), "--x=0.3")
     study = make(path)
@@ -428,10 +416,10 @@ def test_trials_that_fail_do_not_end_a_study(capsys):
         "silent": "infeasible",
     }
     assert table(study)[0]["fault"] == "none"
-    assert rows["exit"]["why"] == "failed, with exit code 2: this trial was told to fail"
+    assert rows["exit"]["why"] == "exit code 2: this trial was told to fail"
     assert rows["nan"]["why"] == "loss was not a finite number"
     assert rows["silent"]["why"] == "it never reported loss"
-    assert "trial 1 failed: failed, with exit code 2" in capsys.readouterr().out
+    assert "trial 1 failed: exit code 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -471,13 +459,16 @@ def test_a_study_gives_up_when_too_many_trials_fail(limit, tried, capsys):
 # What survives
 
 
-SLOW = ("--steps=30", "--pause=0.1")
-
-
 def test_a_study_that_is_stopped_goes_on(capsys):
-    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), *SLOW)
+    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), "--steps=30", "--pause=0.05")
     study = make(path)
-    threading.Timer(1.5, study.stop).start()
+
+    def stop():
+        while not all((study.path / id / "checkpoints" / "step").exists() for id in "12"):
+            time.sleep(0.05)
+        study.stop()
+
+    threading.Thread(target=stop, daemon=True).start()
     assert study.run() == 75
     assert "the same command goes on" in capsys.readouterr().out
     assert sorted(start["trial"] for start in starts(study.path)) == ["1", "2"]

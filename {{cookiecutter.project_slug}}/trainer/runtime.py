@@ -18,7 +18,9 @@ ROLES = ("chief", "worker", "ps", "evaluator")
 POOL_ROLES = dict(
     zip(("workerpool0", "workerpool1", "workerpool2", "workerpool3"), ROLES, strict=True)
 )
-CONTRACT = re.compile(r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC|GIT_COMMIT|GIT_DIRTY)$")
+CONTRACT = re.compile(
+    r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC|GIT_COMMIT|GIT_DIRTY|OWN_DATA_URI)$"
+)
 
 
 class JobError(Exception):

@@ -256,8 +256,9 @@ def leave(code: int) -> None:
     """Ends the process at once: TensorFlow takes 0.8 s to tear itself down, for nothing."""
     for name, module in list(sys.modules.items()):
         if name.startswith("__autograph_generated_file"):  # TensorFlow removes them only at leisure
-            with contextlib.suppress(OSError):
-                os.remove(module.__file__)
+            for path in (module.__file__, module.__cached__):
+                with contextlib.suppress(OSError, TypeError):
+                    os.remove(path)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from trainer import cache, dealing, files, infer, tables
 from trainer.encode import encode, layout
-from trainer.runtime import JobError, Runtime
+from trainer.runtime import JobError, Runtime, join
 from trainer.schema import Schema, read_hints
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
@@ -141,7 +141,9 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
     Raises:
         JobError: any fault in the flags or in the files. Nothing is left behind.
     """
-    train, held_out, target = _sources(flags)
+    # A job that installs the trainer as a package has no data/ beside it, and is told of a copy.
+    own = runtime.contract.get("OWN_DATA_URI") or str(OWN_DATA)
+    train, held_out, target = _sources(flags, own)
     hints = _hints(flags, train[0].names, target)
     manifest = {
         "train": {"files": [_identity(s.path) for s in train]},
@@ -162,11 +164,11 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
     return _open(path, manifest, reused)
 
 
-def _sources(flags) -> tuple[list[tables.Source], list[tables.Source], str]:
+def _sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Source], str]:
     if flags.train_files is None:
         if flags.eval_files or flags.columns:
             raise JobError("--eval-files and --columns need --train-files beside them")
-        train, held_out = str(OWN_DATA / "*_train.csv"), str(OWN_DATA / "*_eval.csv")
+        train, held_out = (join(own, f"*_{part}.csv") for part in ("train", "eval"))
     else:
         train, held_out = flags.train_files, flags.eval_files
     columns = flags.columns and [name.strip() for name in flags.columns.split(",")]

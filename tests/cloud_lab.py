@@ -1,0 +1,140 @@
+"""A baked repo and a project in the cloud, on this machine: what the tests of cloud jobs share.
+
+    done = lab.run("train_cloud", "configs/smoke.yaml", "--wait")
+    done.code, done.out, done.err, lab.cloud.jobs.sent
+
+The scripts run inside of the tests' own process, since Google's SDK takes seconds to import; and
+their patience is cut to fractions of a second. Where a process is what is tested: `lab.environ`.
+"""
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import sys
+from dataclasses import dataclass
+from unittest import mock
+
+from standins.cloud import Cloud
+from standins.runner import Runner
+
+PROJECT, BUCKET, REGION = "my-lab-4711", "lab", "us-central1"
+EXECUTOR = "us-docker.pkg.dev/vertex-ai/training/pytorch-cpu.2-4.py310:latest"
+# {module: {constant: seconds}}: as short as a stand-in answers.
+PATIENCE = {
+    "clients": {"ANSWER": 5.0, "LIMIT": 0.5, "FIRST": 0.01, "LONGEST": 0.05},
+    "vertex": {"SETTLE": 0.01},
+    "watch": {"POLL": 0.1, "LAST": 0.2},
+    "registry": {"POLL": 0.01},
+}
+
+
+@dataclass
+class Done:
+    """A script that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CloudLab:
+    def __init__(self, project, folder):
+        self.project, self.folder = project, folder
+        self.cloud = Cloud(BUCKET, closed=("closed",))
+        self.plain = project.read("project.yaml")
+        self._runner = None
+
+    def __enter__(self):
+        self.cloud.__enter__()
+        self.environ = self.cloud.environ(self.folder / "gcloud")
+        self._forget_launcher()  # another test may have imported that of another place
+        sys.path.insert(0, str(self.project.path))
+        for name, constants in PATIENCE.items():
+            for constant, seconds in constants.items():
+                setattr(self.module(name), constant, seconds)
+        return self
+
+    def __exit__(self, *_):
+        sys.path.remove(str(self.project.path))
+        self._forget_launcher()
+        if self._runner:
+            self._runner.stop()
+        self.cloud.__exit__()
+
+    @staticmethod
+    def _forget_launcher():
+        for name in [name for name in sys.modules if name.partition(".")[0] == "launcher"]:
+            del sys.modules[name]
+
+    def module(self, name):
+        """A module of the baked repo's launcher."""
+        return importlib.import_module(f"launcher.{name}")
+
+    def settings(self, **gcp):
+        """Writes and commits the part gcp of project.yaml; what is not named is as it was baked."""
+        text = self.plain
+        for key, value in gcp.items():
+            text, count = re.subn(rf"(?m)^  {key}:.*$", f"  {key}: {value}", text)
+            assert count == 1, key
+        if text != self.project.read("project.yaml"):
+            (self.project.path / "project.yaml").write_text(text, encoding="utf-8")
+            self.project.run(["git", "commit", "-qm", "Settings", "--", "project.yaml"])
+
+    def package(self, **gcp):
+        """Lets the code travel as a package, and jobs be run."""
+        self.settings(code="package", executor_image=EXECUTOR, **gcp)
+
+    def runner(self):
+        """Runs jobs, each with real TensorFlow; `cloud.jobs.runner = lab.runner()` lets it do so."""
+        if not self._runner:
+            environ = self.cloud.proxy.environ()
+            self._runner = Runner(self.cloud.buckets, environ, self.folder / "runner")
+        return self._runner
+
+    def run(self, script, *words, typed=None, **environ) -> Done:
+        """Runs a script's main() in the repo.
+
+        Args:
+            typed: what is answered on the terminal; None: there is none.
+        """
+        main = self.main(script)
+        out, err = io.StringIO(), io.StringIO()
+        typing = io.StringIO(typed or "")
+        typing.isatty = lambda: typed is not None
+        with (
+            self.asking(**environ),
+            mock.patch.object(sys, "stdin", typing),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _inside(self.project.path),
+        ):
+            try:
+                code = main([str(word) for word in words])
+            except SystemExit as end:  # argparse
+                code = end.code
+        return Done(code, out.getvalue(), err.getvalue())
+
+    @contextlib.contextmanager
+    def asking(self, **environ):
+        """What is called within the block asks the stand-ins."""
+        with mock.patch.dict(os.environ, {**self.environ, **environ}):
+            yield
+
+    def main(self, script):
+        path = self.project.path / "scripts" / f"{script}.py"
+        spec = importlib.util.spec_from_file_location(f"script_{script}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+
+@contextlib.contextmanager
+def _inside(folder):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,820 @@
+"""Jobs are sent to the cloud: Google's own clients, TensorFlow and gcloud, against stand-ins.
+
+The stand-ins take what the API's own messages take, and run what was submitted. What they cannot
+show: permissions, quota, machines, images that are fetched, preemption. See `standins/cloud.py`.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from unittest import mock
+
+import pytest
+import yaml
+
+from cloud_lab import BUCKET, PROJECT, REGION
+from conftest import PRODUCT
+from standins.cloud import DROPPED, LOST, SECRET, SLOW, TORN, Fault, states
+
+CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
+GCLOUD = shutil.which("gcloud")
+CREATE = "POST .*/(customJobs|hyperparameterTuningJobs)$"
+LIST = "GET .*/(customJobs|hyperparameterTuningJobs)$"
+NO_QUOTA = (
+    "The following quota metrics exceed quota limits: "
+    "aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus"
+)
+
+
+@pytest.fixture
+def lab(cloud_lab):
+    """Nothing wrong, nothing changed, nobody who runs jobs."""
+    cloud_lab.cloud.reset()
+    cloud_lab.cloud.images = cloud_lab.cloud.repository = True
+    cloud_lab.cloud.jobs.runner = None
+    cloud_lab.cloud.jobs.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
+    cloud_lab.settings()
+    yield cloud_lab
+    cloud_lab.cloud.reset()
+    assert cloud_lab.cloud.proxy.leaks == []
+
+
+def send(lab, *words, code=0, **options):
+    """Sends configs/smoke.yaml, or another; gives what was printed and the jobs that this made."""
+    before = len(lab.cloud.jobs.sent)
+    words = words if words and not words[0].startswith("-") else ("configs/smoke.yaml", *words)
+    done = lab.run("train_cloud", *words, **options)
+    assert done.code == code, f"{done.out}\n{done.err}"
+    assert "Traceback" not in done.err and SECRET not in done.out + done.err
+    return done, [message for _, message in lab.cloud.jobs.sent[before:]]
+
+
+def error_of(done):
+    """The one line of an error; what was tried again is told beside it."""
+    (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
+    return line
+
+
+def folder_of(message):
+    spec = message.get("trialJobSpec") or message["jobSpec"]
+    return spec["baseOutputDirectory"]["outputUriPrefix"].removeprefix(f"gs://{BUCKET}/")
+
+
+def in_bucket(lab, folder):
+    names = lab.cloud.buckets.names(BUCKET, f"{folder}/")
+    return [name.removeprefix(f"{folder}/") for name in names]
+
+
+# From a file to a model in the bucket.
+
+
+@pytest.mark.slow
+def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
+    lab.package()
+    lab.cloud.jobs.runner = lab.runner()
+    done, [message] = send(lab, "--wait")
+    name, folder = message["displayName"], folder_of(message)
+    assert {path.split("/")[0] for path in in_bucket(lab, folder)} == {
+        *("run.json", "history.csv", "schema.json", "evaluation.json", "job.yaml"),
+        *("model", "checkpoints", "logs"),
+    }
+    record = json.loads(lab.cloud.buckets.read(BUCKET, f"{folder}/run.json"))
+    head = lab.project.run(["git", "rev-parse", "HEAD"]).stdout.strip()
+    assert record["status"] == "succeeded"
+    assert record["git"] == {"commit": head, "dirty": False}
+    assert message["labels"]["git_commit"] == head[:12]
+    assert record["data"]["train"]["files"][0]["path"].startswith(f"gs://{BUCKET}/data/")
+    # What the trainer printed, without what TensorFlow tells of itself; and how to find it again.
+    assert re.search(r"^epoch 2/2 +loss", done.out, re.MULTILINE)
+    assert "I0000" not in done.out
+    assert re.search(rf"^\[launcher\] {name} succeeded after \d+ s: gs://", done.out, re.MULTILINE)
+    for verb in ("logs", "cancel", "fetch"):
+        assert f"python scripts/jobs.py {verb} {name}" in done.out
+    # Brought back, it is a run as any other.
+    storage = lab.module("storage")
+    with lab.asking():
+        store = storage.Store(PROJECT, REGION)
+        copied = storage.sync(store, f"gs://{BUCKET}/{folder}", lab.folder / name)
+    assert copied.files == len([path for path in in_bucket(lab, folder) if path[-1] != "/"])
+    penguin = lab.project.path / "data" / "penguins_eval.csv"
+    predict = ["python", "scripts/predict.py", "--model", lab.folder / name / "model", penguin]
+    answers = lab.project.run(predict).stdout.splitlines()
+    assert len(answers) == record["data"]["eval"]["rows"]
+    assert json.loads(answers[0])["class"] in ("Adelie", "Chinstrap", "Gentoo")
+
+    # The same code again: nothing is built or uploaded but the record of this job.
+    lab.cloud.reset()
+    _, [again] = send(lab, "--", "--target=nothing", "--epochs=1")
+    assert [line for line in lab.cloud.requests if line.startswith("POST /upload")] == [
+        f"POST /upload/storage/v1/b/{BUCKET}/o"
+    ]
+    pools = [m["jobSpec"]["workerPoolSpecs"][0]["pythonPackageSpec"] for m in (message, again)]
+    assert pools[0]["packageUris"] == pools[1]["packageUris"]
+    assert pools[1]["args"] == ["--epochs=2", "--target=nothing", "--epochs=1"]
+
+
+@pytest.mark.slow
+def test_a_trainer_that_fails_fails_the_command_and_says_its_last_words(lab):
+    lab.package()
+    lab.cloud.jobs.runner = lab.runner()
+    done, [message] = send(lab, "--wait", "--", "--target=nothing", code=1)
+    assert "failed after" in error_of(done) and "status of 2" in error_of(done)
+    assert "no column 'nothing'; there are: species" in done.out  # as it came
+    tail = [line for line in done.err.splitlines() if line.startswith("  chief:0 | ")]
+    assert "no column 'nothing'; there are: species" in tail[-1]
+    assert "model" not in {path.split("/")[0] for path in in_bucket(lab, folder_of(message))}
+
+
+@pytest.mark.slow
+def test_a_study_gives_its_trials_their_flags_and_folders_and_hears_their_metric(lab):
+    lab.package()
+    lab.cloud.jobs.runner = lab.runner()
+    study = yaml.safe_load(lab.project.read("configs/tuning.yaml"))
+    study |= {"maxTrialCount": 2, "displayName": "Two Trials"}
+    args = ["--epochs=2", "--early-stopping=2"]
+    study["trialJobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] = args
+    path = lab.folder / "two.yaml"
+    path.write_text(yaml.safe_dump(study), encoding="utf-8")
+    done, [message] = send(lab, str(path), "--wait")
+    assert re.fullmatch(r"two-trials-\d{8}-\d{6}", message["displayName"])
+    assert re.search(r"^chief:0 \| epoch 2/2", done.out, re.MULTILINE)
+    job = lab.cloud.jobs.job(message["displayName"])
+    assert [trial["id"] for trial in job["trials"]] == ["1", "2"]
+    for trial in job["trials"]:
+        folder = f"{folder_of(message)}/{trial['id']}"
+        record = json.loads(lab.cloud.buckets.read(BUCKET, f"{folder}/run.json"))
+        chosen = {p["parameterId"]: p["value"] for p in trial["parameters"]}
+        assert record["flags"]["learning_rate"] == pytest.approx(chosen["learning_rate"])
+        assert record["flags"]["dropout"] == pytest.approx(chosen["dropout"])
+        assert ",".join(map(str, record["flags"]["hidden_units"])) == chosen["hidden_units"]
+        # The history's best val_loss, which is what the study asked for.
+        history = lab.cloud.buckets.read(BUCKET, f"{folder}/history.csv").decode().splitlines()
+        column = history[0].split(",").index("val_loss")
+        best = min(float(line.split(",")[column]) for line in history[1:])
+        [measured] = trial["finalMeasurement"]["metrics"]
+        assert measured["metricId"] == "val_loss"
+        assert measured["value"] == pytest.approx(best, rel=1e-4)
+        assert "model/saved_model.pb" in in_bucket(lab, folder)
+
+
+# One message: printed, sent by us, sent by gcloud.
+
+
+@contextlib.contextmanager
+def fixed_names(lab, name, ids=None):
+    submission, ids = lab.module("submission"), ids or itertools.repeat("5" * 16)
+    with (
+        mock.patch.object(submission, "_name", lambda job, now: name),
+        mock.patch.object(submission.uuid, "uuid4", lambda: mock.Mock(hex=next(ids))),
+    ):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["container", "package"])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way, tmp_path):
+    from google.cloud import aiplatform_v1 as api
+    from google.protobuf import json_format
+
+    account = f"robot@{PROJECT}.iam.gserviceaccount.com"
+    board = f"projects/123/locations/{REGION}/tensorboards/456"
+    common = {"service_account": account, "tensorboard": board, "max_cost": '""'}
+    lab.package(**common) if way == "package" else lab.settings(**common)
+    with fixed_names(lab, f"{config.replace('_', '-')}-{way}"):
+        printed, none = send(lab, f"configs/{config}.yaml", "--dry-run", "--", "--seed", "7")
+        told, [message] = send(lab, f"configs/{config}.yaml", "--", "--seed", "7")
+    assert none == [] and printed.err == ""
+    tuning = "trialJobSpec" in message
+    kind = api.HyperparameterTuningJob if tuning else api.CustomJobSpec
+    read = json_format.ParseDict(yaml.safe_load(printed.out), kind.pb(kind()))
+    assert json_format.MessageToDict(read) == (message if tuning else message["jobSpec"])
+
+    spec = message["trialJobSpec"] if tuning else message["jobSpec"]
+    assert spec["serviceAccount"] == account and spec["tensorboard"] == board
+    assert f"experiment/{board.replace('/', '+')}+experiments+" in told.out
+    assert folder_of(message) == f"runs/{message['displayName']}"
+    for pool in spec["workerPoolSpecs"]:
+        task = pool["containerSpec" if way == "container" else "pythonPackageSpec"]
+        assert task["args"][-2:] == ["--seed", "7"]
+        image = f"{REGION}-docker.pkg.dev/{PROJECT}/penguin-lab/penguin-lab:"
+        assert way == "package" or task["imageUri"].startswith(image)
+        assert way == "container" or task["packageUris"][0].startswith(f"gs://{BUCKET}/packages/")
+    if not GCLOUD:
+        pytest.skip("gcloud is not installed: its part was left out")
+    if way == "package" and config not in ("smoke", "tuning"):
+        return  # gcloud has shown in the other ones that it reads this message
+    (command,) = (line[2:] for line in printed.out.splitlines() if line.startswith("# gcloud"))
+    file = tmp_path / "job.yaml"
+    file.write_text(printed.out, encoding="utf-8")
+    words = shlex.split(command.replace("FILE", str(file)))
+    before = len(lab.cloud.jobs.sent)
+    environ = {**os.environ, **lab.environ}
+    subprocess.run(words, env=environ, check=True, capture_output=True, timeout=120)
+    [(_, by_gcloud)] = lab.cloud.jobs.sent[before:]
+    assert by_gcloud == message
+
+
+def test_texts_that_look_like_numbers_stay_texts_for_every_reader(lab):
+    to_yaml = lab.module("submission").to_yaml
+    words = ["1e-3", "0x10", "1_000", "12:30", "no", "null", "~", "2026-01-01", "-", "", "a: b"]
+    words += [
+        "1.5",
+        "é",
+        "a\nb",
+        "'",
+        '"',
+        "--lr=1e-3",
+        "infinity",
+        ".inf",
+        "O'Brien #1",
+        "=",
+        "<<",
+    ]
+    assert yaml.safe_load(to_yaml({"args": words})) == {"args": words}
+    # YAML 1.2, which gcloud's reader knows too, takes more for numbers: nothing bare begins so.
+    bare = [line[2:] for line in to_yaml({"args": words}).splitlines()[1:]]
+    assert all(re.match(r"[\"'A-Za-z]|\\", word) for word in bare if word)
+
+
+# Never two jobs, never half of one.
+
+
+def test_a_lost_answer_starts_no_second_job(lab):
+    for what in (LOST, DROPPED, SLOW, 503, 500, 429):
+        lab.cloud.reset()
+        fault = Fault(CREATE, what, times=1, seconds=0.6)
+        lab.cloud.faults.append(fault)
+        with mock.patch.object(lab.module("clients"), "ANSWER", 0.3):
+            done, jobs = send(lab)
+        assert fault.seen == 1
+        assert len(jobs) == 1
+        assert "looking whether the job started" in done.err
+        assert f"sent: {jobs[0]['displayName']}, number " in done.out
+
+
+def test_a_job_that_is_seen_late_is_not_kept_twice(lab):
+    lab.cloud.faults.append(Fault(CREATE, LOST, times=1))
+    really, looks = lab.cloud.jobs._list, []
+
+    def late(route, message):
+        looks.append(message.filter)
+        answer = really(route, message)
+        return type(answer)() if len(looks) == 1 else answer
+
+    with mock.patch.object(lab.cloud.jobs, "_list", late):
+        done, jobs = send(lab)
+    assert (
+        len(jobs) == 2 and looks == [f'labels.submission="{jobs[0]["labels"]["submission"]}"'] * 2
+    )
+    assert "started twice" in done.err
+    resources = list(lab.cloud.jobs.resources.values())[-2:]
+    first, second = resources
+    assert first.state != second.state and second.end_time.seconds
+    assert f"number {first.name.rpartition('/')[2]}" in done.out
+
+
+def test_where_nothing_can_be_known_nothing_is_sent_again(lab):
+    lab.cloud.faults += [Fault(CREATE, LOST), Fault(LIST, 503)]
+    done, jobs = send(lab, code=2)
+    assert len(jobs) == 1
+    assert "it is not known whether it runs" in error_of(done)
+    assert f"jobs.py list shows whether there is {jobs[0]['displayName']}" in error_of(done)
+
+
+def test_jobs_of_one_second_write_into_folders_of_their_own(lab):
+    with fixed_names(lab, "smoke-20260301-120000", (f"{n:016}" for n in range(9))):
+        names = [send(lab)[1][0] for _ in range(3)]
+        # Both look at the same moment, and find the folder free.
+        with mock.patch.object(lab.module("storage").Store, "is_free", lambda *_: True):
+            names += [send(lab)[1][0]]
+    wanted = ["", "-2", "-3", "-4"]
+    assert [m["displayName"] for m in names] == [f"smoke-20260301-120000{end}" for end in wanted]
+    assert [folder_of(m) for m in names] == [f"runs/{m['displayName']}" for m in names]
+
+
+def test_an_upload_whose_answer_is_lost_is_known_again(lab):
+    lab.cloud.faults.append(Fault("POST /upload", LOST, times=1))
+    with fixed_names(lab, "mine-alone"):
+        _, [message] = send(lab)
+    assert message["displayName"] == "mine-alone"
+
+
+def test_one_job_goes_on_in_the_folder_of_another_only_where_that_is_asked_for(lab):
+    folder = f"gs://{BUCKET}/runs/mine"
+    for _ in range(2):
+        _, [message] = send(lab, "--", "--job-dir", f"{folder}/", "--epochs=3")
+        assert message["jobSpec"]["baseOutputDirectory"]["outputUriPrefix"] == folder
+        args = message["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"]
+        assert args == ["--epochs=2", "--epochs=3"]
+    done, none = send(lab, "--", "--job-dir=runs/mine", code=2)
+    assert none == [] and "a cloud job writes to a bucket" in error_of(done)
+
+
+# What goes wrong, at each step. By request, and what it is called in the message.
+
+STEPS = {
+    "image": ("GET .*/repositories/[^/]+/packages/", "look for the image"),
+    "package": ("GET .*/packages/[0-9a-f]+/trainer", "look for gs://lab/packages"),
+    "data": (f"GET /storage/v1/b/{BUCKET}/o$", "list gs://lab/data"),
+    "record": ("POST /upload/", "upload to gs://lab/runs/smoke-"),
+    "create": (CREATE, "start the job"),
+    "watch": ("GET .*/customJobs/", "look at smoke-"),
+    "log": ("POST /v2/entries:list", "read the log of smoke-"),
+}
+SENT = ("watch", "log")  # steps of a job that runs already
+ROLES = {"image": "artifactregistry.reader", "create": "aiplatform.user"}
+ROLES |= {"watch": "aiplatform.user", "log": "logging.viewer"}
+
+
+@pytest.fixture(scope="module")
+def key(cloud_lab):
+    """The environment of a robot that is logged in with a key."""
+    return cloud_lab.cloud.login(cloud_lab.folder / "key.json")
+
+
+def disturbed(lab, step, key, code, *faults):
+    """Sends a job with faults at a step; gives what was printed, of which step, and the jobs."""
+    lab.settings() if step == "image" else lab.package()
+    lab.cloud.faults += faults
+    wait = ["--wait"] if step in SENT else []
+    done, jobs = send(lab, *wait, code=code, **key)
+    for message in jobs:  # whatever happens, what a job names is there as a whole
+        for pool in message["jobSpec"]["workerPoolSpecs"]:
+            for uri in (pool.get("pythonPackageSpec") or {}).get("packageUris", []):
+                bucket, _, name = uri.removeprefix("gs://").partition("/")
+                assert name in lab.cloud.buckets.names(bucket)
+    return done, jobs
+
+
+@pytest.mark.parametrize("what", [429, 500, 503, DROPPED, LOST, SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_what_passes_is_tried_again(lab, key, step, what):
+    fault = Fault(STEPS[step][0], what, times=2, seconds=0.5)
+    with mock.patch.object(lab.module("clients"), "ANSWER", 0.2 if what == SLOW else 5.0):
+        done, jobs = disturbed(lab, step, key, 0, fault)
+    assert fault.seen == 2 or (step, what) in {("create", LOST), ("create", SLOW)}
+    assert len(jobs) == 1
+    assert "trying again" in done.err or "looking whether the job started" in done.err
+    assert "error: " not in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_what_does_not_pass_is_told_in_time(lab, key, step):
+    place, words = STEPS[step]
+    done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, Fault(place, 503))
+    if step == "log":  # the job is watched on, without its lines
+        assert f"{words}" in done.err and "no good answer within" in done.err
+        return
+    assert error_of(done).startswith(f"error: {words}")
+    assert "no good answer within" in error_of(done)
+    assert len(jobs) == (step in SENT)
+    assert ("the job goes on; come back: " in done.err) == (step == "watch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_who_may_not_is_told_who_it_was_and_what_grants_it(lab, key, step):
+    place, words = STEPS[step]
+    fault = Fault(place, 403, f"Permission denied on resource, {SECRET}")
+    done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, fault)
+    (line,) = (line for line in done.err.splitlines() if words in line)
+    robot = f"robot@{PROJECT}.iam.gserviceaccount.com"
+    assert f"asked as service account {robot}" in line
+    role = f"roles/{ROLES.get(step, 'storage.objectUser')}"
+    assert f"who lacks {role}: Permission denied" in line
+    command = line.partition("to grant it: ")[2].split("; the job goes on")[0]
+    assert f"--member=serviceAccount:{robot}" in command and f"--role={role}" in command
+    assert command.startswith("gcloud ") and "(secret)" in line
+    assert fault.seen == 1 and len(jobs) == (step in SENT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_who_is_not_let_in_is_told_to_log_in(lab, key, step):
+    place, words = STEPS[step]
+    fault = Fault(place, 401, "Request had invalid authentication credentials.")
+    done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, fault)
+    (line,) = (line for line in done.err.splitlines() if words in line)
+    assert f"robot@{PROJECT}.iam.gserviceaccount.com" in line
+    assert "run: gcloud auth application-default login" in line
+    assert len(jobs) == (step in SENT)
+
+
+REFUSED = {
+    "no quota": (CREATE, 429, NO_QUOTA, {}, "the quota is used up, or there is none: The follow"),
+    "no API": (
+        CREATE,
+        403,
+        "Vertex AI API has not been used in project 1 before or it is disabled. Enable it by "
+        "visiting https://console.developers.google.com/apis/api/aiplatform.googleapis.com then",
+        {},
+        f"run: gcloud services enable aiplatform.googleapis.com --project={PROJECT}",
+    ),
+    "no quota project": (
+        CREATE,
+        403,
+        "Your application is authenticating by using local Application Default Credentials. The "
+        "API requires a quota project, which is not set by default.",
+        {},
+        f"run: gcloud auth application-default set-quota-project {PROJECT}",
+    ),
+    "no billing": (
+        CREATE,
+        403,
+        "This API method requires billing to be enabled.",
+        {},
+        f"{PROJECT} has no billing account",
+    ),
+    "no account": (
+        CREATE,
+        404,
+        f"Service account robot@{PROJECT}.iam.gserviceaccount.com does not exist.",
+        {"service_account": f"robot@{PROJECT}.iam.gserviceaccount.com"},
+        f"run: gcloud iam service-accounts create robot --project={PROJECT}",
+    ),
+    "may not act": (
+        CREATE,
+        403,
+        "You do not have permission to act as service_account.",
+        {"service_account": f"robot@{PROJECT}.iam.gserviceaccount.com"},
+        f"gcloud iam service-accounts add-iam-policy-binding robot@{PROJECT}",
+    ),
+    "no bucket": (
+        "none",
+        0,
+        "",
+        {"bucket": "absent"},
+        f"gcloud storage buckets create gs://absent --project={PROJECT} --location={REGION} "
+        "--uniform-bucket-level-access",
+    ),
+    "closed bucket": ("none", 0, "", {"bucket": "closed"}, "who lacks roles/storage.objectUser"),
+    "no project": (CREATE, 400, "Project 4711 is not found.", {}, "Project 4711 is not found."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_there_is_told_with_what_makes_it(lab, key, case):
+    place, status, message, settings, told = REFUSED[case]
+    lab.settings(**settings)
+    fault = Fault(place, status, message)
+    lab.cloud.faults.append(fault)
+    done, jobs = send(lab, code=2, **key)
+    assert told in error_of(done) and jobs == []
+    assert fault.seen <= 1, "nothing of this passes by itself"
+
+
+def test_an_upload_that_fails_is_no_package_that_a_job_could_name(lab, key):
+    lab.package()
+    for name in lab.cloud.buckets.names(BUCKET, "packages/"):
+        lab.cloud.buckets.remove(BUCKET, name)
+    lab.cloud.faults.append(Fault("POST /upload", 503))
+    done, jobs = send(lab, code=2, **key)
+    assert error_of(done).startswith(f"error: upload to gs://{BUCKET}/packages/")
+    assert jobs == [] and not any("Jobs" in line for line in lab.cloud.requests)
+    lab.cloud.reset()
+    lab.cloud.faults.append(Fault("POST /upload", LOST, times=1))
+    _, jobs = send(lab, **key)
+    assert len(jobs) == 1
+
+
+def test_a_login_that_stumbles_is_tried_again_and_one_that_ended_is_told(lab, key):
+    lab.cloud.faults.append(Fault("POST /token", 503, times=1))
+    assert len(send(lab, **key)[1]) == 1
+    lab.cloud.faults.append(Fault("POST /token", 400, "invalid_grant: Token has been revoked."))
+    done, jobs = send(lab, code=2, **key)
+    assert "run: gcloud auth application-default login" in error_of(done) and jobs == []
+
+
+def test_nobody_is_logged_in(lab, tmp_path):
+    nobody = {
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "false",
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "HOME": str(tmp_path),
+        "GOOGLE_APPLICATION_CREDENTIALS": "",
+    }
+    done, jobs = send(lab, code=2, **nobody)
+    assert "run: gcloud auth application-default login" in error_of(done) and jobs == []
+
+
+def test_the_clients_are_not_installed(lab):
+    with mock.patch.dict(sys.modules, {"google.cloud.storage": None}):
+        done, jobs = send(lab, code=2)
+    assert 'pip install -c constraints.txt -e ".[cloud]"' in error_of(done) and jobs == []
+
+
+# While it runs.
+
+
+class Teller:
+    """A runner whose replicas only talk, and then end as they are told."""
+
+    def __init__(self, lines, error=None):
+        self.lines, self.error = lines, error
+
+    def start(self, resource, log):
+        for task, text, severity in self.lines:
+            log.write(resource["name"].rpartition("/")[2], task, text, severity)
+        return self
+
+    def describe(self):
+        if not self.error:
+            return {"state": "JOB_STATE_SUCCEEDED"}
+        return {"state": "JOB_STATE_FAILED", "error": {"code": 3, "message": self.error}}
+
+    def stop(self):
+        """There is nothing to stop."""
+
+
+def test_replicas_are_told_apart_and_the_one_that_failed_speaks_last(lab):
+    lines = [(f"workerpool{i}-0", f"hello {n}", "INFO") for n in range(30) for i in (0, 1)]
+    lines += [("workerpool1-1", "It broke:", "ERROR"), ("workerpool1-1", "out of memory", "ERROR")]
+    lines += [("workerpool0-0", "I wait", "INFO"), ("", "Job is failing.", "INFO")]
+    lab.cloud.jobs.runner = Teller(lines, "The replica workerpool1-1 exited with status 137.")
+    done, _ = send(lab, "configs/multi_worker.yaml", "--wait", code=1)
+    shown = done.out.splitlines()
+    assert "chief:0 | hello 29" in shown and "worker:0 | hello 29" in shown
+    assert "service | Job is failing." in shown
+    assert shown.index("chief:0 | hello 0") < shown.index("chief:0 | hello 29")
+    assert sum(line == "worker:1 | out of memory" for line in shown) == 1
+    tail = [line for line in done.err.splitlines() if " | " in line]
+    assert tail == ["  worker:1 | It broke:", "  worker:1 | out of memory"]
+    assert "The replica workerpool1-1 exited with status 137." in error_of(done)
+
+
+def test_a_long_log_is_shown_whole_and_each_line_once(lab):
+    lines = [("workerpool0-0", f"line {n}", "INFO") for n in range(2500)]
+    lab.cloud.jobs.runner = Teller(lines)
+    done, _ = send(lab, "--wait")
+    shown = [line for line in done.out.splitlines() if line.startswith("line ")]
+    assert shown == [f"line {n}" for n in range(2500)]
+
+
+def test_a_job_that_waits_long_says_how_long_and_why_that_may_be(lab):
+    with mock.patch.object(lab.module("watch"), "LONG", 0.0):
+        done, _ = send(lab, "--wait")
+    lines = [line for line in done.out.splitlines() if "has been" in line]
+    assert len(lines) >= 1
+    assert re.search(
+        r"has been (queued|pending) for \d+ s: no machine of this kind is free, or th", lines[0]
+    )
+    assert "there is no quota" in lines[0] and "quotas?project=" in lines[0]
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "EXPIRED"])
+def test_a_job_that_is_ended_by_others_is_no_success(lab, state):
+    lab.cloud.jobs.life = states("QUEUED", "RUNNING", state)
+    done, _ = send(lab, "--wait", code=1)
+    assert f"{state.lower()}" in error_of(done)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a whole console there")
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(lab):
+    lab.cloud.jobs.life = states("QUEUED", "RUNNING")  # for ever
+    before = len(lab.cloud.jobs.sent)
+    process = subprocess.Popen(
+        [sys.executable, "scripts/train_cloud.py", "configs/smoke.yaml", "--wait"],
+        cwd=lab.project.path,
+        env={**os.environ, **lab.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    killer = threading.Timer(60, process.kill)
+    killer.start()
+    try:
+        for line in process.stdout:
+            if line.startswith("[launcher]"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        killer.cancel()
+        process.kill()
+    assert process.returncode == 130, err
+    [(_, message)] = lab.cloud.jobs.sent[before:]
+    assert f"{message['displayName']} goes on without us" in out
+    assert f"come back: python scripts/jobs.py logs {message['displayName']} --follow" in out
+    assert "Traceback" not in err and not any(":cancel" in line for line in lab.cloud.requests)
+
+
+# What it costs.
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_job_that_may_cost_more_is_refused(lab, dry):
+    done, jobs = send(lab, "configs/gpu.yaml", "--max-cost", "1", *dry, code=2)
+    assert re.search(
+        r"may cost \$\d+\.\d\d, above the limit of \$1\.00|limit is \$1", error_of(done)
+    )
+    assert jobs == [] and lab.cloud.requests == []
+    done, jobs = send(lab, "configs/tpu.yaml", "--max-cost", "1000", *dry, code=2)
+    assert "unknown" in error_of(done) and jobs == []
+
+
+def test_the_limit_of_the_project_asks(lab):
+    lab.settings(max_cost="0.5")
+    done, jobs = send(lab, "configs/gpu.yaml", code=2)
+    assert "gcp.max_cost in project.yaml is $0.50" in error_of(done)
+    assert "no terminal to ask on" in error_of(done) and jobs == [] and lab.cloud.requests == []
+    done, jobs = send(lab, "configs/gpu.yaml", typed="\n", code=2)
+    assert error_of(done) == "error: not sent" and jobs == []
+    done, jobs = send(lab, "configs/gpu.yaml", typed="y\n")
+    assert "[y/N]" in done.out and len(jobs) == 1
+    _, jobs = send(lab, "configs/gpu.yaml", "--max-cost=100")  # said by hand, it counts instead
+    assert len(jobs) == 1
+    done, jobs = send(lab, "configs/tpu.yaml", code=2)
+    assert "an unknown sum" in error_of(done) and jobs == []
+    lab.settings(max_cost='""')
+    assert len(send(lab, "configs/tpu.yaml")[1]) == 1
+
+
+# The code, and where it comes from.
+
+
+def test_what_is_not_committed_is_said_and_kept_beside_the_run(lab, tmp_path):
+    root = lab.project.path
+    model = lab.project.read("trainer/model.py")
+    (root / "trainer" / "model.py").write_text(model + "\n# tried\n", encoding="utf-8")
+    (root / "trainer" / "new file.py").write_text("X = 1\n", encoding="utf-8")
+    (root / "trainer" / "weights.bin").write_bytes(bytes(range(256)))
+    (root / "key.json").write_text('{"private_key": "do not send"}', encoding="utf-8")
+    try:
+        done, [message] = send(lab)
+    finally:
+        lab.project.run(["git", "stash", "-qu"])
+        lab.project.run(["git", "stash", "drop", "-q"])
+    assert "Changes that are not committed (" in done.out
+    assert message["labels"]["git_commit"].endswith("-dirty")
+    env = message["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["env"]
+    assert {"name": "GIT_DIRTY", "value": "true"} in env
+    diff = lab.cloud.buckets.read(BUCKET, f"{folder_of(message)}/git.diff")
+    assert b"do not send" not in diff
+    clone = tmp_path / "clone"
+    lab.project.run(["git", "clone", "-q", ".", clone])
+    (tmp_path / "git.diff").write_bytes(diff)
+    lab.project.run(["git", "-C", clone, "apply", tmp_path / "git.diff"])
+    assert (clone / "trainer" / "model.py").read_text(encoding="utf-8") == model + "\n# tried\n"
+    assert (clone / "trainer" / "new file.py").read_text(encoding="utf-8") == "X = 1\n"
+    assert (clone / "trainer" / "weights.bin").read_bytes() == bytes(range(256))
+
+
+def test_files_of_this_machine_are_not_named_to_another(lab):
+    flags = ["--", "--train-files=data/penguins_train.csv", "--target=species"]
+    assert len(send(lab, *flags)[1]) == 1  # the image holds data/
+    done, jobs = send(lab, "--", f"--train-files={lab.project.path}/data/*.csv", code=2)
+    assert "is on this machine, and the job runs on another" in error_of(done) and jobs == []
+    lab.package()
+    done, jobs = send(lab, *flags, code=2)
+    assert f"run gcloud storage cp -r data/penguins_train.csv gs://{BUCKET}/data/" in error_of(done)
+    assert jobs == [] and lab.cloud.requests[-1:] != ["POST"]
+
+
+def test_without_docker_cloud_build_builds_the_image_once(lab, tmp_path):
+    lab.cloud.images = False
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "git").symlink_to(shutil.which("git"))
+    done, [message] = send(lab, PATH=str(tools))
+    image = message["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["imageUri"]
+    assert "docker is not installed: Cloud Build builds the image" in done.out
+    [build] = lab.cloud.builds.values()
+    assert build["status"] == "SUCCESS" and build["images"] == [image]
+    source = build["source"]["storageSource"]
+    archive = lab.cloud.buckets.read(BUCKET, source["object"])
+    (tmp_path / "source.tgz").write_bytes(archive)
+    names = lab.project.run(["tar", "tzf", tmp_path / "source.tgz"]).stdout.split()
+    assert {"Dockerfile", "setup.py", "constraints.txt", "trainer/task.py"} <= set(names)
+    assert not [name for name in names if "__pycache__" in name or name.startswith(("/", ".git/"))]
+    _, [again] = send(lab, PATH=str(tools))  # an unchanged tree
+    assert len(lab.cloud.builds) == 1
+    assert again["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["imageUri"] == image
+
+
+def test_an_image_that_cannot_be_built_starts_no_job(lab, tmp_path):
+    lab.cloud.images = False
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "git").symlink_to(shutil.which("git"))
+    lab.cloud.builds.clear()
+    with mock.patch.object(lab.cloud, "build_life", ("QUEUED", "FAILURE")):
+        done, jobs = send(lab, code=2, PATH=str(tools))
+    assert "the image's build ended with FAILURE" in error_of(done) and jobs == []
+    assert "its log: https://" in error_of(done)
+    lab.cloud.repository = False
+    done, jobs = send(lab, code=2, PATH=str(tools))
+    assert (
+        "gcloud artifacts repositories create penguin-lab --repository-format=docker "
+        f"--location={REGION} --project={PROJECT}" in error_of(done)
+    )
+    assert jobs == []
+
+
+# Files, in both directions.
+
+
+def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
+    storage = lab.module("storage")
+    source, back = tmp_path / "source", tmp_path / "back"
+    large = bytes(9 << 20)  # goes up in pieces
+    files = {"a.txt": b"a", "deep/er/b.bin": large, "empty": b"", "with space é.txt": b"x"}
+    for name, data in files.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(data)
+    target = f"gs://{BUCKET}/copies/{tmp_path.name}"
+    with lab.asking():
+        store = storage.Store(PROJECT, REGION)
+        quiet = {"say": lambda text: None}
+        assert storage.sync(store, source, target, **quiet).files == 4
+        assert storage.sync(store, source, target, **quiet) == storage.Copied(0, 0, 4)
+        lab.cloud.faults.append(Fault("GET /download", DROPPED, times=3))
+        assert storage.sync(store, target, back, **quiet).files == 4
+        (back / "a.txt").write_bytes(b"b")  # as long, and another
+        (back / "deep/er/b.bin").write_bytes(b"torn")
+        (back / "mine").write_bytes(b"stays")
+        assert storage.sync(store, target, back, **quiet).files == 2
+        assert storage.sync(store, target, back, skip=r"^deep/", **quiet).equal == 3
+        assert {n: (back / n).read_bytes() for n in files} == files
+        assert (back / "mine").exists() and not list(back.rglob("*.partial"))
+        lab.cloud.buckets.write(BUCKET, f"copies/{tmp_path.name}/../../evil", b"")
+        with pytest.raises(lab.module("clients").CloudError, match="cannot be the name of a file"):
+            storage.sync(store, target, back, **quiet)
+
+
+def test_a_download_that_breaks_leaves_nothing_half(lab, tmp_path):
+    storage = lab.module("storage")
+    lab.cloud.buckets.write(BUCKET, "whole", b"x" * 1000)
+    lab.cloud.faults.append(Fault("GET /download", 503))
+    unavailable = pytest.raises(lab.module("clients").CloudError, match="no good answer within")
+    with lab.asking(), unavailable:
+        storage.Store(PROJECT).download(f"gs://{BUCKET}/whole", tmp_path / "whole")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_arrives_torn_is_not_taken(lab, tmp_path):
+    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    lab.cloud.buckets.write(BUCKET, "torn/one", b"x" * 1000)
+    lab.cloud.faults.append(Fault("GET /download", TORN))
+    with lab.asking():
+        store = storage.Store(PROJECT)
+        with pytest.raises(error, match="gs://lab/torn/one"):
+            storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None)
+        assert list(tmp_path.iterdir()) == []
+        lab.cloud.reset()
+        assert (
+            storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None).files == 1
+        )
+    assert (tmp_path / "one").read_bytes() == b"x" * 1000
+
+
+# What project.yaml lacks.
+
+
+@pytest.mark.parametrize("key_", ["project", "region", "bucket", "image_repository"])
+def test_a_project_that_is_not_set_up_is_told_what_to_fill_in(lab, key_):
+    lab.settings(**{key_: '""'})
+    done, _ = send(lab, "--dry-run", code=2)
+    assert f"gcp.{key_} is empty" in error_of(done)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"code": "zip"}, "gcp.code is zip: write container or package"),
+        ({"max_cost": "much"}, "gcp.max_cost is much: write dollars"),
+        ({"code": "package"}, "gcp.executor_image is empty"),
+        (
+            {"code": "package", "executor_image": "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-15.py310:latest"},
+            "TensorFlow 2.15 is gone since 2025-11-14",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_told(lab, settings, told):
+    lab.settings(**settings)
+    done, _ = send(lab, "--dry-run", code=2)
+    assert told in error_of(done)
+
+
+def test_labels_are_made_legal(lab):
+    text = lab.plain.replace("  labels:\n", '  labels:\n    Team Größe: "A/B: 4%"\n    1st: ""\n')
+    (lab.project.path / "project.yaml").write_text(text, encoding="utf-8")
+    try:
+        with mock.patch.object(lab.module("labels").getpass, "getuser", lambda: "Ada.Lovelace@x"):
+            _, [message] = send(lab, "configs/multi_gpu.yaml")
+    finally:
+        lab.project.run(["git", "checkout", "-q", "project.yaml"])
+    found = message["labels"]
+    assert found["team_grosse"] == "a_b_4" and found["st"] == ""
+    assert found["user"] == "ada_lovelace_x" and found["config"] == "multi_gpu"
+    assert found["project"] == "penguin-lab" and re.fullmatch("[0-9a-f]{16}", found["submission"])

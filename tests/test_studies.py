@@ -1,0 +1,146 @@
+"""The tuning study of a bake, with real training: interrupted, killed, gone on with, and its winner."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Ctrl-C and kill -9 are another matter there"),
+]
+TRAIN = ["python", "scripts/train_local.py"]
+WAIT = 600  # seconds; generous, for a machine with other things to do
+
+
+class Tuned:
+    """A finished study."""
+
+    def __init__(self, project, path, starts):
+        self.project, self.path = project, path
+        self.starts = starts  # what each start of the command printed
+        with open(path / "study.csv", encoding="utf-8", newline="") as file:
+            self.rows = list(csv.DictReader(file))  # the best first
+
+
+def trials_over(project):
+    """Those that are told of in the journal as ended."""
+    journals = list(project.path.glob("runs/tuning-*/study.journal"))
+    text = "".join(journal.read_text(encoding="utf-8") for journal in journals)
+    return text.count('"outcome"')
+
+
+def start_and_stop(project, trials, number):
+    """Starts the study, and sends it a signal when so many trials are over; what it printed."""
+    log = project.path / "stopped.log"
+    with open(log, "wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, *TRAIN[1:], "configs/tuning.yaml"],
+            cwd=project.path,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + WAIT
+        try:
+            while trials_over(project) < trials:
+                assert process.poll() is None, log.read_text(encoding="utf-8")
+                assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+                time.sleep(0.1)
+            time.sleep(4)  # so that those that have begun since are in the middle of their training
+            process.send_signal(number)
+            process.wait(WAIT)
+        finally:
+            process.kill()
+            process.wait()
+    return log.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def study(bake):
+    """The study of `configs/tuning.yaml`: Ctrl-C, kill -9, then to its end."""
+    project = bake(fresh=True)
+    first = start_and_stop(project, 2, signal.SIGINT)
+    second = start_and_stop(project, 5, signal.SIGKILL)
+    done = project.run([*TRAIN, "configs/tuning.yaml", "--top", "12"], timeout=1200)
+    [path] = project.path.glob("runs/tuning-*")
+    return Tuned(project, path, [first, second, done.stdout])
+
+
+def train(project, config, *flags):
+    """Runs a job file; its directory and its metrics."""
+    done = project.run([*TRAIN, config, *flags], timeout=WAIT)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("run directory: "))
+    return metrics(Path(line.removeprefix("run directory: ")))
+
+
+def metrics(run_dir):
+    return json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["metrics"]
+
+
+def test_an_interrupted_study_has_twelve_trials_in_all(study):
+    first, second, last = study.starts
+    assert "the same command goes on where it was" in first
+    assert "goes on, " in second and "goes on, " in last
+    assert sorted(int(row["trial"]) for row in study.rows) == list(range(1, 13))
+    assert {row["state"] for row in study.rows} == {"succeeded"}
+    assert "12 of 12 done" in last
+    values = [float(row["val_loss"]) for row in study.rows]
+    assert values == sorted(values)
+
+
+def test_no_directory_is_shared(study):
+    for row in study.rows:
+        trial = study.path / row["trial"]
+        record = json.loads((trial / "run.json").read_text(encoding="utf-8"))
+        assert record["status"] == "succeeded"
+        assert record["flags"]["learning_rate"] == float(row["learning_rate"])
+        assert record["flags"]["dropout"] == float(row["dropout"])
+        assert record["environment"]["CLOUD_ML_TRIAL_ID"] == row["trial"]
+        assert {"model", "checkpoints", "logs", "report.html"} <= {p.name for p in trial.iterdir()}
+        losses = [
+            float(epoch["val_loss"])
+            for epoch in csv.DictReader((trial / "history.csv").read_text().splitlines())
+        ]
+        assert float(row["val_loss"]) == min(losses)  # measurementSelectionType says: the best
+    assert len(list(study.path.glob("*/model/saved_model.pb"))) == 12
+
+
+def test_the_winner_beats_the_default_parameters(study):
+    job = yaml.safe_load(study.project.read("configs/tuning.yaml"))["trialJobSpec"]
+    args = job["workerPoolSpecs"][0]["containerSpec"]["args"]
+    default = train(study.project, "configs/cpu.yaml", "--", *args)
+    assert float(study.rows[0]["val_loss"]) < default["val_loss"]
+
+
+def test_the_job_file_of_the_winner_trains_to_its_metric(study):
+    best = train(study.project, "configs/best.yaml")
+    assert best["val_loss"] == pytest.approx(float(study.rows[0]["val_loss"]), rel=1e-6)
+
+
+def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(study):
+    logs = {row["trial"]: study.path / row["trial"] / "chief-0.log" for row in study.rows}
+    begun = "classification of"  # a trainer's first line
+    went_on = [trial for trial, log in logs.items() if log.read_text().count(begun) > 1]
+    assert went_on
+    place = [row["trial"] for row in study.rows].index(went_on[0])
+    config = "configs/best.yaml" if place == 0 else f"configs/best-{place + 1}.yaml"
+    assert f"trial {went_on[0]} of 12" in study.project.read(config)
+    undisturbed = train(study.project, config)
+    assert undisturbed == pytest.approx(metrics(study.path / went_on[0]), rel=1e-6)
+
+
+def test_the_report_shows_every_trial(study):
+    page = (study.path / "report.html").read_text(encoding="utf-8")
+    for trial in range(1, 13):
+        assert f'href="{trial}/report.html"' in page
+    assert page.count("<polyline") == 12
+    assert "PED-ANOVA" in page
+    assert "://" not in page

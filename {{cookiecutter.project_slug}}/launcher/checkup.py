@@ -1,0 +1,160 @@
+"""Checks that run side by side and all end in time: what `doctor` is made of.
+
+Standard library only, and nothing newer than Python 3.8: it is on the wrong Python that one asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+OK, WARN, WRONG, SKIPPED = "ok", "warn", "wrong", "skipped"
+COMMAND_SECONDS = 3.5  # for a program that is asked something
+ALL_SECONDS = 4.3  # for all checks together
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: one line, and the commands that mend it."""
+
+    name: str
+    state: str  # OK; WARN: works, but; WRONG: does not work; SKIPPED: could not be looked at
+    text: str
+    remedies: tuple[str, ...] = ()
+    cloud: bool = False  # local work goes without
+
+
+class Skip(Exception):
+    """A check that cannot be made, and why."""
+
+
+class Wrong(Exception):
+    """Something is wrong that no command mends."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """`look` returns (state, text, remedy, …), or raises Skip or Wrong."""
+
+    name: str
+    look: Callable[[], tuple[str, ...]]
+    cloud: bool = False
+
+    def run(self) -> Finding:
+        try:
+            state, text, *remedies = self.look()
+        except Skip as skip:
+            state, text, remedies = SKIPPED, str(skip), []
+        except Wrong as wrong:
+            state, text, remedies = WRONG, str(wrong), []
+        except Exception as error:  # a fault of ours; the other checks are worth having
+            state, text, remedies = SKIPPED, f"could not be checked ({error!r})", []
+        return Finding(self.name, state, one_line(text), tuple(remedies), self.cloud)
+
+
+def run(checks: Sequence[Check], seconds: float = ALL_SECONDS):
+    """Yields a finding for each check, in their order, each as soon as it and those before it are
+    there. What has not answered in time is skipped."""
+    end = time.monotonic() + seconds
+    for check, found in [(check, in_background(check.run)) for check in checks]:
+        late = Finding(check.name, SKIPPED, f"no answer in {seconds:.0f} s", cloud=check.cloud)
+        yield found(max(0.0, end - time.monotonic()), late)
+
+
+def in_background(function: Callable[[], object]) -> Callable:
+    """Starts a function in a thread that no exit waits for; gives what takes its result.
+
+    The result function takes seconds to wait and what to return when they are over.
+    """
+    box: queue.Queue = queue.Queue(1)
+    threading.Thread(target=lambda: box.put(function()), daemon=True).start()
+
+    def result(wait: float, late: object) -> object:
+        try:
+            return box.get(timeout=wait)
+        except queue.Empty:
+            return late
+
+    return result
+
+
+def once(function: Callable) -> Callable:
+    """Runs a function at its first call only; the others wait for what it returns or raises."""
+    lock, kept = threading.Lock(), []
+
+    def call():
+        with lock:
+            if not kept:
+                try:
+                    kept.append((function(), None))
+                except Exception as error:
+                    kept.append((None, error))
+        value, error = kept[0]
+        if error:
+            raise error
+        return value
+
+    return call
+
+
+def together(functions: Sequence[Callable[[], object]]) -> list:
+    """Runs functions side by side; each gives what it returns, or the exception that it raises."""
+
+    def caught(function):
+        try:
+            return function()
+        except Exception as error:
+            return error
+
+    results = [in_background(lambda f=f: caught(f)) for f in functions]
+    return [result(ALL_SECONDS, TimeoutError("no answer")) for result in results]
+
+
+def command(*words: str, seconds: float = COMMAND_SECONDS, **options) -> tuple[int, str, str]:
+    """Runs a program: its exit code, what it wrote to its output, and to its errors.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+        Skip: it gave no answer in time, or cannot be started.
+    """
+    program = shutil.which(words[0])  # with its ending: on Windows gcloud is gcloud.cmd
+    if not program:
+        raise FileNotFoundError(words[0])
+    try:
+        child = subprocess.Popen(
+            [program, *words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "LC_ALL": "C"},  # what it says is looked at, in English
+            start_new_session=True,  # so that what it starts can be ended with it
+            **options,
+        )
+    except OSError as error:
+        raise Skip(f"{words[0]} cannot be started ({error.strerror or error})") from None
+    try:
+        out, err = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(OSError):
+            if os.name == "nt":
+                child.kill()
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
+        raise Skip(f"{words[0]} gave no answer in {seconds:.0f} s") from None
+    return child.returncode, out.strip(), err.strip()
+
+
+def one_line(text: object, most: int = 300) -> str:
+    """Whatever a program said, fit for one line of a terminal."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -1,0 +1,113 @@
+"""A job on Vertex AI, as the service describes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
+WAITS = ("QUEUED", "PENDING")
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """A CustomJob or HyperparameterTuningJob as the service describes it."""
+
+    message: Mapping  # the whole resource, camelCase, enums as names
+
+    @property
+    def resource(self) -> str:
+        """projects/NUMBER/locations/REGION/customJobs/ID"""
+        return self.message.get("name", "")
+
+    @property
+    def id(self) -> str:
+        return self.resource.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it; also the name of its folder."""
+        return self.message.get("displayName", "")
+
+    @property
+    def tuning(self) -> bool:
+        return "trialJobSpec" in self.message
+
+    @property
+    def state(self) -> str:
+        """QUEUED, PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLING, CANCELLED, …"""
+        return self.message.get("state", "JOB_STATE_UNSPECIFIED").removeprefix("JOB_STATE_")
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "SUCCEEDED"
+
+    @property
+    def error(self) -> str:
+        """Why it failed, as the service says; "" where it did not."""
+        return " ".join((self.message.get("error") or {}).get("message", "").split())
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.message.get("labels") or {}
+
+    @property
+    def spec(self) -> Mapping:
+        """The CustomJobSpec; of a study, that of a trial."""
+        return self.message.get("trialJobSpec" if self.tuning else "jobSpec") or {}
+
+    @property
+    def folder(self) -> str:
+        """Where it writes: gs://…, without a slash at the end; a trial has a folder in it."""
+        base = self.spec.get("baseOutputDirectory") or {}
+        return base.get("outputUriPrefix", "").rstrip("/")
+
+    @property
+    def trials(self) -> list[Mapping]:
+        """Of a study: [{"id", "state", "parameters", "finalMeasurement", "startTime", …}]."""
+        return self.message.get("trials") or []
+
+    @property
+    def replicas(self) -> int:
+        """Machines of the job, or of a trial."""
+        pools = filter(None, self.spec.get("workerPoolSpecs") or [])
+        return sum(int(pool.get("replicaCount") or 1) for pool in pools)
+
+    def time(self, which: str) -> datetime | None:
+        """createTime, startTime or endTime; None where it has not come yet."""
+        text = self.message.get(which)
+        if not text:
+            return None
+        # Google writes nanoseconds, of which Python 3.10 cannot read all digits.
+        text = re.sub(r"(\.\d{6})\d*", r"\1", text.replace("Z", "+00:00"))
+        text = re.sub(r"\.(\d{1,5})(?=\+)", lambda m: "." + m[1].ljust(6, "0"), text)
+        return datetime.fromisoformat(text)
+
+    @property
+    def seconds(self) -> float | None:
+        """From start to end, which is what is paid for; None where it has not ended."""
+        start, end = self.time("startTime"), self.time("endTime")
+        return (end - start).total_seconds() if start and end else None
+
+    @property
+    def page(self) -> str:
+        """Its page in Google's console."""
+        _, project, _, region, _, job = self.resource.split("/")
+        place = f"agent-platform/locations/{region}/training/{job}"
+        return f"https://console.cloud.google.com/{place}?project={project}"
+
+    @property
+    def curves(self) -> str:
+        """Where its TensorBoard is: a page, or the command that opens one here."""
+        board = self.spec.get("tensorboard")
+        if not board:
+            return f"tensorboard --logdir {self.folder}{'' if self.tuning else '/logs'}"
+        region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"
+        host = f"https://{region}.tensorboard.googleusercontent.com"
+        return f"{host}/experiment/{experiment.replace('/', '+')}"

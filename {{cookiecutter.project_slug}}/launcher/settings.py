@@ -1,0 +1,57 @@
+"""Reads project.yaml, the one place that says where jobs run and where their results go."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from launcher import document
+from launcher.document import Document, Fault, SpecError
+from launcher.place_rules import ACCOUNT, TENSORBOARD
+
+PATH = Path(__file__).resolve().parents[1] / "project.yaml"
+# {key: (what it looks like, what to write)}; an empty text means: not set yet.
+FORMS = {
+    "project": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "the project's id, such as my-lab-4711"),
+    "region": (r"[a-z]+-[a-z]+[0-9]+", "a region, such as us-central1"),
+    "bucket": (r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "the bucket's name alone, without gs://"),
+    "image_repository": (r"[a-z]([a-z0-9-]*[a-z0-9])?", "the repository's name alone"),
+    "service_account": (ACCOUNT.pattern, "NAME@PROJECT.iam.gserviceaccount.com"),
+    "tensorboard": (TENSORBOARD.pattern, "projects/NUMBER/locations/REGION/tensorboards/ID"),
+}
+
+
+def read(path: str | Path = PATH) -> dict | None:
+    """What project.yaml says, as plain values; None where there is no such file.
+
+    Raises:
+        SpecError: everything in it that cannot be what was meant.
+    """
+    if not Path(path).exists():
+        return None
+    found = document.read(path)
+    faults = list(_faults(found))
+    if faults:
+        raise SpecError(*faults)
+    return found.value
+
+
+def _faults(found: Document):
+    def fault(place: str, what: str, instead: str) -> Fault:
+        return Fault(found.path, found.line(place), place, what, instead)
+
+    if not isinstance(found.value, dict):
+        yield fault("", "is not a mapping", "write name: value, as in a new project")
+        return
+    gcp = found.value.get("gcp")
+    if not isinstance(gcp, dict):
+        yield fault("gcp", "is missing, or not a mapping", "write project, region, bucket below it")
+        return
+    for key, (form, instead) in FORMS.items():
+        value = gcp.get(key) or ""
+        if not isinstance(value, str) or (value and not re.fullmatch(form, value)):
+            yield fault(f"gcp.{key}", f"is {document.show(value)}", f"write {instead}")
+    region, tensorboard = gcp.get("region"), TENSORBOARD.fullmatch(str(gcp.get("tensorboard")))
+    if region and tensorboard and tensorboard[1] != region:
+        what = f"is in {tensorboard[1]}, and jobs run in {region}: they cannot write there"
+        yield fault("gcp.tensorboard", what, f"take one in {region}")

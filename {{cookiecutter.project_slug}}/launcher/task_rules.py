@@ -1,0 +1,85 @@
+"""What a worker pool runs: image, arguments, environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from launcher.machine_rules import Said
+
+ARGS = 100_000  # characters
+PACKAGES = ENV = 100
+# Set by the service in every replica: a value from the file would hide its own.
+RESERVED = re.compile(r"(AIP|CLOUD_ML)_\w*|TF_CONFIG|CLUSTER_SPEC")
+# The last day of Google's images for training with TensorFlow, by version; there is none after 2.17.
+PREBUILT = re.compile(r"[a-z]+-docker\.pkg\.dev/vertex-ai/training/tf-\w+\.(\d+)-(\d+)\b[^:@]*(.*)")
+LAST_DAYS = {
+    (2, 17): date(2026, 7, 11),
+    (2, 16): date(2026, 6, 28),
+    (2, 15): date(2025, 11, 14),
+    (2, 14): date(2025, 9, 26),
+    (2, 13): date(2025, 7, 5),
+}
+OWN_IMAGE = "write trainer, for the project's own image"
+
+
+def task(place: str, spec: dict) -> Iterator[Said]:
+    """Faults of a containerSpec or a pythonPackageSpec."""
+    size = sum(map(len, spec.get("args") or []))
+    if size > ARGS:
+        what = f"are {size:,} characters together, and {ARGS:,} are passed on"
+        yield f"{place}.args", what, "put long lists into a file and give its path"
+    for key in ("imageUri", "executorImageUri"):
+        yield from _image(f"{place}.{key}", spec.get(key) or "")
+    command = spec.get("command") or []
+    if command and not (command[0].startswith("python") and command[1:] == ["-m", "trainer.task"]):
+        what = "replaces the image's entrypoint, which is the trainer: a local run cannot follow"
+        yield f"{place}.command", what, "remove it, or write [python, -m, trainer.task]"
+    packages = spec.get("packageUris") or []
+    if len(packages) > PACKAGES:
+        what = f"are {len(packages)} packages, and {PACKAGES} are installed"
+        yield f"{place}.packageUris", what, "put some of them together"
+    for i, uri in enumerate(packages):
+        if not re.fullmatch(r"gs://[^/]+/.+", uri):
+            what = f"{uri} is not in a bucket"
+            yield f"{place}.packageUris[{i}]", what, "write gs://BUCKET/PATH.tar.gz"
+    yield from _env(f"{place}.env", spec.get("env") or [])
+
+
+def _env(place: str, env: list[dict]) -> Iterator[Said]:
+    if len(env) > ENV:
+        yield place, f"are {len(env)} variables, and {ENV} are passed on", "put them into a file"
+    seen = set()
+    for i, name in enumerate(entry.get("name", "") for entry in env):
+        where = f"{place}[{i}].name"
+        if name and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            what = f"{name} is no name of a variable"
+            yield where, what, "letters, digits and _ only, and no digit first"
+        elif RESERVED.fullmatch(name):
+            what = f"{name} is set by the service, with a value for each replica"
+            yield where, what, "remove it"
+        elif name in seen:
+            yield where, f"{name} stands twice in this list", "keep one of them"
+        seen.add(name)
+
+
+def _image(place: str, uri: str) -> Iterator[Said]:
+    host = uri.partition("/")[0]
+    if "://" in uri or re.search(r"\s", uri):
+        what = f"{uri} is not written as an image"
+        yield place, what, "write REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE:TAG"
+    elif host == "gcr.io" or host.endswith(".gcr.io"):
+        what = "Container Registry (gcr.io) takes no images since 2025-03-18"
+        instead = f"{OWN_IMAGE}, or REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"
+        yield place, what, instead
+    elif found := PREBUILT.fullmatch(uri):
+        version = int(found[1]), int(found[2])
+        day = LAST_DAYS.get(version)
+        if (day and date.today() > day) or version < min(LAST_DAYS):
+            since = f"since {day}" if day else "for years"
+            what = f"Google's image with TensorFlow {version[0]}.{version[1]} is gone {since}"
+            yield place, what, OWN_IMAGE
+        elif found[3] != ":latest":
+            what = "of Google's images only the tag latest can be used"
+            yield place, what, f"write {uri.partition(':')[0]}:latest"

@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Tells what is there and what is missing, here and in the cloud, and the command that mends it.
+
+    python scripts/doctor.py [--json] [--cloud]
+
+Works before anything is installed, and offline. Nothing is changed.
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+
+def main():
+    # This file alone is plain enough for any Python, even one of the last century.
+    if sys.version_info < (3, 8):  # noqa: UP036
+        version = sys.version.split()[0]
+        print("wrong    python           " + version + " is too old; install 3.10 to 3.13")
+        return 1
+    from launcher import doctor
+
+    return doctor.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

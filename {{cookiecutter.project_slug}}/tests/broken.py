@@ -1,0 +1,268 @@
+"""Job files that are refused, with what is said of them: `#!` in a line, then words of its fault.
+
+Two marks in one line are two faults. A line without a mark has no fault.
+"""
+
+from __future__ import annotations
+
+JOB = """\
+workerPoolSpecs:
+  - machineSpec:
+      machineType: n1-standard-8
+      acceleratorType: NVIDIA_TESLA_T4
+      acceleratorCount: 2
+    replicaCount: 1
+    diskSpec: {bootDiskType: pd-ssd, bootDiskSizeGb: 200}
+    containerSpec:
+      imageUri: us-central1-docker.pkg.dev/my-lab/images/trainer:1
+      args: ["--epochs=3", --batch-size, "64", --learning_rate=0.01]
+      env:
+        - name: TEAM
+          value: seals
+  - machineSpec: {machineType: g2-standard-24, acceleratorType: NVIDIA_L4, acceleratorCount: 2}
+    replicaCount: 2
+    containerSpec: {args: []}
+scheduling:
+  timeout: 3600s
+serviceAccount: robot@my-lab.iam.gserviceaccount.com
+network: projects/12345/global/networks/lab
+baseOutputDirectory: {outputUriPrefix: gs://my-bucket/runs/1}
+tensorboard: projects/12345/locations/us-central1/tensorboards/678
+"""
+
+STUDY = """\
+displayName: a study
+maxTrialCount: 12
+parallelTrialCount: 2
+maxFailedTrialCount: 3
+studySpec:
+  metrics:
+    - metricId: val_loss
+      goal: MINIMIZE
+  parameters:
+    - parameterId: learning_rate
+      doubleValueSpec: {minValue: 0.001, maxValue: 0.1}
+      scaleType: UNIT_LOG_SCALE
+    - parameterId: hidden_units
+      categoricalValueSpec: {values: ["16", "64,32"]}
+      conditionalParameterSpecs:
+        - parentCategoricalValues: {values: ["64,32"]}
+          parameterSpec:
+            parameterId: dropout
+            doubleValueSpec: {minValue: 0, maxValue: 0.5}
+    - parameterId: batch_size
+      discreteValueSpec: {values: [16, 32, 64]}
+    - parameterId: embedding-dim
+      integerValueSpec: {minValue: 2, maxValue: 16}
+trialJobSpec:
+  workerPoolSpecs:
+    - machineSpec: {machineType: n2-standard-4}
+      replicaCount: 1
+      containerSpec: {args: ["--epochs=3", "--task=classification"]}
+  scheduling: {timeout: 600s}
+"""
+
+# {what is wrong: [(a text of JOB, what stands there instead), …]}
+IN_A_JOB = {
+    # The API's messages
+    "snake case": [("workerPoolSpecs:", "worker_pool_specs: #! did you mean workerPoolSpecs?")],
+    "a misspelt field": [("    replicaCount: 1", "    replicas: 1 #! did you mean replicaCount?")],
+    "an unknown field": [("  timeout: 3600s", "  timeout: 3600s\n  priority: 3 #! known are timeout, restart")],
+    "one level too high": [("    replicaCount: 1", "    replicaCount: 1\n    machineType: n1-standard-8 #! it stands one level down, below machineSpec")],
+    "one level too low": [("      acceleratorCount: 2\n    replicaCount", "      acceleratorCount: 2\n      replicaCount: 1 #! it belongs to workerPoolSpecs[0]: look at the indentation\n    replicaCount")],
+    "labels": [("scheduling:", "labels: {a: b} #! belongs to the job around it\nscheduling:")],
+    "a region": [("scheduling:", "region: us-central1 #! takes it from project.yaml\nscheduling:")],
+    "a number in args": [('"64"', "64")] + [("_rate=0.01]", '_rate=0.01] #! is 64, which YAML takes for a number; write "--batch-size=64" as one text')],
+    "a lone number in args": [('args: ["--epochs=3", --batch-size, "64",', "args: [3,"), ("_rate=0.01]", '_rate=0.01] #! put it in quotes, with its flag: "--name=3"')],
+    "yes in args": [('"64"', "yes"), ("_rate=0.01]", '_rate=0.01] #! is yes, which YAML takes for true or false')],
+    "args in one text": [("containerSpec: {args: []}", "containerSpec: {args: --epochs=3} #! is --epochs=3, not a list")],
+    "an empty argument": [("containerSpec: {args: []}", "containerSpec: {args: [ ~ ]} #! args[0]: is empty")],
+    "a number in env": [("value: seals", 'value: 1 #! which YAML takes for a number; put it in quotes: "1"')],
+    "env as a mapping": [("        - name: TEAM\n          value: seals", "        TEAM: seals"), ("      env:", "      env: #! is a mapping, not a list")],
+    "both kinds of task": [("containerSpec: {args: []}", "containerSpec: {args: []}\n    pythonPackageSpec: {pythonModule: trainer.task} #! stands beside containerSpec; keep one of them")],
+    "a text for a count": [("replicaCount: 2", "replicaCount: two #! is two; a whole number is expected")],
+    "a part of a replica": [("replicaCount: 2", "replicaCount: 1.5 #! is 1.5; a whole number is expected")],
+    "pools as a mapping": [("  - machineSpec: {machineType: g2-standard-24, acceleratorType: NVIDIA_L4, acceleratorCount: 2}\n    replicaCount: 2\n    containerSpec: {args: []}\n", ""), ("  - machineSpec:", "    machineSpec:"), ("workerPoolSpecs:", "workerPoolSpecs: #! is a mapping, not a list; write - before each item")],
+    "an hour": [("timeout: 3600s", 'timeout: 1h #! a time is seconds with an s: write "3600s"')],
+    "seconds without s": [("timeout: 3600s", 'timeout: 7200 #! write "7200s"')],
+    "a short accelerator name": [("NVIDIA_TESLA_T4", "T4 #! did you mean NVIDIA_TESLA_T4?")],
+    "Compute Engine's accelerator name": [("NVIDIA_TESLA_T4", "nvidia-tesla-t4 #! did you mean NVIDIA_TESLA_T4?")],
+    "an unknown accelerator": [("NVIDIA_TESLA_T4", "NVIDIA_TESLA_T5 #! did you mean NVIDIA_TESLA_T4?")],
+    "a strategy in small letters": [("  timeout: 3600s", "  timeout: 3600s\n  strategy: spot #! did you mean SPOT?")],
+    "a text for a boolean": [("  timeout: 3600s", '  timeout: 3600s\n  disableRetries: "true" #! write true or false, without quotes')],
+    # Machines
+    "a machine that is not for training": [("g2-standard-24,", "c3-standard-24,"), ("acceleratorCount: 2}", "acceleratorCount: 2} #! c3-standard-24 is no machine type for training")],
+    "a misspelt machine": [("machineType: n1-standard-8", "machineType: n1_standard_8 #! did you mean n1-standard-8?")],
+    "a size that there is not": [("machineType: n1-standard-8", "machineType: n1-standard-12 #! there are n1-standard-4, n1-standard-8, n1-standard-16")],
+    "a custom machine": [("machineType: n1-standard-8", "machineType: n1-custom-8-32768 #! custom machine types are not for training")],
+    "no machine": [("machineType: g2-standard-24, ", ""), ("acceleratorCount: 2}", "acceleratorCount: 2} #! machineType: is missing")],
+    "no machineSpec": [("  - machineSpec: {machineType: g2-standard-24, acceleratorType: NVIDIA_L4, acceleratorCount: 2}\n    replicaCount: 2", "  - replicaCount: 2 #! machineSpec: is missing")],
+    "a number of accelerators that does not go": [("acceleratorCount: 2\n", "acceleratorCount: 3 #! 3 × NVIDIA_TESLA_T4 do not go with n1-standard-8; possible here: 1, 2, 4\n")],
+    "too few for a large machine": [("machineType: n1-standard-8", "machineType: n1-standard-32"), ("acceleratorCount: 2\n", "acceleratorCount: 1 #! possible here: 2, 4\n")],
+    "another number than the machine has": [("acceleratorCount: 2}", "acceleratorCount: 1} #! possible here: 2; 1 × NVIDIA_L4 go with g2-standard-4")],
+    "an accelerator that does not go": [("NVIDIA_TESLA_T4", "NVIDIA_L4 #! 2 × NVIDIA_L4 go with g2-standard-24")],
+    "an accelerator on a plain machine": [("machineType: n1-standard-8", "machineType: n2-standard-8"), ("NVIDIA_TESLA_T4", "NVIDIA_TESLA_T4 #! n2-standard-8, which takes no accelerator; 2 × NVIDIA_TESLA_T4 go with n1-standard-4")],
+    "an accelerator without a number": [("      acceleratorCount: 2\n", ""), ("NVIDIA_TESLA_T4", "NVIDIA_TESLA_T4 #! there is no NVIDIA_TESLA_T4 without an acceleratorCount")],
+    "a number without an accelerator": [("      acceleratorType: NVIDIA_TESLA_T4\n", ""), ("acceleratorCount: 2\n", "acceleratorCount: 2 #! is 2 without an acceleratorType\n")],
+    "a machine's own accelerator left out": [(", acceleratorType: NVIDIA_L4, acceleratorCount: 2}", "} #! write acceleratorType: NVIDIA_L4 and acceleratorCount: 2")],
+    "a K80": [("NVIDIA_TESLA_T4", "NVIDIA_TESLA_K80 #! NVIDIA_TESLA_K80 is gone since 2024-05-01; NVIDIA_TESLA_T4 on n1-standard-4")],
+    "a P100": [("NVIDIA_TESLA_T4", "NVIDIA_TESLA_P100 #! is gone since 2026-09-15; take NVIDIA_L4")],
+    "a reservation without a name": [("acceleratorCount: 2}", "acceleratorCount: 2, reservationAffinity: {reservationAffinityType: SPECIFIC_RESERVATION, key: compute.googleapis.com/reservation-name}} #! values: is missing")],
+    "a topology without a TPU": [("acceleratorCount: 2}", "acceleratorCount: 2, tpuTopology: 1x1} #! g2-standard-24 has no topology to choose")],
+    "an unknown disk": [("pd-ssd", "ssd"), ("bootDiskSizeGb: 200}", "bootDiskSizeGb: 200} #! did you mean pd-ssd?")],
+    "too small a disk": [("bootDiskSizeGb: 200}", "bootDiskSizeGb: 50} #! 50 GB is no size of a boot disk; write 100")],
+    # Pools
+    "two chiefs": [("    replicaCount: 1", "    replicaCount: 2 #! a job has one chief")],
+    "no replica": [("replicaCount: 2", "replicaCount: 0 #! is 0: a pool has machines; write 1 or more, or {}")],
+    "less than none": [("replicaCount: 2", "replicaCount: -1 #! is -1")],
+    "no replicaCount": [("    replicaCount: 2\n", ""), ("acceleratorCount: 2}", "acceleratorCount: 2} #! replicaCount: is missing")],
+    "five pools": [("scheduling:", "  - {}\n  - {}\n  - {machineSpec: {machineType: n2-standard-4}, replicaCount: 1, containerSpec: {}} #! there are 5 pools\nscheduling:")],
+    "servers without workers": [("  - machineSpec: {machineType: g2", "  - {} #! parameter servers need workers\n  - machineSpec: {machineType: g2")],
+    "no chief": [("workerPoolSpecs:\n", "workerPoolSpecs:\n  - {} #! the first pool is the chief's\n")],
+    "nothing to run": [("    replicaCount: 2\n    containerSpec: {args: []}", "    replicaCount: 2"), ("acceleratorCount: 2}", "acceleratorCount: 2} #! has neither containerSpec nor pythonPackageSpec")],
+    "a Reduction Server without GPUs": [("machineType: g2-standard-24, acceleratorType: NVIDIA_L4, acceleratorCount: 2}", "machineType: n2-standard-4} #! the Reduction Server in the third pool is for GPUs only"), ("scheduling:", "  - machineSpec: {machineType: n1-highcpu-16}\n    replicaCount: 2\n    containerSpec: {imageUri: us-docker.pkg.dev/vertex-ai-restricted/training/reductionserver:latest}\nscheduling:")],
+    # What runs
+    "too long": [("containerSpec: {args: []}", f"containerSpec: {{args: [--train-files={'x' * 100_000}]}} #! are 100,014 characters together")],
+    "a command": [("containerSpec: {args: []}", "containerSpec: {command: [sh, -c, ls]} #! replaces the image's entrypoint")],
+    "Container Registry": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
+    "Container Registry in Europe": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "eu.gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
+    "an image of Google's that is gone": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest #! TensorFlow 2.17 is gone since 2026-07-11; write trainer")],
+    "an image that is gone for long": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "europe-docker.pkg.dev/vertex-ai/training/tf-gpu.2-4:latest #! TensorFlow 2.4 is gone for years")],
+    "an image as an address": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "https://us-central1-docker.pkg.dev/my-lab/a/b #! is not written as an image")],
+    "a package that is not in a bucket": [("containerSpec: {args: []}", "pythonPackageSpec: {pythonModule: trainer.task, packageUris: [dist/a.tar.gz]} #! dist/a.tar.gz is not in a bucket")],
+    "no module": [("containerSpec: {args: []}", "pythonPackageSpec: {packageUris: [gs://b/a.tar.gz]} #! pythonModule: is missing; write trainer.task")],
+    "an illegal variable": [("name: TEAM", "name: MY-TEAM #! is no name of a variable")],
+    "a variable of the service": [("name: TEAM", "name: TF_CONFIG #! TF_CONFIG is set by the service")],
+    "another variable of the service": [("name: TEAM", "name: AIP_MODEL_DIR #! is set by the service")],
+    "a variable twice": [("          value: seals", "          value: seals\n        - name: TEAM #! TEAM stands twice in this list\n          value: x")],
+    "a variable without a value": [("\n          value: seals", " #! value: is missing")],
+    "a wrong value of a flag": [("_rate=0.01]", "_rate=fast] #! argument --learning-rate: 'fast' is not a number")],
+    "two wrong values": [('"--epochs=3"', '"--epochs=0"'), ('"64"', '"-64"'), ("_rate=0.01]", "_rate=0.01] #! '0' is not a whole number above 0 #! '-64' is not a whole number above 0")],
+    "a flag that the trainer does not have": [("_rate=0.01]", "_rat=0.01] #! the trainer has no flag --learning-rat; did you mean --learning-rate?")],
+    "an abbreviated flag": [("--learning_rate=0.01]", "--lr=0.01] #! did you mean --learning-rate?")],
+    "a word that is no flag": [("containerSpec: {args: []}", "containerSpec: {args: [epochs=3]} #! epochs=3 is no flag")],
+    # Scheduling
+    "no timeout": [("  timeout: 3600s", "  disableRetries: true"), ("scheduling:", "scheduling: #! timeout: is missing")],
+    "no scheduling": [("scheduling:\n  timeout: 3600s\n", ""), ("workerPoolSpecs:", "workerPoolSpecs: #! scheduling.timeout: is missing")],
+    "no time": [("timeout: 3600s", "timeout: 0s #! is 0s")],
+    "eight days": [("timeout: 3600s", "timeout: 691200s #! seven days at most")],
+    "restarts without retries": [("  timeout: 3600s", "  timeout: 3600s\n  disableRetries: true\n  restartJobOnWorkerRestart: true #! has no effect beside disableRetries")],
+    "an old strategy": [("  timeout: 3600s", "  timeout: 3600s\n  strategy: LOW_COST #! LOW_COST is an old name; write SPOT")],
+    "waiting without a queue": [("  timeout: 3600s", "  timeout: 3600s\n  maxWaitDuration: 3600s #! is for strategy FLEX_START only")],
+    "flex-start with an old GPU": [("  timeout: 3600s", "  timeout: 3600s\n  strategy: FLEX_START #! not for NVIDIA_TESLA_T4")],
+    "flex-start with two kinds of machine": [("n1-standard-8", "g2-standard-8"), ("NVIDIA_TESLA_T4", "NVIDIA_L4"), ("acceleratorCount: 2\n", "acceleratorCount: 1\n"), ("  timeout: 3600s", "  timeout: 3600s\n  strategy: FLEX_START #! needs the same machineSpec in all pools")],
+    # Places
+    "a local output": [("gs://my-bucket/runs/1}", "runs/1} #! runs/1 is no folder in a bucket; write gs://BUCKET/PATH")],
+    "a blank after gs": [("gs://my-bucket/runs/1}", '"gs:// my-bucket"} #! is no folder in a bucket')],
+    "a person's account": [("robot@my-lab.iam.gserviceaccount.com", "me@gmail.com #! is no service account")],
+    "a network by its name": [("projects/12345/global/networks/lab", "default #! is not the full name of a network")],
+    "a network by the project's id": [("projects/12345/global", "projects/my-lab/global"), ("networks/lab", "networks/lab #! with the project's number, not its id")],
+    "a TensorBoard by its number": [("projects/12345/locations/us-central1/tensorboards/678", '"678" #! is not the full name of a TensorBoard')],
+    # Several at once, by line
+    "three at once": [("machineType: n1-standard-8", "machineType: n1-standard-9 #! is no machine type"), ("replicaCount: 2", "replicaCount: 0 #! is 0"), ("timeout: 3600s", "timeout: 1d #! \"86400s\"")],
+}  # fmt: skip
+
+IN_A_STUDY = {
+    "no name": [("displayName: a study\n", ""), ("maxTrialCount: 12", "maxTrialCount: 12 #! displayName: is missing")],
+    "too long a name": [("a study", "x" * 129 + " #! has 129 characters")],
+    "a result in the file": [("maxTrialCount: 12", "maxTrialCount: 12\nstate: JOB_STATE_SUCCEEDED #! only the service writes this; remove it")],
+    "a tuning field in the trial": [("  scheduling: {timeout: 600s}", "  scheduling: {timeout: 600s}\n  maxTrialCount: 3 #! it belongs to the top level: look at the indentation"), ],
+    "no trials": [("maxTrialCount: 12", "maxTrialCount: 0 #! is 0; write 1 or more")],
+    "more at a time than there are": [("parallelTrialCount: 2", "parallelTrialCount: 20 #! more than there are trials: maxTrialCount is 12")],
+    "less than no failures": [("maxFailedTrialCount: 3", "maxFailedTrialCount: -1 #! is -1")],
+    "no metric": [("  metrics:\n    - metricId: val_loss\n      goal: MINIMIZE\n", "  metrics: [] #! metrics: is empty\n")],
+    "a metric that is not reported": [("val_loss", "val_acuracy #! the trainer reports no val_acuracy; did you mean val_accuracy?")],
+    "a metric of the other task": [("val_loss", "val_mae #! the trainer reports no val_mae")],
+    "hypertune's default metric": [("val_loss", "training/hptuning/metric #! the trainer reports no training/hptuning/metric")],
+    "a metric twice": [("      goal: MINIMIZE", "      goal: MINIMIZE\n    - metricId: val_loss #! val_loss stands twice\n      goal: MAXIMIZE")],
+    "no goal": [("\n      goal: MINIMIZE", " #! goal: is missing; write MINIMIZE or MAXIMIZE")],
+    "a wrong goal": [("MINIMIZE", "minimise #! did you mean MINIMIZE?")],
+    "a flag that there is not": [("learning_rate", "learningrate #! the trainer has no flag --learningrate; did you mean learning_rate?")],
+    "a parameter without a name": [("    - parameterId: batch_size\n      discrete", "    - discrete"), ("[16, 32, 64]}", "[16, 32, 64]} #! parameterId: is missing #! the trainer has no flag --")],
+    "a parameter twice": [("embedding-dim", "learning-rate #! learning-rate is the same flag as learning_rate"), ("{minValue: 2, maxValue: 16}", "{minValue: 1, maxValue: 2}")],
+    "no values": [("\n      discreteValueSpec: {values: [16, 32, 64]}", " #! has no values to choose from")],
+    "two kinds of values": [("      discreteValueSpec:", "      integerValueSpec: {minValue: 1, maxValue: 2} \n      discreteValueSpec:"), ("[16, 32, 64]}", "[16, 32, 64]} #! stands beside integerValueSpec")],
+    "min above max": [("{minValue: 0.001, maxValue: 0.1}", "{minValue: 0.1, maxValue: 0.001} #! is 0.1, not below maxValue, 0.001")],
+    "min as high as max": [("{minValue: 2, maxValue: 16}", '{minValue: "16", maxValue: 16} #! is 16, not below maxValue')],
+    "zero on a log scale": [("minValue: 0.001", "minValue: 0"), ("scaleType: UNIT_LOG_SCALE", "scaleType: UNIT_LOG_SCALE #! needs values above 0, and the lowest is 0"), ("maxValue: 0.1}", "maxValue: 0.1} #! '0' is not a number above 0")],
+    "a number as YAML reads it": [("minValue: 0.001", "minValue: 1e-3"), ("maxValue: 0.1}", "maxValue: 0.1} #! is 1e-3, which YAML takes for a text; write 0.001")],
+    "a scale for categories": [("{values: [\"16\", \"64,32\"]}", "{values: [\"16\", \"64,32\"]}\n      scaleType: UNIT_LINEAR_SCALE #! categories have no scale")],
+    "a short scale": [("UNIT_LOG_SCALE", "LOG #! did you mean UNIT_LOG_SCALE?")],
+    "numbers as categories": [("[\"16\", \"64,32\"]}", "[16, \"64,32\"]} #! is 16, which YAML takes for a number; put it in quotes")],
+    "a category twice": [("[\"16\", \"64,32\"]}", "[\"16\", \"64,32\", \"16\"]} #! 16 stands twice")],
+    "values out of order": [("[16, 32, 64]", "[32, 16, 64]"), ("64]}\n    - parameterId: emb", "64]} #! must rise, each value above the one before; write [16, 32, 64]\n    - parameterId: emb")],
+    "a value that the trainer refuses": [('["16", "64,32"]}', '["wide", "64,32"]} #! \'wide\' is no list of whole numbers')],
+    "an end that the trainer refuses": [("{minValue: 0, maxValue: 0.5}", "{minValue: 0, maxValue: 1} #! argument --dropout: '1' is not a share")],
+    "half an example a step": [("[16, 32, 64]}", "[16, 32.5, 64]} #! '32.5' is not a whole number above 0")],
+    "a condition on nothing": [("        - parentCategoricalValues: {values: [\"64,32\"]}\n          parameterSpec:", "        - parameterSpec: #! does not say for which values")],
+    "a condition of another kind": [("parentCategoricalValues: {values: [\"64,32\"]}", "parentIntValues: {values: [64]} #! the parent is a categoricalValueSpec; write parentCategoricalValues")],
+    "a condition that never holds": [("parentCategoricalValues: {values: [\"64,32\"]}", "parentCategoricalValues: {values: [\"32\"]} #! 32 is no value of the parent")],
+    "a grid of real numbers": [("  parameters:", "  algorithm: GRID_SEARCH\n  parameters:"), ("{minValue: 0.001, maxValue: 0.1}", "{minValue: 0.001, maxValue: 0.1} #! a GRID_SEARCH needs values that can be counted"), ("{minValue: 0, maxValue: 0.5}", "{minValue: 0, maxValue: 0.5} #! a GRID_SEARCH")],
+    "a default": [("maxValue: 0.1}", "maxValue: 0.1, defaultValue: 0.01} #! is read by Vertex AI Vizier only")],
+    "two ways to stop early": [("  parameters:", "  medianAutomatedStoppingSpec: {}\n  decayCurveStoppingSpec: {} #! stands beside\n  parameters:")],
+    "a label in capitals": [("maxTrialCount: 12", "maxTrialCount: 12\nlabels: {Team: seals} #! Team: seals is no label")],
+    "a fault in the trial": [("n2-standard-4}", "n2-standard-5} #! trialJobSpec.workerPoolSpecs[0].machineSpec.machineType: n2-standard-5 is no machine type")],
+    "a trial without a timeout": [("  scheduling: {timeout: 600s}\n", ""), ("trialJobSpec:", "trialJobSpec: #! trialJobSpec.scheduling.timeout: is missing")],
+}  # fmt: skip
+
+TPU = """\
+workerPoolSpecs:
+  - machineSpec: {machineType: ct5lp-hightpu-4t, tpuTopology: 2x2}
+    replicaCount: 1
+    containerSpec: {args: []}
+scheduling: {timeout: 600s}
+"""
+IN_A_TPU_JOB = {
+    "no topology": [(", tpuTopology: 2x2}", "} #! tpuTopology: is missing, and ct5lp-hightpu-4t needs it")],
+    "a topology of another machine": [("2x2}", "1x1} #! 1x1 does not go with ct5lp-hightpu-4t; possible here: 2x2, 2x4")],
+    "an accelerator beside the machine": [("tpuTopology: 2x2}", "tpuTopology: 2x2, acceleratorType: TPU_V5_LITEPOD, acceleratorCount: 4} #! TPU_V5_LITEPOD is not chosen here but by the machine")],
+    "two replicas": [("replicaCount: 1", "replicaCount: 2 #! a job has one chief #! a TPU pool has one replica")],
+    "two pools": [("scheduling:", "  - {machineSpec: {machineType: n2-standard-4}, replicaCount: 1, containerSpec: {}}\nscheduling:"), ("2x2}", "2x2} #! a TPU job has one pool with one replica")],
+    "a spot pod": [("2x2}", "4x4}"), ("{timeout: 600s}", "{timeout: 600s, strategy: SPOT} #! SPOT is not for TPU pods")],
+    "a part of an old TPU": [("ct5lp-hightpu-4t, tpuTopology: 2x2}", "cloud-tpu, acceleratorType: TPU_V3, acceleratorCount: 4} #! 4 × TPU_V3 do not go with cloud-tpu")],
+}  # fmt: skip
+
+# Whole files, for what is wrong with more than a place in them.
+WHOLE = {
+    "empty": "#! empty; a job file begins with workerPoolSpecs:",
+    "a list": "- machineSpec: {} #! a list, not a mapping",
+    "a text": "workerPoolSpecs #! a single value, not a mapping",
+    "wrapped": "displayName: x\njobSpec: #! keep what stands below jobSpec",
+    "wrapped in snake case": "custom_job: #! a message around the job\n  worker_pool_specs: []",
+    "another file": "services: {web: {image: x}} #! no job file: the API has no field services",
+    "of the old service": "trainingInput: #! AI Platform Training, which was shut down in 2025; run: python scripts/migrate_config.py job.yaml\n  scaleTier: BASIC",
+    "of the old service, bare": "scaleTier: BASIC #! run: python scripts/migrate_config.py job.yaml",
+    "no pools": "scheduling: {timeout: 60s} #! workerPoolSpecs: is missing",
+    "an empty list of pools": "workerPoolSpecs: [] #! workerPoolSpecs: is empty\nscheduling: {timeout: 60s}",
+    "an open bracket": "workerPoolSpecs: [1\n#! not YAML: expected ',' or ']'",
+    "an open quote": 'workerPoolSpecs: "x #! close the quotes',
+    "a tab": "scheduling:\n\ttimeout: 60s #! indent with spaces, YAML takes no tabs",
+    "a colon too many": "scheduling: timeout: 60s #! put a text that holds a colon in quotes",
+    "two documents": "workerPoolSpecs: []\n--- #! keep one; a file is one job\na: 1",
+    "a key twice": "scheduling: {timeout: 60s}\nscheduling: {timeout: 90s} #! stands twice, here and in line 1; keep one of them",
+    "an unknown alias": "scheduling: *other #! an anchor, &name, must stand above its alias",
+    "an alias of itself": "scheduling: &a [*a] #! an alias stands within its own anchor",
+    "a tag": "scheduling: !!python/object:os.system {} #! job files take plain values",
+    "a day that there is not": "serviceAccount: 2026-99-99 #! 2026-99-99 is no value",
+    "a mapping for a key": "{[a, b]: c} #! a key must be a plain text",
+}  # fmt: skip
+
+
+def texts() -> dict[str, str]:
+    """All of them, with their marks."""
+    found = {}
+    for base, changes in ((JOB, IN_A_JOB), (STUDY, IN_A_STUDY), (TPU, IN_A_TPU_JOB)):
+        for name, pairs in changes.items():
+            text = base
+            for old, new in pairs:
+                assert text.count(old) == 1, f"{name}: {old!r} stands there {text.count(old)} times"
+                text = text.replace(old, new)
+            assert name not in found, name
+            found[name] = text
+    return found | WHOLE
+
+
+def expected(text: str) -> list[tuple[int, str]]:
+    """(line, words of the fault) of each mark."""
+    lines = enumerate(text.split("\n"), 1)
+    return [(number, words.strip()) for number, line in lines for words in line.split("#!")[1:]]

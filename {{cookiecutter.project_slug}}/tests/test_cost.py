@@ -1,0 +1,712 @@
+"""What a job costs: worked examples with the arithmetic written out, limits, and the price list.
+
+The examples reckon with prices of their own, so that they stay right when prices.yaml is refreshed.
+Google's catalog is played by a server on this machine, with entries in the form of the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from datetime import date, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import prices as script
+import pytest
+import yaml
+from conftest import ROOT, write
+
+from launcher import cost, price_catalog, prices, spec
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+IOWA = "us-central1"
+DAY = date(2026, 9, 2)
+KEY = "AIza-not-a-real-key-0123456789"
+
+# What is known of us-central1: on demand, spot, flex start, fee. The prices of A3 and of pd-ssd are
+# those of a real bill of August 2025, of G2 and L4 those of the catalog on 2026-09-02.
+PRICES = {
+    IOWA: {
+        "n2.core": [0.03635265, 0.01363, None, 0.00474165],
+        "n2.ram": [0.00487255, 0.001827, None, 0.00063555],
+        "g2.core": [0.02873644, 0.01499, None, 0.00374823],
+        "g2.ram": [0.00336657, 0.001844, None, 0.00043912],
+        "NVIDIA_L4": [0.64404627, 0.3359, None, 0.08400604],
+        "a3.core": [0.0293227, None, 0.010934, 0.0038247],
+        "a3.ram": [0.0025534, None, 0.000952, 0.0003331],
+        "NVIDIA_H100_80GB": [11.2660332, None, 4.200761, 1.4694826],
+        "local-ssd": [None, None, 0.00010959, 0],
+        "pd-ssd": [0.00026781, 0.00026781, 0.00026781, 0],
+    },
+    "europe-west4": {"g2.core+ram": [0.04435665, 0.02024, None, 0.00578565]},
+}
+H100S = {"acceleratorType": "NVIDIA_H100_80GB", "acceleratorCount": 8}
+L4 = {"acceleratorType": "NVIDIA_L4", "acceleratorCount": 1}
+
+
+def table(day: date = DAY) -> prices.Table:
+    return {
+        region: {name: prices.Row(tuple(row), day, "a test") for name, row in rows.items()}
+        for region, rows in PRICES.items()
+    }
+
+
+def pool(machine: str, replicas: int = 1, disk_gb: int = 0, **machine_spec) -> dict:
+    disk = {"diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": disk_gb}} if disk_gb else {}
+    machine_spec = {"machineType": machine, **machine_spec}
+    return {"machineSpec": machine_spec, "replicaCount": replicas, **disk}
+
+
+def job(
+    *pools: dict, timeout: str | None = "3600s", strategy: str = "STANDARD", **study
+) -> spec.Job:
+    scheduling = {"strategy": strategy, **({"timeout": timeout} if timeout else {})}
+    one = {"workerPoolSpecs": list(pools), "scheduling": scheduling}
+    message = {**study, "trialJobSpec": one} if study else one
+    return spec.Job(Path("a.yaml"), message, bool(study))
+
+
+def estimate(found: spec.Job, region: str = IOWA, today: date = DAY) -> cost.Estimate:
+    return cost.estimate(found, region, today, table())
+
+
+# --- before: each strategy by hand ---
+
+
+def test_on_demand_is_all_in_as_on_the_bill():
+    """The billing report told: 8 GPUs $90.1282656, 208 cores $6.0991216, 1872 GB $4.7799648 and 2000 GB
+    of SSD $0.5356, together $101.5430 an hour. No fee, and the local SSD is in it."""
+    hourly = 8 * 11.2660332 + 208 * 0.0293227 + 1872 * 0.0025534 + 2000 * 0.00026781
+    assert hourly == pytest.approx(101.5430, abs=5e-5)
+    found = estimate(job(pool("a3-highgpu-8g", disk_gb=2000, **H100S), timeout="5400s"))
+    assert found.per_hour == pytest.approx(hourly)
+    assert found.most == pytest.approx(1.5 * hourly)
+    assert found.lines() == [
+        "1 × a3-highgpu-8g, 8 × NVIDIA_H100_80GB, 2000 GB pd-ssd, on demand: $101.54 an hour",
+        "at most: $152.31, for 1 h 30 min: the timeout, restarts included",
+    ]
+
+
+def test_flex_start_is_compute_engines_price_and_a_fee_as_on_the_bill():
+    """The billing report told $52.0306 an hour, of which $13.17 was the fee."""
+    machine = 8 * 4.200761 + 208 * 0.010934 + 1872 * 0.000952 + 6000 * 0.00010959
+    fee = 8 * 1.4694826 + 208 * 0.0038247 + 1872 * 0.0003331
+    disk = 2000 * 0.00026781
+    assert machine + fee + disk == pytest.approx(52.0306, abs=5e-5)
+    found = estimate(job(pool("a3-highgpu-8g", disk_gb=2000, **H100S), strategy="FLEX_START"))
+    assert found.per_hour == found.most == pytest.approx(machine + fee + disk)
+
+
+def test_spot_is_compute_engines_price_and_a_fee():
+    # By the parts: 8 cores, 32 GB, one L4, and the 100 GB that a boot disk has by default.
+    machine = 8 * 0.01499 + 32 * 0.001844 + 0.3359  # 0.514828
+    fee = 8 * 0.00374823 + 32 * 0.00043912 + 0.08400604  # 0.12804372
+    disk = 100 * 0.00026781  # 0.026781
+    assert machine + fee + disk == pytest.approx(0.66965272)
+    found = estimate(job(pool("g2-standard-8", **L4), timeout="14400s", strategy="SPOT"))
+    assert found.per_hour == pytest.approx(0.66965272)
+    assert found.most == pytest.approx(4 * 0.66965272)
+    assert found.lines()[0].endswith("100 GB pd-ssd, spot: $0.6697 an hour")
+
+
+def test_a_study_is_all_its_trials_each_with_its_own_timeout():
+    trial = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781  # 0.2501524 an hour
+    study = {"maxTrialCount": 12, "parallelTrialCount": 2}
+    found = estimate(job(pool("n2-standard-4"), **study))
+    assert found.per_hour == pytest.approx(2 * trial)
+    assert found.most == pytest.approx(12 * trial) == pytest.approx(3.0018288)
+    assert "12 trials, 2 at a time: $0.5003 an hour" in found.lines()
+    assert "at most: $3.00, for 12 h: the timeout, restarts included" in found.lines()
+    # Faster is not dearer, and no more trials run at a time than there are.
+    faster = estimate(job(pool("n2-standard-4"), **{**study, "parallelTrialCount": 50}))
+    assert (faster.most, faster.per_hour) == pytest.approx((12 * trial, 12 * trial))
+
+
+def test_all_replicas_of_all_pools_count():
+    one = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781
+    two = 8 * 0.03635265 + 32 * 0.00487255 + 300 * 0.00026781
+    found = estimate(job(pool("n2-standard-4"), {}, pool("n2-standard-8", 3, disk_gb=300)))
+    assert found.per_hour == pytest.approx(one + 3 * two)
+    assert [part.price for part in found.parts] == pytest.approx([one, 3 * two])
+    assert found.lines()[2] == f"together: ${one + 3 * two:.2f} an hour"
+
+
+def test_without_a_timeout_it_is_the_week_that_the_service_takes():
+    found = estimate(job(pool("n2-standard-4"), timeout=None))
+    assert found.most == pytest.approx(168 * found.per_hour)
+
+
+def test_cores_that_were_only_found_with_their_memory():
+    rows = table()
+    rows["europe-west4"] |= {name: rows[IOWA][name] for name in ("NVIDIA_L4", "pd-ssd")}
+    found = cost.estimate(job(pool("g2-standard-8", **L4)), "europe-west4", DAY, rows)
+    assert found.per_hour == pytest.approx(8 * 0.04435665 + 0.64404627 + 100 * 0.00026781)
+
+
+# --- unknown is neither 0 nor below a limit ---
+
+
+@pytest.mark.parametrize(
+    ("pool_spec", "region", "strategy", "names"),
+    [
+        (pool("n1-standard-4"), IOWA, "STANDARD", "n1"),
+        (pool("n2-standard-4"), "me-west1", "STANDARD", "n2, pd-ssd"),
+        (pool("g2-standard-8", **L4), IOWA, "FLEX_START", "g2, NVIDIA_L4"),
+        (pool("a3-highgpu-8g", **H100S), IOWA, "SPOT", "a3, NVIDIA_H100_80GB, local-ssd"),
+        (pool("n9-standard-4"), IOWA, "STANDARD", "n9-standard-4"),
+        (pool("ct5lp-hightpu-4t", tpuTopology="2x2"), IOWA, "STANDARD", "ct5lp"),
+        (pool("n2-standard-4"), IOWA, "CHEAP", "n2, pd-ssd"),
+    ],
+)
+def test_an_unknown_price_is_told_as_such(pool_spec, region, strategy, names):
+    found = estimate(job(pool("n2-standard-4"), pool_spec, strategy=strategy), region)
+    assert found.per_hour is found.most is None
+    assert any("unknown price of " in note and names in note for note in found.notes)
+    assert "at most: unknown, for 1 h: the timeout, restarts included" in found.lines()
+    assert not any("$0.00" in line for line in found.lines())
+
+
+def test_no_machines_are_no_price():
+    found = estimate(job())
+    assert found.per_hour is found.most is None
+    assert not cost.known_max(found, 1e9)
+
+
+def test_a_limit():
+    found = estimate(job(pool("n2-standard-4")))  # $0.2501524
+    assert cost.known_max(found, 0.2502)
+    cost.refuse_above(found, 0.2502)
+    assert not cost.known_max(found, 0.25)
+    with pytest.raises(
+        cost.PriceError, match=r"may cost \$0\.2502, and the limit is \$0\.2500: low"
+    ):
+        cost.refuse_above(found, 0.25)
+    assert not cost.known_max(found, float("nan"))
+
+
+def test_an_unknown_price_is_above_every_limit():
+    found = estimate(job(pool("n1-standard-4")))
+    assert not cost.known_max(found, float("inf"))
+    with pytest.raises(cost.PriceError) as refused:
+        cost.refuse_above(found, 1e6)
+    assert "unknown price of n1 in us-central1 (on demand)" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+# --- the age of a price ---
+
+
+def test_an_old_price_tells_its_age():
+    fresh = estimate(job(pool("n2-standard-4")), today=DAY + timedelta(days=90))
+    assert not fresh.notes
+    old = estimate(job(pool("n2-standard-4")), today=DAY + timedelta(days=91))
+    assert old.notes == (f"prices of {DAY}, 91 days old: python scripts/prices.py --refresh",)
+    assert old.lines()[-1] == old.notes[0]
+
+
+def test_of_several_ages_the_oldest_counts():
+    rows = table()
+    row = rows[IOWA]["pd-ssd"]
+    rows[IOWA]["pd-ssd"] = prices.Row(row.prices, date(2025, 8, 15), "a bill")
+    found = cost.estimate(job(pool("n2-standard-4")), IOWA, DAY, rows)
+    assert found.notes[0].startswith("prices of 2025-08-15 to 2026-09-02, up to 383 days old: ")
+
+
+# --- after ---
+
+
+def test_spent_is_the_jobs_own_time_without_the_queue():
+    hourly = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781
+    found = cost.spent(
+        job(pool("n2-standard-4")).spec,
+        IOWA,
+        "2026-09-01T10:00:00.123456789Z",  # startTime, not createTime
+        "2026-09-01T11:45:00.123Z",
+        today=DAY,
+        table=table(),
+    )
+    assert found.most == pytest.approx(1.75 * hourly) == pytest.approx(0.4377667)
+    assert found.lines()[-1] == "spent: $0.4378, for 1 h 45 min of running"
+
+
+def test_spent_by_a_study_is_spent_by_its_trials():
+    start = datetime(2026, 9, 1, 10, tzinfo=timezone.utc)
+    times = [(start, start + timedelta(minutes=m)) for m in (30, 90)] + [(None, None)]
+    one = job(pool("n2-standard-4")).spec
+    found = cost.spent(one, IOWA, start, None, trials=times, today=DAY, table=table())
+    assert found.most == pytest.approx(2 * found.per_hour)
+    assert found.trials == 3
+
+
+def test_a_job_that_never_ran_cost_nothing_even_at_an_unknown_price():
+    one = job(pool("n1-standard-4")).spec
+    found = cost.spent(one, IOWA, None, "2026-09-01T11:45:00Z", table=table())
+    assert found.most == 0
+    assert found.lines()[-2:] == [
+        "spent: $0.00, for 0 s of running",
+        "no machine ever ran, and the queue is free",
+    ]
+
+
+def test_a_job_that_runs_costs_until_now():
+    start = datetime.now(timezone.utc) - timedelta(hours=2)
+    one = job(pool("n2-standard-4")).spec
+    found = cost.spent(one, IOWA, start, None, table=table())
+    assert found.most == pytest.approx(2 * found.per_hour, rel=0.01)
+    assert found.notes[0] == "so far: it is still running"
+
+
+def test_a_time_that_is_none():
+    with pytest.raises(cost.PriceError, match="'yesterday' is no time"):
+        cost.spent(job(pool("n2-standard-4")).spec, IOWA, "yesterday", None, table=table())
+
+
+# --- prices.yaml, as it is shipped or refreshed ---
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_each_job_file_has_an_estimate_or_says_that_there_is_none(path):
+    found = cost.estimate(spec.read(path), IOWA)
+    text = "\n".join(found.lines())
+    assert "at most: " in text
+    if found.most is None:
+        assert "at most: unknown" in text and "unknown price of " in text
+    else:
+        assert found.most > 0 and found.per_hour > 0
+
+
+def test_each_price_has_a_date_and_a_source_and_none_is_0():
+    groups = yaml.safe_load(prices.PATH.read_text(encoding="utf-8"))["groups"]
+    seen = []
+    for group in groups:
+        assert group["date"] <= date.today() and group["source"].startswith("https://")
+        for regions, rows in group["prices"].items():
+            seen += [(region, name) for region in regions.split() for name in rows]
+            for name, row in rows.items():
+                assert len(row) == 4 and 0 not in row[:3], f"{name} in {regions}"
+    assert len(seen) == len(set(seen)), "one price twice"
+
+
+# Each figure of Vertex AI's own that could be found, by whom it was read, and when.
+PUBLISHED = [
+    # https://github.com/api-evangelist/google-vertex-ai, of Google's page, 2026-10-07
+    (IOWA, {"n1.core": 4, "n1.ram": 15}, 0.21849885, 1e-8),
+    # A course on clouds, of Google's page, 2026-09-20: n1-, e2- and n2-standard-4
+    ("asia-southeast1", {"n1.core": 4, "n1.ram": 15}, 0.269544, 1e-6),
+    ("asia-southeast1", {"e2.core": 4, "e2.ram": 16}, 0.190132, 1e-6),
+    ("asia-southeast1", {"n2.core": 4, "n2.ram": 16}, 0.275554, 1e-6),
+    # A comparison of platforms, of Google's page, 2026-10-04: g2-standard-4 and -8, of prediction,
+    # which costs the same; the page rounds each part to five places.
+    (IOWA, {"g2.core": 4, "g2.ram": 16, "NVIDIA_L4": 1}, 0.81293, 1e-4),
+    (IOWA, {"g2.core": 8, "g2.ram": 32, "NVIDIA_L4": 1}, 0.98181, 2e-4),
+    # Job files of others, of Google's page, 2024: a T4, an L4 in Belgium
+    (IOWA, {"NVIDIA_TESLA_T4": 1}, 0.4025, 1e-8),
+    ("europe-west1", {"NVIDIA_L4": 1}, 0.709, 5e-4),
+    # The bill of the first example: a3-highgpu-8g, and the disk
+    (IOWA, {"a3.core": 208, "a3.ram": 1872, "NVIDIA_H100_80GB": 8}, 101.007352, 1e-5),
+    (IOWA, {"pd-ssd": 2000}, 0.53561644, 1e-4),
+]
+
+
+@pytest.mark.skipif(
+    price_catalog.SOURCE in prices.PATH.read_text(encoding="utf-8"),
+    reason="the prices were refreshed since, and may have changed",
+)
+@pytest.mark.parametrize(("region", "parts", "published", "off"), PUBLISHED)
+def test_the_shipped_prices_are_those_that_vertex_ai_published(region, parts, published, off):
+    rows = prices.load()
+    found = sum(prices.row(rows, region, name).prices[0] * n for name, n in parts.items())
+    assert found == pytest.approx(published, abs=off)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "not a table of prices"),
+        ("groups: 5", "not a table of prices"),
+        ("groups:\n  - date: soon\n    source: here\n    prices: {}", "date is 'soon'"),
+        ("groups: [", "YAML"),
+        ("x.core: [1, 2, 3]", "not four prices"),
+        ("x.core: [1, -2, null, null]", "-2 is no price"),
+        ("x.core: [yes, null, null, null]", "True is no price"),
+        ("x.core: ['1', null, null, null]", "'1' is no price"),
+        ("x.core: [.nan, null, null, null]", "nan is no price"),
+    ],
+)
+def test_a_broken_price_file_is_one_line(text, what):
+    if text.startswith("x.core"):
+        text = f"groups:\n- date: 2026-01-01\n  source: a\n  prices:\n    us-east1:\n      {text}\n"
+    with pytest.raises(prices.PriceError) as error:
+        prices.load(Path(write("prices.yaml", text)))
+    assert "prices.yaml" in str(error.value) and what in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# --- the catalog ---
+
+VERTEX, COMPUTE = price_catalog.VERTEX, price_catalog.COMPUTE
+
+
+@pytest.mark.parametrize(
+    ("service", "description", "expected"),
+    [
+        (VERTEX, "Vertex AI: Training/Pipelines on A3 Instance Core in Iowa", ("a3.core", 0)),
+        (VERTEX, "Vertex AI: Training/Pipelines on A3 Instance RAM in Iowa", ("a3.ram", 0)),
+        (
+            VERTEX,
+            "Vertex AI: Training/Pipelines on N1 Predefined Instance Core running in Singapore",
+            ("n1.core", 0),
+        ),
+        (
+            VERTEX,
+            "Vertex AI: Training/Pipelines Management fee on E2 Instance RAM in Singapore",
+            ("e2.ram", 3),
+        ),
+        (
+            VERTEX,
+            "Vertex AI: Training/Pipelines management fee on NVIDIA H100 80GB in Iowa",
+            ("NVIDIA_H100_80GB", 3),
+        ),
+        (VERTEX, "Vertex AI: Training/Pipelines on SSD backed PD Capacity", ("pd-ssd", 0)),
+        (COMPUTE, "Spot Preemptible Compute optimized Core running in Paris", ("c2.core", 1)),
+        (
+            COMPUTE,
+            "Nvidia Tesla A100 GPU attached to Spot Preemptible VMs running in Americas",
+            ("NVIDIA_TESLA_A100", 1),
+        ),
+        (
+            COMPUTE,
+            "Nvidia Tesla A100 80GB GPU attached to DWS Defined Duration VMs running in Americas",
+            ("NVIDIA_A100_80GB", 2),
+        ),
+        (COMPUTE, "DWS Defined Duration A2 Ram running in Americas", ("a2.ram", 2)),
+        (
+            COMPUTE,
+            "DWS Defined Duration SSD backed Local Storage running in Americas",
+            ("local-ssd", 2),
+        ),
+        # On demand, of Compute Engine: not what a training job pays.
+        (COMPUTE, "N1 Predefined Instance Core running in Americas", None),
+        (COMPUTE, "Nvidia L4 GPU running in Americas", None),
+        (COMPUTE, "SSD backed PD Capacity in Netherlands", None),
+        # Other things of other names.
+        (COMPUTE, "Spot Preemptible N2 Custom Instance Core running in Americas", None),
+        (COMPUTE, "Spot Preemptible N2D AMD Instance Core running in Americas", None),
+        (COMPUTE, "DWS Calendar Mode A2 Core in Americas", None),
+        (COMPUTE, "Commitment v1: N2 Cpu in Americas for 1 Year", None),
+        (COMPUTE, "Spot Preemptible A3Ultra Instance Core running in Iowa", None),
+        (
+            VERTEX,
+            "Vertex AI: Online/Batch Prediction N1 Predefined Instance Core running in Iowa",
+            None,
+        ),
+        (VERTEX, "Gemini 1.5 Flash Input tokens", None),
+        # The name of one service's entry in the other.
+        (VERTEX, "Spot Preemptible N1 Predefined Instance Core running in Americas", None),
+    ],
+)
+def test_what_an_entry_of_the_catalog_is_the_price_of(service, description, expected):
+    assert price_catalog.part(service, description) == expected
+
+
+def sku(description: str, dollars: float, *regions: str, unit: str = "h") -> dict:
+    """An entry as the Cloud Billing Catalog has it."""
+    nanos = round(dollars * 1e9)
+    rate = {"currencyCode": "USD", "units": str(nanos // 10**9), "nanos": nanos % 10**9}
+    rates = [{"startUsageAmount": 0, "unitPrice": rate}]
+    if unit == "h":  # some have a first tier that is free
+        free = {"currencyCode": "USD", "units": "0", "nanos": 0}
+        rates = [{"startUsageAmount": 0, "unitPrice": free}, {**rates[0], "startUsageAmount": 1}]
+    usage = "Preemptible" if "Spot" in description else "OnDemand"
+    return {
+        "name": "services/C7E2-9256-1C43/skus/3F95-001E-B747",
+        "skuId": "3F95-001E-B747",
+        "description": description,
+        "category": {
+            "serviceDisplayName": "Vertex AI",
+            "resourceFamily": "Compute",
+            "resourceGroup": "CPU",
+            "usageType": usage,
+        },
+        "serviceRegions": list(regions or [IOWA]),
+        "pricingInfo": [
+            {
+                "summary": "",
+                "pricingExpression": {
+                    "usageUnit": unit,
+                    "displayQuantity": 1,
+                    "tieredRates": rates,
+                    "usageUnitDescription": "hour",
+                    "baseUnit": "s",
+                    "baseUnitDescription": "second",
+                    "baseUnitConversionFactor": 3600,
+                },
+                "currencyConversionRate": 1,
+                "effectiveTime": "2026-11-20T08:00:00.000Z",
+            }
+        ],
+        "serviceProviderName": "Google",
+        "geoTaxonomy": {"type": "REGIONAL", "regions": [IOWA]},
+    }
+
+
+ON, FEE = "Vertex AI: Training/Pipelines on", "Vertex AI: Training/Pipelines management fee on"
+CATALOG = {
+    VERTEX: [
+        sku(f"{ON} G2 Instance Core running in Iowa", 0.02873644),
+        sku(f"{ON} G2 Instance Ram running in Iowa", 0.00336657, unit="GiBy.h"),
+        sku(f"{ON} Nvidia L4 GPU running in Iowa", 0.64404627),
+        sku(f"{FEE} G2 Instance Core in Iowa", 0.00374823),
+        sku(f"{FEE} G2 Instance RAM in Iowa", 0.00043912, unit="GiBy.h"),
+        sku(f"{FEE} Nvidia L4 in Iowa", 0.08400604),
+        sku(f"{ON} SSD backed PD Capacity", 0.1955, "global", unit="GiBy.mo"),
+        sku(f"{ON} G2 Instance Core running in Netherlands", 0.0302, "europe-west4"),
+        sku("Gemini 1.5 Flash Input tokens", 0.1, "global", unit="count"),
+    ],
+    COMPUTE: [
+        sku("Spot Preemptible G2 Instance Core running in Americas", 0.01499, IOWA, "us-east1"),
+        sku("Spot Preemptible G2 Instance Ram running in Americas", 0.0018, unit="GiBy.h"),
+        sku("Spot Preemptible G2 Instance Ram running in Iowa", 0.001844, unit="GiBy.h"),
+        sku("Spot Preemptible G2 Instance Ram running in USA", 0.0017, unit="GiBy.h"),
+        sku("Nvidia L4 GPU attached to Spot Preemptible VMs running in Americas", 0.3359),
+        sku("Nvidia L4 GPU running in Americas", 99.0),
+        sku("Nvidia L4 GPU attached to Spot Preemptible VMs running in Delhi", 1.0, "asia-south2"),
+        sku("Commitment v1: G2 Cpu in Americas for 1 Year", 99.0),
+    ],
+}
+
+
+class Catalog(BaseHTTPRequestHandler):
+    """Two entries a page; `fault` may answer in its place."""
+
+    fault = None
+    questions: list[str] = []
+
+    def do_GET(self):
+        asked = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(asked.query).items()}
+        self.questions.append(self.path)
+        if self.fault and type(self).fault(self):
+            return
+        service = re.fullmatch(r"/v1/services/([0-9A-F-]+)/skus", asked.path)
+        if self.headers["X-Goog-Api-Key"] != KEY:
+            return self.answer(400, {"error": {"code": 400, "message": "API key not valid."}})
+        if not service or query.get("currencyCode") != "USD":
+            return self.answer(404, {"error": {"code": 404, "message": "Not found."}})
+        first = int(query.get("pageToken") or 0)
+        entries = CATALOG[service[1]]
+        page = {"skus": entries[first : first + 2]}
+        if first + 2 < len(entries):
+            page["nextPageToken"] = str(first + 2)
+        self.answer(200, page)
+
+    def answer(self, status: int, body: object) -> bool:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        return True
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def catalog(monkeypatch):
+    """Google's price list, on this machine; returns the class of its answers."""
+    played = type("Played", (Catalog,), {"questions": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), played)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING", address)
+    monkeypatch.setenv("BILLING_API_KEY", KEY)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(price_catalog, "WAIT", 0.001)
+    yield played
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def price_file(tmp_path, monkeypatch) -> Path:
+    """A copy of prices.yaml, which a refresh may write."""
+    copy = Path(shutil.copy(prices.PATH, tmp_path / "prices.yaml"))
+    monkeypatch.setattr(prices, "PATH", copy)
+    return copy
+
+
+def refresh(monkeypatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["prices.py", "--refresh", "--region", IOWA, *words])
+    return script.main()
+
+
+def test_a_refresh_writes_the_prices_of_today(catalog, price_file, monkeypatch, capsys):
+    before = price_file.read_text(encoding="utf-8")
+    assert refresh(monkeypatch) == 0
+    out, err = capsys.readouterr()
+    text = price_file.read_text(encoding="utf-8")
+    head = before[: before.index("groups:")]
+    assert text.startswith(head + "groups:\n") and text.count("#") == head.count("#")
+    rows = prices.load()
+    expected = {
+        "g2.core": (0.02873644, 0.01499, None, 0.00374823),
+        "g2.ram": (0.00336657, 0.001844, None, 0.00043912),  # the dearest one of three
+        "NVIDIA_L4": (0.64404627, 0.3359, None, 0.08400604),
+        "pd-ssd": (*[pytest.approx(0.1955 / 730, abs=1e-10)] * 3, 0),
+    }
+    assert {name: row.prices for name, row in rows[IOWA].items()} == expected
+    assert rows["europe-west4"]["g2.core"].prices == (0.0302, None, None, None)
+    assert "asia-south2" not in rows  # nobody has asked for it
+    assert {row.date for parts in rows.values() for row in parts.values()} == {date.today()}
+    assert len(catalog.questions) == 5 + 4
+    assert "prices of today" in out and not err
+    for seen in (out, text, *catalog.questions):
+        assert KEY not in seen
+    # And a job is priced by them, as in the worked example.
+    found = cost.estimate(job(pool("g2-standard-8", **L4), strategy="SPOT"), IOWA)
+    assert found.per_hour == pytest.approx(0.66965272, abs=1e-6)
+    # A second time it changes nothing.
+    assert refresh(monkeypatch) == 0
+    assert price_file.read_text(encoding="utf-8") == text
+
+
+def test_a_region_that_was_not_there_is_added(catalog, price_file, monkeypatch, capsys):
+    CATALOG[VERTEX].append(sku(f"{ON} G2 Instance Core running in Delhi", 0.04, "asia-south2"))
+    try:
+        assert refresh(monkeypatch, "--region", "asia-south2") == 0
+    finally:
+        CATALOG[VERTEX].pop()
+    assert prices.load()["asia-south2"]["g2.core"].prices[0] == 0.04
+    assert re.search(r"^NVIDIA_L4 +unknown +unknown", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_passing_fault_is_got_over(catalog, price_file, monkeypatch):
+    answers = iter([429, 500, 503])
+
+    def fault(asked) -> bool:
+        status = next(answers, None)
+        return bool(status) and asked.answer(status, {"error": {"message": "later"}})
+
+    catalog.fault = fault
+    assert refresh(monkeypatch) == 0
+    assert prices.load()[IOWA]["g2.core"].date == date.today()
+
+
+def cut(asked) -> bool:
+    asked.send_response(200)
+    asked.send_header("Content-Length", "1000")
+    asked.end_headers()
+    asked.wfile.write(b'{"skus": [')
+    asked.close_connection = True
+    return True
+
+
+def hang_up(asked) -> bool:
+    asked.close_connection = True
+    return True
+
+
+def fails(status: int, message: str = ""):
+    body = {"error": {"code": status, "message": message, "status": "NO"}} if message else b"<html>"
+    return lambda asked: asked.answer(status, body)
+
+
+def pages(*entries: object, **more):
+    return lambda asked: asked.answer(200, {"skus": list(entries), **more})
+
+
+EURO = sku(f"{ON} G2 Instance Core running in Iowa", 1.0)
+EURO["pricingInfo"][0]["pricingExpression"]["tieredRates"][-1]["unitPrice"]["currencyCode"] = "EUR"
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        (
+            fails(403, "Cloud Billing API has not been used in project 12."),
+            "gcloud services enable",
+        ),
+        (fails(400, f"API key {KEY} not valid."), "API key … not valid.; is the key whole?"),
+        (fails(429, "Quota exceeded."), "HTTP 429; Quota exceeded.; too many questions"),
+        (fails(500, "Internal error."), "HTTP 500; Internal error.; try again later"),
+        (fails(502), "HTTP 502; try again later"),
+        (cut, "not whole, or no JSON"),
+        (hang_up, "RemoteDisconnected"),
+        (lambda asked: asked.answer(200, b'{"skus": [{'), "not whole, or no JSON"),
+        (lambda asked: asked.answer(200, [1]), "not whole, or no JSON"),
+        (pages(nextPageToken="again"), "pages do not end"),
+        (pages(), "the catalog has no price of Vertex AI training"),
+        (pages({"description": f"{ON} G2 Instance Core in Iowa"}), "not in the form"),
+        (pages(EURO), "not in the form"),
+        (pages(None), "not in the form"),
+    ],
+)
+def test_a_refresh_that_fails_is_one_line_and_leaves_the_prices(
+    catalog, price_file, monkeypatch, capsys, fault, what
+):
+    before = price_file.read_bytes()
+    catalog.fault = staticmethod(fault)
+    assert refresh(monkeypatch) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and err.count("\n") == 1 and what in err
+    assert not out and KEY not in err
+    assert price_file.read_bytes() == before
+    assert [path.name for path in price_file.parent.iterdir()] == ["prices.yaml"]
+
+
+def test_a_fault_on_a_later_page_leaves_the_prices(catalog, price_file, monkeypatch, capsys):
+    before = price_file.read_bytes()
+    catalog.fault = lambda asked: len(asked.questions) > 6 and cut(asked)
+    assert refresh(monkeypatch) == 2
+    assert price_file.read_bytes() == before
+
+
+def test_nobody_there(price_file, monkeypatch, capsys):
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING", "http://127.0.0.1:1")
+    monkeypatch.setenv("BILLING_API_KEY", KEY)
+    monkeypatch.setattr(price_catalog, "WAIT", 0.001)
+    assert refresh(monkeypatch) == 2
+    assert "no prices from http://127.0.0.1:1: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "what"), [("", "needs an API key"), ("a b", "blanks"), ("kéy", "letters")]
+)
+def test_a_key_that_is_none(catalog, price_file, monkeypatch, capsys, key, what):
+    monkeypatch.setenv("BILLING_API_KEY", key)
+    assert refresh(monkeypatch) == 2
+    assert what in capsys.readouterr().err
+    assert not catalog.questions
+
+
+def test_a_file_that_cannot_be_written(catalog, price_file, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    before = price_file.read_bytes()
+    monkeypatch.setattr(os, "replace", full)
+    assert refresh(monkeypatch) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert price_file.read_bytes() == before
+    assert [path.name for path in price_file.parent.iterdir()] == ["prices.yaml"]
+
+
+def test_the_command_shows_the_prices_of_a_region(project):
+    command = [sys.executable, "scripts/prices.py", "--region"]
+    words = {"cwd": project, "capture_output": True, "text": True, "encoding": "utf-8"}
+    shown = subprocess.run([*command, IOWA], env={**os.environ, "PYTHONUTF8": "1"}, **words)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[0].split()[:3] == [IOWA, "on", "demand"]
+    assert re.search(r"^pd-ssd +0\.000\d+", shown.stdout, re.MULTILINE)
+    elsewhere = subprocess.run([*command, "mars-east1"], **words)
+    assert elsewhere.returncode == 2 and not elsewhere.stdout
+    assert elsewhere.stderr.startswith("error: no prices of mars-east1, only of ")

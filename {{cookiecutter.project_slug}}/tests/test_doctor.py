@@ -1,0 +1,673 @@
+"""The doctor: in a bare Python, offline, against a stand-in of Google Cloud with one thing wrong."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from cloud_standin import TOKEN, Google
+from commands import exists
+from conftest import ROOT
+
+from launcher import (
+    checkup,
+    doctor_local,
+    doctor_login,
+    doctor_quota,
+    environment,
+    google_api,
+    identity,
+)
+from launcher.doctor_cloud import Cloud
+from launcher.gcp import Place, job_roles
+
+SECONDS = 5  # the doctor's promise
+PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
+ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"
+PLACE = Place(PROJECT, REGION, BUCKET, "images", ACCOUNT)
+CLOUD = {"credentials", "project", "billing", "APIs", "permissions", "bucket", "images"}
+CLOUD |= {"service account", "quota"}  # what needs the network
+posix = pytest.mark.skipif(os.name == "nt", reason="its programs are shell scripts")
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path, monkeypatch):
+    """No login, no settings and no service of this machine."""
+    for name in list(os.environ):
+        if name.startswith(("CLOUDSDK_", "GOOGLE_", "GCE_", "GCLOUD_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+
+@pytest.fixture
+def repo(project) -> Path:
+    """A copy of this repo whose cloud part is filled in."""
+    for name in ("setup.py", "constraints.txt"):
+        shutil.copy(ROOT / name, project / name)
+    text = (ROOT / "project.yaml").read_text(encoding="utf-8")
+    values = {
+        "project": PROJECT,
+        "region": REGION,
+        "bucket": BUCKET,
+        "image_repository": "images",
+        "service_account": ACCOUNT,
+        "tensorboard": "",
+    }
+    for key, value in values.items():
+        text = re.sub(rf'(?m)^  {key}: ".*"', f'  {key}: "{value}"', text)
+    (project / "project.yaml").write_text(text, encoding="utf-8")
+    return project
+
+
+@pytest.fixture
+def google(monkeypatch):
+    """A stand-in in which nothing is wrong."""
+    with Google(PROJECT) as google:
+        place = {"location": REGION.upper(), "locationType": "region"}
+        uniform = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
+        google.buckets[BUCKET] = {**place, **uniform}
+        google.repositories["images"] = {"format": "DOCKER"}
+        google.accounts[ACCOUNT] = {}
+        for role in job_roles(PLACE):
+            name = {"bucket": BUCKET, "project": PROJECT}[role.on]
+            policy = google.policies.setdefault(name, {"bindings": []})
+            policy["bindings"].append({"role": role.name, "members": [f"serviceAccount:{ACCOUNT}"]})
+        google.quota = dict.fromkeys(doctor_quota.needed(configs()), {"": 1000})
+        for name, value in google.environ().items():
+            monkeypatch.setenv(name, value)
+        yield google
+
+
+def configs() -> list[Path]:
+    return sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def doctor(repo: Path, *flags: str, python=(sys.executable,), code: int | None = None, **environ):
+    """Runs scripts/doctor.py; returns what it printed. In time, and without a traceback."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [*python, "scripts/doctor.py", *flags],
+        cwd=repo,
+        env={**os.environ, **environ},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert time.monotonic() - start < SECONDS
+    assert done.stderr == ""
+    assert code in (None, done.returncode), done.stdout
+    return done.stdout
+
+
+def found(repo: Path, *flags: str, **options) -> dict[str, dict]:
+    """The findings, by their names."""
+    answer = json.loads(doctor(repo, "--json", *flags, **options))
+    assert all(exists(remedy) for check in answer["checks"] for remedy in check["remedies"])
+    return {check["name"]: check for check in answer["checks"]} | {"": answer}
+
+
+def test_a_bare_python_is_told_what_to_install(repo):
+    answer = found(repo, python=(sys.executable, "-I", "-S"), code=1, PATH="")
+    assert answer[""]["local"] is False
+    assert answer["tensorflow"]["state"] == "wrong"
+    assert answer["tensorflow"]["remedies"][-1].endswith(
+        '-m pip install -e ".[dev]" -c constraints.txt'
+    )
+    assert "pyyaml" in answer["packages"]["text"]
+    for name in ("project.yaml", "cloud"):
+        assert answer[name]["state"] == "skipped" and "pyyaml" in answer[name]["text"]
+    assert answer["git"]["state"] == answer["docker"]["state"] == "warn"
+
+
+def test_its_lines_are_for_people(repo):
+    lines = doctor(repo, python=(sys.executable, "-I", "-S"), code=1, PATH="").splitlines()
+    assert lines[-2:] == [
+        "local work: mend what is wrong above",
+        "cloud jobs: not ready, see above",
+    ]
+    told = [line for line in lines[:-2] if line.strip()]
+    states = ("ok ", "warn ", "wrong ", "skipped ", "in the cloud", " " * 26 + "run")
+    assert all(line.startswith(states) for line in told)
+    assert sum("pip install" in line for line in told) == 1  # the same commands are told once
+
+
+def test_what_runs_before_all_is_plain_enough_for_an_old_python():
+    names = ("checkup", "doctor", "doctor_local", "environment")
+    for path in [*(ROOT / "launcher" / f"{name}.py" for name in names), ROOT / "scripts/doctor.py"]:
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_without_a_cloud_project_nothing_is_asked_of_the_network(repo, google):
+    shutil.copy(ROOT / "project.yaml", repo)
+    text = (repo / "project.yaml").read_text(encoding="utf-8")
+    text = re.sub(r'(?m)^  project: ".*"', '  project: ""', text)
+    (repo / "project.yaml").write_text(text, encoding="utf-8")
+    answer = found(repo)
+    assert answer["cloud"]["state"] == "skipped" and "gcp.project" in answer["cloud"]["text"]
+    assert not google.requests
+    doctor(repo, "--cloud", code=1)
+
+
+def test_offline_the_cloud_is_skipped_and_local_work_is_fine(repo, monkeypatch):
+    with socket.socket() as closed:  # nobody listens there
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_SERVICEUSAGE", address)
+        checks = Cloud(PLACE).checks()
+        for check in checks:
+            if check.name not in ("gcloud", "clients"):
+                finding = check.run()
+                assert finding.state == "skipped" and "offline" in finding.text, finding
+        shown = doctor(repo)
+    assert re.search(r"skipped +credentials, project, .*quota +offline: 127.0.0.1", shown)
+    doctor(repo, "--cloud", code=1)
+
+
+def test_a_cloud_that_accepts_and_never_answers_is_given_up_in_time(repo, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_SERVICEUSAGE", address)
+        assert "offline" in found(repo)["project"]["text"]
+
+
+@posix
+def test_programs_that_hang_are_given_up_in_time_and_leave_nothing(repo, google, tmp_path):
+    pids = tmp_path / "pids"
+    for name in ("git", "docker", "gcloud", "nvidia-smi"):
+        script(name, f"sleep 60 & echo $! >> {pids}; wait")
+    answer = found(repo, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for name in ("git", "docker", "gcloud", "gpu"):
+        assert answer[name]["state"] == "skipped" and "no answer" in answer[name]["text"]
+    assert len(pids.read_text().split()) == 4
+    time.sleep(0.2)
+    for pid in pids.read_text().split():
+        state = Path(f"/proc/{pid}/stat")
+        assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def script(name: str, body: str) -> None:
+    """A program on PATH, in front of the real one."""
+    path = Path("bin") / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+# --- what local work needs ---
+
+
+@pytest.mark.parametrize(
+    ("program", "body", "check", "state", "words", "remedy"),
+    [
+        ("docker", "echo 28.1", "docker", "ok", "daemon 28.1", ""),
+        ("docker", "echo permission denied >&2; exit 1", "docker", "warn", "may not", "usermod"),
+        ("docker", "echo no daemon >&2; exit 1", "docker", "warn", "does not answer", ""),
+        ("nvidia-smi", "echo 'L4, 23034, 550.90.07'", "gpu", "warn", "CUDA", "[dev,gpu]"),
+        ("nvidia-smi", "echo 'T4, 15360, 470.1'", "gpu", "warn", "470.1 is too old", ""),
+        ("nvidia-smi", "echo no driver; exit 9", "gpu", "warn", "no driver", ""),
+        ("nvidia-smi", "echo", "gpu", "warn", "fails", ""),
+        ("git", "echo fatal: not a git repository >&2; exit 128", "git", "warn", "no git", "git init"),
+        ("git", "echo fatal: detected dubious ownership >&2; exit 128", "git", "warn", "trust", ""),
+        ("git", "echo fatal: Needed a single revision >&2; exit 128", "git", "warn", "no commit", "commit"),
+    ],
+)  # fmt: skip
+@posix
+def test_programs_of_this_machine(monkeypatch, program, body, check, state, words, remedy):
+    script(program, body)
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(doctor_local, "installed", lambda name: "")
+    finding = next(c for c in doctor_local.checks() if c.name == check).run()
+    assert (finding.state, words in finding.text) == (state, True), finding
+    assert remedy in " ".join(finding.remedies)
+    assert all(map(exists, finding.remedies))
+
+
+def test_a_version_that_does_not_fit_is_named(monkeypatch):
+    monkeypatch.setattr(
+        doctor_local, "installed", lambda name: "2.17.0" if name == "tensorflow" else ""
+    )
+    finding = checkup.Check("tensorflow", doctor_local.tensorflow).run()
+    assert finding.state == "wrong" and "2.17.0 does not fit >=2.21,<2.22" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "good"),
+    [
+        ("2.21.0", ">=2.21,<2.22", True),
+        ("2.22.0", ">=2.21,<2.22", False),
+        ("2.21.0rc1", ">=2.21,<2.22", True),
+        ("3", ">=3.0", True),
+        ("10.1", ">=9", True),
+        ("1.2", "!=1.2.0", False),
+        ("1.2", "~=9", True),  # not understood
+        ("unknown", ">=1", False),
+    ],
+)
+def test_versions(version, wanted, good):
+    assert environment.fits(version, wanted) is good
+
+
+def test_setup_py_is_read_as_it_is_installed():
+    names = [name for name, _ in environment.requirements("", "dev")]
+    assert "tensorflow" in names and "pyyaml" in names and len(names) > 5
+    assert all(environment.installed(name) for name in names)
+
+
+# --- what cloud jobs need: one thing wrong at a time ---
+
+
+def denied(*permissions: str):
+    return lambda google: google.denied.update(permissions)
+
+
+def fault(part: str, status: int, message: str, reason: str = ""):
+    return lambda google: google.faults.update({part: (status, message, reason)})
+
+
+def lacks(kind: str):
+    return lambda google: getattr(google, kind).clear()
+
+
+def holds(kind: str, name: str, **values):
+    return lambda google: getattr(google, kind)[name].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "state", "words", "remedy"),
+    [
+        (None, "project", "ok", PROJECT, ""),
+        (None, "billing", "ok", "pays", ""),
+        (None, "APIs", "ok", "aiplatform", ""),
+        (None, "permissions", "ok", "send jobs", ""),
+        (None, "bucket", "ok", f"gs://{BUCKET} in {REGION}", ""),
+        (None, "images", "ok", f"{REGION}-docker.pkg.dev/{PROJECT}/images", ""),
+        (None, "service account", "ok", "has its roles", ""),
+        (None, "quota", "ok", "enough", ""),
+        (fault(":batchGet", 403, "denied"), "project", "wrong", "not for you", "projects list"),
+        (fault(":batchGet", 401, "expired"), "project", "wrong", "has expired", "login"),
+        (fault(":batchGet", 403, "off", "SERVICE_DISABLED"), "APIs", "wrong", "off", "services enable serviceusage"),
+        (fault(":batchGet", 403, "off", "SERVICE_DISABLED"), "project", "ok", PROJECT, ""),
+        (lambda google: setattr(google, "enabled", {"iam.googleapis.com"}), "APIs", "wrong", "aiplatform", "services enable aiplatform"),
+        (lambda google: setattr(google, "billing", ""), "billing", "wrong", "no billing", "billing projects link"),
+        (fault("billingInfo", 403, "denied"), "billing", "skipped", "may not be read", ""),
+        (denied("aiplatform.customJobs.create"), "permissions", "wrong", "customJobs.create", "--role=roles/aiplatform.user"),
+        (denied("logging.logEntries.list"), "permissions", "wrong", "logEntries", "--role=roles/logging.viewer"),
+        (lacks("buckets"), "bucket", "wrong", "not there", "setup_cloud.py"),
+        (fault("v1/b/", 403, "denied"), "bucket", "wrong", "somebody else's", "gs://lab-runs"),
+        (denied("storage.objects.create"), "bucket", "wrong", "objects.create", "roles/storage.objectUser"),
+        (holds("buckets", BUCKET, location="US-EAST1"), "bucket", "wrong", f"is in us-east1, jobs run in {REGION}", ""),
+        (holds("buckets", BUCKET, location="EU", locationType="multi-region"), "bucket", "warn", "is in eu", ""),
+        (holds("buckets", BUCKET, iamConfiguration={}), "bucket", "warn", "single files", "buckets update"),
+        (lacks("repositories"), "images", "wrong", "no repository images", "setup_cloud.py"),
+        (holds("repositories", "images", format="PYTHON"), "images", "wrong", "holds PYTHON", ""),
+        (fault("/repositories/", 403, "off", "SERVICE_DISABLED"), "images", "skipped", "see APIs", ""),
+        (denied("artifactregistry.repositories.uploadArtifacts"), "images", "wrong", "push", "artifactregistry.writer"),
+        (lacks("accounts"), "service account", "wrong", "not there", "setup_cloud.py"),
+        (holds("accounts", ACCOUNT, disabled=True), "service account", "wrong", "disabled", "service-accounts enable"),
+        (denied("iam.serviceAccounts.actAs"), "service account", "wrong", "run under", "iam.serviceAccountUser"),
+        (lacks("policies"), "service account", "warn", "legacyBucketReader", "setup_cloud.py"),
+        (fault(":getIamPolicy", 403, "denied"), "service account", "ok", "may not be read", ""),
+        (lambda google: google.quota.update(cpus={"": 4}), "quota", "warn", "cpus, quota 4", ""),
+        (lacks("quota"), "quota", "skipped", "may not be read", ""),
+        (fault("", 500, "backend"), "quota", "skipped", "backend", ""),
+    ],
+)  # fmt: skip
+def test_one_thing_is_wrong(google, change, check, state, words, remedy):
+    if change:
+        change(google)
+    finding = next(c for c in Cloud(PLACE).checks() if c.name == check).run()
+    assert (finding.state, words in finding.text) == (state, True), finding
+    assert remedy in " ".join(finding.remedies) and bool(remedy) == bool(finding.remedies)
+    assert all(map(exists, finding.remedies)), finding.remedies
+    assert TOKEN not in str(finding)
+    assert not google.changes()
+
+
+def test_all_is_well(repo, google):
+    """What else may be wrong is not of the cloud, or of what is installed here."""
+    answer = found(repo, CLOUDSDK_AUTH_DISABLE_CREDENTIALS="true")
+    states = {name: answer[name]["state"] for name in dict.fromkeys(answer) if name}
+    elsewhere = (
+        "python",
+        "tensorflow",
+        "packages",
+        "disk",
+        "gpu",
+        "git",
+        "docker",
+        "gcloud",
+        "clients",
+    )
+    assert set(states) == {*elsewhere, *CLOUD, "project.yaml"}
+    assert all(state == "ok" for name, state in states.items() if name not in elsewhere), answer
+    assert "authorization" not in google.headers  # as that variable asks
+
+
+def test_values_that_are_wrong_are_told_with_their_line(repo):
+    text = (repo / "project.yaml").read_text(encoding="utf-8")
+    for hostile in ("x; rm -rf ~", "gs://lab", "'\\\"$(id)"):
+        changed = re.sub(
+            r'(?m)^  bucket: ".*"', lambda _, v=hostile: f"  bucket: {json.dumps(v)}", text
+        )
+        (repo / "project.yaml").write_text(changed, encoding="utf-8")
+        checks = json.loads(doctor(repo, "--json", "--cloud", code=1))["checks"]
+        told = [c for c in checks if c["where"] == "cloud"]
+        assert [c["state"] for c in told] == ["wrong"]
+        assert re.search(r"project\.yaml:\d+: gcp\.bucket", told[0]["text"])
+
+
+# --- who asks ---
+
+
+def credentials(**content) -> Path:
+    path = Path("credentials.json").absolute()
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+URL = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
+
+
+@pytest.mark.parametrize(
+    ("content", "who", "member"),
+    [
+        ({"type": "service_account", "client_email": ACCOUNT}, f"service account {ACCOUNT}", f"serviceAccount:{ACCOUNT}"),
+        ({"type": "authorized_user", "account": "ada@lab.org"}, "user ada@lab.org", "user:ada@lab.org"),
+        ({"type": "authorized_user", "account": ""}, "user of unknown name", identity.UNKNOWN),
+        ({"type": "impersonated_service_account", "service_account_impersonation_url": f"{URL}{ACCOUNT}:generateAccessToken"}, f"service account {ACCOUNT}", f"serviceAccount:{ACCOUNT}"),
+        ({"type": "external_account"}, "federated identity of unknown name", identity.UNKNOWN),
+        (["no", "credentials"], "nobody", identity.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_who_asks(monkeypatch, content, who, member):
+    path = Path("credentials.json").absolute()
+    path.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    assert identity.who().startswith(who) and str(path) in identity.who()
+    assert identity.member() == member
+
+
+def test_without_credentials_it_is_gclouds_account_or_nobody(tmp_path):
+    assert identity.who() == "nobody: no credentials"
+    folder = tmp_path / "gcloud" / "configurations"
+    folder.mkdir(parents=True)
+    (folder / "config_lab").write_text("[core]\naccount = ada@lab.org\n")
+    (tmp_path / "gcloud" / "active_config").write_text("lab\n")
+    assert identity.who() == "user ada@lab.org (gcloud)"
+    assert identity.member() == "user:ada@lab.org"
+
+
+def test_google_itself_is_asked_whose_a_token_is(monkeypatch):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            asked.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"email": "ada@lab.org"}')
+
+        def log_message(self, *_):
+            pass
+
+    path = credentials(type="authorized_user", account="")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with serving(Handler) as address:
+        monkeypatch.setattr(identity, "TOKEN_INFO", address)
+        assert identity.who("t0ken").startswith("user ada@lab.org")
+    assert asked == [("/", "access_token=t0ken")]  # not in the address, which is logged
+
+
+def test_gcloud_alone_is_not_enough(google):
+    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    assert finding.state == "wrong" and "programs have none" in finding.text
+    assert finding.remedies == (identity.LOGIN,)
+    assert exists(identity.LOGIN)
+
+
+def test_nobody_is_logged_in(google, monkeypatch):
+    monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
+    cloud = Cloud(PLACE)
+    finding = checkup.Check("credentials", cloud.credentials).run()
+    assert (finding.state, finding.text) == ("wrong", "nobody is logged in")
+    assert checkup.Check("bucket", cloud.bucket).run().state == "skipped"
+
+
+@posix
+def test_a_login_comes_from_gcloud(google, monkeypatch):
+    script(
+        "gcloud",
+        'case "$*" in "auth application-default print-access-token") echo t0ken;; *) exit 1;; esac',
+    )
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
+    path = credentials(type="authorized_user", account="ada@lab.org", quota_project_id="other-1")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    cloud = Cloud(PLACE)
+    assert checkup.Check("credentials", cloud.credentials).run().state == "ok"
+    assert cloud.project() == ("ok", PROJECT)
+    assert google.headers["authorization"] == "Bearer t0ken"
+    assert google.headers["x-goog-user-project"] == "other-1"
+    credentials(type="authorized_user", account="ada@lab.org")
+    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    assert finding.state == "warn" and "set-quota-project" in finding.remedies[0]
+    assert all(map(exists, finding.remedies))
+
+
+@posix
+def test_a_login_that_google_takes_no_more(google, monkeypatch):
+    script("gcloud", "echo 'ERROR: Reauthentication failed.' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
+    path = credentials(type="authorized_user")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    assert finding.state == "wrong" and "Reauthentication failed" in finding.text
+    assert finding.remedies == (identity.LOGIN,)
+
+
+# --- how it is asked ---
+
+
+def serving(handler):
+    """A server of one's own: gives its address."""
+
+    class Serving:
+        def __enter__(self):
+            self.server = HTTPServer(("127.0.0.1", 0), handler)
+            threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+            return f"http://127.0.0.1:{self.server.server_port}/"
+
+        def __exit__(self, *_):
+            self.server.shutdown()
+            self.server.server_close()
+
+    return Serving()
+
+
+def test_an_api_that_wants_a_quota_project_gets_one(google):
+    real = google.answer
+
+    def picky(*asked):
+        if google.headers.get("x-goog-user-project") != PROJECT:
+            message = "The API requires a quota project, which is not set by default."
+            google.faults[""] = (403, message, "SERVICE_DISABLED")
+        else:
+            google.faults.clear()
+        return real(*asked)
+
+    google.answer = picky
+    client = google_api.Client(TOKEN, PROJECT)
+    assert client.ask("storage", f"b/{BUCKET}")["location"] == REGION.upper()
+    assert len(google.requests) == 2
+
+
+def test_a_token_follows_no_redirect(google, monkeypatch):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", google.address)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with serving(Handler) as address:
+        monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM", address)
+        with pytest.raises(google_api.Refused) as refused:
+            google_api.Client(TOKEN).ask("iam", "v1/x")
+    assert refused.value.status == 302 and not google.requests
+
+
+def test_an_answer_that_is_no_json_is_no_answer(monkeypatch):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>log in to this hotel")
+
+        def log_message(self, *_):
+            pass
+
+    with serving(Handler) as address:
+        monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM", address)
+        with pytest.raises(google_api.Unreachable, match="JSON"):
+            google_api.reach("iam")
+
+
+# --- quota ---
+
+
+def test_what_the_configs_need():
+    needs = doctor_quota.needed([ROOT / "configs" / "cpu.yaml"])
+    assert needs == {"cpus": (4, ["cpu.yaml"])}
+
+
+def test_needs_are_summed_over_pools_trials_and_kinds(tmp_path):
+    pool = {
+        "machineType": "n1-standard-8",
+        "acceleratorType": "NVIDIA_TESLA_T4",
+        "acceleratorCount": 2,
+    }
+    task = {"containerSpec": {"imageUri": "i"}}
+    spec = {
+        "workerPoolSpecs": [
+            {"machineSpec": pool, "replicaCount": 1, **task},
+            {"machineSpec": pool, "replicaCount": 3, **task},
+        ],
+        "scheduling": {"timeout": "60s", "strategy": "SPOT"},
+    }
+    study = {
+        "metrics": [{"metricId": "m", "goal": "MINIMIZE"}],
+        "parameters": [{"parameterId": "p", "doubleValueSpec": {"minValue": 0, "maxValue": 1}}],
+    }
+    job = {
+        "displayName": "x",
+        "maxTrialCount": 9,
+        "parallelTrialCount": 2,
+        "studySpec": study,
+        "trialJobSpec": spec,
+    }
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(job), encoding="utf-8")
+    assert doctor_quota.needed([path]) == {
+        "preemptible_cpus": (8 * 4 * 2, ["job.yaml"]),
+        "preemptible_nvidia_t4_gpus": (2 * 4 * 2, ["job.yaml"]),
+    }
+    path.write_text("workerPoolSpecs: nonsense", encoding="utf-8")
+    assert doctor_quota.needed([path]) == {}
+
+
+@pytest.mark.parametrize(
+    ("buckets", "limit"),
+    [
+        ([{"effectiveLimit": "4"}], 4),
+        ([{"effectiveLimit": "4"}, {"effectiveLimit": "1", "dimensions": {"region": REGION}}], 1),
+        ([{"effectiveLimit": "4", "dimensions": {"region": "us-east1"}}], None),
+        ([{"dimensions": {"region": REGION}}], 0),
+        ([], None),
+    ],
+)
+def test_the_limit_of_a_region(buckets, limit):
+    answer = {"consumerQuotaLimits": [{"quotaBuckets": buckets}]}
+    assert doctor_quota.limit_in(answer, REGION) == limit
+
+
+# --- the machinery ---
+
+
+def test_a_check_that_breaks_is_told_and_stops_no_other():
+    def broken():
+        raise ZeroDivisionError("oh")
+
+    checks = [checkup.Check("broken", broken), checkup.Check("good", lambda: ("ok", "fine"))]
+    first, second = checkup.run(checks)
+    assert first.state == "skipped" and "ZeroDivisionError" in first.text
+    assert second.state == "ok"
+
+
+def test_checks_run_side_by_side_and_end_in_time():
+    def slow():
+        time.sleep(0.3)
+        return "ok", "slow"
+
+    start = time.monotonic()
+    assert [f.text for f in checkup.run([checkup.Check("s", slow)] * 8)] == ["slow"] * 8
+    assert time.monotonic() - start < 1.5
+    (late,) = checkup.run([checkup.Check("s", slow)], seconds=0.05)
+    assert late.state == "skipped" and "no answer" in late.text
+
+
+def test_what_a_program_says_is_one_line():
+    assert checkup.one_line("a\n\x1b[31mb\tc") == "a [31mb c"
+    assert len(checkup.one_line("x" * 999)) == 300
+
+
+def test_a_missing_program_is_no_error_of_ours(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert doctor_login.gcloud()[0] == "wrong"
+    assert checkup.Check("gpu", doctor_local.gpu).run().state == "ok"
+
+
+def test_a_repo_that_is_broken_brings_no_traceback(repo):
+    (repo / "setup.py").write_text("setup(install_requires=[", encoding="utf-8")
+    (repo / "project.yaml").write_text("gcp: [\n", encoding="utf-8")
+    (repo / "launcher" / "doctor_cloud.py").write_text("oh(", encoding="utf-8")
+    answer = found(repo, code=1)
+    assert "setup.py cannot be read" in answer["packages"]["text"]
+    assert (
+        answer["project.yaml"]["state"] == "wrong" and "not YAML" in answer["project.yaml"]["text"]
+    )
+    assert answer["cloud"]["state"] == "skipped"
+    (repo / "setup.py").unlink()
+    (repo / "project.yaml").unlink()
+    shutil.rmtree(repo / "configs")
+    assert found(repo, code=1)["project.yaml"]["state"] == "wrong"
+
+
+@posix
+def test_on_the_wrong_python_another_is_looked_for(repo, monkeypatch):
+    text = (repo / "setup.py").read_text(encoding="utf-8")
+    text = re.sub(r'python_requires="[^"]*"', 'python_requires=">=3.99"', text)
+    (repo / "setup.py").write_text(text, encoding="utf-8")
+    script("python3.13", "echo 3.13.0")
+    script("python3.11", "echo 3.99.1")
+    path = f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}"
+    answer = found(repo, code=1, PATH=path)
+    assert answer["python"]["state"] == "wrong" and ">=3.99" in answer["python"]["text"]
+    assert answer["python"]["remedies"][0] == "python3.11 -m venv .venv"
+    assert answer["tensorflow"]["state"] == answer["packages"]["state"] == "skipped"

@@ -1,0 +1,294 @@
+"""Job files: all that is refused, each fault with its line and a remedy; all of configs/ is taken."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import broken
+import pytest
+import yaml
+from conftest import ROOT, write
+
+from launcher import settings, shape, spec, trainer_rules
+from launcher.document import Document
+from launcher.summary import duration, summary
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+PROJECT = {"gcp": {"region": "us-central1", "bucket": "my-bucket"}}
+
+
+def faults(text: str | bytes, name: str = "job.yaml") -> list:
+    write(name, text)
+    with pytest.raises(spec.SpecError) as refused:
+        spec.load(name)
+    return list(refused.value.faults)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_every_job_file_of_this_project_is_taken(path):
+    job = spec.load(path)
+    assert job.spec["workerPoolSpecs"][0]["replicaCount"] == 1
+    assert job.tuning == ("studySpec" in job.message)
+    assert spec.check(job, settings.read()) == []
+
+
+@pytest.mark.parametrize(
+    "text", [broken.JOB, broken.STUDY, broken.TPU], ids=["job", "study", "tpu"]
+)
+def test_the_files_that_the_broken_ones_are_made_from_are_whole(text):
+    write("job.yaml", text)
+    assert spec.check(spec.load("job.yaml"), PROJECT) == []
+
+
+@pytest.mark.parametrize("name", broken.texts())
+def test_a_broken_file_is_refused_with_its_line_and_a_remedy(name):
+    text = broken.texts()[name]
+    found = faults(text)
+    lines = [str(fault) for fault in found]
+    marks = broken.expected(text)
+    assert [fault.line for fault in found] == [line for line, _ in marks], lines
+    for (line, words), said in zip(marks, lines, strict=True):
+        assert said.startswith(f"job.yaml:{line}: ")
+        assert words in said
+        assert "\n" not in said and len(said) < 500
+    assert all(fault.instead for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a: \xff", "job.yaml:1: not a text in UTF-8"),
+        ("a: 1\nb: x".encode("utf-16"), "job.yaml:1: not a text in UTF-8"),
+        ("a: 1\nb: \0", "job.yaml:2: not YAML: the character '\\x00'"),
+        ('serviceAccount: "\\ud800"', "job.yaml:1: serviceAccount: holds half a character"),
+        ("[" * 1000, "job.yaml: nested too deeply"),
+        (b"#" * 1_000_001, "job.yaml: 1,000,001 bytes are too many"),
+        (
+            "a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
+                f"{chr(c)}: &{chr(c)} [" + ", ".join([f"*{chr(c - 1)}"] * 9) + "]\n"
+                for c in range(ord("c"), ord("k"))
+            ),
+            "more than 20,000 values",
+        ),
+    ],
+    ids=["latin", "utf-16", "nul", "surrogate", "deep", "long", "laughs"],
+)  # fmt: skip
+def test_what_is_no_job_file_at_all_is_told_in_one_line(text, expected):
+    found = [str(fault) for fault in faults(text)]
+    assert expected in found[0]
+    assert len(found) == 1 or "half" in expected  # there, the rest of a job is missed too
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("none.yaml", "none.yaml: cannot be read (No such file"), (".", ".: cannot be read (")],
+)
+def test_a_file_that_cannot_be_read(path, expected):
+    with pytest.raises(spec.SpecError, match=".") as refused:
+        spec.load(path)
+    assert str(refused.value).startswith(expected)
+
+
+def test_what_yaml_allows_is_taken():
+    """A byte order mark, line ends of Windows, anchors, merges, what is left empty."""
+    text = """\
+workerPoolSpecs:
+  - &pool
+    machineSpec: {machineType: n2-standard-4}
+    replicaCount: "1"
+    containerSpec: {args: &args ["--epochs=3"], env: , command: }
+    diskSpec:
+  - <<: *pool
+    replicaCount: 3
+  - {}
+scheduling: {timeout: 3600.5s}
+"""
+    write("job.yaml", b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    job = spec.load("job.yaml")
+    assert job.spec["workerPoolSpecs"][1] == {
+        "machineSpec": {"machineType": "n2-standard-4"},
+        "replicaCount": 3,
+        "containerSpec": {"args": ["--epochs=3"]},
+    }
+    assert summary(job) == "4 replicas of n2-standard-4, at most 3600.5 seconds"
+    assert job.line("workerPoolSpecs[1].replicaCount") == 8
+    assert job.line("workerPoolSpecs[1].nothing") == 7
+    assert job.line("nowhere") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bucket": "other"}, "21: baseOutputDirectory.outputUriPrefix: gs://my-bucket/runs/1 is not in the project's bucket, other"),
+        ({"region": "europe-west4"}, "9: workerPoolSpecs[0].containerSpec.imageUri: is an image in us-central1, and the job runs in europe-west4"),
+        ({"region": "europe-west4"}, "22: tensorboard: is in us-central1, and the job runs in europe-west4"),
+    ],
+)  # fmt: skip
+def test_a_job_that_does_not_go_with_the_project(change, expected):
+    write("job.yaml", broken.JOB)
+    found = spec.check(spec.read("job.yaml"), {"gcp": PROJECT["gcp"] | change})
+    assert any(str(fault).startswith(f"job.yaml:{expected}") for fault in found), found
+
+
+def test_a_tensorboard_needs_an_account_and_an_output():
+    lines = [line for line in broken.JOB.splitlines() if line[:4] not in ("serv", "base")]
+    write("job.yaml", "\n".join(lines))
+    job = spec.read("job.yaml")
+    assert spec.check(job) == []
+    needed = [fault.what for fault in spec.check(job, {"gcp": {"region": "us-central1"}})]
+    assert [what.partition(",")[0] for what in needed] == [
+        "needs a service account",
+        "needs an output directory",
+    ]
+    account = "robot@my-lab.iam.gserviceaccount.com"
+    assert not spec.check(job, {"gcp": PROJECT["gcp"] | {"service_account": account}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (
+            "bucket",
+            "gs://mine",
+            "project.yaml:3: gcp.bucket: is gs://mine; write the bucket's name",
+        ),
+        ("region", "us-central1-a", "project.yaml:3: gcp.region: is us-central1-a; write a region"),
+        ("project", "My Lab", "project.yaml:3: gcp.project: is My Lab; write the project's id"),
+        ("service_account", "me", "project.yaml:3: gcp.service_account: is me; write NAME@PROJECT"),
+        (
+            "tensorboard",
+            "projects/1/locations/us-west1/tensorboards/2",
+            "project.yaml:3: gcp.tensorboard: is in us-west1, and jobs run in us-east1",
+        ),
+    ],
+)
+def test_a_wrong_project_file(key, value, expected):
+    write("project.yaml", f"gcp:\n  region: us-east1\n  {key}: {value}\n".replace(
+        "  region: us-east1\n", "  region: us-east1\n" if key != "region" else "  bucket: b42\n"
+    ))  # fmt: skip
+    with pytest.raises(spec.SpecError) as refused:
+        settings.read("project.yaml")
+    assert str(refused.value).startswith(expected)
+
+
+def test_an_empty_project_file_asks_for_nothing():
+    write("project.yaml", 'gcp: {project: "", region: "", bucket: , tensorboard: ""}')
+    assert settings.read("project.yaml")["gcp"]["region"] == ""
+    assert settings.read("none.yaml") is None
+
+
+ODD = [0, -1, 1.5, 2**63 - 1, True, None, "", "x", "9" * 19, "0s", "SPOT", "FLEX_START", "a\nb"]
+ODD += ["TPU_V3", "cloud-tpu", "ct5lp-hightpu-4t", "NVIDIA_TESLA_V100", "GRID_SEARCH", [], [None]]
+ODD += [["x"], {}, {"x": "y"}, "gs://", "x" * 5000, 1e308]
+
+
+@pytest.mark.parametrize(
+    "base", [broken.JOB, broken.STUDY, broken.TPU], ids=["job", "study", "tpu"]
+)
+def test_whatever_stands_in_a_file_is_told_in_lines(base, monkeypatch):
+    """No value anywhere, of any type, is more than a fault."""
+    monkeypatch.setattr(trainer_rules, "_ask", lambda words: None)
+    refused, whole = 0, yaml.safe_load(base)
+    for path in places(whole):
+        for odd in ODD:
+            changed = around = copy.deepcopy(whole)
+            for key in path[:-1]:
+                around = around[key]
+            around[path[-1]] = odd
+            message = "CustomJobSpec" if base is not broken.STUDY else "HyperparameterTuningJob"
+            value, found = shape.check(Document(Path("job.yaml"), changed), message)
+            job = spec.Job(Path("job.yaml"), value, base is broken.STUDY)
+            found += spec.check(job, PROJECT)
+            refused += bool(found)
+            assert all(len(str(fault)) < 700 and "\n" not in str(fault) for fault in found)
+    assert refused > 200
+
+
+def places(node, path=()):
+    """The way to each value in a message."""
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key)
+        if isinstance(child, (dict, list)):
+            yield from places(child, (*path, key))
+
+
+# What the trainer tells of itself
+
+
+def test_the_trainer_describes_itself_at_once():
+    code = "import sys, trainer.task as t\ntry: t.parse(['--describe'])\nexcept SystemExit: pass\n"
+    code += "print('tensorflow' in sys.modules or 'pyarrow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    told, heavy = done.stdout.splitlines()
+    assert heavy == "False"
+    flags = json.loads(told)["flags"]
+    assert flags["task"]["choices"] == ["classification", "regression"]
+    assert flags["deterministic"] == {"value": False}
+
+
+@pytest.mark.parametrize("run", ["penguins", "masses"])
+def test_the_metrics_that_the_trainer_tells_are_those_that_it_writes(run, request):
+    trained = request.getfixturevalue(run)
+    header = (trained.job_dir / "history.csv").read_text(encoding="utf-8").splitlines()[0]
+    told = trainer_rules._ask(())["metrics"][trained.schema.task]
+    assert header.split(",") == ["epoch", *told]
+    assert "describe" not in json.loads((trained.job_dir / "run.json").read_text())["flags"]
+
+
+def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):
+    monkeypatch.setattr(trainer_rules, "MODULE", "trainer.nothing")
+    trainer_rules._ask.cache_clear()
+    write("job.yaml", broken.JOB.replace("--epochs=3", "--whatever=3"))
+    assert spec.load("job.yaml")
+    trainer_rules._ask.cache_clear()
+
+
+def test_another_module_than_the_trainer_is_not_asked():
+    package = "pythonPackageSpec: {pythonModule: other.task, args: [--whatever]}"
+    write("job.yaml", broken.JOB.replace("containerSpec: {args: []}", package))
+    assert spec.load("job.yaml")
+
+
+# The script
+
+
+def check(*words: str | Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "scripts" / "check.py", *words]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+
+
+def test_check_tells_what_each_file_asks_for():
+    done = check()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(CONFIGS)
+    assert "cpu.yaml  1 replica of n2-standard-4, at most 1 hour\n" in done.stdout
+
+
+def test_check_goes_through_all_files_and_ends_with_2():
+    write("a.yaml", broken.JOB.replace("3600s", "0s"))
+    write("b.yaml", "")
+    write("c.yaml", broken.STUDY)
+    done = check("a.yaml", "none.yaml", "b.yaml", "c.yaml")
+    assert done.returncode == 2
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == [
+        "a.yaml:18:",
+        "none.yaml:",
+        "b.yaml:1:",
+    ]
+    assert done.stdout == (
+        "ok  c.yaml  12 trials, 2 at a time, each 1 replica of n2-standard-4, at most 10 minutes\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1, "1 second"), (90, "90 seconds"), (5400, "90 minutes"), (86_400, "1 day"), (0.5, "0.5 seconds")],
+)  # fmt: skip
+def test_a_duration_is_told_in_its_largest_unit(seconds, text):
+    assert duration(seconds) == text

@@ -77,7 +77,7 @@ PIECES = {
 PRODUCTS = "matrix products of a step, in the same kind of loop"
 
 
-def _plain(flags, _):
+def _plain(flags, *_):
     return keras.optimizers.SGD(flags.learning_rate)
 
 

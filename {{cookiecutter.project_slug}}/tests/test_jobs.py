@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import own
 import pytest
 from conftest import read_json, tree, write
 
@@ -45,6 +46,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
     assert {
         *("model", "checkpoints", "logs", "run.json", "schema.json", "history.csv"),
         *("evaluation.json", "report.html", "chief-0.log"),
+        *own.LEAVES,
     } == {path.name for path in run_dir.iterdir()}
     assert (run_dir / "model" / "saved_model.pb").is_file()
     assert list(run_dir.glob("logs/eval/*"))
@@ -66,7 +68,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (["--", "--target", "nothing"], 2, "no column 'nothing'; there are: species"),
+        (["--", *own.MISTAKE[0]], 2, own.MISTAKE[1]),
         (["--", "--epochs", "0"], 2, "argument --epochs: '0' is not a whole number above 0"),
         (["job.yaml"], 2, "error: job.yaml:1: no job file: the API has no field x"),
         (["none.yaml"], 2, "error: none.yaml: cannot be read (No such file or directory)"),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, load, train, tree, write, write_pictures
+from conftest import ROOT, train, tree, write
+from own import load, write_pictures
 from PIL import Image
 
 from trainer import data, options, pixels, sharding, task

@@ -9,7 +9,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, read_json, train, write_pictures
+from conftest import ROOT, read_json, train
+from own import write_pictures
 
 from trainer import model as modelling
 from trainer import options, task

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import read_json, train, write_pictures
+from conftest import read_json, train
+from own import write_pictures
 
 from launcher import report
 from trainer import explain, saliency

@@ -14,10 +14,13 @@ import sys
 import time
 from pathlib import Path
 
+import broken
 import numpy as np
 import pytest
-from conftest import ROOT, load, tree, write
+from conftest import ROOT, tree, write
+from own import load
 
+from launcher import spec
 from trainer import cache, data, tables, task
 from trainer.runtime import JobError
 from trainer.schema import Column, Schema
@@ -396,7 +399,7 @@ def test_other_flags_are_another_encoding(flags):
 ENCODER = f"""
 import os, sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-from conftest import load
+from own import load
 print("ready", flush=True)
 while not os.path.exists("go"):
     time.sleep(0.001)
@@ -548,7 +551,7 @@ def peak_bytes(rows: int) -> int:
     code = f"""
 import resource, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-from conftest import load
+from own import load
 loaded = load("{rows}.csv", "y")
 seen = sum(steps for steps, block in loaded.train.batches(256, seed=0))
 assert seen == loaded.train.steps(256)
@@ -585,3 +588,17 @@ def test_what_is_ignored_is_told_by_what_it_looks_like():
     assert "dates, which are not used" in columns["when"].why
     assert "numbers with a comma or a unit: write 10.4 ('0,5')" in columns["price"].why
     assert "an id?" in columns["note"].why
+
+
+# What a job file is told of it
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_study_looks_at_metrics_of_its_task_alone(task):
+    text = broken.STUDY.replace("--epochs=3", f"--task={task}")
+    own, other = ("accuracy", "mae") if task == "classification" else ("mae", "accuracy")
+    write("job.yaml", text.replace("val_loss", f"val_{own}"))
+    assert spec.load("job.yaml")
+    write("job.yaml", text.replace("val_loss", f"val_{other}"))
+    with pytest.raises(spec.SpecError, match=f"the trainer reports no val_{other}"):
+        spec.load("job.yaml")

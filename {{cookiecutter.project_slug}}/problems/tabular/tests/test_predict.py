@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import predict
 import pytest
-from conftest import ROOT, Trained, load, train, write
+from conftest import ROOT, Trained, train, write
+from own import load
 
 from launcher.instances import InstanceError, Signature, read, read_schema
 from trainer import tables

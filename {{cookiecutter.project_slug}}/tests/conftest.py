@@ -1,4 +1,6 @@
-"""What the tests share: files on the spot, the trainer as its flags reach it, three trained models.
+"""What the tests share: an empty place, files on the spot, the trainer run, a copy of this repo.
+
+What depends on the kind of data stands in `own.py`: trained models, and mistakes in the data.
 
 Everything runs offline and on a CPU. TensorFlow takes seconds to import, so the trainer runs inside
 of the tests' own process, except where a process is what is tested.
@@ -22,6 +24,9 @@ from trainer import data, runtime, task  # noqa: E402
 from trainer.schema import Schema  # noqa: E402
 
 
+pytest_plugins = ["own"]  # its fixtures
+
+
 @pytest.fixture(autouse=True)
 def clean_place(tmp_path, monkeypatch):
     """An empty folder to work in, and nothing of a job that these tests may be running in."""
@@ -36,13 +41,6 @@ def write(path: str, text: str | bytes) -> str:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-def load(train_files: str, target: str, *flags: str) -> data.Data:
-    """What the trainer makes of these flags, up to the point where it would import TensorFlow."""
-    argv = ["--train-files", train_files, "--target", target, "--job-dir", "runs/a", *flags]
-    parsed = task.parse(argv)
-    return data.load(parsed, runtime.read(parsed.job_dir))
 
 
 def tree(folder: str | Path = ".") -> list[str]:
@@ -64,7 +62,7 @@ class Trained:
         return str(self.job_dir / "model")
 
 
-def train(job_dir: Path, *flags: str) -> Trained:
+def train(job_dir: str | Path, *flags: str) -> Trained:
     """Runs the trainer, and keeps the model that it exports."""
     from trainer import export
 
@@ -80,24 +78,7 @@ def train(job_dir: Path, *flags: str) -> Trained:
         patch.setattr(export, "write", write_and_keep)
         assert task.main(argv) == 0
     parsed = task.parse(argv)
-    return Trained(job_dir, *exported[0], data.load(parsed, runtime.read(parsed.job_dir)))
-
-
-@pytest.fixture(scope="session")
-def penguins(tmp_path_factory) -> Trained:
-    """A classifier of the data that came with this project's template."""
-    return train(tmp_path_factory.mktemp("penguins") / "run", *own_data("species"))
-
-
-@pytest.fixture(scope="session")
-def masses(tmp_path_factory) -> Trained:
-    """A regression: the penguins' body mass in grams."""
-    return train(tmp_path_factory.mktemp("masses") / "run", *own_data("body_mass_g"))
-
-
-def own_data(target: str) -> list[str]:
-    files = [str(ROOT / "data" / f"penguins_{part}.csv") for part in ("train", "eval")]
-    return ["--train-files", files[0], "--eval-files", files[1], "--target", target]
+    return Trained(Path(job_dir), *exported[0], data.load(parsed, runtime.read(parsed.job_dir)))
 
 
 @pytest.fixture

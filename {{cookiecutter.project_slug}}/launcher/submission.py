@@ -23,7 +23,7 @@ from launcher.spec import ROOT, Fault, Job, SpecError
 from launcher.vertex import ID
 
 MODULE = "trainer.task"
-DATA_FLAG = "--train-files"
+DATA_FLAGS = ("--train-files", "--data")  # of tables, of pictures
 NEEDED = ("project", "region", "bucket")
 WAYS = ("container", "package")
 
@@ -216,7 +216,7 @@ def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
         base = f"gs://{settings['bucket']}"
         found = replace(found, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
         words = [word for task in packages for word in (*(task.get("args") or []), *flags)]
-        if not any(_flag(word) == DATA_FLAG for word in words) and (ROOT / "data").is_dir():
+        if not any(_flag(word) in DATA_FLAGS for word in words) and (ROOT / "data").is_dir():
             found = replace(found, data=f"{base}/data/{package.digest(['data'])}")
     return found
 

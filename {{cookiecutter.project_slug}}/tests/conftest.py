@@ -23,7 +23,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from trainer import data, runtime, task  # noqa: E402
 from trainer.schema import Schema  # noqa: E402
 
-
 pytest_plugins = ["own"]  # its fixtures
 
 

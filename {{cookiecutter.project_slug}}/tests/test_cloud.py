@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, tree
+from own import OTHER_DATA
 
 from launcher import labels, package, spec, submission
 
@@ -120,7 +121,7 @@ def test_as_a_package_the_arguments_are_the_same(mine, tmp_path):
     # No package holds data/: it is copied to the bucket, and the trainer is told where it lies.
     data = {entry["name"]: entry["value"] for entry in task["env"]}["OWN_DATA_URI"]
     assert re.fullmatch(r"gs://my-lab-runs/data/[0-9a-f]{16}", data)
-    flags = ["--", "--train-files=gs://b/x.csv", "--target=species"]
+    flags = ["--", OTHER_DATA]
     assert "OWN_DATA_URI" not in dry_run(mine, "configs/gpu.yaml", *flags).stdout
 
 

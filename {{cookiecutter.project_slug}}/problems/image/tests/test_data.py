@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,14 @@ def test_the_digits_are_there_without_a_network():
     assert found.train.rows > 4 * found.eval.rows - 20
     counts = found.train.class_counts()
     assert counts.sum() == found.train.rows and counts.min() > 130
+
+
+def test_the_digits_come_from_where_a_job_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("OWN_DATA_URI", "copy")
+    assert task.main(["--job-dir", "runs/a"]) == 2
+    assert "error: copy/digits.npz: cannot be read (" in capsys.readouterr().err
+    shutil.copytree(ROOT / "data", "copy")
+    assert load().train.rows == 1439
 
 
 def test_pictures_may_stand_in_a_table():

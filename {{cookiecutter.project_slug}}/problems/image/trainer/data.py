@@ -123,7 +123,9 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
         JobError: any fault in the flags or in the files.
     """
     place = flags.cache_dir or cache.beside(runtime.job_dir)
-    dataset = _dataset(flags, place)
+    # A job that installs the trainer as a package has no data/ beside it, and is told of a copy.
+    own = runtime.contract.get("OWN_DATA_URI") or str(digits.OWN_DATA)
+    dataset = _dataset(flags, place, own)
     if len(dataset.labels) < 2:
         raise JobError(
             f"{dataset.path}: one class, {dataset.labels[0]!r}; a classifier needs two: a folder "
@@ -145,11 +147,11 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
     )
 
 
-def _dataset(flags, place: str) -> shards.Dataset:
+def _dataset(flags, place: str, own: str) -> shards.Dataset:
     """The shards that --data names, or those that are made of what it names."""
     if flags.data is None:
         with cache.alone(place):
-            source = digits.write(os.path.join(place, "digits"))
+            source = digits.write(os.path.join(place, "digits"), own)
             return _make(source, DIGITS, flags.image_size, place)
     source = flags.data.rstrip("/") or "/"
     if not files.exists(join(source, shards.MANIFEST)):

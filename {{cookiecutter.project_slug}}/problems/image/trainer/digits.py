@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -13,15 +14,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-PACKED = Path(__file__).resolve().parents[1] / "data" / "digits.npz"
+from trainer import files
+from trainer.runtime import JobError, join
+
+OWN_DATA = Path(__file__).resolve().parents[1] / "data"
+PACKED = "digits.npz"
 INK = 16  # the highest value there; in a PNG it is 255
 
 
-def write(folder: str) -> str:
-    """Writes folder/<digit>/<number>.png, unless the folder is there; returns the folder."""
+def write(folder: str, own: str) -> str:
+    """Writes folder/<digit>/<number>.png, unless the folder is there; returns the folder.
+
+    Args:
+        own: the folder of this project's data, local or gs://.
+
+    Raises:
+        JobError: the digits are not there.
+    """
     if os.path.isdir(folder):
         return folder
-    packed = np.load(PACKED)
+    packed = _unpack(join(own, PACKED))
     parent = os.path.dirname(os.path.abspath(folder))
     os.makedirs(parent, exist_ok=True)
     partial = tempfile.mkdtemp(prefix="partial-", dir=parent)
@@ -38,3 +50,14 @@ def write(folder: str) -> str:
         if not os.path.isdir(folder):  # another process may have been quicker
             raise
     return folder
+
+
+def _unpack(path: str) -> dict[str, np.ndarray]:
+    try:
+        with files.open(path, "rb") as file:
+            packed = np.load(io.BytesIO(file.read()))
+        return {name: packed[name] for name in ("images", "labels")}
+    except (OSError, ValueError, KeyError) as error:
+        raise JobError(
+            f"{path}: cannot be read ({error}); name your own pictures: --data"
+        ) from None

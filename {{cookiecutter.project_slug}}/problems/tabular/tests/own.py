@@ -9,6 +9,7 @@ from trainer import data, runtime, task
 
 RUNS = ["penguins", "masses"]  # the fixtures of trained models
 LEAVES = set()  # what a run leaves beside what every run does
+OTHER_DATA = "--train-files=gs://b/x.csv"
 MISTAKE = (["--target", "nothing"], "no column 'nothing'; there are: species")
 
 

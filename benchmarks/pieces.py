@@ -55,7 +55,7 @@ class Forward(train.Trainer):
         batch = {name: array[i] for name, array in block.items() if name != "rows"}
         target, weight = batch.pop("target"), batch.pop("weight")
         output = self.model(batch, training=True)
-        self.metrics[0].update_state(model.loss(self.schema, target, output), weight)
+        self.metrics[0].update_state(model.loss(self.schema, self.flags, target, output), weight)
 
 
 class Take(train.Trainer):

@@ -216,7 +216,9 @@ def test_default_slug_is_legal_whatever_the_name(name, slug):
 @pytest.mark.parametrize("name", ["{{ 7*7 }}", "{% if", "{## x", "#~ for", '"quote" \\ ${x} 👩‍🔬'])
 def test_text_that_looks_like_a_template_is_text(name, how, command, tmp_path):
     if how == "typed":
-        result = CliRunner().invoke(main, command, input=f"{name}\nliteral\n" + "\n" * len(QUESTIONS[2:]))
+        result = CliRunner().invoke(
+            main, command, input=f"{name}\nliteral\n" + "\n" * len(QUESTIONS[2:])
+        )
     else:
         arguments = ["--no-input", f"project_name={name}", "project_slug=literal"]
         result = CliRunner().invoke(main, command + arguments)

@@ -10,15 +10,23 @@ from pathlib import Path
 
 import pytest
 
+import answers
+
 pytestmark = pytest.mark.slow
 
 # Files in a bake's configs/ that one process plays; the others are tested by name below.
 SINGLE = ["gpu", "multi_gpu", "flex_start", "tpu", "smoke"]
 
 
-@pytest.fixture(scope="module")
-def project(bake):
-    return bake()
+# Epochs by which a job is long enough to be disturbed: pictures take longer than 300 rows.
+EPOCHS = {"tabular": {"workers": 20, "spot": 150}, "image": {"workers": 6, "spot": 16}}
+
+
+@pytest.fixture(scope="module", params=answers.PROBLEMS)
+def project(bake, request):
+    project = bake(problem=request.param)
+    project.epochs = {job: f"--epochs={count}" for job, count in EPOCHS[request.param].items()}
+    return project
 
 
 def train(project, config, run_dir, *words, flags=()):
@@ -56,7 +64,7 @@ def test_one_process(project, tmp_path, config):
 def together(project, tmp_path_factory):
     """What multi_worker.yaml gives when nobody disturbs it."""
     run_dir = tmp_path_factory.mktemp("together") / "run"
-    said = train(project, "multi_worker", run_dir, flags=["--epochs=20"])
+    said = train(project, "multi_worker", run_dir, flags=[project.epochs["workers"]])
     assert said.count(": exit code 0\n") == 3
     [checksum] = weights(said)
     assert len(list(run_dir.glob("*.log"))) == 3
@@ -69,10 +77,10 @@ SOAK = pytest.mark.soak
 @pytest.mark.parametrize("victim", ["worker:1", pytest.param("chief", marks=SOAK)])
 def test_a_killed_replica_changes_nothing(project, tmp_path, together, victim):
     run_dir = tmp_path / "run"
-    words = ["--kill", f"{victim}@epoch5"]
-    flags = ["--epochs=20", "--checkpoint-every=0.2"]
+    words = ["--kill", f"{victim}@epoch3"]
+    flags = [project.epochs["workers"], "--checkpoint-every=0.2"]
     said = train(project, "multi_worker", run_dir, *words, flags=flags)
-    assert "is killed after epoch5, as --kill asks" in said
+    assert "is killed after epoch3, as --kill asks" in said
     assert "goes on after epoch" in said
     assert weights(said) == {together[0]}
     # A metric that goes on from a checkpoint was added up in another order: its last digit may differ.
@@ -81,7 +89,8 @@ def test_a_killed_replica_changes_nothing(project, tmp_path, together, victim):
 
 def test_a_smaller_cluster_trains_to_the_same(project, tmp_path, together):
     run_dir = tmp_path / "run"
-    said = train(project, "multi_worker", run_dir, "--replicas=worker=1", flags=["--epochs=20"])
+    flags = [project.epochs["workers"]]
+    said = train(project, "multi_worker", run_dir, "--replicas=worker=1", flags=flags)
     assert len(list(run_dir.glob("*.log"))) == 2
     assert len(weights(said)) == 1
     assert loss(said) == pytest.approx(together[2], abs=1e-3)
@@ -101,9 +110,9 @@ def test_parameter_servers(project, tmp_path, victim):
 
 
 def test_a_preempted_spot_job_ends_as_if_nothing_had_been(project, tmp_path):
-    flags = ["--epochs=150"]
+    flags = [project.epochs["spot"]]
     calm = train(project, "spot", tmp_path / "calm", flags=flags)
-    said = train(project, "spot", tmp_path / "run", "--preempt-after=epoch20", flags=flags)
+    said = train(project, "spot", tmp_path / "run", "--preempt-after=epoch5", flags=flags)
     assert "the job starts again from its beginning" in said
     assert "goes on after epoch" in said
     assert weights(said) == weights(calm)

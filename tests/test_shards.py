@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,18 @@ print(json.dumps([made.digest, hashlib.sha256(images).hexdigest(), labels.tolist
 
 def test_read_from_a_bucket_as_from_a_folder(lab, remote, local):
     assert lab.run("-c", READ, remote)[0] == lab.run("-c", READ, "here")[0]
+
+
+def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, local):
+    said = {}
+    for data, runs in (("here", str(lab.temporary / "runs")), (remote, "gs://lab/runs")):
+        flags = [f"--data={data}", f"--job-dir={runs}/1", "--epochs=2", "--batch-size=16"]
+        said[data], _ = lab.run("-m", "trainer.task", *flags, "--checkpoint-every=0")
+    weights = [re.search(r"^weights (\w+)$", out, re.MULTILINE)[1] for out in said.values()]
+    assert weights[0] == weights[1]
+    there = {path.split("/")[2] for path in lab.buckets.names("lab", "runs/1/")}
+    assert {"model", "pictures", "checkpoints", "logs", "run.json"} <= there
+    shutil.rmtree(lab.temporary / "runs")
 
 
 def test_a_table_in_a_bucket(lab):

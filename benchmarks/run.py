@@ -19,12 +19,13 @@ import dry_run
 import growth
 import launcher
 import processes
+import reader
 import shards
 import start
 import tabular
 from measure import HERE, ROOT, Lab
 
-ALL = (tabular, growth, start, processes, checkpoints, launcher, dry_run, shards)
+ALL = (tabular, growth, start, processes, checkpoints, launcher, dry_run, shards, reader)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"

@@ -43,7 +43,8 @@ SIZE = 160
 def measure(lab):
     lab = Lab(lab.quick, "problem=image")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    photos = _photos(lab, 200 if lab.quick else 4_000)
+    count = 200 if lab.quick else 4_000
+    photos = folder_of(lab, f"photos-{count}", count, photo, "jpg")
     few, many = (100, 1_000) if lab.quick else (1_000, 100_000)
     one, all_cores = "one process", f"{cores} processes, the default"
     bare = "Pillow alone: decode, resize, encode; one process"
@@ -142,28 +143,24 @@ def _grow(lab, icons):
     return {**done.answer, "again": again.answer["seconds"]}
 
 
-def _photos(lab, count):
-    """About as large, and as hard to pack, as what cameras make."""
-
-    def photo(i):
-        random = np.random.default_rng(i)
-        rough = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8))
-        smooth = np.asarray(rough.resize((500, 375), Image.Resampling.BICUBIC), np.int16)
-        noisy = smooth + random.integers(-12, 13, (375, 500, 1))
-        return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
-
-    return _folder(lab, f"photos-{count}", count, photo, "jpg")
+def photo(i):
+    """About as large, and as hard to pack, as what cameras make; the same one for a number."""
+    random = np.random.default_rng(i)
+    rough = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8))
+    smooth = np.asarray(rough.resize((500, 375), Image.Resampling.BICUBIC), np.int16)
+    noisy = smooth + random.integers(-12, 13, (375, 500, 1))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
 def _icons(lab, count):
     def icon(i):
         return Image.fromarray(np.random.default_rng(i).integers(0, 256, (16, 16), np.uint8))
 
-    return _folder(lab, f"icons-{count}", count, icon, "png")
+    return folder_of(lab, f"icons-{count}", count, icon, "png")
 
 
-def _folder(lab, name, count, draw, ending):
-    """Pictures of ten classes; the same ones each time."""
+def folder_of(lab, name, count, draw, ending):
+    """Pictures of ten classes, drawn by their number; the same ones each time."""
     folder = lab.folder / name
     if not folder.exists():
         partial = folder.with_suffix(".partial")

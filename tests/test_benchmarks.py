@@ -22,6 +22,11 @@ SECTIONS = {  # title: the part that makes it, what it must tell
     "Checkpoints": ("checkpoints", ["64,32"]),
     "The launcher": ("launcher", ["launched ÷ bare", "`scripts/check.py`"]),
     "A cloud job, printed": ("dry_run", ["--dry-run", "gcloud ai custom-jobs create --help"]),
+    "Pictures to shards": ("shards", ["processes ÷ one", "peak memory", "Pillow alone"]),
+    "Reading pictures": (
+        "reader",
+        ["(a) decoded in memory", "(b) tutorials' way", "(c) `image_dataset", "first step,"],
+    ),
 }
 WHOLE = "python3 dev.py benchmarks"
 

@@ -1,0 +1,181 @@
+"""One way of reading pictures, or of training on them: `python picture_ways.py WAY … trainer flags`.
+
+Prints JSON: pictures a second of the first epoch and of those after it. `reader.py` starts it, in a
+bake for pictures, in a process of its own.
+"""
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from trainer import data as pictures
+from trainer import model, runtime, shards, strategy, task, train
+from ways import deal_before, train_on
+
+TIMED = 2.0  # seconds that are timed at least, after the first epoch
+SHUFFLED = 1000  # the buffer of tutorials
+
+
+def rates(count, epoch):
+    """Pictures a second: of the first epoch, and of those after it; epoch() goes through `count`."""
+
+    def once():
+        start = time.perf_counter()
+        epoch()
+        return time.perf_counter() - start
+
+    first, later = once(), []
+    while sum(later) < TIMED:
+        later.append(once())
+    return {"first": count / first, "rate": count * len(later) / sum(later)}
+
+
+def read(flags, data):
+    """Our batches, prepared a block ahead and placed on the device; nobody trains on them."""
+    spread = strategy.create(flags.strategy, runtime.read("unused"))
+    number = iter(range(1_000_000))
+
+    def epoch():
+        blocks = data.train.batches(flags.batch_size, flags.seed, next(number))
+        for _ in train._ahead(blocks):
+            strategy.distribute(spread, _[1], 1)
+
+    return rates(data.train.rows, epoch)
+
+
+def gather(flags, data):
+    """Decoded pictures in memory, batches taken out of them in random order, by numpy alone."""
+    images, labels = _memory(data)
+    random = np.random.default_rng(0)
+
+    def epoch():
+        order = random.permutation(len(images))
+        for start in range(0, len(order), flags.batch_size):
+            some = order[start : start + flags.batch_size]
+            np.take(images, some, axis=0), labels[some]
+
+    return rates(len(images), epoch)
+
+
+def decode(flags, data):
+    """The shards' JPEG files, already in memory, decoded on all cores: no reader can be faster."""
+    dataset, count = data.train.pixels.dataset, data.train.rows
+    records = tf.data.TFRecordDataset(_shards(data)).as_numpy_iterator()
+    files = [shards.parse(record)[0].numpy() for record in records]
+
+    def some(part):
+        for file in files[part :: os.cpu_count()]:
+            shards.decode(file, dataset.manifest.encoding, dataset.shape)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return rates(count, lambda: list(pool.map(some, range(os.cpu_count()))))
+
+
+def tutorial(flags, data):
+    """As tutorials do it: a record at a time, decoded to floats, shuffled as floats."""
+    return _through(_tutorial(flags, data), flags, data)
+
+
+def directory(flags, data):
+    """Keras's loader, on the files that the shards were made from; another tenth of them is held out."""
+    loaded = tf.keras.utils.image_dataset_from_directory(
+        os.environ["PICTURES"],
+        image_size=data.train.pixels.dataset.shape[:2],
+        batch_size=flags.batch_size,
+        seed=0,
+        verbose=False,
+    )
+    count = sum(1 for _ in Path(os.environ["PICTURES"]).rglob("*.jpg"))
+    loaded = loaded.prefetch(tf.data.AUTOTUNE)
+
+    def epoch():
+        for _ in loaded:
+            pass
+
+    return rates(count, epoch)
+
+
+def loop(flags, data):
+    """The trainer's own loop."""
+    trainer, progress = _trainer(flags, data), train.Progress()
+    number = iter(range(1_000_000))
+    return rates(data.train.rows, lambda: train_on(trainer, progress, next(number)))
+
+
+def placed(flags, data):
+    """The same, with every batch dealt and placed before the clock: no reader can be faster."""
+    trainer, progress = _trainer(flags, data), train.Progress()
+    deal_before(trainer)
+    number = iter(range(1_000_000))
+    return rates(data.train.rows, lambda: train_on(trainer, progress, next(number)))
+
+
+def fit(flags, data):
+    """The same model, by `fit` on the tutorials' loader."""
+    import keras
+
+    built = model.build(data.schema, flags)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    built.compile(keras.optimizers.Adam(flags.learning_rate), loss, metrics=["accuracy"])
+    # The model takes pixels from 0 to 255, and scales them itself.
+    batches = _tutorial(flags, data).map(lambda image, label: ({"image": image * 255}, label))
+    batches, steps = iter(batches), data.train.rows // flags.batch_size
+    return rates(
+        steps * flags.batch_size,
+        lambda: built.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0),
+    )
+
+
+def _tutorial(flags, data):
+    shape = data.train.pixels.dataset.shape
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def decode_one(record):
+        found = tf.io.parse_single_example(record, features)
+        pixels = tf.io.decode_jpeg(found["image"], channels=3)
+        return tf.reshape(tf.cast(pixels, tf.float32) / 255, shape), found["label"]
+
+    records = tf.data.TFRecordDataset(_shards(data), num_parallel_reads=tf.data.AUTOTUNE)
+    decoded = records.map(decode_one).repeat().shuffle(SHUFFLED)
+    return decoded.batch(flags.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _through(batches, flags, data):
+    batches, steps = iter(batches), data.train.rows // flags.batch_size
+
+    def epoch():
+        for _ in range(steps):
+            next(batches)
+
+    return rates(steps * flags.batch_size, epoch)
+
+
+def _shards(data):
+    dataset = data.train.pixels.dataset
+    return [f"{dataset.path}/{shard.file}" for shard in dataset.splits["train"].shards]
+
+
+def _memory(data):
+    return data.train.pixels.dataset.read("train", range(data.train.rows))
+
+
+def _trainer(flags, data):
+    place = runtime.read("unused")
+    return train.Trainer(flags, place, data, strategy.create(flags.strategy, place))
+
+
+WAYS = (read, gather, decode, tutorial, directory, loop, placed, fit)
+
+if __name__ == "__main__":
+    way = {way.__name__: way for way in WAYS}[sys.argv[1]]
+    flags = task.parse(sys.argv[2:])
+    print(json.dumps(way(flags, pictures.load(flags, runtime.read("unused")))), flush=True)
+    os._exit(0)

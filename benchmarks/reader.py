@@ -1,0 +1,173 @@
+"""Benchmark: pictures from shards, alone and while training, beside other ways of reading them."""
+
+import shutil
+
+import numpy as np
+from measure import Lab, interleave, middle, missed, short, shown, standalone, table, verdict
+from PIL import Image
+from shards import SIZE, folder_of, photo
+
+TITLE = "Reading pictures"
+BATCH = 32
+MAKE = """
+import sys
+from trainer import sharding
+options = sharding.Options(size=int(sys.argv[3]), encoding=sys.argv[4], shard_mb=int(sys.argv[5]),
+                           eval_share=0.02, test_share=0.0)
+made = sharding.make(sys.argv[1], sys.argv[2], options)
+print(len(made.splits["train"].shards))
+"""
+ALONE = {  # name: (way, --cache)
+    "ours, decoded in each epoch (`--cache none`)": ("read", "none"),
+    "ours, kept on disk (`--cache disk`)": ("read", "disk"),
+    "ours, kept in memory (`--cache memory`)": ("read", "memory"),
+    "(a) decoded in memory, gathered by numpy": ("gather", "none"),
+    "(b) tutorials' way: `map(decode)`, `repeat`, `shuffle`, `batch`, `prefetch`": (
+        "tutorial",
+        "none",
+    ),
+    "(c) `image_dataset_from_directory`": ("directory", "none"),
+    "JPEG decoded on all cores, no reader": ("decode", "none"),
+}
+TRAINED = {
+    "ours, decoded in each epoch (`--cache none`)": ("loop", "none"),
+    "ours, kept on disk (`--cache disk`)": ("loop", "disk"),
+    "(a) ours, kept in memory (`--cache memory`)": ("loop", "memory"),
+    "every batch dealt and placed before the clock": ("placed", "memory"),
+    "(b) tutorials' way, `fit`": ("fit", "none"),
+}
+FIRST, LATER, FROM_DISK, TRAINING = 1.6, 9, 2.5, 0.95  # aims
+FLAT = 1.1
+
+
+def measure(lab):
+    lab = Lab(lab.quick, "problem=image")
+    many, few = (200, 100) if lab.quick else (3_000, 600)
+    sources = {
+        count: folder_of(lab, f"small-{count}", count, _photo, "jpg") for count in (many, few)
+    }
+    made = {count: _shards(lab, sources[count], SIZE, "jpeg", 10) for count in sources}
+
+    def child(way, kept, count, *flags):
+        cache = lab.job_dir().parent  # every time anew: the first epoch fills it
+        words = [
+            "--data",
+            made[count],
+            "--batch-size",
+            BATCH,
+            "--cache",
+            kept,
+            "--cache-dir",
+            cache,
+        ]
+        done = lab.child("picture_ways.py", way, *words, *flags, PICTURES=str(sources[count]))
+        shutil.rmtree(cache, ignore_errors=True)
+        return done.answer
+
+    model = ["--filters", "16,32"]
+    alone = interleave(
+        lab.repeats,
+        {name: lambda how=how: child(*how, many) for name, how in ALONE.items()},
+    )
+    trained = interleave(
+        lab.repeats,
+        {name: lambda how=how: child(*how, few, *model) for name, how in TRAINED.items()},
+    )
+    start, start_text = _start(lab)
+    first, later = (
+        {name: [run[key] for run in runs] for name, runs in alone.items()}
+        for key in ("first", "rate")
+    )
+    speeds = {name: [run["rate"] for run in runs] for name, runs in trained.items()}
+    none, disk, memory, gathered, tutorial, _, bound = (middle(later[name]) for name in ALONE)
+    firsts = {name: middle(first[name]) for name in ALONE}
+    decoding, kept, held, best, fit = (middle(speeds[name]) for name in TRAINED)
+    begun = list(firsts.values())
+    aims = [
+        ["training, kept on disk ÷ (a) in memory", *verdict(kept / held, TRAINING)],
+        ["training, decoded in each epoch ÷ (a)", *verdict(decoding / held, TRAINING)],
+        ["training, (a) ÷ every batch placed before", f"{held / best:.3g}", "", ""],
+        ["training, (a) ÷ (b)", f"{held / fit:.3g}", "", ""],
+        ["alone, first epoch, kept in memory ÷ (b)", *verdict(begun[2] / begun[4], FIRST)],
+        ["alone, each epoch decoded anew ÷ (b)", *verdict(none / tutorial, FIRST)],
+        ["alone, from the second epoch, memory ÷ (b)", *verdict(memory / tutorial, LATER)],
+        ["alone, from the second epoch, disk ÷ (b)", *verdict(disk / tutorial, FROM_DISK)],
+        ["alone, from the second epoch, memory ÷ (a)", f"{memory / gathered:.3g}", "", ""],
+        start,
+    ]
+    whys = [
+        f"Missed, {row[0]}: {row[1]}. Bounds in the same run: all cores decode {short(bound)} "
+        f"pictures/s when they do nothing else, {bound / tutorial:.2f} times (b); numpy gathers "
+        f"{short(gathered)} from memory; a step alone trains {short(best)}, on the same cores that "
+        "decode.\n"
+        for row in aims
+        if missed(row)
+    ]
+    return "\n".join(
+        [
+            f"JPEG records of {SIZE}×{SIZE}, batches of {BATCH}, nobody trains; {many:,} pictures:\n",
+            table(
+                ["pictures/s", "first epoch", "later"],
+                *([name, shown(first[name]), shown(later[name])] for name in ALONE),
+            ),
+            f"While a small network ({' '.join(model)}) trains on {few:,} of them, from the second "
+            "epoch on:\n",
+            table(["", "pictures/s"], *([name, shown(speeds[name])] for name in TRAINED)),
+            start_text,
+            table(["", "value", "aim", ""], *aims),
+            *whys,
+        ]
+    )
+
+
+def _start(lab):
+    """The same pictures in few and in many shards: how long until the first step has ended."""
+    counts = (2, 20) if lab.quick else (10, 1_000)
+    side, pictures = 512, 27 if lab.quick else 1_334  # three quarters of a MiB each
+    source = folder_of(lab, f"plain-{pictures}", pictures, lambda i: _plain(i, side), "png")
+    made = [
+        _shards(lab, source, side, "raw", size) for size in ((10, 1) if lab.quick else (100, 1))
+    ]
+    flags = ["--batch-size", 8, "--filters", 1, "--hidden-units", ""]
+
+    def first_step(place):
+        job = lab.job_dir()
+        words = ["--data", place, "--job-dir", job, *flags]
+        return lab.child("first_step.py", *words).seconds
+
+    found = interleave(
+        lab.repeats,
+        {
+            count: lambda place=place: first_step(place)
+            for count, place in zip(counts, made, strict=True)
+        },
+    )
+    few, many = (middle(found[count]) for count in counts)
+    row = [
+        f"start to first step, {counts[1]:,} shards ÷ {counts[0]}",
+        *verdict(many / few, FLAT, below=True),
+    ]
+    text = table(
+        ["from nothing to the first step", "seconds"],
+        *([f"{count:,} shards", shown(found[count], " s")] for count in counts),
+    )
+    return row, text
+
+
+def _shards(lab, source, size, encoding, shard_mb):
+    target = source.with_name(f"{source.name}-{encoding}-{shard_mb}")
+    lab.run(["-c", MAKE, source, target, size, encoding, shard_mb])
+    return target
+
+
+def _photo(i):
+    return photo(i).resize((SIZE, SIZE))
+
+
+def _plain(i, side):
+    """A picture of one colour, another one each time: it is not looked at."""
+    return Image.fromarray(np.full((side, side, 3), (i % 256, i // 256, 0), np.uint8))
+
+
+if __name__ == "__main__":
+    standalone(measure)

@@ -22,9 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 STEPS = 16  # points of the integral; by Gauss and Legendre, so few are enough
-AT_ONCE = (
-    6  # pictures that a gradient is computed of together: 2 GB for densenet121 with 224 pixels
-)
+AT_ONCE = 6  # pictures whose gradient is computed together: 2 GB for densenet121 with 224 pixels
 CELLS = 40  # a side of a map, at most: single pixels of a photograph would be dust
 STRONG = 98  # percentile of the attributions from which on a map shows the full colour
 # As elsewhere in the report: what is right is blue, what is not is orange.

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -85,10 +85,10 @@ def deal_before(trainer, kept=None):
 
 
 def _with_train(data, **methods):
-    """The data with some methods of the training table replaced."""
+    """The data with some methods of what it trains on replaced."""
     table = data.train
     changed = type("Table", (type(table),), methods)
-    return replace(data, train=changed(table.path, table.rows, table.dropped, table.schema))
+    return replace(data, train=changed(*(getattr(table, each.name) for each in fields(table))))
 
 
 def _trainer(flags, data):

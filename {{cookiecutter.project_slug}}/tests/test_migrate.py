@@ -54,7 +54,7 @@ trainingInput:
       - {parameterName: learning-rate, type: DOUBLE, minValue: 1e-4, maxValue: 0.1, scaleType: UNIT_LOG_SCALE}
       - {parameterName: batch_size, type: DISCRETE, discreteValues: [16, 32]}
       - {parameterName: hidden_units, type: CATEGORICAL, categoricalValues: ["64,32", 16], scaleType: NONE}
-      - {parameterName: embedding_dim, type: INTEGER, minValue: 2, maxValue: 16}
+      - {parameterName: early_stopping, type: INTEGER, minValue: 2, maxValue: 16}
 """
 
 
@@ -92,7 +92,7 @@ def test_a_study_with_a_cluster_becomes_todays_message():
                     "categoricalValueSpec": {"values": ["64,32", "16"]},
                 },
                 {
-                    "parameterId": "embedding_dim",
+                    "parameterId": "early_stopping",
                     "integerValueSpec": {"minValue": 2, "maxValue": 16},
                 },
             ],

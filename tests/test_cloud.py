@@ -598,7 +598,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(lab):
             if line.startswith("[launcher]"):
                 break
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         killer.cancel()
         process.kill()

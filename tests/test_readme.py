@@ -12,30 +12,46 @@ import answers
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="the README's commands are for a POSIX shell")
-@pytest.mark.parametrize("problem", answers.PROBLEMS)
-def test_commands_of_a_baked_readme(bake, tmp_path, problem):
-    project = bake(fresh=True, problem=problem)
-    blocks = re.findall(r"```bash\n(.*?)```", project.read("README.md"), flags=re.S)
-    assert len(blocks) >= 6
-    tests = blocks.pop()
-    assert tests.startswith("python -m pytest\n")  # test_own_tests_pass runs it
-    # `python` and the tools are those of the environment that the README has just set up.
-    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+class Readme:
+    """The commands of a baked README, a block at a time, and a fresh bake to run them in."""
 
-    said = [
-        project.run(["bash", "-euo", "pipefail", "-c", block], timeout=600, PATH=path).stdout
-        for block in blocks
-    ]
+    def __init__(self, project):
+        self.project = project
+        self.blocks = re.findall(r"```bash\n(.*?)```", project.read("README.md"), flags=re.S)
+        assert len(self.blocks) == 6
+        assert self.blocks.pop().startswith("python -m pytest\n")  # test_own_tests_pass runs it
 
+    def run(self, block):
+        # `python` and the tools are those of the environment that the README has just set up.
+        path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+        command = ["bash", "-euo", "pipefail", "-c", self.blocks[block]]
+        return self.project.run(command, timeout=600, PATH=path).stdout
+
+
+@pytest.fixture(params=answers.PROBLEMS)
+def readme(bake, request):
+    if not shutil.which("bash"):
+        pytest.skip("the README's commands are for a POSIX shell")
+    return Readme(bake(fresh=True, problem=request.param))
+
+
+def test_commands_of_the_first_minutes(readme, request):
+    problem = request.node.callspec.params["readme"]
+    said = [readme.run(block) for block in range(4)]
     assert "report: " in said[0]
     asked = {"tabular": 69, "image": 179}[problem]  # held-out penguins, sevens
     assert said[1].count('"class"') == asked + 1
     assert "--early-stopping" in said[2]
     assert {"tabular": "eval mae", "image": "eval accuracy"}[problem] in said[3]
-    assert said[4].count("ok  configs/") >= 10
-    assert "worker:1: exit code 0" in said[4]
-    assert "12 of 12 done" in said[4]
+
+
+# Each of these commands is run by a test of its own, too: test_local_jobs.py, test_studies.py.
+@pytest.mark.soak
+def test_commands_of_job_files(readme):
+    said = readme.run(4)
+    assert said.count("ok  configs/") >= 10
+    assert "worker:1: exit code 0" in said
+    assert "12 of 12 done" in said
 
 
 @pytest.mark.parametrize("problem", answers.PROBLEMS)

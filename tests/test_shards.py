@@ -218,6 +218,7 @@ def test_killed_while_it_uploads(lab, local):
     assert left(lab) == []
 
 
+@pytest.mark.soak
 def test_a_bucket_that_stumbles(lab, local):
     lab.proxy.faults.extend([503, LOST, *[None] * 18] * 5)
     lab.shards("gs://lab/pictures", "gs://lab/stumbled")
@@ -225,6 +226,7 @@ def test_a_bucket_that_stumbles(lab, local):
     assert lab.contents("stumbled") == local
 
 
+@pytest.mark.soak
 def test_what_arrives_spoilt_is_sent_again(lab, local):
     name = next(name for name in local if name.startswith("train-00001"))
     lab.buckets.spoil = {f"spoilt/{name}": 2, "spoilt/train.index.npy": 1}

@@ -233,6 +233,14 @@ def test_walls(project):
         assert not set(imports(path)) & {"trainer", "tensorflow", "keras"}, path
 
 
+def test_every_file_of_the_launcher_stands_on_its_map():
+    files = {path.stem for path in (PRODUCT / "launcher").glob("*.py")} - {"__init__"}
+    text = ast.get_docstring(ast.parse((PRODUCT / "launcher/__init__.py").read_text("utf-8")))
+    lines = [line[24:] for line in text.partition("\n\n")[2].splitlines()[2:]]
+    named = re.findall(r"\w+", " ".join(lines))
+    assert sorted(named) == sorted(files)
+
+
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
 @pytest.mark.parametrize("name", answers.LICENSES)
 def test_license(bake, name, problem):

@@ -359,8 +359,10 @@ def disturbed(lab, step, key, code, *faults):
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_what_passes_is_tried_again(lab, key, step, what):
-    fault = Fault(STEPS[step][0], what, times=2, seconds=0.5)
-    with mock.patch.object(lab.module("clients"), "ANSWER", 0.2 if what == SLOW else 5.0):
+    fault = Fault(STEPS[step][0], what, times=2, seconds=1.0)
+    # Neither so short that an answer of a busy machine counts as none.
+    waits = {"ANSWER": 0.5, "LIMIT": 10.0} if what == SLOW else {"ANSWER": 5.0}
+    with mock.patch.multiple(lab.module("clients"), **waits):
         done, jobs = disturbed(lab, step, key, 0, fault)
     assert fault.seen == 2 or (step, what) in {("create", LOST), ("create", SLOW)}
     assert len(jobs) == 1
@@ -590,8 +592,10 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(lab):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        # A shell that puts these tests into the background has them, and their children, ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    killer = threading.Timer(60, process.kill)
+    killer = threading.Timer(120, process.kill)
     killer.start()
     try:
         for line in process.stdout:

@@ -58,6 +58,7 @@ def test_a_batch_that_replicas_cannot_share_evenly(bake, alone, tmp_path):
     assert metrics(tmp_path / "run") == pytest.approx(alone, abs=1e-3)
 
 
+@pytest.mark.soak  # test_local_jobs.py has them, too
 def test_parameter_servers(bake, alone, tmp_path):
     roles = {"chief": 1, "worker": 2, "ps": 1}
 
@@ -96,6 +97,7 @@ def lose_one_and_go_on(project, place, undisturbed, victim, epoch):
     return codes[1 - victim], survivor.text()
 
 
+@pytest.mark.soak  # test_local_jobs.py loses one, too
 def test_a_lost_worker_ends_the_others_and_all_go_on(bake, tmp_path, undisturbed):
     code, said = lose_one_and_go_on(bake(), tmp_path, undisturbed, victim=1, epoch=15)
 

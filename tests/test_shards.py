@@ -181,6 +181,7 @@ def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, loca
     shutil.rmtree(lab.temporary / "runs")
 
 
+@pytest.mark.soak
 def test_a_table_in_a_bucket(lab):
     lab.buckets.write(
         "lab", "more.csv", lab.buckets.read("lab", "some.csv") + b"pictures/no.png,1\n"

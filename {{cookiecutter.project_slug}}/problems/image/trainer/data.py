@@ -73,8 +73,12 @@ class Examples:
         """The pictures of a deal; black ones fill up."""
         indices = deal.indices()
         real = indices >= 0
-        image = np.zeros((*indices.shape, *self.pixels.dataset.shape), np.uint8)
-        image[real] = self.pixels.read(self.split, indices[real])
+        image = self.pixels.read(self.split, indices[real])
+        if not real.all():
+            filled = np.zeros((indices.size, *image.shape[1:]), np.uint8)
+            filled[real.ravel()] = image
+            image = filled
+        image = image.reshape(*indices.shape, *image.shape[1:])
         return {"image": image, "target": np.where(real, self._targets()[indices], 0)}
 
     def _targets(self) -> np.ndarray:

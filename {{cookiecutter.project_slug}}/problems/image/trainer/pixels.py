@@ -49,19 +49,17 @@ class Pixels:
         return self.dataset.splits[split].count
 
     def _chunks(self, split: str):
-        """All pictures of a split, some at a time."""
-        some = max(1, AT_ONCE // math.prod(self.dataset.shape))
-        for start in range(0, self._count(split), some):
-            stop = min(start + some, self._count(split))
-            yield slice(start, stop), self.dataset.read(split, range(start, stop))[0]
+        """The numbers of all pictures of a split, some at a time."""
+        some, count = max(1, AT_ONCE // math.prod(self.dataset.shape)), self._count(split)
+        return (range(start, min(start + some, count)) for start in range(0, count, some))
 
     @functools.cached_property
     def _memory(self) -> dict[str, np.ndarray]:
         found = {}
         for split in SPLITS:
             found[split] = np.empty((self._count(split), *self.dataset.shape), np.uint8)
-            for rows, pixels in self._chunks(split):
-                found[split][rows] = pixels
+            for rows in self._chunks(split):
+                self.dataset.read(split, rows, found[split][rows.start : rows.stop])
         return found
 
     def _mapped(self, split: str) -> np.ndarray:
@@ -83,8 +81,8 @@ class Pixels:
         os.makedirs(folder)
         for split in SPLITS:
             with open(os.path.join(folder, split), "wb") as file:
-                for _, pixels in self._chunks(split):
-                    pixels.tofile(file)
+                for rows in self._chunks(split):
+                    self.dataset.read(split, rows)[0].tofile(file)
 
 
 def choose(dataset: Dataset, wish: str, place: str) -> Pixels:

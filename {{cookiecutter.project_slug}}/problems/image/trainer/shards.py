@@ -117,16 +117,21 @@ class Dataset:
         """int32 [count]: the labels, without reading a picture."""
         return self._index(split)["label"]
 
-    def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, split: str, indices: Sequence[int], out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Pictures uint8 [n, height, width, channels] and labels int32 [n], in the order asked for.
 
         Neighbours are read in one go, and all cores decode.
+
+        Args:
+            out: where the pictures are to stand; None for a new array.
 
         Raises:
             JobError: a file is gone or damaged.
         """
         indices = np.asarray(indices, np.int64)
-        out = np.empty((len(indices), *self.shape), np.uint8)
+        out = np.empty((len(indices), *self.shape), np.uint8) if out is None else out
         decode_one = self._decoder()
 
         def fill(run: np.ndarray) -> None:  # places in `indices`

@@ -188,7 +188,7 @@ def test_a_table_of_paths_and_labels():
         "away/x/11.jpg": "no label",
         "labels.csv:16": "no path in this line",
         "away": "not a file",
-        "a\0b.png": "cannot be read: embedded null byte",
+        "a\ufffdb.png": "cannot be read: No such file or directory",
     }
     # Other columns, in any order, when the first line names them; and no first line at all.
     rows = ["id,Label,split,Path", *(f"{i},u,all,away/x/{i}.png" for i in (0, 3, 6))]

@@ -128,7 +128,8 @@ def _rows(source: str) -> Iterator[Found]:
             lines = (
                 line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(stream)
             )
-            reader = csv.reader(lines)
+            # A zero byte, of which no path is made, would stop the csv module of Python 3.10.
+            reader = csv.reader(line.replace("\0", "\ufffd") for line in lines)
             for row in reader:
                 names = [value.strip().lower() for value in row]
                 if first and {"path", "label"} <= set(names):

@@ -57,8 +57,8 @@ def read(flags, data):
 
     def epoch():
         blocks = data.train.batches(flags.batch_size, flags.seed, next(number))
-        for _ in train._ahead(blocks):
-            strategy.distribute(spread, _[1], 1)
+        for _, block in train._ahead(blocks):
+            strategy.distribute(spread, block, 1)
 
     return rates(data.train.rows, epoch)
 
@@ -97,7 +97,7 @@ def tutorial(flags, data):
 
 
 def directory(flags, data):
-    """Keras's loader, on the files that the shards were made from; another tenth of them is held out."""
+    """Keras's loader, on the files that the shards were made from, those held out among them."""
     loaded = tf.keras.utils.image_dataset_from_directory(
         os.environ["PICTURES"],
         image_size=data.train.pixels.dataset.shape[:2],

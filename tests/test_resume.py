@@ -52,7 +52,7 @@ def kill_and_go_on(project, place, undisturbed, share, how=signal.SIGKILL):
     return first, second
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 def test_killed(bake, tmp_path, undisturbed, share):
     kill_and_go_on(bake(), tmp_path, undisturbed, share)
 
@@ -87,7 +87,7 @@ def test_preempted(bake, tmp_path, undisturbed):
     assert second.weights == weights
 
 
-@pytest.mark.parametrize("damage", ["half", "flipped"])
+@pytest.mark.parametrize("damage", ["half", "empty", "flipped"])
 def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, damage):
     flags, weights, history, _ = undisturbed
     short = [*flags, "--epochs", "6"]
@@ -96,7 +96,7 @@ def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, damage):
     whole = newest.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
-    newest.write_bytes({"half": whole[:middle], "flipped": flipped}[damage])
+    newest.write_bytes({"half": whole[:middle], "empty": b"", "flipped": flipped}[damage])
 
     [again] = cluster.run(bake(), tmp_path / "log", ONE, tmp_path / "run", *flags)
 

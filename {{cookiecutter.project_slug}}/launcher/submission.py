@@ -17,13 +17,12 @@ from datetime import datetime, timezone
 
 import yaml
 
-from launcher import git, labels, package, registry, spec, strays
+from launcher import git, labels, package, registry, spec, strays, trainer_rules
 from launcher import settings as project_file
 from launcher.spec import ROOT, Fault, Job, SpecError
 from launcher.vertex import ID
 
 MODULE = "trainer.task"
-DATA_FLAGS = ("--train-files", "--data")  # of tables, of pictures
 NEEDED = ("project", "region", "bucket")
 WAYS = ("container", "package")
 
@@ -216,7 +215,7 @@ def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
         base = f"gs://{settings['bucket']}"
         found = replace(found, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
         words = [word for task in packages for word in (*(task.get("args") or []), *flags)]
-        if not any(_flag(word) in DATA_FLAGS for word in words) and (ROOT / "data").is_dir():
+        if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
             found = replace(found, data=f"{base}/data/{package.digest(['data'])}")
     return found
 
@@ -260,7 +259,3 @@ def _check(this: Submission) -> list[Fault]:
     message = this.message if this.job.tuning else this.spec
     whole = Job(this.job.path, message, this.job.tuning, this.job.lines)
     return spec.check(whole, {"gcp": this.settings})
-
-
-def _flag(word: str) -> str:
-    return word.partition("=")[0].replace("_", "-") if word.startswith("--") else ""

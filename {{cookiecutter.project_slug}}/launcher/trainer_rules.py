@@ -65,6 +65,14 @@ def study(job: dict) -> Iterator[Said]:
             yield f"studySpec.metrics[{i}].metricId", what, did_you_mean(name, known)
 
 
+def names_data(words: list[str]) -> bool:
+    """Whether one of these flags says which data to train on; without, the trainer takes its own."""
+    answer = _ask(())
+    sources = answer.get("sources", ()) if isinstance(answer, dict) else ()
+    names = (word[2:].partition("=")[0] for word in words if word.startswith("--"))
+    return any(name.replace("_", "-") in sources for name in names)
+
+
 def _runs_the_trainer(task: dict) -> bool:
     ours = not task.get("command") or task["command"][1:] == ["-m", MODULE]
     image = task.get("imageUri", "")

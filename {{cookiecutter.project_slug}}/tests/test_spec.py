@@ -228,7 +228,9 @@ def test_the_trainer_describes_itself_at_once():
     )
     told, heavy = done.stdout.splitlines()
     assert heavy == "set()"
-    flags = json.loads(told)["flags"]
+    told = json.loads(told)
+    flags = told["flags"]
+    assert own.OTHER_DATA.removeprefix("--").partition("=")[0] in told["sources"]
     assert flags["jit"]["choices"] == ["auto", "on", "off"]
     assert flags["deterministic"] == {"value": False}
 

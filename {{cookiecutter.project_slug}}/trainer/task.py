@@ -101,7 +101,7 @@ def _describe(parser: argparse.ArgumentParser, unknown: list[str]) -> str:
     """One line of JSON, by which a job file is checked without importing the trainer.
 
     {"flags": {"task": {"value": true, "choices": […]}, …}, "metrics": {"regression": […], …},
-    "unknown": [words that are no flags]}
+    "sources": [flags that name data], "unknown": [words that are no flags]}
     """
     flags = {}
     for action in parser._actions:
@@ -109,7 +109,8 @@ def _describe(parser: argparse.ArgumentParser, unknown: list[str]) -> str:
             choices = {"choices": list(action.choices)} if action.choices else {}
             flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
     metrics = {task: metric_ids(task) for task in TASKS}
-    return json.dumps({"flags": flags, "metrics": metrics, "unknown": unknown})
+    told = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "unknown": unknown}
+    return json.dumps(told)
 
 
 def _warn_of_ignored(parser: argparse.ArgumentParser, unknown: list[str]) -> None:

@@ -1,7 +1,6 @@
 """The report of a run on pictures: what it shows of them, and whether its maps tell the truth."""
 
 import base64
-import html
 import json
 import math
 import re
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 from conftest import read_json, train
 from own import write_pictures
+from pages import page_of, words_of
 
 from launcher import report
 from trainer import explain, saliency
@@ -28,16 +28,6 @@ def trained(tmp_path_factory):
 def run(trained, tmp_path):
     """A copy of its directory, to be spoilt."""
     return shutil.copytree(trained.job_dir, tmp_path / "run")
-
-
-def page_of(run_dir):
-    return report.write(run_dir).read_text(encoding="utf-8")
-
-
-def words_of(page):
-    """What a reader sees: no tags, no pictures, single spaces."""
-    body = re.sub(r"<[^>]*>", " ", page[page.index("<body>") :])
-    return re.sub(r"\s+", " ", html.unescape(body))
 
 
 def images_of(page):

@@ -70,7 +70,7 @@ def _checked(source: str, found: Iterable[Found]) -> Iterator[Found]:
                     return _unreadable(one.path, one.label, "there is no such file")
                 return _sized(one.path, one.label, files.size(path), files.modified(path))
             return _stated(one.path, one.label, os.stat(path))
-        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        except OSError as error:
             return _unreadable(one.path, one.label, error)
 
     with ThreadPoolExecutor(REMOTE_REQUESTS) as pool:

@@ -1,6 +1,5 @@
 """Runs are read back as they were, and their report tells what a person looks for."""
 
-import html
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from pages import page_of, words_of
 
 from launcher import report, runs
 
@@ -71,16 +71,6 @@ def make(tmp_path):
         return path
 
     return write
-
-
-def page_of(run_dir):
-    return report.write(run_dir).read_text(encoding="utf-8")
-
-
-def words_of(page):
-    """What a reader sees: no tags, no pictures, single spaces."""
-    body = re.sub(r"<[^>]*>", " ", page[page.index("<body>") :])
-    return re.sub(r"\s+", " ", html.unescape(body))
 
 
 def test_a_classification_run_is_told_in_numbers(make):

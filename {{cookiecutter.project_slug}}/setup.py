@@ -28,6 +28,7 @@ setup(
         "dev": [
             "pyyaml>=6",  # project.yaml and the job files
             "rich>=13",  # tables and progress on the terminal
+            "filelock>=3.16,<5",  # a run's directory is locked while the run is alive
             "jinja2>=3.1",  # the report of a run is a page with blanks
             "optuna>=5,<6",  # suggests what a tuning study on your own machine tries next
             "matplotlib>=3.9",  # the notebooks' figures

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.spec import SpecError
@@ -127,8 +126,13 @@ class Contract:
             env["CLOUD_ML_TRIAL_ID"] = self.trial
             env["CLOUD_ML_HP_METRIC_FILE"] = f"{self.run_dir}/hypertune/output.metrics"
         for name, value in replica.env.items():
-            env[name] = _expand(value, {**os.environ, **env})
+            env[name] = expand(value, env)
         return env
+
+    def resolve(self, replica: Replica) -> tuple[Replica, dict[str, str]]:
+        """The replica with `$(VAR)` expanded in its args, and its environment."""
+        env = self.environment(replica)
+        return replace(replica, args=tuple(expand(arg, env) for arg in replica.args)), env
 
     def _cluster(self, group) -> dict[str, list[str]]:
         cluster: dict[str, list[str]] = {}
@@ -141,6 +145,12 @@ class Contract:
         return {"type": kind, "index": replica.index, **trial}
 
 
-def _expand(value: str, known: Mapping[str, str]) -> str:
-    """`$(VAR)` becomes its value, or stays where there is none; `$$(VAR)` is the text `$(VAR)`."""
-    return re.sub(r"(\$)?\$\((\w+)\)", lambda m: m[0][1:] if m[1] else known.get(m[2], m[0]), value)
+def expand(text: str, known: Mapping[str, str]) -> str:
+    """Expand `$(VAR)` by the rules of Kubernetes, which the service follows.
+
+    A variable that is not known stays as it is written; `$$` stands for `$`, so that `$$(VAR)`
+    gives the text `$(VAR)`. The variables of this machine are not known to a job.
+    """
+    return re.sub(
+        r"\$(?:\$|\(([^)]*)\))", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), text
+    )

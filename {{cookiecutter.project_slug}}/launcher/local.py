@@ -235,10 +235,10 @@ class Run:
     def _start(self, member: Member) -> None:
         member.code, member.asked, member.progress = None, False, faults.NONE
         member.starts += 1
-        replica = member.replica
+        replica, env = self.job.resolve(member.replica)
         member.process = self.place.start(
             replica,
-            self.job.environment(replica),
+            env,
             self.run_dir / f"{replica.role}-{replica.index}.log",
             line=lambda process, text: self.events.put((member, process, text, None)),
             end=lambda process, code: self.events.put((member, process, "", code)),

@@ -95,24 +95,38 @@ def test_the_trainer_reads_it_as_it_was_meant():
         assert place.metric_file == "/runs/job/hypertune/output.metrics"
 
 
-def test_variables_of_the_pool_are_expanded(monkeypatch):
-    monkeypatch.setenv("OUTER", "seen")
-    given = {
-        "A": "$(CLOUD_ML_JOB_ID)/x",
-        "B": "$(A)+$(OUTER)",
-        "C": "$(NONE)",
-        "D": "$$(A)",
-        "E": "",
-    }
-    env = [{"name": name, "value": value} for name, value in given.items()]
+# By the rules of Kubernetes (third_party/forked/golang/expansion).
+EXPANSIONS = {
+    "$(CLOUD_ML_JOB_ID)/x": "job/x",
+    "$(A)$(A)-$(AIP_MODEL_DIR)": "oneone-/runs/job/model/",
+    "$(NONE)+$(A)": "$(NONE)+one",
+    "$$(A)": "$(A)",
+    "$$$(A)": "$one",
+    "$$$$(A)": "$$(A)",
+    "cost: $5, $A, ${A}, $": "cost: $5, $A, ${A}, $",
+    "$(A": "$(A",
+    "$()": "$()",
+    "$($(A))": "$($(A))",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), EXPANSIONS.items())
+def test_variables_in_env_and_args_are_expanded(text, expected, monkeypatch):
+    monkeypatch.setenv("NONE", "of the shell")
+    env = [{"name": "A", "value": "one"}, {"name": "B", "value": text}]
+    [replica] = contract.replicas({"workerPoolSpecs": [pool(env=env, args=[text])]}, [text])
+    job = contract.Contract(Path("/runs/job"), {replica: "host:2222"})
+    resolved, found = job.resolve(replica)
+    assert found["B"] == expected
+    assert resolved.args == (expected, expected)
+
+
+def test_a_variable_of_the_shell_does_not_leak_into_a_job(monkeypatch):
+    monkeypatch.setenv("CLOUD_ML_TRIAL_ID", "99")
+    env = [{"name": "LATER", "value": "$(A)"}, {"name": "A", "value": "$(CLOUD_ML_TRIAL_ID)"}]
     [found] = environments(pool(env=env)).values()
-    assert {name: found[name] for name in given} == {
-        "A": "job/x",
-        "B": "job/x+seen",
-        "C": "$(NONE)",
-        "D": "$(A)",
-        "E": "",
-    }
+    assert (found["LATER"], found["A"]) == ("$(A)", "$(CLOUD_ML_TRIAL_ID)")
 
 
 def test_ports_are_held_while_the_job_runs():

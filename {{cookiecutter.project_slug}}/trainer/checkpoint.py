@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from trainer import files
 from trainer.runtime import JobError, join
+from trainer.strategy import read_variables, write_variables
 
 KEEP = 2  # the newest, and the one before for the case that the newest is torn
 NAME = re.compile(r"step-(\d{8,})\.npz")
@@ -32,20 +33,31 @@ class Checkpoints:
     Args:
         directory: local or gs://.
         variables: everything that training changes: weights, optimizer state, metrics, seeds.
+        strategy: the strategy in whose scope they were created.
+        first_replica: the number of this process's first replica.
         settings: the flags that a continued run must share with the one before.
         writes: whether this process is the one that writes; all others only read.
     """
 
-    def __init__(self, directory: str, variables: Sequence[tf.Variable], settings: dict, writes):
+    def __init__(
+        self,
+        directory: str,
+        variables: Sequence[tf.Variable],
+        strategy: tf.distribute.Strategy,
+        first_replica: int,
+        settings: dict,
+        writes: bool,
+    ):
         self.directory, self.variables = directory, variables
+        self.strategy, self.first_replica = strategy, first_replica
         self.settings, self.writes = settings, writes
 
     def save(self, step: int, progress: dict) -> None:
         """Writes a checkpoint, then forgets the ones before the last `KEEP`.
 
-        Every process of a cluster calls this: values that replicas keep apart are summed over them.
+        Every process of a cluster calls this: the metrics of all replicas are gathered.
         """
-        values = [variable.numpy() for variable in self.variables]
+        values = read_variables(self.strategy, self.variables)
         if not self.writes:
             return
         files.make_dirs(self.directory)
@@ -77,8 +89,7 @@ class Checkpoints:
                 print(f"{path} is torn ({reason}); {then}", flush=True)
                 continue
             self._refuse_others(about["settings"])
-            for variable, value in zip(self.variables, values, strict=True):
-                variable.assign(value)
+            write_variables(self.strategy, self.variables, values, self.first_replica)
             return about["progress"]
         return None
 

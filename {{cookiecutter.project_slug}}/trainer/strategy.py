@@ -6,7 +6,7 @@ or variable is made, and nothing here runs at import.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -108,3 +108,37 @@ def total(strategy, value: float, here: int) -> float:
         lambda _: tf.constant(value / here, tf.float32)
     )
     return float(strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None))
+
+
+def read_variables(strategy, variables: Sequence[tf.Variable]) -> list[np.ndarray]:
+    """The values of all variables; every process calls this at the same point.
+
+    Each replica adds up its own metrics, in variables that it shares with nobody. Their values
+    come as [replicas, …]: a float32 sum that is cut into equal parts no longer adds up to the same.
+    """
+    apart = {i: variable for i, variable in enumerate(variables) if _is_per_replica(variable)}
+    values = {}
+    if apart:
+        stacked = strategy.run(lambda: {i: v.read_value()[tf.newaxis] for i, v in apart.items()})
+        values = {i: strategy.gather(value, axis=0).numpy() for i, value in stacked.items()}
+    return [values[i] if i in values else v.numpy() for i, v in enumerate(variables)]
+
+
+def write_variables(strategy, variables: Sequence[tf.Variable], values, first: int) -> None:
+    """Assigns what `read_variables` gave, also when another number of replicas gave it.
+
+    Args:
+        first: the number of this process's first replica, as `share` gives it.
+    """
+    for variable, value in zip(variables, values, strict=True):
+        every_replica = (strategy.num_replicas_in_sync, *variable.shape)
+        if _is_per_replica(variable) and value.shape == every_replica:
+            for own, part in zip(variable.values, value[first:], strict=False):
+                own.assign(part)
+        else:  # TensorFlow shares a sum out equally
+            variable.assign(value if value.shape == variable.shape else value.sum(axis=0))
+
+
+def _is_per_replica(variable) -> bool:
+    distributed = isinstance(variable, tf.distribute.DistributedValues)
+    return distributed and variable.synchronization == tf.VariableSynchronization.ON_READ

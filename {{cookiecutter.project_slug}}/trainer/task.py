@@ -201,7 +201,12 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     if place.job_dir is None:
         place = runtime.read(runtime.new_job_dir())
     checkpoints = Checkpoints(
-        place.checkpoint_dir, trainer.variables, _settings(flags, loaded), place.is_chief
+        place.checkpoint_dir,
+        trainer.variables,
+        spread,
+        trainer.share[0],
+        _settings(flags, loaded),
+        place.is_chief,
     )
     progress = train.resume(flags, trainer, checkpoints)
     record = Record(place, argv, vars(flags), timings, started)

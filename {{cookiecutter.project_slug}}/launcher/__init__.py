@@ -2,8 +2,8 @@
 
 Where to look. The first of each line is where to begin; the others are its parts:
 
-    a job file          spec; document, shape, rules, task_rules, machine_rules, machines,
-                        place_rules, study_rules, trainer_rules, settings, summary
+    a job file          spec; document, shape, scalars, rules, task_rules, machine_rules,
+                        machines, place_rules, study_rules, trainer_rules, settings, summary
     an old job file     migrate; migrate_machines, migrate_study, commented
     a job here          start; local, contract, process, guard, faults, view, run_dirs
     in containers       container; image

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
+import os
 import re
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from launcher.document import Document, Fault, inner, outer, show
+from launcher.scalars import SCALARS
 
 TABLE = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
 MESSAGES, ENUMS = TABLE["messages"], TABLE["enums"]
 FIELDS = {field for fields in MESSAGES.values() for field in fields}
-LONGEST = 315_576_000_000  # seconds, of a duration
 GONE = object()  # for a value that is not of its type
-SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a character, which UTF-8 cannot hold
 ELSEWHERE = {  # what people look for in a CustomJobSpec
     **dict.fromkeys(("labels", "displayName", "encryptionSpec"), "belongs to the job around it"),
     **dict.fromkeys(
@@ -46,11 +43,22 @@ def camel(name: str) -> str:
 
 def did_you_mean(name: str, known, cutoff: float = 0.6) -> str:
     """The nearest of the known names as a question; all of them where they are few; else ""."""
-    lower = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=cutoff)
-    if close:
-        return f"did you mean {lower[close[0]]}?"
-    return f"known are {', '.join(known)}" if len(lower) <= 16 else ""
+    nearest = max(known, key=lambda word: similarity(name, word), default="")
+    if nearest and similarity(name, nearest) >= cutoff:
+        return f"did you mean {nearest}?"
+    return f"known are {', '.join(known)}" if len(known) <= 16 else ""
+
+
+def similarity(one: str, other: str) -> float:
+    """How alike two names are, 0 to 1: by their letters, or by how they begin.
+
+    "params" and "parameters" share five letters of six, and so "parallelTrialCount", which has more
+    letters in common with "parameterSpec", is not what was meant.
+    """
+    one, other = one.lower(), other.lower()
+    ratio = difflib.SequenceMatcher(None, one, other).ratio()
+    start = len(os.path.commonprefix([one, other]))
+    return max(ratio, start / min(len(one), len(other))) if start >= 3 else ratio
 
 
 class _Checker:
@@ -146,22 +154,18 @@ class _Checker:
         """Tells where a key belongs, if it belongs anywhere."""
         where = inner(place, key)
         fields, spelled = MESSAGES[name], camel(key)
-        children = {field: kind.removesuffix("[]") for field, kind in fields.items()}
-        below = [f for f, kind in children.items() if spelled in MESSAGES.get(kind, ())]
         above = self.above(spelled, place)
         what = "the API has no such field here"
         if spelled in fields:
             instead = f"did you mean {spelled}? gcloud drops other spellings without a word"
         elif key in TABLE["output"].get(name, ()):
             what, instead = "only the service writes this", "remove it"
-        elif below:
-            instead = f"it stands one level down, below {below[0]}"
         elif above is not None:
             instead = f"it belongs to {above or 'the top level'}: look at the indentation"
         elif key in ELSEWHERE and name == "CustomJobSpec":
             what, instead = ELSEWHERE[key], "the launcher takes it from project.yaml"
         else:
-            instead = did_you_mean(spelled, fields, cutoff=0.5) or f"known are {', '.join(fields)}"
+            instead = _nearest_field(spelled, name) or f"known are {', '.join(fields)}"
         self.fault(where, what, instead)
 
     def above(self, key: str, place: str) -> str | None:
@@ -181,90 +185,24 @@ class _Checker:
         return show(self.text(value, place))
 
 
-def _string(value: Any, text: str) -> tuple[str, str] | None:
-    if not isinstance(value, str):
-        word = {dict: "a mapping", list: "a list"}.get(type(value))
-        if word:
-            return f"is {word}, not a text", "write one text"
-        return (
-            f"is {show(text)}, which YAML takes for {_kind(value)}",
-            f'put it in quotes: "{text}"',
-        )
-    if SURROGATES.search(value):
-        return "holds half a character (\\ud800 to \\udfff)", "write the character itself"
-    return None
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    return "a number" if isinstance(value, (int, float)) else "a date"
-
-
-def _whole(bits: int) -> Callable[[Any, str], tuple[str, str] | None]:
-    def check(value: Any, text: str) -> tuple[str, str] | None:
-        if isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            return f"is {show(text or value)}", "a whole number is expected"
-        if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-            return f"is {show(text or value)}", f"a number of {bits} bits is expected"
-        return None
-
-    return check
-
-
-def _number(value: Any, text: str) -> tuple[str, str] | None:
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return f"is {show(value)}", "a number is expected"
-        return f"is {show(value)}, which YAML takes for a text", f"write {number!r}, without quotes"
-    try:
-        if not isinstance(value, bool) and math.isfinite(value):
-            return None
-    except (TypeError, OverflowError):
-        pass
-    return f"is {show(text or value)}", "a number is expected"
-
-
-def _bool(value: Any, text: str) -> tuple[str, str] | None:
-    if isinstance(value, bool):
-        return None
-    return f"is {show(text or value)}", "write true or false, without quotes"
-
-
-UNITS = {"": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-
-
-def _duration(value: Any, text: str) -> tuple[str, str] | None:
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]{1,9})?s", value):
-        return (
-            None if abs(float(value[:-1])) <= LONGEST else (f"is {show(value)}", "this is too long")
-        )
-    found = re.fullmatch(r"([0-9]{1,9})\s*(min|[mhd]|)", text or "")
-    seconds = f"{int(found[1]) * UNITS[found[2]]}s" if found else "3600s"
-    return f"is {show(text or value)}", f'a time is seconds with an s: write "{seconds}"'
-
-
-def _timestamp(value: Any, text: str) -> tuple[str, str] | None:
-    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"
-    if isinstance(value, str) and re.fullmatch(form, value):
-        try:
-            datetime.strptime(value[:19], "%Y-%m-%dT%H:%M:%S")
-            return None
-        except ValueError:
-            pass
-    return f"is {show(text or value)}", 'write it as "2030-12-31T23:59:59Z", in quotes'
-
-
-SCALARS = {
-    "string": _string,
-    "bool": _bool,
-    "int32": _whole(32),
-    "int64": _whole(64),
-    "double": _number,
-    "duration": _duration,
-    "timestamp": _timestamp,
-}
+def _nearest_field(key: str, message: str) -> str:
+    """Where a message, or one within it, has a field of this or a similar name; "" for none."""
+    best, hint, seen = 0.6, "", {message}
+    level, depth = [("", message)], 0
+    while level:
+        below = []
+        for path, name in level:
+            for field, kind in MESSAGES[name].items():
+                # The deeper a field is, the more its name must be like the key.
+                likeness = similarity(key, field) * 0.9**depth
+                if likeness > best:
+                    best, hint = likeness, f"did you mean {inner(path, field)}?"
+                    if key == field:
+                        down = "one level down, " if depth == 1 else ""
+                        hint = f"it stands {down}below {path}"
+                kind = kind.removesuffix("[]")
+                if kind in MESSAGES and kind not in seen:
+                    seen.add(kind)
+                    below.append((inner(path, field), kind))
+        level, depth = below, depth + 1
+    return hint

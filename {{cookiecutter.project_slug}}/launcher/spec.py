@@ -169,7 +169,7 @@ def _refuse_others(found: Document) -> None:
             )
     if value and not known & set(spelled):
         shown = ", ".join(list(value)[:4])
-        if not any(shape.did_you_mean(key, known, 0.8) for key in spelled):
+        if not any(shape.did_you_mean(key, known, 0.9) for key in spelled):
             refuse(
                 1, f"no job file: the API has no field {shown}", "it begins with workerPoolSpecs:"
             )

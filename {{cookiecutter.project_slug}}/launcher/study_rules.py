@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from launcher.machine_rules import Said
+from launcher.scalars import write_number
 
 KINDS = ("doubleValueSpec", "integerValueSpec", "categoricalValueSpec", "discreteValueSpec")
 # The kind of a parent, by the field that names its values.
@@ -146,7 +147,7 @@ def _parameter(place: str, spec: dict, grid: bool) -> Iterator[Said]:
 
 def _discrete(place: str, values: list[float]) -> Iterator[Said]:
     if any(later - earlier < CLOSEST for earlier, later in zip(values, values[1:], strict=False)):
-        ordered = ", ".join(f"{value:g}" for value in sorted(set(values)))
+        ordered = ", ".join(map(write_number, sorted(set(values))))
         yield place, "must rise, each value above the one before", f"write [{ordered}]"
     if len(values) > MOST_VALUES:
         what = f"are {len(values)} values, and {MOST_VALUES} are taken"

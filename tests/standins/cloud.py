@@ -20,7 +20,7 @@ from standins.proxy import Proxy, Request
 from standins.vertex import gcloud
 
 REGION = "us-central1"
-DROPPED, LOST, SLOW, TORN = "dropped", "lost", "slow", "torn"
+DROPPED, LOST, SLOW, TORN, LATE = "dropped", "lost", "slow", "torn", "late"
 HOSTS = ("storage", "www", "logging", "artifactregistry", "cloudbuild", f"{REGION}-aiplatform")
 HOSTS += ("iamcredentials",)  # a robot's credentials ask where they may be used; nobody answers
 SECRET = "ya29.a-token-that-nobody-may-see"
@@ -30,7 +30,8 @@ SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD")
 @dataclass
 class Fault:
     """What becomes of requests: a status; DROPPED: nothing happens; LOST: it happens, and nobody
-    is told; SLOW: the answer comes after `seconds`; TORN: its last byte is another one."""
+    is told; SLOW: the answer comes after `seconds`; TORN: its last byte is another one; LATE: the
+    request takes effect after `seconds`, whether its client still waits or not."""
 
     request: str  # a regular expression for "METHOD /path"
     what: int | str
@@ -114,6 +115,8 @@ class Cloud:
             return None
         if isinstance(what, int):
             return refusal(what, fault.message or f"a fault of the test, {what}")
+        if what == LATE:
+            time.sleep(fault.seconds)
         response = self._route(request)
         if what == SLOW:
             time.sleep(fault.seconds)

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from launcher import identity
@@ -116,10 +116,15 @@ def ask(session, method: str, url: str, **words) -> dict:
     return retry()(once)()
 
 
-def retry():
-    """For requests that may be sent twice: with growing pauses, up to `LIMIT` seconds in all."""
+def retry(predicate: Callable[[BaseException], bool] | None = None):
+    """Repeat a request with growing pauses, up to `LIMIT` seconds in all.
+
+    Args:
+        predicate: after which errors; by default after all transient ones, which is for requests
+            that may take effect twice.
+    """
     return sdk("google.api_core.retry").Retry(
-        predicate=transient,
+        predicate=predicate or transient,
         initial=FIRST,
         maximum=LONGEST,
         timeout=LIMIT,
@@ -149,6 +154,21 @@ def transient(error: BaseException) -> bool:
     if isinstance(error, auth.GoogleAuthError):  # no token, for the moment
         return isinstance(error, auth.TransportError) or bool(getattr(error, "retryable", False))
     return _code(error) in LATER and not _is_quota(error)
+
+
+def had_no_effect(error: BaseException) -> bool:
+    """Whether a request that failed for the moment surely did nothing, so that it may be repeated.
+
+    It was turned away as one too many, or never left: no token, no connection.
+    """
+    if not transient(error):
+        return False
+    if isinstance(error, sdk("google.auth.exceptions").GoogleAuthError) or _code(error) == 429:
+        return True
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    # A name that does not resolve, a refused connection, no connection in time.
+    urllib3 = sdk("urllib3.exceptions")
+    return isinstance(reason, (urllib3.NewConnectionError, urllib3.ConnectTimeoutError))
 
 
 def _code(error: BaseException) -> int:

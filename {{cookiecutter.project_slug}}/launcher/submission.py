@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import re
 import shlex
@@ -91,6 +92,16 @@ class Submission:
         No two submissions have the same one, so that each knows its own folder again.
         """
         return f"# {self.command()}\n{self.for_gcloud()}".encode()
+
+    @property
+    def fingerprint(self) -> str:
+        """What all submissions of the same job have in common; others have another one."""
+        place = self.settings["project"], self.settings["region"]
+        common = {key: value for key, value in self.labels.items() if key != ID}
+        folder = self.folder.replace(self.name, "")
+        plain = replace(self, name="", labels=common, folder=folder)
+        text = json.dumps([place, plain.message], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def again(self, attempt: int) -> Submission:
         """The same job under the next name, since the folder of this one is taken."""

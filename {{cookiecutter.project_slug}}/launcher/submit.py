@@ -83,26 +83,41 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
 
 
 def _send(this: Submission, wait: bool) -> int:
-    from launcher import storage, vertex
+    from launcher import pending, storage, vertex
 
     settings = this.settings
     place = settings["project"], settings["region"]
     try:
         store = storage.Store(*place)
         jobs = vertex.Vertex(*place, this.spec.get("serviceAccount", ""), store.who)
+        note = pending.Note.of(this)
+        if job := note.resolve(jobs, this.job.tuning):
+            _say("the same command sent this job before, and it started; nothing is sent again")
+            return _finish(jobs, job, wait)
         for line in _dirty(this):
             _say(line)
         _provide(this, store)
         this = _reserve(this, store)
     except KeyboardInterrupt:
         raise SpecError("interrupted: nothing was sent") from None
+    note.write(this)
     try:
         job = jobs.create(this.message)
+    except vertex.UnknownFate:
+        raise
+    except CloudError:
+        note.clear()
+        raise
     except KeyboardInterrupt:
         raise SpecError(
             f"interrupted while the job was being sent: python scripts/jobs.py show {this.name} "
-            "tells whether it runs"
+            "shows whether it runs"
         ) from None
+    note.clear()
+    return _finish(jobs, job, wait)
+
+
+def _finish(jobs, job, wait: bool) -> int:
     _tell(job)
     return _watch(jobs, job) if wait else 0
 

@@ -1,4 +1,4 @@
-"""Jobs on Vertex AI: sent once and only once, found by name, stopped.
+"""Jobs on Vertex AI: sent once, found by name, stopped.
 
     jobs = Vertex("my-lab", "us-central1")
     job = jobs.find("smoke-20260301-120000")       by name, by number, or by resource name
@@ -18,11 +18,15 @@ from launcher import clients
 from launcher.clients import CloudError, Need
 from launcher.remote_job import WAITS, RemoteJob
 
-__all__ = ["ID", "WAITS", "RemoteJob", "Vertex"]
+__all__ = ["ID", "WAITS", "RemoteJob", "UnknownFate", "Vertex"]
 
 ID = "submission"  # the label by which a job is found whose answer was lost
-SETTLE = 3.0  # seconds after which a job that was created can be found
+SETTLE = 3.0  # seconds until a new job appears in lists
 KINDS = (False, True)  # jobs, studies
+
+
+class UnknownFate(CloudError):
+    """A job was sent, its answer was lost, and it is not there yet: it may still start."""
 
 
 class Vertex:
@@ -52,45 +56,30 @@ class Vertex:
         self.need = Need("aiplatform.googleapis.com", role, project, region=region, account=account)
 
     def create(self, message: Mapping) -> RemoteJob:
-        """Starts a job, and one only, whatever becomes of the answers.
+        """Start a job, and never a second one, whatever happens to the answer.
+
+        A request may take effect long after its client gave up, and the service has no request id
+        that would make a second one harmless. So a request is repeated only if it surely had no
+        effect; after any other failure the job is looked up by its label.
 
         Args:
-            message: a whole CustomJob or HyperparameterTuningJob; by its label `submission`, which
-                no other job has, it is looked for before it is sent again.
+            message: a whole CustomJob or HyperparameterTuningJob; no other job has its label
+                `submission`.
 
         Raises:
-            CloudError: it was refused; or it is not known whether it runs, and how to find out.
+            UnknownFate: nobody can say yet whether the job starts.
+            CloudError: the job was refused, and does not start.
         """
-        label = message["labels"][ID]
         with clients.telling("start the job", self.need, self.who):
             request = self._request("Create", message)
-        pause, end, tries = clients.FIRST, time.monotonic() + clients.LIMIT, 0
-        while True:
-            tries += 1
-            with clients.telling("start the job", self.need, self.who):
-                try:
-                    job = self._send("create", message, request)
-                    break
-                except Exception as error:
-                    if not clients.transient(error):
-                        raise
-                    lost = clients.clean(error)
-            if tries == 1:
-                words = f"[launcher] no good answer ({lost}): looking whether the job started"
-                print(words, file=sys.stderr, flush=True)
-            time.sleep(max(pause, SETTLE))
-            pause = min(2 * pause, clients.LONGEST)
-            if found := self._labelled(label, message, lost):
-                job = found[0]
-                break
-            if time.monotonic() > end:
-                raise CloudError(
-                    f"start the job: no good answer within {clients.LIMIT:.0f} s ({lost}), and no "
-                    "job was started; give the same command again later"
-                )
-        if tries > 1:
-            job = self._only_one(label, message, job)
-        return job
+            send = clients.retry(clients.had_no_effect)(self._send)
+            try:
+                return send("create", message, request)
+            except Exception as error:
+                if not self._may_have_started(error):
+                    raise
+                lost = clients.clean(error)
+        return self._wait_for(message, lost)
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """The same job as it is now."""
@@ -166,30 +155,35 @@ class Vertex:
         for found, _ in zip(pager(request=request, **self._patience()), range(most), strict=False):
             yield self._read(found)
 
-    def _labelled(self, label: str, message: Mapping, lost: str) -> list[RemoteJob]:
-        """The jobs with our label, the oldest first.
+    def labelled(self, label: str, tuning: bool) -> RemoteJob | None:
+        """The job that was sent with this label `submission`; None where there is none yet."""
+        with clients.telling("look whether the job started", self.need, self.who):
+            return next(self._list(tuning, f'labels.{ID}="{label}"', 1), None)
 
-        Raises:
-            CloudError: this cannot be known; so nothing is sent again.
-        """
-        try:
-            with clients.telling("look whether the job started", self.need, self.who):
-                found = list(self._list("trialJobSpec" in message, f'labels.{ID}="{label}"', 10))
-        except CloudError as error:
-            raise CloudError(
-                f"start the job: no good answer ({lost}), so it is not known whether it runs, nor "
-                f"can that be looked up ({error}); later: python scripts/jobs.py list shows whether "
-                f"there is {message['displayName']}"
-            ) from None
-        return sorted(found, key=lambda job: job.message.get("createTime", ""))
+    def _may_have_started(self, error: Exception) -> bool:
+        unreadable = isinstance(error, self.json.ParseError)  # an answer, cut off
+        return unreadable or (clients.transient(error) and not clients.had_no_effect(error))
 
-    def _only_one(self, label: str, message: Mapping, job: RemoteJob) -> RemoteJob:
-        """Of several that a lost answer may have left, the oldest stays and the others are ended."""
-        found = self._labelled(label, message, "an answer was lost")
-        for other in found[1:]:
-            self.cancel(other)
-            print(f"[launcher] it had been started twice: {other.id} is cancelled", file=sys.stderr)
-        return found[0] if found else job
+    def _wait_for(self, message: Mapping, lost: str) -> RemoteJob:
+        """Look for a job whose answer was lost, for as long as a request is usually repeated."""
+        name, tuning, problem = message["displayName"], "trialJobSpec" in message, ""
+        words = f"[launcher] no good answer ({lost}): looking whether the job started"
+        print(f"{words}, for up to {clients.LIMIT:.0f} s", file=sys.stderr, flush=True)
+        pause, end = clients.FIRST, time.monotonic() + clients.LIMIT
+        while time.monotonic() < end:
+            time.sleep(max(pause, SETTLE))
+            pause = min(2 * pause, clients.LONGEST)
+            try:
+                if job := self.labelled(message["labels"][ID], tuning):
+                    return job
+                problem = ""
+            except CloudError as error:
+                problem = f" ({error})"
+        raise UnknownFate(
+            f"start the job: no good answer ({lost}), and it is unknown whether {name} starts"
+            f"{problem}; python scripts/jobs.py show {name} shows whether it did; the same command "
+            "looks, too, and sends nothing while this is unknown"
+        )
 
     def _read(self, found) -> RemoteJob:
         return RemoteJob(self.json.MessageToDict(type(found).pb(found)))

@@ -59,7 +59,9 @@ class Lab:
         subprocess.run([*command, "-o", out, *answers], check=True, stdout=subprocess.DEVNULL)
         repo = next(out.iterdir())
         # A user's first run writes bytecode; it is not what we measure.
-        subprocess.run([sys.executable, "-m", "compileall", "-q", repo / "trainer"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "compileall", "-q", repo / "codec", repo / "trainer"], check=True
+        )
         return repo
 
     def csv(self, rows, seed=0):

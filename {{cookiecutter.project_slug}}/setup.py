@@ -11,7 +11,7 @@ setup(
     version="0.1.0",
     description="{{ cookiecutter.project_name | quoted_inside }}",
     author="{{ cookiecutter.author | quoted_inside }}",
-    packages=find_packages(include=["trainer", "trainer.*"]),
+    packages=find_packages(include=["trainer", "trainer.*", "codec", "codec.*"]),
     py_modules=[],  # with no trainer beside it, setuptools must not pick up stray modules
     python_requires=">=3.10,<3.14",
     install_requires=[

@@ -9,7 +9,8 @@ from launcher.spec import ROOT
 
 # New files that git does not know yet are part of the difference only here: elsewhere may lie data,
 # or a key that nobody meant to upload.
-SOURCES = ("trainer", "launcher", "configs", "scripts", "Dockerfile", "setup.py", "constraints.txt")
+FOLDERS = ("trainer", "codec", "launcher", "configs", "scripts")
+SOURCES = (*FOLDERS, "Dockerfile", "setup.py", "constraints.txt")
 TOO_LARGE = 20_000_000  # bytes of a difference; then its binary files are only named
 
 

@@ -17,7 +17,7 @@ from launcher import document
 from launcher.document import SpecError
 from launcher.process import ROOT
 
-SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "trainer", "data")
+SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec", "trainer", "data")
 
 
 class ContainerError(SpecError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from launcher.spec import ROOT, SpecError
 
-SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "trainer")
+SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
 SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
 
 

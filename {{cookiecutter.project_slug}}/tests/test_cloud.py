@@ -209,6 +209,6 @@ def test_the_package_holds_the_trainer_and_nothing_else(tmp_path):
         parts = {name.split("/")[1] for name in tar.getnames() if "/" in name}
         names = {name.partition("/")[2] for name in tar.getnames()}
     assert {part for part in parts if not part.endswith(".egg-info")} == {
-        *("PKG-INFO", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "trainer")
+        *("PKG-INFO", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
     }
     assert {"trainer/task.py", "trainer/train.py"} <= names

@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from trainer import manifest, pictures, sharding, shards  # noqa: E402
+from codec import images  # noqa: E402
+from trainer import manifest, sharding, shards  # noqa: E402
 from trainer.runtime import JobError  # noqa: E402
 
 DEFAULT = sharding.Options()
@@ -79,7 +80,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="DST", help="where the shards go: a folder or gs://…")
     add("--size", DEFAULT.size, "pixels a side", type=number(1, 4096), metavar="N")
     text = "fit: all of the picture, amid black; crop: its middle square; stretch"
-    add("--resize", DEFAULT.resize, text, choices=pictures.POLICIES)
+    add("--resize", DEFAULT.resize, text, choices=images.POLICIES)
     add("--channels", DEFAULT.channels, "3: colour; 1: grey", type=int, choices=(1, 3))
     text = "in the shards: jpeg is smaller, raw is exact and quicker to read"
     add("--format", DEFAULT.encoding, text, choices=manifest.ENCODINGS, dest="encoding")

@@ -15,9 +15,9 @@ import pytest
 from conftest import Trained, write
 from PIL import Image
 
+from codec import images
 from launcher.instances import InstanceError
 from launcher.picture_instances import Signature
-from trainer import pictures
 
 
 def photo(height: int, width: int, channels: int = 3) -> Image.Image:
@@ -80,17 +80,17 @@ def decode():
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_decoded_as_for_training(decode, name):
     ending = "." + name.partition(",")[0].partition(" ")[0]
-    np.testing.assert_array_equal(decode(FILES[name]), pictures.read(FILES[name], ending))
+    np.testing.assert_array_equal(decode(FILES[name]), images.decode(FILES[name], ending))
 
 
-@pytest.mark.parametrize("policy", pictures.POLICIES)
+@pytest.mark.parametrize("policy", images.POLICIES)
 @pytest.mark.parametrize("shape", [(60, 91), (300, 120), (7, 500), (5, 3), (32, 32)])
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_picture_is_resized_as_for_training(policy, shape, grey):
     from trainer import inputs
 
     image = photo(*shape)
-    expected = pictures.resize(image.convert("L") if grey else image, 32, policy)
+    expected = images.resize(image.convert("L") if grey else image, 32, policy)
     pixels = inputs.grey(np.asarray(image)) if grey else np.asarray(image)
     found = inputs.resize(pixels, 32, policy).numpy().reshape(32, 32, -1).astype(int)
     apart = np.abs(found - np.asarray(expected).reshape(found.shape))

@@ -21,7 +21,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from trainer import digits, manifest, pictures, sharding, shards, tfrecord
+from codec import images
+from trainer import digits, manifest, sharding, shards, tfrecord
 from trainer.ledger import Ledger
 from trainer.runtime import JobError
 from trainer.sharding import Options
@@ -107,15 +108,15 @@ def test_every_good_picture_is_in_one_split_and_looks_right(wild):
     expected, made, _ = wild
     found = {}
     for split, paths in names(made).items():
-        images, labels = made.read(split, range(len(paths)))
-        for path, image, label in zip(paths, images, labels, strict=True):
+        pixels, labels = made.read(split, range(len(paths)))
+        for path, image, label in zip(paths, pixels, labels, strict=True):
             assert path not in found, path
             found[path] = image
             assert made.labels[label] == path.split("/")[0]
     good = {p: outcome for p, outcome in expected.items() if isinstance(outcome, hostile.Good)}
     assert found.keys() == good.keys()
     for path, outcome in good.items():
-        seen = np.asarray(pictures.resize(outcome.pixels, SMALL.size, SMALL.resize), int)
+        seen = np.asarray(images.resize(outcome.pixels, SMALL.size, SMALL.resize), int)
         assert np.abs(seen - found[path]).mean() <= outcome.tolerance, path
 
 
@@ -145,12 +146,12 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.parametrize("side", [(40, 40), (61, 30), (30, 61), (9, 100), (5, 3), (300, 200)])
-@pytest.mark.parametrize("policy", pictures.POLICIES)
+@pytest.mark.parametrize("policy", images.POLICIES)
 def test_a_graph_can_resize_as_we_do(policy, side):
     import tensorflow as tf
 
     image = hostile.Maker(Path()).picture(size=side)
-    ours = np.asarray(pictures.resize(image, 24, policy), int)
+    ours = np.asarray(images.resize(image, 24, policy), int)
     theirs = np.asarray(image)
     width, height = side
     if policy == "crop":
@@ -534,26 +535,26 @@ def test_by_number_or_by_tensorflow_the_same(made):
         (shards.decode(image, made.manifest.encoding, made.shape).numpy(), int(label), name.numpy())
         for image, label, name in tf.data.TFRecordDataset(paths).map(shards.parse)
     ]
-    images, labels = made.read("train", range(part.count))
-    assert images.dtype == np.uint8 and labels.dtype == np.int32
-    assert np.array_equal(images, [image for image, _, _ in found])
+    pixels, labels = made.read("train", range(part.count))
+    assert pixels.dtype == np.uint8 and labels.dtype == np.int32
+    assert np.array_equal(pixels, [image for image, _, _ in found])
     assert labels.tolist() == [label for _, label, _ in found] == made.targets("train").tolist()
     assert [os.fsencode(name) for name in made.names("train", range(4))] == [
         n for _, _, n in found
     ][:4]
     order = np.random.default_rng(0).permutation(part.count).tolist() * 2 + [7, 7, 7]
     again, labels_again = made.read("train", order)
-    assert np.array_equal(again, images[order]) and np.array_equal(labels_again, labels[order])
+    assert np.array_equal(again, pixels[order]) and np.array_equal(labels_again, labels[order])
     batch, _, _ = shards.parse(next(iter(tf.data.TFRecordDataset(paths).batch(5))))
     assert batch.shape == (5,)
 
 
 def test_pixels_are_those_of_the_files(made):
     paths = made.names("train", range(20))
-    images, _ = made.read("train", range(20))
-    for path, image in zip(paths, images, strict=True):
+    pixels, _ = made.read("train", range(20))
+    for path, image in zip(paths, pixels, strict=True):
         if not path.endswith(".jpg"):
-            whole = pictures.resize(Image.open(f"in/{path}"), 96, "fit")
+            whole = images.resize(Image.open(f"in/{path}"), 96, "fit")
             off = np.abs(np.asarray(whole, int) - image).mean()
             assert off == 0 if made.manifest.encoding == "raw" else off < 15
 
@@ -654,13 +655,13 @@ def test_digits():
     assert made.labels == tuple("0123456789")
     assert [part.count for part in made.splits.values()] == [1439, 179, 179]
     assert made.manifest.rejected == made.manifest.copies == 0
-    images, labels = made.read("train", range(1439))
+    pixels, labels = made.read("train", range(1439))
     packed = np.load(digits.OWN_DATA / digits.PACKED)
     known = {
         image.tobytes(): label
         for image, label in zip(packed["images"], packed["labels"], strict=True)
     }
-    for image, label in zip(images, labels, strict=True):
+    for image, label in zip(pixels, labels, strict=True):
         assert known[(image[..., 0] / 255 * 16).round().astype(np.uint8).tobytes()] == label
 
 

@@ -1,6 +1,6 @@
 """What an exported model of pictures takes: files as a client sends them, of any size and kind.
 
-`pictures.py` in a graph: what a model was trained on and what it is asked about come to the same
+`codec/images.py` in a graph: what a model was trained on and what it is asked about come to the same
 pixels. Where a picture is resized, rounding may differ by one of 255.
 """
 
@@ -50,7 +50,7 @@ class Inputs(tf.Module):
         return {"image": tf.map_fn(prepare, images, fn_output_signature=spec)}
 
     def _fit(self, pixels):
-        """uint8 [height, width, 3] to the model's size and channels: `pictures.resize`."""
+        """uint8 [height, width, 3] to the model's size and channels: `codec.images.resize`."""
         looks = self.schema.pictures
         if looks.channels == 1:
             pixels = grey(pixels)

@@ -62,7 +62,7 @@ class Manifest:
     labels: tuple[str, ...]  # sorted; a record's label is a place in it
     size: int  # pixels a side
     channels: int  # 3: RGB; 1: grey
-    resize: str  # the policy: pictures.resize
+    resize: str  # the policy: codec.images.resize
     encoding: str
     quality: int  # of JPEG
     eval_share: float

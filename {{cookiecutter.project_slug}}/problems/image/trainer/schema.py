@@ -15,11 +15,11 @@ METRICS = {"classification": ("accuracy",)}
 
 @dataclass
 class Pictures:
-    """How a picture of any size and kind becomes what the model sees: see `pictures.py`."""
+    """How a picture of any size and kind becomes what the model sees: see `codec/images.py`."""
 
     size: int  # pixels a side
     channels: int  # 3: RGB; 1: grey
-    resize: str  # pictures.POLICIES
+    resize: str  # codec.images.POLICIES
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from codec.images import MAX_BYTES
 from trainer import files
 from trainer.parallel import in_order
-from trainer.pictures import MAX_BYTES
 from trainer.runtime import JobError
 
 REMOTE_REQUESTS = 32  # at a time

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import files, pictures, sources, tfrecord
+from codec import images
+from trainer import files, sources, tfrecord
 from trainer.ledger import Read
 from trainer.parallel import in_order
 from trainer.shards import INDEX
@@ -34,7 +35,7 @@ class Look:
     """What all pictures of a set are made to look like."""
 
     size: int  # pixels a side
-    resize: str  # pictures.POLICIES
+    resize: str  # codec.images.POLICIES
     channels: int  # 3: RGB; 1: grey
     encoding: str  # manifest.ENCODINGS
     quality: int  # of JPEG
@@ -60,16 +61,14 @@ def read_pictures(source: str, tasks: list[tuple[int, str]], look: Look, spool: 
         for (number, path), data in zip(tasks, contents, strict=True):
             try:
                 if isinstance(data, OSError):
-                    raise pictures.Rejected(f"cannot be read: {data.strerror or data}")
-                image = pictures.read(data, os.path.splitext(path)[1])
-            except pictures.Rejected as rejected:
+                    raise images.Rejected(f"cannot be read: {data.strerror or data}")
+                image = images.decode(data, os.path.splitext(path)[1])
+            except images.Rejected as rejected:
                 done.append(Read(number, str(rejected)))
                 continue
-            hashes = hashlib.sha256(data).digest(), pictures.digest(image)
-            if look.channels == 1:
-                image = image.convert("L")
-            image = pictures.resize(image, look.size, look.resize)
-            encoded = pictures.encode(image, look.encoding, look.quality)
+            hashes = hashlib.sha256(data).digest(), images.digest(image)
+            image = images.fit(image, look.size, look.channels, look.resize)
+            encoded = images.encode(image, look.encoding, look.quality)
             name = os.fsencode(path)
             place = os.path.basename(spool), out.tell(), len(name), len(encoded)
             out.write(name + encoded)

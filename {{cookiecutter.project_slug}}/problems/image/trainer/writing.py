@@ -41,7 +41,7 @@ class Options:
     """What shards are made like; each stands in the manifest."""
 
     size: int = 160  # pixels a side
-    resize: str = "fit"  # pictures.POLICIES
+    resize: str = "fit"  # codec.images.POLICIES
     channels: int = 3  # 1: grey
     encoding: str = "jpeg"  # manifest.ENCODINGS
     quality: int = 90  # of JPEG

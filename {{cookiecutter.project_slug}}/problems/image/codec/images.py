@@ -54,7 +54,7 @@ class Rejected(Exception):
     """This is no picture to learn from; the text says why."""
 
 
-def read(data: bytes, ending: str) -> Image.Image:
+def decode(data: bytes, ending: str = "") -> Image.Image:
     """The picture in a file's bytes, upright, 8-bit RGB.
 
     Args:
@@ -116,6 +116,11 @@ def resize(image: Image.Image, size: int, policy: str) -> Image.Image:
     whole = Image.new(image.mode, (size, size))
     whole.paste(inside, ((size - width) // 2, (size - height) // 2))
     return whole
+
+
+def fit(image: Image.Image, size: int, channels: int, policy: str) -> Image.Image:
+    """The image as a model takes it: grey where the model has one channel, `size` pixels a side."""
+    return resize(image.convert("L") if channels == 1 else image, size, policy)
 
 
 def encode(image: Image.Image, encoding: str, quality: int) -> bytes:

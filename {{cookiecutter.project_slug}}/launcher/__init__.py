@@ -15,7 +15,7 @@ Where to look. The first of each line is where to begin; the others are its part
     its code            registry, package
     jobs out there      jobs; jobs_facts, jobs_study, remote_job, fetch
     what it costs       cost; cost_parts, prices, price_catalog
-    Google's clients    clients; storage, identity, google_api
+    Google's clients    clients; storage, object_names, identity, google_api
     what is missing     doctor; checkup, doctor_local, environment, doctor_cloud, doctor_login,
                         doctor_quota
     setting it up       cloud_setup; cloud_steps, gcp

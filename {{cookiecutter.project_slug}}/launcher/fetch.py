@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launcher import storage
+from launcher import object_names, storage
 from launcher.clients import CloudError
 from launcher.remote_job import RemoteJob
 from launcher.run_dirs import RUNS
@@ -22,8 +22,10 @@ from launcher.storage import Store
 from launcher.vertex import Vertex
 
 TOLD = "vertex.json"  # the job as the service described it; tells where a folder came from
-RECORD = r"^([^/]+/)?run\.json$"  # of a run, or of a trial
+RECORD = r"(?i:^([^/]+/)?run\.json$)"  # of a run, or of a trial
 STUDY = "study.json"
+# What is written here beside a run; objects of the same names stay in the bucket.
+OWN = r"(?i:^(vertex\.json|study\.(json|csv)|([^/]+/)?report\.html)$)"
 TRIES = 4
 # What is told of a file that is not as it was listed, or gone: old checkpoints are removed.
 CHANGED = "changed meanwhile|No such object"
@@ -33,14 +35,15 @@ def fetch(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> i
     """Copies the job's folder to runs/, and writes the reports; what is here already stays.
 
     Raises:
-        CloudError: it has no folder, or it cannot be read, or another run lies here in its place.
-        OSError: the disk is full, or cannot be written to.
+        CloudError: it has no folder, or it cannot be read, or another run lies here in its place;
+            or the disk is full, or an object's name must not be written to it.
     """
     target = _target(job)
     store = Store(jobs.project, jobs.region, jobs.who)
     try:
-        new = _copy(store, job, target, say)
-        pages = _report(job, target, new)
+        with storage.disk_errors(target):
+            new = _copy(store, job, target, say)
+            pages = _report(job, target, new)
     except KeyboardInterrupt:
         raise CloudError(f"{target}: interrupted; the same command brings the rest") from None
     if not any(target.glob("run.json")) and not any(target.glob("*/run.json")):
@@ -65,7 +68,13 @@ def _target(job: RemoteJob) -> Path:
     if not storage.split(job.folder)[1]:
         what = f"writes to the top of {job.folder}" if job.folder else "has no baseOutputDirectory"
         raise CloudError(f"{job.name} {what}: nobody can tell what in a bucket is its own")
-    target = RUNS / _name(job)
+    name = _name(job)
+    if faults := object_names.find_faults([name]):
+        raise CloudError(
+            f"{job.folder}: {faults[0]}, and no folder here can have its name; copy it under another: "
+            f"gcloud storage cp -r {job.folder} FOLDER"
+        )
+    target = RUNS / name
     if target.exists() and _source(target) != job.folder:
         raise CloudError(
             f"{target}: is there already, and is not from {job.folder}; rename it, then try again"
@@ -87,7 +96,11 @@ def _source(folder: Path) -> str:
 
 def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
     """Brings all files, the run records last; returns whether anything has changed here."""
-    names = [name for name in store.listing(job.folder) if re.search(RECORD, name)]
+    listing = store.list_for_disk(job.folder, target)
+    storage.refuse_obstacles([target / TOLD])
+    if own := [name for name in listing if re.search(OWN, name)]:
+        say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
+    names = [name for name in listing if re.search(RECORD, name)]
     with ThreadPoolExecutor(storage.AT_ONCE) as pool:
         read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), names)
         records = {target / name: data for name, data in zip(names, read, strict=True)}
@@ -107,7 +120,8 @@ def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
     """Brings the files; a job that runs may change one while it comes, so there are several tries."""
     for left in reversed(range(TRIES)):
         try:
-            return storage.sync(store, job.folder, target, skip=RECORD, say=say).files > 0
+            skip = f"{RECORD}|{OWN}"
+            return storage.sync(store, job.folder, target, skip=skip, say=say).files > 0
         except CloudError as error:
             if not left or not re.search(CHANGED, str(error)):
                 raise
@@ -121,7 +135,7 @@ def _differ(files: dict[Path, bytes]) -> list[Path]:
 def _write(files: dict[Path, bytes]) -> None:
     for path in _differ(files):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + storage.PARTIAL)
+        partial = path.with_name(path.name + object_names.PARTIAL)
         partial.write_bytes(files[path])
         os.replace(partial, path)
 

@@ -1,4 +1,4 @@
-"""Files in buckets and folders: uploaded, listed, copied; each is compared with what was meant.
+"""Copy files between folders and buckets; every copy is compared with its source.
 
 An object in a bucket is there as a whole or not at all. A local file is written under another name
 first, so that the same is true of it.
@@ -7,18 +7,22 @@ first, so that the same is true of it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import clients
+from launcher import clients, object_names
 from launcher.clients import CloudError, Need
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
-PARTIAL = ".partial"  # at the end of the name of a file that is not whole yet
+SHOWN = 3  # faults that a message names
+# Left behind by Python and Jupyter; by macOS, Windows, and copies that were interrupted.
+LITTER_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
+LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|.*\.partial")
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,25 @@ class Store:
             options = {"timeout": clients.ANSWER, "retry": clients.retry()}
             blobs = list(self.client.list_blobs(bucket, prefix=prefix, **options))
         found = {blob.name[len(prefix) :]: Entry(blob.size, blob.crc32c) for blob in blobs}
-        # TensorFlow marks folders by empty objects, which have no place among files.
-        return {name: entry for name, entry in found.items() if name and not name.endswith("/")}
+        # TensorFlow marks folders by empty objects, which are no files.
+        return {name: entry for name, entry in found.items() if entry.size or name[-1:] not in "/"}
+
+    def list_for_disk(self, folder: str, target: Path) -> dict[str, Entry]:
+        """The same, where all of them may be written to a local folder.
+
+        Raises:
+            CloudError: names the objects that may not, or what is in their way.
+        """
+        names = self.listing(folder)
+        faults = object_names.find_faults(names)
+        if faults:
+            more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+            raise CloudError(
+                f"{folder}: {'; '.join(faults[:SHOWN])}{more}; nothing was copied: rename or remove "
+                "such objects in the bucket, then try again"
+            )
+        refuse_obstacles(target / name for name in names)
+        return names
 
     def download(self, uri: str, path: Path, wanted: Entry | None = None) -> None:
         """Writes an object to a file, which is there as a whole or not at all.
@@ -121,7 +142,7 @@ class Store:
             wanted: what `listing` said of it; where it is given, what arrived is compared with it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + PARTIAL)
+        partial = path.with_name(path.name + object_names.PARTIAL)
         options = {"timeout": clients.ANSWER, "retry": clients.retry(), "checksum": "crc32c"}
         try:
             with self._telling(f"download {uri}", uri):
@@ -162,40 +183,90 @@ def sync(
         skip: a regular expression for names, within the folder, that are left out.
 
     Raises:
-        CloudError: a file cannot be read or written, or its name has no place here.
+        CloudError: a file cannot be read or written, or an object's name is not legal here.
     """
     source, target = str(source).rstrip("/"), str(target).rstrip("/")
-    down = source.startswith("gs://")
-    names = store.listing(source) if down else local(source)
-    names = {n: e for n, e in names.items() if not (skip and re.search(skip, n))}
-    if down:
-        _refuse_strays(names, source)
-    there = local(target, names) if down else store.listing(target)
-    todo = [name for name in names if there.get(name) != names[name]]
+    down = _is_bucket(source)
+    if down == _is_bucket(target):
+        kind = "both are buckets: gcloud storage cp -r copies them" if down else "both are local"
+        raise CloudError(f"copy {source} to {target}: {kind}; give a local folder and a gs:// one")
+    with disk_errors(target if down else source):
+        names = store.list_for_disk(source, Path(target)) if down else local(source)
+        names = {n: e for n, e in names.items() if not (skip and re.search(skip, n))}
+        there = local(target, names) if down else store.listing(target)
+        todo = [name for name in names if there.get(name) != names[name]]
 
-    def copy(name: str) -> None:
-        if down:
-            store.download(f"{source}/{name}", Path(target, name), names[name])
-        else:
-            store.upload(Path(source, name), f"{target}/{name}")
+        def copy(name: str) -> None:
+            if down:
+                store.download(f"{source}/{name}", Path(target, name), names[name])
+            else:
+                store.upload(Path(source, name), f"{target}/{name}")
 
-    size = sum(names[name].size for name in todo)
-    if todo:
-        say(f"[launcher] {len(todo)} files, {size / 1e6:.1f} MB, to {target}")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(copy, todo))
+        size = sum(names[name].size for name in todo)
+        if todo:
+            say(f"[launcher] {len(todo)} files, {size / 1e6:.1f} MB, to {target}")
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(copy, todo))
     return Copied(len(todo), size, len(names) - len(todo))
 
 
+@contextlib.contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Report what the disk refuses within the block in one line."""
+    try:
+        yield
+    except OSError as error:
+        name, reason = error.filename or path, error.strerror or error
+        raise CloudError(f"{name}: {reason}; remove the cause, then try again") from None
+
+
 def local(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, Entry]:
-    """The files in a local folder and below it; of `names` alone, where they are given."""
+    """The files in a local folder and below it, without litter; of `names` alone, if given.
+
+    Raises:
+        CloudError: there is no such folder, or a name that no object can have.
+    """
     root = Path(folder)
-    if names is None:
-        paths = [path for path in root.rglob("*") if path.is_file()]
-    else:
+    if names is not None:
         paths = [path for path in (root / name for name in names) if path.is_file()]
-    kept = [path for path in paths if "__pycache__" not in path.parts]
-    return {path.relative_to(root).as_posix(): entry(path) for path in sorted(kept)}
+    elif root.is_dir():
+        every = sorted(root.rglob("*"))
+        paths = [p for p in every if p.is_file() and not _is_litter(p.relative_to(root))]
+    else:
+        raise CloudError(f"{folder}: is no folder; give one that exists")
+    found = {path.relative_to(root).as_posix(): path for path in paths}
+    for name in found:
+        if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
+            raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
+    return {name: entry(path) for name, path in found.items()}
+
+
+def _is_litter(path: Path) -> bool:
+    return not LITTER_FOLDERS.isdisjoint(path.parts) or bool(LITTER.fullmatch(path.name))
+
+
+def refuse_obstacles(paths: Iterable[Path]) -> None:
+    """Look for what stands in the way of files that are to be written.
+
+    Raises:
+        CloudError: a folder has the name of a file, or a file that of a folder.
+    """
+    paths = list(paths)
+    for path in paths:
+        for taken in (path, path.with_name(path.name + object_names.PARTIAL)):
+            if taken.is_dir():
+                raise CloudError(
+                    f"{taken}: is a folder, and a file is to be written there; move it"
+                )
+    for folder in sorted({parent for path in paths for parent in path.parents}):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise CloudError(f"{folder}: is a file, and a folder is to be made there; move it")
+
+
+def _is_bucket(place: str) -> bool:
+    if re.match("gs:(?!//[^/])", place):  # "gs:/lab" would be a folder here
+        raise CloudError(f"{place}: is no bucket; write gs://BUCKET/FOLDER")
+    return place.startswith("gs://")
 
 
 def entry(source: Path | bytes) -> Entry:
@@ -210,11 +281,3 @@ def entry(source: Path | bytes) -> Entry:
             while chunk := file.read(1 << 20):
                 checksum.update(chunk)
     return Entry(size, base64.b64encode(checksum.digest()).decode())
-
-
-def _refuse_strays(names: Iterable[str], source: str) -> None:
-    """A name in a bucket is any text; one that leads out of the folder is not followed."""
-    for name in names:
-        parts = name.split("/")
-        if ".." in parts or "" in parts or Path(name).is_absolute() or "\\" in name:
-            raise CloudError(f"{source}: {name!r} cannot be the name of a file here; rename it")

@@ -11,6 +11,7 @@ import time
 
 import pyarrow.csv
 from trainer import data, encode, infer, tables
+from trainer.rows import Rows
 
 
 def from_disk(path):
@@ -29,15 +30,15 @@ def parse(path):
 
 
 def main(path, target):
-    sources = [tables.open_source(path)]
+    rows = Rows([tables.open_source(path)])
     schema = []
 
     def first():
-        schema.append(infer.infer(sources, target, None, {}))
+        schema.append(infer.infer(rows, target, None, {}))
 
     def second():
         with tempfile.TemporaryDirectory(dir=".") as folder:
-            encode.encode(schema[0], sources, os.path.join(folder, "train"), None)
+            encode.encode(schema[0], rows, os.path.join(folder, "train"))
 
     parts = {
         "the file read from disk, not cached": lambda: from_disk(path),

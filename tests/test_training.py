@@ -193,7 +193,7 @@ def bad_file(path, text):
         ("a,c\n1,2\n", [], r"no column 'b'; there are: a, c"),
         ("a,b\n1,x\n2,x\n", [], r"target 'b' has one class, 'x'"),
         ("a,b\n1,x\n2,y,z\n", [], r"data\.csv:3: 3 values"),
-        ("a,b\n1,x\nn,y\n", ["--schema"], r"data\.csv:3: column 'a' is a number, but"),
+        ("a,b\nm,x\nn,y\n", ["--schema"], r"data\.csv:2: column 'a': expected a number, got 'm'"),
         ("a,b\n1,x\n2,y\n", ["--target", "b", "--learning-rate", "1e38"], r"in epoch \d+"),
     ],
 )

@@ -67,13 +67,15 @@ class Signature:
     features: dict[str, tuple[str, str]]
     others: frozenset[str]  # columns of the training file that the model does not look at
     missing: frozenset[str]
+    words: dict[str, frozenset[str]]  # of a column of numbers, those that count as missing, too
 
     @staticmethod
     def of(schema: dict) -> Signature:
         columns = schema["columns"]
         features = {c["name"]: (c["input"], c["kind"]) for c in columns if c["kind"] != "ignore"}
         others = {c["name"] for c in columns if c["kind"] == "ignore"} | {schema["target"]}
-        return Signature(features, frozenset(others), frozenset(schema["missing"]))
+        words = {c["name"]: frozenset(c.get("words", ())) for c in columns}
+        return Signature(features, frozenset(others), frozenset(schema["missing"]), words)
 
     def open(self, path: str) -> Iterator[dict[str, float | str]]:
         """Checked instances from a file; - is standard input.
@@ -140,7 +142,7 @@ class Signature:
         instance: dict[str, float | str | None] = {}
         for name, text in row.items():
             kind = self.features.get(name, ("", "category"))[1]
-            if text in self.missing:
+            if text in self.missing or text in self.words.get(name, ()):
                 instance[name] = None
             elif kind == "number":
                 try:

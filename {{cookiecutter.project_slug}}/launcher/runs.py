@@ -32,7 +32,7 @@ _EVALUATION = {
     **dict.fromkeys(("samples", "mistakes"), list),
     **{"task": str, "target": str, "rows": Real, "saliency": dict},
 }
-_SCHEMA = {"columns": list, "pictures": dict}
+_SCHEMA = {"columns": list, "pictures": dict, "notes": list}
 STUDY = "study.json"  # what tells a study's directory from a run's
 _NO_METRICS = ("epoch", "learning_rate")
 _LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")

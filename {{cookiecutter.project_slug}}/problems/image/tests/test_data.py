@@ -239,7 +239,7 @@ def empty_shards() -> str:
 
 
 FAULTS = {
-    "no folder": (lambda: "nowhere", [], "nowhere: no such folder"),
+    "no folder": (lambda: "nowhere", [], "nowhere: no such file or folder"),
     "no pictures": (
         lambda: os.path.dirname(write("in/a/x.txt", "x")),
         [],

@@ -46,14 +46,15 @@ def find(source: str) -> Iterator[Found]:
     """Every file but the hidden ones, in no particular order.
 
     Raises:
-        JobError: no such folder, or a CSV that cannot be read.
+        JobError: no such file or folder, or a CSV that cannot be read.
     """
     if is_table(source):
         return _checked(source, _rows(source))
     if files.is_remote(source):
         return _checked(source, _remote(source.rstrip("/"), ""))
     if not os.path.isdir(source):
-        raise JobError(f"{source}: no such folder; expected SRC/<class>/*.jpg, or a CSV file")
+        what = "is a file" if os.path.exists(source) else "no such file or folder"
+        raise JobError(f"{source}: {what}; expected SRC/<class>/*.jpg, or a CSV file")
     return _walk(source, "", [_identity(source)])
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ROOT, Trained, train
+from conftest import ROOT, Trained, train, tree
 
 from trainer import data, runtime, task
+from trainer.schema import Column
 
 RUNS = ["penguins", "masses"]  # the fixtures of trained models
 LEAVES = set()  # what a run leaves beside what every run does
@@ -18,6 +19,21 @@ def load(train_files: str, target: str, *flags: str) -> data.Data:
     argv = ["--train-files", train_files, "--target", target, "--job-dir", "runs/a", *flags]
     parsed = task.parse(argv)
     return data.load(parsed, runtime.read(parsed.job_dir))
+
+
+def column(loaded: data.Data, name: str) -> Column:
+    return next(c for c in loaded.schema.columns if c.name == name)
+
+
+def refusal(train_files: str, target: str, *flags: str) -> str:
+    """The line in which the trainer refuses these flags; checks that it left nothing on disk."""
+    before = tree()
+    with pytest.raises(runtime.JobError) as refused:
+        load(train_files, target, *flags)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert tree() == before
+    return message
 
 
 @pytest.fixture(scope="session")

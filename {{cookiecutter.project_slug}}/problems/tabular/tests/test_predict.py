@@ -16,6 +16,7 @@ from own import load
 
 from launcher.instances import InstanceError, Signature, read, read_schema
 from trainer import tables
+from trainer.rows import Rows
 from trainer.schema import Schema
 
 BIRD = {
@@ -226,8 +227,8 @@ def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
 
     from trainer import encode, inputs
 
-    encoder, source = encode.Encoder(schema), tables.open_source(path)
-    batches = [encoder(b) for b in tables.batches(source, encoder.types, schema.missing)]
+    encoder, rows = encode.Encoder(schema), Rows([tables.open_source(path)])
+    batches = [encoder(batch) for _, batch, _ in rows.read(encoder.types)]
     trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
     write("model/assets.extra/schema.json", schema.to_json())

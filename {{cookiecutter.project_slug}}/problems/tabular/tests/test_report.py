@@ -36,7 +36,8 @@ SCHEMA = {
     "columns": [
         {"name": "island", "kind": "category", "why": "text", "categories": ["Biscoe", "Dream"]},
         {"name": "sample", "kind": "ignore", "why": "looks like an id", "missing": 3},
-    ]
+    ],
+    "notes": ["warning: 'island' alone gives the class"],
 }
 RECORD = {
     **{"status": "succeeded", "error": None, "project": "Penguins", "author": "Ada"},
@@ -84,6 +85,7 @@ def test_a_classification_run_is_told_in_numbers(make):
         "Training rows: 275, 2 dropped",
         "island category text – Biscoe, Dream",
         "sample ignored looks like an id 3",
+        "warning: 'island' alone gives the class",
         "The slowest part was train : 6 s, 60.0 % of the 10 s",
         "git checkout 4f1c2d3e python -m trainer.task --target 'body mass'",
         "started 2026-11-21 10:32:05 UTC · took 1 min 30 s",

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from trainer import cache, dealing, files, infer, tables
-from trainer.encode import encode, layout
+from trainer import cache, dealing, files, infer, leaks, tables
+from trainer.encode import check_words, encode, layout
+from trainer.rows import Rows, separate
 from trainer.runtime import JobError, Runtime, join
 from trainer.schema import Schema, read_hints
 
@@ -28,7 +29,7 @@ OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "species"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
-FORMAT = 1  # raise it when the encoding changes: old caches are then no longer found
+FORMAT = 2  # raise it when the encoding changes: old caches are then no longer found
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
 WINDOW_BYTES = 1 << 25  # or fewer where rows are wide
@@ -127,12 +128,13 @@ class Data:
         if schema.labels:
             more = ", …" if len(schema.labels) > 20 else ""
             lines.append(f"classes: {', '.join(schema.labels[:20])}{more}")
-        for column in schema.columns[:50]:
+        shown = [c for i, c in enumerate(schema.columns) if i < 50 or c.words][:80]
+        for column in shown:
             gaps = f"; {column.missing} missing" if column.missing else ""
             lines.append(f"  {column.name}: {column.kind} ({column.why}{gaps})")
-        if len(schema.columns) > 50:
-            lines.append(f"  … {len(schema.columns) - 50} more: all stand in schema.json")
-        return "\n".join(lines)
+        if len(schema.columns) > len(shown):
+            lines.append(f"  … {len(schema.columns) - len(shown)} more: all stand in schema.json")
+        return "\n".join([*lines, *schema.notes])
 
 
 def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
@@ -149,12 +151,15 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
         "train": {"files": [_identity(s.path) for s in train]},
         "eval": {"files": [_identity(s.path) for s in held_out]},
     }
-    depends_on = [FORMAT, manifest, target, flags.task, flags.columns, sorted(hints.items())]
+    group = _group(flags, train[0], target, hints)
+    depends_on = [FORMAT, manifest, target, flags.task, flags.columns, sorted(hints.items()), group]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:20]
 
     def encode_all(folder: str) -> None:
-        schema = infer.infer(train, target, flags.task, hints)
-        _encode_all(schema, train, held_out, folder)
+        *parts, about = separate(train, held_out, group)
+        schema = infer.infer(parts[0], target, flags.task, hints, group)
+        schema.notes += about
+        _encode_all(schema, *parts, folder)
 
     try:
         place = flags.cache_dir or cache.beside(runtime.job_dir)
@@ -166,8 +171,8 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
 
 def _sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Source], str]:
     if flags.train_files is None:
-        if flags.eval_files or flags.columns:
-            raise JobError("--eval-files and --columns need --train-files beside them")
+        if flags.eval_files or flags.columns or flags.group:
+            raise JobError("--eval-files, --columns and --group need --train-files beside them")
         train, held_out = (join(own, f"*_{part}.csv") for part in ("train", "eval"))
     else:
         train, held_out = flags.train_files, flags.eval_files
@@ -183,12 +188,7 @@ def _sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Source],
     target = flags.target or (OWN_TARGET if flags.train_files is None else None)
     if target is None:
         raise JobError(f"--target is missing: which column is to be predicted? There are: {known}")
-    if target not in names:
-        close = difflib.get_close_matches(target, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        if not columns and not close:
-            hint = "; for a file without a header line give the names by --columns"
-        raise JobError(f"{train[0].path}: no column {target!r}; there are: {known}{hint}")
+    _check_column(train[0], target, columns)
     for source in train[1:] + held_out:
         lacking = [name for name in names if name not in source.names]
         new = [name for name in source.names if name not in names]
@@ -199,6 +199,31 @@ def _sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Source],
                 f"{source.path}: not the columns of {train[0].path}: {'; '.join(faults)}"
             )
     return train, held_out, target
+
+
+def _check_column(source: tables.Source, name: str, columns: object) -> None:
+    if name in source.names:
+        return
+    close = difflib.get_close_matches(name, source.names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    if not columns and not close:
+        hint = "; for a file without a header line give the names by --columns"
+    known = tables.listed(source.names)
+    raise JobError(f"{source.path}: no column {name!r}; there are: {known}{hint}")
+
+
+def _group(flags, source: tables.Source, target: str, hints: dict[str, str]) -> str:
+    group = flags.group or ""
+    if group:
+        _check_column(source, group, flags.columns)
+    if group == target:
+        raise JobError(f"--group {group}: it is the target; name the column of the subject or site")
+    if hints.get(group, "ignore") != "ignore":
+        raise JobError(
+            f"--group {group}: a group is no feature, but --schema makes it a {hints[group]}; remove "
+            "one of the two"
+        )
+    return group
 
 
 def _hints(flags, names, target) -> dict[str, str]:
@@ -245,18 +270,22 @@ def _open(path: str, manifest: dict, reused: bool) -> Data:
     return Data(schema, parts["train"], parts["eval"], manifest, reused)
 
 
-def _encode_all(schema, train, held_out, folder) -> None:
-    if held_out:
-        parts = {"train": (train, None), "eval": (held_out, None)}
-    else:
-        parts = {"train": (train, False), "eval": (train, True)}
-    rows = {}
-    for name, (sources, part) in parts.items():
-        rows[name] = encode(schema, sources, os.path.join(folder, name), part)
-        if not rows[name][0]:
-            raise JobError(
-                f"{sources[0].path}: no row is left for {name}; "
-                + ("every target is missing" if part is None else "give --eval-files")
-            )
+def _encode_all(schema: Schema, train: Rows, held_out: Rows, folder: str) -> None:
+    parts, rows = {"train": train, "eval": held_out}, {}
+    for name, part in parts.items():
+        done = encode(schema, part, os.path.join(folder, name))
+        if part is held_out and part.held_out is None:
+            check_words(schema, part, done)
+        if not done.rows:
+            why = "give --eval-files" if part.held_out is not None else "every target is missing"
+            if done.unknown:
+                why = "no training row has their classes; give another --group, or --eval-files"
+            raise JobError(f"{part.sources[0].path}: no row is left for {name}; {why}")
+        rows[name] = done.rows, done.dropped
+        schema.notes += done.describe("training" if part is train else "held-out", schema)
+        for column in schema.numbers:  # a client may send them, too; they are counted in training
+            column.words.update((w, 0) for w in done.words[column.name] if w not in column.words)
+    tables_ = [Table(os.path.join(folder, name), *rows[name], schema) for name in parts]
+    schema.notes += leaks.warn_of_leaks(schema, *(table.arrays() for table in tables_))
     files.write_text(os.path.join(folder, "schema.json"), schema.to_json())
     files.write_text(os.path.join(folder, "rows.json"), json.dumps(rows))

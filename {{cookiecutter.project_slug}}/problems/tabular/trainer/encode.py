@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer import infer, tables
+from trainer.rows import Rows
 from trainer.runtime import JobError
 from trainer.schema import FARTHEST, Schema
 
@@ -23,40 +26,81 @@ def layout(schema: Schema) -> dict[str, tuple[type, int | None]]:
     }
 
 
-def encode(schema: Schema, sources, path: str, part: bool | None) -> tuple[int, int]:
-    """Writes one table; returns its rows, and the rows dropped for want of a target.
+@dataclass
+class Encoded:
+    """What became of some rows."""
 
-    Args:
-        part: True for the held-out fifth of the rows, False for the others, None for all.
+    rows: int = 0
+    dropped: int = 0  # rows without a target
+    words: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # by column
+    unknown: Counter = field(default_factory=Counter)  # rows of classes that training lacks
+
+    def describe(self, part: str, schema: Schema) -> list[str]:
+        """What the log says of these rows; of training columns, the schema says it."""
+        lines = []
+        for name, words in self.words.items():
+            if name == schema.target or part != "training":
+                lines.append(
+                    f"{part} {name!r}: words, which count as missing: {tables.counted(words)}"
+                )
+        if self.unknown:
+            lines.append(
+                f"{self.unknown.total()} {part} rows dropped: no training row has their class: "
+                f"{tables.counted(self.unknown)}"
+            )
+        return lines
+
+
+def encode(schema: Schema, rows: Rows, path: str) -> Encoded:
+    """Writes one table.
+
+    Raises:
+        JobError: a target that no training row has, in files of their own; one that is too large.
     """
     os.makedirs(path)
     encoder = Encoder(schema)
-    seen = rows = dropped = 0
+    done = Encoded()
     with contextlib.ExitStack() as stack:
         out = {
             name: stack.enter_context(open(os.path.join(path, name), "wb"))
             for name in layout(schema)
         }
-        for source in sources:
-            for batch in tables.batches(source, encoder.types, schema.missing):
-                keep = np.ones(len(batch), bool) if part is None else _held_out(seen, batch) == part
-                seen += len(batch)
-                has_target = encoder.has_target(batch, source)
-                dropped += int((keep & ~has_target).sum())
-                batch = batch.filter(pa.array(keep & has_target))
-                rows += len(batch)
-                for name, array in encoder(batch).items():
-                    array.tofile(out[name])
-    return rows, dropped
+        for source, batch, words in rows.read(encoder.types):
+            for name, some in words.items():
+                if some:
+                    done.words[name].update(some)
+            present, known = encoder.check_target(batch, source)
+            if not known.all():
+                if rows.held_out is None:
+                    raise encoder.unknown_class(batch.filter(pa.array(~known)), source)
+                unknown = pc.value_counts(batch.column(schema.target).filter(pa.array(~known)))
+                for pair in unknown.tolist():
+                    done.unknown[infer.label(pair["values"])] += pair["counts"]
+            done.dropped += int((~present).sum())
+            batch = batch.filter(pa.array(present & known))
+            done.rows += len(batch)
+            for name, array in encoder(batch).items():
+                array.tofile(out[name])
+    return done
 
 
-def _held_out(seen: int, batch) -> np.ndarray:
-    """bool [rows]: one row of five, by a fixed hash of its number: the same rows in every run."""
-    with np.errstate(over="ignore"):
-        number = np.arange(seen, seen + len(batch), dtype=np.uint64)
-        number = (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        number = (number ^ (number >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    return (number >> np.uint64(40)) % np.uint64(5) == 0
+def check_words(schema: Schema, rows: Rows, done: Encoded) -> None:
+    """Refuses held-out files with many words, unknown to training, in a column of numbers.
+
+    Raises:
+        JobError: of the values over 5 % are such words, or a single class.
+    """
+    known = {column.name: column.words for column in schema.numbers}
+    for name, words in done.words.items():
+        known_words = known.get(name, {})
+        new = sum(n for word, n in words.items() if word not in known_words)
+        limit = 0 if name == schema.target and schema.labels else infer.WORDS
+        if new > limit * (done.rows + done.dropped) and tables.OTHERS not in known_words:
+            remedy = "fix it, or leave it empty where nothing is known"
+            if name != schema.target:
+                remedy += "; or make the column a category with --schema"
+            allowed = {*schema.missing, *known_words}
+            raise tables.not_a_number(rows.sources, name, allowed, remedy)
 
 
 class Encoder:
@@ -109,31 +153,40 @@ class Encoder:
             "target": target.astype(layout(schema)["target"][0]),
         }
 
-    def has_target(self, batch, source: tables.Source) -> np.ndarray:
-        """bool [rows]: the target is there.
+    def check_target(
+        self, batch: pa.RecordBatch, source: tables.Source
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """bool [rows], twice: the target is there, and it is none that no training row has.
 
         Raises:
-            JobError: a class that the training data does not have.
+            JobError: a value that the model cannot compute with.
         """
         values = batch.column(self.schema.target)
         present = pc.is_valid(values)
         if pa.types.is_floating(values.type):
             present = pc.and_(present, pc.fill_null(pc.is_finite(values), False))
+        known = np.ones(len(values), bool)
+        present = present.to_numpy(zero_copy_only=False)
         if self.classes is not None:
-            unknown = pc.and_(present, pc.invert(pc.is_in(values, self.classes)))
-            if pc.any(unknown).as_py():
-                value = values.filter(unknown)[0].as_py()
-                self._refuse(source, infer.label(value))
-        return present.to_numpy(zero_copy_only=False)
+            is_class = pc.is_in(values, self.classes).to_numpy(zero_copy_only=False)
+            known = is_class | ~present
+        else:
+            numbers = values.to_numpy(zero_copy_only=False)[present]
+            if not self.schema.can_compute(numbers).all():
+                raise tables.too_large([source], self.schema.target, self.schema.can_compute)
+        return present, known
 
-    def _refuse(self, source, unknown: str) -> None:
+    def unknown_class(self, batch: pa.RecordBatch, source: tables.Source) -> JobError:
+        """Names the line of a class that no training row has."""
+        unknown = infer.label(batch.column(self.schema.target)[0].as_py())
+
         def same(text: str) -> bool:
             return text == unknown or (
                 tables.is_number(text) and infer.label(float(text)) == unknown
             )
 
         line, _ = tables.find(source, self.schema.target, same)
-        raise JobError(
+        return JobError(
             f"{source.path}:{line}: target {self.schema.target!r} is {tables.shown(unknown)}, "
             f"which no training row has; the classes are: {tables.listed(self.schema.labels)}"
         )

@@ -1,4 +1,4 @@
-"""One pass over the training files: which column is a number, a category, or nothing to learn from.
+"""One pass over the training rows: which column is a number, a category, or nothing to learn from.
 
 Memory stays flat: a column keeps running sums, and counts of its values up to a limit.
 """
@@ -9,61 +9,61 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer import tables
+from trainer import dates, tables
+from trainer.rows import Rows
 from trainer.runtime import JobError
-from trainer.schema import MISSING, Column, Schema, name_inputs
+from trainer.schema import LARGEST, MISSING, SMALLEST_STD, Column, Schema, name_inputs
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
 MAX_BYTES = 1_000  # so is one with longer values
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
 MAX_NUMERIC_CLASSES = 20  # a target of at most this many whole numbers is taken for classes
-TYPOS = 0.05  # a column of numbers with at most this share of texts is numbers with mistakes in it
-
-
-class _Text(Exception):
-    """Columns that looked like numbers hold texts: the pass must start again."""
-
-    def __init__(self, shares: dict[str, float]):
-        self.shares = shares  # by column, of the values seen so far that are no numbers
+WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing
 
 
 class _Profile:
     """What has been seen of one column so far."""
 
-    def __init__(self, name: str, text: bool, counted: bool):
+    def __init__(self, name: str, text: bool, counted: bool, limit: float):
         self.name, self.text = name, text
+        self.limit = limit  # the largest share of words in a column of numbers
         self.missing = self.present = 0
+        self.values = 0  # cells that are not empty; among numbers some are not present
+        self.words: Counter = Counter()  # in a column of numbers; they count as missing
+        self.not_numbers = 0  # in a column of texts
         self.mean = self.spread = 0.0  # spread: sum of squared distances to the mean
         self.low, self.high = math.inf, -math.inf
         self.counts: Counter | None = Counter() if text or counted else None
         self.uncounted = ""  # why counting was given up
 
-    def add(self, values: pa.Array) -> None:
-        self.missing += values.null_count
-        values = pc.drop_null(values)
-        if not self.text:
-            values = self._numbers(values)
-            finite = pc.is_finite(values)
-            self.missing += pc.sum(pc.invert(finite)).as_py() or 0
-            values = values.filter(finite)
-            self._add_numbers(values.to_numpy())
-        self.present += len(values)
-        if self.counts is not None:
-            self._count(values)
+    @property
+    def numeric(self) -> bool:
+        """Whether the values seen so far are numbers, but for a few words."""
+        words = self.not_numbers if self.text else self.words.total()
+        return self.values > 0 and words <= self.limit * self.values
 
-    def _numbers(self, values: pa.Array) -> pa.Array:
-        try:
-            return pc.cast(values, pa.float64())
-        except pa.ArrowInvalid:
-            texts = sum(not tables.is_number(value) for value in values.to_pylist())
-            raise _Text({self.name: texts / (self.present + len(values))}) from None
+    def add(self, column: pa.Array, words: Counter) -> None:
+        values = pc.drop_null(column)
+        self.values += len(values) + words.total()
+        if self.text:
+            self._count_texts(values)
+        else:
+            for word, count in words.items():
+                known = word in self.words or len(self.words) < tables.MAX_WORDS
+                self.words[word if known else tables.OTHERS] += count
+            values = values.filter(pc.is_finite(values))
+            self._add_numbers(values.to_numpy())
+            if self.counts is not None:
+                self._count(pc.value_counts(values))
+        self.present += len(values)
+        self.missing += len(column) - len(values)
 
     def _add_numbers(self, numbers: np.ndarray) -> None:
         if not len(numbers):
@@ -77,15 +77,22 @@ class _Profile:
             self.spread += spread + delta**2 * self.present * len(numbers) / total
         self.low, self.high = min(self.low, numbers.min()), max(self.high, numbers.max())
 
-    def _count(self, values: pa.Array) -> None:
-        for pair in pc.value_counts(values).tolist():
+    def _count_texts(self, values: pa.Array) -> None:
+        if self.counts is None:
+            self.not_numbers += pc.sum(pc.invert(tables.match_numbers(values))).as_py() or 0
+            return
+        pairs = pc.value_counts(values)
+        words = pc.invert(tables.match_numbers(pairs.field(0)))
+        self.not_numbers += pc.sum(pairs.field(1).filter(words)).as_py() or 0
+        self._count(pairs)
+        if (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_BYTES:
+            self.counts, self.uncounted = None, f"values of over {MAX_BYTES:,} bytes"
+
+    def _count(self, pairs: pa.StructArray) -> None:
+        for pair in pairs.tolist():
             self.counts[pair["values"]] += pair["counts"]
         if len(self.counts) > MAX_COUNTED:
-            self.uncounted = f"over {MAX_COUNTED:,} different values"
-        elif self.text and (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_BYTES:
-            self.uncounted = f"values of over {MAX_BYTES:,} bytes"
-        if self.uncounted:
-            self.counts = None
+            self.counts, self.uncounted = None, f"over {MAX_COUNTED:,} different values"
 
     @property
     def constant(self) -> bool:
@@ -98,62 +105,74 @@ class _Profile:
 
 
 def infer(
-    sources: Sequence[tables.Source], target: str, task: str | None, hints: Mapping[str, str]
+    rows: Rows, target: str, task: str | None, hints: Mapping[str, str], group: str = ""
 ) -> Schema:
-    """Reads all training rows once (again, where columns turn out to hold texts).
+    """Reads the training rows once (again, where columns turn out to hold texts).
 
     Raises:
         JobError: a fault in a file, or a target that nothing can be learned for.
     """
-    names = sources[0].names
-    text = {name for name, kind in hints.items() if kind != "number"}
-    while True:
-        try:
-            profiles = _scan(sources, names, target, text)
-            break
-        except _Text as found:
-            for name, share in found.shares.items():
-                hint = "make the column a category with --schema"
-                if name == target:
-                    hint = "take the values for classes with --task classification"
-                must = hints.get(name) == "number" or (name == target and task == "regression")
-                likely = share <= TYPOS and not (name == target and task == "classification")
-                if must or likely:
-                    raise tables.not_a_number(sources, name, MISSING, hint) from None
-                text.add(name)
-    columns = [_column(p, hints.get(name)) for name, p in profiles.items() if name != target]
+    names = [name for name in rows.sources[0].names if name]
+    limits = {"number": 1.0, "category": -1.0, "ignore": -1.0}  # a kind that is given stays
+    limits = {name: limits[hints[name]] if name in hints else WORDS for name in names}
+    if task == "classification":
+        limits[target] = 0  # each word is a class
+    text = {name for name, limit in limits.items() if limit < 0}
+    profiles = _scan(rows, [name for name in names if name != group], target, limits, text)
+    columns = []
+    for name in names:
+        if name == group:
+            columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
+        elif name != target:
+            columns.append(_column(profiles[name], hints.get(name), rows))
     name_inputs(columns)
     if all(column.kind == "ignore" for column in columns):
         reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
-    return _with_target(Schema(target, task or "", columns), profiles[target])
+    return _with_target(Schema(target, task or "", columns), profiles[target], rows)
 
 
-def _scan(sources, names, target, text) -> dict[str, _Profile]:
-    profiles = {
-        name: _Profile(name, text=name in text, counted=name == target) for name in names if name
-    }
-    types = dict.fromkeys(profiles, pa.string())
-    for source in sources:
-        for batch in tables.batches(source, types, MISSING):
-            shares = {}  # all of a batch at once: to start again costs, above all from a bucket
-            for name, profile in profiles.items():
-                try:
-                    profile.add(batch.column(name))
-                except _Text as found:
-                    shares |= found.shares
-            if shares:
-                raise _Text(shares)
-    return profiles
+def _scan(rows, names, target, limits, text) -> dict[str, _Profile]:
+    settled: set[str] = set()  # columns that a whole pass showed to be numbers
+    while True:
+        profiles = {n: _Profile(n, n in text, n == target, limits[n]) for n in names}
+        wrong = _read(rows, profiles, settled)
+        if not wrong:
+            wrong = {name for name, p in profiles.items() if p.text and p.numeric}
+            settled |= wrong
+        if not wrong:
+            return profiles
+        text ^= wrong
 
 
-def _column(profile: _Profile, hint: str | None) -> Column:
+def _read(rows, profiles, settled) -> set[str]:
+    """Fills the profiles; ends early with the columns, if any, that seem to be texts."""
+    types = {name: pa.string() if p.text else pa.float64() for name, p in profiles.items()}
+    for _, batch, words in rows.read(types):
+        texts = set()  # all of a batch at once: to start again costs, above all from a bucket
+        for name, profile in profiles.items():
+            profile.add(batch.column(name), words[name])
+            if not profile.text and profile.values and not profile.numeric:
+                texts.add(name)
+        if texts - settled:
+            return texts - settled
+    return set()
+
+
+def _column(profile: _Profile, hint: str | None, rows: Rows) -> Column:
     kind, why = _kind(profile)
     if hint:
         kind, why = hint, "given with --schema"
+    if profile.words:
+        why += f"; words, which count as missing: {tables.counted(profile.words)}"
     column = Column(profile.name, kind, why, profile.missing)
-    if kind == "number" and profile.present:
-        column.mean, column.std = float(profile.mean), float(profile.std) or 1.0
+    if kind == "number":
+        if profile.words and not profile.present:
+            remedy = "make it a category, or ignore it, with --schema"
+            raise tables.not_a_number(rows.sources, profile.name, MISSING, remedy)
+        column.words = dict(sorted(profile.words.items()))
+        if profile.present:
+            column.mean, column.std = float(profile.mean), float(profile.std) or 1.0
     elif kind == "category":
         if profile.counts is None:
             raise JobError(
@@ -169,64 +188,96 @@ def _kind(profile: _Profile) -> tuple[str, str]:
     if not profile.present:
         return "ignore", "no row has a value"
     if not profile.text:
-        if profile.constant:
-            return "ignore", f"always {profile.low:g}"
-        if not math.isfinite(profile.std):
-            return "ignore", f"numbers up to {profile.high:g}: too large to compute with"
-        return "number", "every value is a number"
+        return _kind_of_numbers(profile)
+    numbers = profile.values - profile.not_numbers
+    mixed = f"; {numbers} of {profile.values} values are numbers: --schema can make it a number"
+    mixed = mixed if 2 * numbers > profile.values else ""
     if profile.counts is None:
-        return "ignore", f"text with {profile.uncounted}"
+        return "ignore", f"text with {profile.uncounted}{mixed}"
     distinct = len(profile.counts)
+    if dates.are_dates(profile.counts):
+        first = tables.shown(next(iter(profile.counts)))
+        return "ignore", f"dates, which are not used: make numbers of them ({first})"
     if distinct == 1 and not profile.missing:
         return "ignore", f"always {tables.shown(next(iter(profile.counts)))}"
     if distinct > 20 and distinct > profile.present / 2:
-        return "ignore", f"{_resembles(profile.counts)}; {distinct} different values"
-    return "category", f"text with {distinct} different values"
+        text = "numbers and words" if mixed else _resembles(profile.counts)
+        return "ignore", f"{text}; {distinct} different values{mixed}"
+    return "category", f"text with {distinct} different values{mixed}"
+
+
+def _kind_of_numbers(profile: _Profile) -> tuple[str, str]:
+    if profile.constant:
+        return "ignore", f"always {profile.low:g}"
+    if not math.isfinite(profile.std):
+        return "ignore", f"numbers up to {profile.high:g}: too large to compute with"
+    if not profile.std:
+        return "ignore", f"numbers close to {profile.low:g}: too close to compute with"
+    words = profile.words.total()
+    if words:
+        return "number", f"all but {words} of {profile.values} values are numbers"
+    return "number", "every value is a number"
 
 
 def _resembles(texts: Iterable[str]) -> str:
     """What texts that nearly all differ look like, with what to do where something can be done."""
     some = list(itertools.islice(texts, 200))
-    for pattern, words in (
-        (
-            r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?",
-            "dates, which are not used: make numbers of them",
-        ),
-        (r"\W{0,3}\d[\d.,' ]*\D{0,3}", "numbers with a comma or a unit: write 10.4"),
-    ):
-        if sum(bool(re.fullmatch(pattern, text)) for text in some) > 0.9 * len(some):
-            return f"looks like {words} ({some[0]!r})"
+    numbers = sum(bool(re.fullmatch(r"\W{0,3}\d[\d.,' ]*\D{0,3}", text)) for text in some)
+    if numbers > 0.9 * len(some):
+        return f"looks like numbers with a comma or a unit: write 10.4 ({some[0]!r})"
     return "text that differs from row to row: an id?"
 
 
-def _with_target(schema: Schema, profile: _Profile) -> Schema:
+def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
     """Settles the task, and the classes or the scale."""
     name, counts = profile.name, profile.counts
     if not profile.present:
         raise JobError(f"target {name!r}: no row has a value; choose another --target")
+    most = min(MAX_CLASSES, max(2, profile.present // 2))
+    classes = counts is not None and 2 <= len(counts) <= most
     if not schema.task:
-        few = not profile.text and counts is not None and len(counts) <= MAX_NUMERIC_CLASSES
-        classes = few and all(value.is_integer() for value in counts)
-        schema.task = "classification" if profile.text or classes else "regression"
+        few = counts is not None and len(counts) <= MAX_NUMERIC_CLASSES
+        whole = not profile.text and few and all(value.is_integer() for value in counts)
+        schema.task = "classification" if profile.text or whole else "regression"
+        if whole and profile.words:  # a class of its own, or a mistake: dropping it may be wrong
+            remedy = (
+                "fix it, leave it empty where nothing is known, or, if it is a class, give "
+                "--task classification"
+            )
+            raise tables.not_a_number(rows.sources, name, MISSING, remedy)
     if schema.task == "regression":
+        if profile.text:
+            remedy = "choose another --target"
+            if classes:
+                remedy += ", or take the values for classes with --task classification"
+            raise tables.not_a_number(rows.sources, name, MISSING, remedy)
         if profile.constant:
             raise JobError(f"target {name!r} is always {profile.low:g}: nothing to learn")
-        if not math.isfinite(profile.std):
-            raise JobError(f"target {name!r} has numbers up to {profile.high:g}: rescale it")
+        if max(abs(profile.low), abs(profile.high)) > LARGEST:
+            raise tables.too_large(rows.sources, name, lambda value: abs(value) <= LARGEST)
+        if profile.std < SMALLEST_STD:
+            raise JobError(
+                f"target {name!r} has numbers from {profile.low:g} to {profile.high:g}, too close for "
+                "float32, in which models compute; multiply the whole column by a power of ten"
+            )
         schema.mean, schema.std = float(profile.mean), float(profile.std)
         return schema
-    limit = min(MAX_CLASSES, max(2, profile.present // 2))
-    if counts is None or len(counts) > limit:
-        found = profile.uncounted if counts is None else f"{len(counts)} classes"
-        raise JobError(
-            f"target {name!r} has {found} in {profile.present} rows (at most {limit} classes); "
-            "an id? Else try --task regression"
-        )
-    if len(counts) < 2:
-        only = label(next(iter(counts)))
-        raise JobError(f"target {name!r} has one class, {tables.shown(only)}: nothing to learn")
-    schema.labels = [label(value) for value in sorted(counts)]
-    return schema
+    if classes:
+        schema.labels = [label(value) for value in sorted(counts)]
+        return schema
+    if counts is not None and len(counts) < 2:
+        only = tables.shown(label(next(iter(counts))))
+        where = " in the training rows; choose another --group" if rows.group else ""
+        raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn")
+    found = profile.uncounted if counts is None else f"{len(counts)} classes"
+    numbers = profile.values - profile.not_numbers
+    remedy = "choose another --target, whose values repeat"
+    if numbers >= (1 - WORDS) * profile.values:
+        remedy = "an id? Else try --task regression"
+    raise JobError(
+        f"target {name!r} has {found} in {profile.present} training rows (at most {most} classes); "
+        f"{remedy}"
+    )
 
 
 def label(value: str | float) -> str:

@@ -30,6 +30,11 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILES",
         help="held-out CSV files; without them one training row of five is held out",
     )
+    parser.add_argument(
+        "--group",
+        metavar="NAME",
+        help="a column, such as a subject, whose rows stay on one side of the split; no feature",
+    )
     parser.add_argument("--target", metavar="NAME", help="the column to predict")
     parser.add_argument(
         "--task", choices=TASKS, help="default: regression for a target of many numbers"

@@ -21,11 +21,31 @@ METRICS = {"classification": ("accuracy",), "regression": ("mae",)}
 
 # Spellings of "no value", without white space around them: in the trainer and, through
 # schema.json, in every client.
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "none", "-")
+# Eye trackers write a lost sample as a dot.
+MISSING = (
+    "",
+    "?",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "NULL",
+    "null",
+    "None",
+    "none",
+    "-",
+    ".",
+)
 
 # Standard deviations from the mean. No training row gets there; a value that a client mistyped by
 # a hundred zeros would be infinite in float32, and each of its answers not a number.
 FARTHEST = 1e6
+
+# Of a target: models compute in float32, which ends at 3e38, and add up errors and their squares.
+LARGEST = 1e30
+SMALLEST_STD = 1e-30
 
 
 @dataclass
@@ -36,6 +56,7 @@ class Column:
     kind: str
     why: str = ""  # how the kind was decided, for the person who reads schema.json
     missing: int = 0  # training rows without a value
+    words: dict[str, int] = field(default_factory=dict)  # number: texts that count as missing
     mean: float = 0.0  # number: over the training rows that have a value
     std: float = 1.0
     categories: list[str] = field(default_factory=list)  # category: most frequent first
@@ -53,6 +74,7 @@ class Schema:
     mean: float = 0.0  # regression: the target's, in its own unit
     std: float = 1.0
     missing: tuple[str, ...] = MISSING
+    notes: list[str] = field(default_factory=list)  # what else was decided, for log and report
 
     @property
     def numbers(self) -> list[Column]:
@@ -90,6 +112,10 @@ class Schema:
     @property
     def vocabulary(self) -> int:
         return sum(len(c.categories) + 1 for c in self.categories)
+
+    def can_compute(self, target):
+        """Whether the loss of a number, or of each in an array, stays finite in float32."""
+        return (abs(target) <= LARGEST) & (abs(target - self.mean) <= FARTHEST**2 * self.std)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"

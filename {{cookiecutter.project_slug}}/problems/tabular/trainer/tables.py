@@ -7,10 +7,14 @@ standard library's csv module reads that file once more, slowly, to say which li
 from __future__ import annotations
 
 import csv
+import io
+import itertools
+import math
 import os
+import re
 import string
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -23,6 +27,10 @@ from trainer.runtime import JobError
 BLOCK_BYTES = 1 << 20  # a row must fit in a block
 _OPEN_QUOTE = "is there a quote that never ends?"
 csv.field_size_limit(4 * BLOCK_BYTES)  # its own limit would refuse rows that pyarrow reads
+# What pyarrow reads as a number. Python also takes 1_000 and ٣, which no other tool does.
+NUMBER = r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf|infinity|nan)"
+MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as
+OTHERS = ""  # which is no word
 
 
 def expand(patterns: str, flag: str) -> list[str]:
@@ -93,6 +101,11 @@ def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
         raise JobError(
             f"{path}:{line}: {len(names)} values, but --columns gives {len(columns)} names"
         )
+    if columns and _is_header(columns, *(row for _, row in first)):
+        raise JobError(
+            f"{path}:{line}: with --columns, rows begin at the first line, but here it holds names: "
+            f"{shown(', '.join(names))}; leave --columns out, or remove this line"
+        )
     if columns:
         return Source(path, tuple(columns), line - 1)
     twice = sorted({name for name in names if name and names.count(name) > 1})
@@ -106,29 +119,41 @@ def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
     return Source(path, tuple(names), first[1][0] - 1)
 
 
+def _is_header(columns: Sequence[str], first: list[str], second: Sequence[str] = ()) -> bool:
+    """Whether the first line repeats a given name, or has words where the second has numbers."""
+    above = [text for text, value in zip(first, second, strict=False) if is_number(value)]
+    words = [text for text in above if text and not is_number(text)]
+    return bool({*first} & {*columns}) or (len(above) > 1 and len(words) == len(above))
+
+
 def rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, values) of each row that is not empty: slow, for headers and for faults."""
-    with files.open(path, "rb") as stream:
-        lines = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(stream))
-        reader = csv.reader(lines)
-        start = 1
-        for row in reader:
-            if row:
-                yield start, row
-            start = reader.line_num + 1
+    reader = csv.reader(_lines(path))
+    start = 1
+    for row in reader:
+        if row:
+            yield start, row
+        start = reader.line_num + 1
 
 
-def batches(
-    source: Source, types: Mapping[str, pa.DataType], missing: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """Reads the columns in `types`, in that order: without white space around values, and null
-    where a value is missing.
+def _lines(path: str) -> Iterator[str]:
+    """Lines that end where pyarrow ends them: after LF, CR LF or CR."""
+    with io.TextIOWrapper(
+        files.open(path, "rb"), "utf-8-sig", errors="surrogateescape", newline=""
+    ) as text:
+        for line in text:
+            if not line.isascii():  # decoded by blocks, a fault would not belong to a line
+                line.encode("utf-8", "surrogateescape").decode("utf-8")
+            yield line
+
+
+def batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Reads these columns, in this order, as texts without white space around them.
 
     Raises:
-        JobError: a row of another length, a value of another type, a text that is not UTF-8.
+        JobError: a row of another length, a quote that never ends, a text that is not UTF-8.
     """
     path = source.path
-    tokens = pa.array(missing, pa.string())
     try:
         reader = pa.csv.open_csv(
             # A file, not its path: pyarrow would guess a compression from the name.
@@ -138,26 +163,52 @@ def batches(
             ),
             pa.csv.ParseOptions(newlines_in_values=True),
             pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(types, pa.string()), include_columns=list(types)
+                column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
             ),
         )
         last = None
         for batch in reader:
             last = batch if len(batch) else last
-            columns = []
-            for name, kind in types.items():
-                values = pc.ascii_trim_whitespace(batch.column(name))
-                values = pc.if_else(pc.is_in(values, tokens), None, values)
-                try:
-                    columns.append(pc.cast(values, kind))
-                except pa.ArrowInvalid:
-                    hint = "make the column a category with --schema"
-                    raise not_a_number([source], name, missing, hint) from None
-            yield pa.record_batch(columns, names=list(types))
-        if last is not None and any(c[-1].as_py().endswith("\n") for c in last.columns):
+            trimmed = [pc.ascii_trim_whitespace(column) for column in batch.columns]
+            yield pa.record_batch(trimmed, names=list(columns))
+        if last is not None and any(c[-1].as_py().endswith(("\n", "\r")) for c in last.columns):
             raise _swallowed(source)
     except pa.ArrowInvalid as error:
         raise _explain(source, str(error)) from None
+
+
+def convert(
+    texts: pa.RecordBatch,
+    types: Mapping[str, pa.DataType],
+    missing: pa.Array,
+    words: Mapping[str, Counter],
+) -> pa.RecordBatch:
+    """Columns of these types from columns of texts, null where a value is missing.
+
+    A text in a column of numbers is null, too, and counted in `words` by its column.
+    """
+    columns = []
+    for name, kind in types.items():
+        values = texts.column(name)
+        values = pc.if_else(pc.is_in(values, missing), None, values)
+        columns.append(_numbers(values, words[name]) if pa.types.is_floating(kind) else values)
+    return pa.record_batch(columns, names=list(types))
+
+
+def _numbers(values: pa.Array, words: Counter) -> pa.Array:
+    try:
+        return pc.cast(values, pa.float64())
+    except pa.ArrowInvalid:  # only a block with a word in it pays for what follows
+        are_numbers = match_numbers(values)
+    for pair in pc.value_counts(values.filter(pc.invert(are_numbers))).tolist():
+        word = pair["values"]
+        words[word if word in words or len(words) < MAX_WORDS else OTHERS] += pair["counts"]
+    return pc.cast(pc.if_else(are_numbers, values, None), pa.float64())
+
+
+def match_numbers(texts: pa.Array) -> pa.Array:
+    """bool [texts]: `is_number` of each."""
+    return pc.match_substring_regex(texts, f"^({NUMBER})$", ignore_case=True)
 
 
 def find(
@@ -173,25 +224,40 @@ def find(
 
 
 def not_a_number(
-    sources: Sequence[Source], column: str, missing: Sequence[str], hint: str
+    sources: Sequence[Source], column: str, missing: Container[str], remedy: str
 ) -> JobError:
     """Names the first text in a column of numbers, and what can be done about it."""
     for source in sources:
         line, value = find(source, column, lambda v: v not in missing and not is_number(v))
         if line:
             return JobError(
-                f"{source.path}:{line}: column {column!r} is a number, but the value is "
-                f"{shown(value)}; mend it, leave it empty where nothing is known, or {hint}"
+                f"{source.path}:{line}: column {column!r}: expected a number, got {shown(value)}; "
+                f"{remedy}"
             )
-    return JobError(f"{sources[0].path}: column {column!r} holds texts; mend them, or {hint}")
+    return JobError(f"{sources[0].path}: column {column!r}: expected numbers, got texts; {remedy}")
+
+
+def too_large(
+    sources: Sequence[Source], column: str, can_compute: Callable[[float], bool]
+) -> JobError:
+    """Names the first target that is finite, and yet too large."""
+
+    def wrong(text: str) -> bool:
+        return is_number(text) and math.isfinite(float(text)) and not can_compute(float(text))
+
+    for source in sources:
+        line, value = find(source, column, wrong)
+        if line:
+            return JobError(
+                f"{source.path}:{line}: target {column!r} is {shown(value)}, too large for float32, in "
+                "which models compute; divide the whole column by a power of ten, or leave this "
+                "value empty"
+            )
+    return JobError(f"{sources[0].path}: target {column!r} has numbers too large for float32")
 
 
 def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text and text.isascii()  # Python reads 1_000 and ٣, no other tool does
+    return bool(re.fullmatch(NUMBER, text, re.ASCII | re.IGNORECASE))
 
 
 def shown(text: str, limit: int = 40) -> str:
@@ -205,6 +271,12 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
     return ", ".join(names[:limit]) + more
 
 
+def counted(words: Mapping[str, int], limit: int = 10) -> str:
+    """Words with their counts, the most frequent first, as they stand in the log."""
+    ranked = sorted(words.items(), key=lambda item: (-item[1], item[0]))
+    return listed([f"{shown(w) if w != OTHERS else 'others'} ({n})" for w, n in ranked], limit)
+
+
 def _explain(source: Source, error: str) -> JobError:
     """Finds the line that pyarrow stumbled over."""
     path, width = source.path, len(source.names)
@@ -215,6 +287,11 @@ def _explain(source: Source, error: str) -> JobError:
                 return JobError(f"{path}:{line}: a row of over {BLOCK_BYTES} bytes; {_OPEN_QUOTE}")
             if line > source.skip and len(row) != width:
                 hint = f"is a value missing? Or {_OPEN_QUOTE}"
+                if next(itertools.islice(_lines(path), line - 1, None)).endswith("\r"):
+                    hint = (
+                        "a carriage return (CR) ends the row there: put quotes around the value "
+                        "that holds it, or remove it"
+                    )
                 if len(row) > width:
                     hint = 'a comma inside a value needs quotes right around it: x,"a, b",y'
                 return JobError(f"{path}:{line}: {len(row)} values, expected {width}; {hint}")

@@ -1,0 +1,252 @@
+"""Columns as instruments and people write them: numbers with a few words, dates, huge values."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from conftest import write
+from own import column, load, refusal
+
+from launcher.instances import InstanceError, Signature, read
+from trainer import tables
+
+# Numbers with a few words
+
+
+def write_words(words: int, rows: int = 100, word: str = "lost", empty: int = 0) -> str:
+    """A file whose column `a` has words in its first rows, then empty cells, then numbers."""
+    cells = [word] * words + [""] * empty + [str(i) for i in range(rows - words)]
+    lines = [f"{cell},{i},{'pq'[i % 2]}" for i, cell in enumerate(cells)]
+    return write("t.csv", "\n".join(["a,b,y", *lines, ""]))
+
+
+@pytest.mark.parametrize("empty", [0, 900])
+@pytest.mark.parametrize(("words", "kind"), [(5, "number"), (6, "category")])
+def test_up_to_five_words_in_a_hundred_values_are_missing(words, kind, empty):
+    path = write_words(words, empty=empty)
+    a = column(load(path, "y", "--eval-files", path), "a")
+    if kind == "number":
+        assert (a.kind, a.missing, a.words) == ("number", words + empty, {"lost": words})
+        assert a.why == (
+            "all but 5 of 100 values are numbers; words, which count as missing: 'lost' (5)"
+        )
+        assert a.mean == pytest.approx(47)
+    else:
+        assert (a.kind, a.words) == ("ignore", {})
+        assert "94 of 100 values are numbers: --schema can make it a number" in a.why
+
+
+def test_words_may_fill_whole_blocks():
+    """Blocks of a megabyte: the first has words only, and still the column is one of numbers."""
+    lines = [f"{'blink' if i < 1200 else i},{'z' * 950},{'pq'[i % 2]}" for i in range(25_000)]
+    path = write("t.csv", "\n".join(["a,b,y", *lines, ""]))
+    a = column(load(path, "y", "--eval-files", path), "a")
+    assert (a.kind, a.words, a.missing) == ("number", {"blink": 1200}, 1200)
+
+
+def test_the_log_lists_words_with_their_counts_and_the_model_sees_a_gap():
+    cells = ["rotary", "n.k.", "rotary"] + [str(i % 9) for i in range(97)]
+    path = write("t.csv", "a,y\n" + "".join(f"{c},{'pq'[i % 2]}\n" for i, c in enumerate(cells)))
+    loaded = load(path, "y", "--eval-files", path)
+    expected = "words, which count as missing: 'rotary' (2), 'n.k.' (1); 3 missing)"
+    assert expected in loaded.describe()
+    assert f"held-out 'a': {expected[:-13]}" in loaded.describe()
+    for part in (loaded.train, loaded.eval):
+        assert part.arrays()["numbers"][:4, 1].tolist() == [1, 1, 1, 0]
+
+
+def test_a_schema_overrides_the_share_both_ways():
+    path = write_words(30)
+    write("number.json", '{"columns": [{"name": "a", "kind": "number"}]}')
+    a = column(load(path, "y", "--eval-files", path, "--schema", "number.json"), "a")
+    assert (a.kind, a.words, a.missing) == ("number", {"lost": 30}, 30)
+    assert "'lost' (30)" in a.why
+    path = write_words(2)
+    write("category.json", '{"columns": [{"name": "a", "kind": "category"}]}')
+    a = column(load(path, "y", "--schema", "category.json"), "a")
+    assert a.kind == "category" and "lost" in a.categories
+
+
+def test_dots_of_an_eye_tracker_are_missing_whatever_their_share():
+    lines = [f"s{i % 4},   .,   .,{i % 2}" for i in range(300)]
+    lines += [f"s{i % 4},  {500 + i % 90}.{i % 7},{i % 60}.5,{i % 2}" for i in range(100)]
+    path = write("t.csv", "\n".join(["subject,x,y,label", *lines, ""]))
+    loaded = load(path, "label", "--eval-files", path)
+    x, y = column(loaded, "x"), column(loaded, "y")
+    assert [(c.kind, c.missing, c.words) for c in (x, y)] == [("number", 300, {})] * 2
+
+
+def test_words_in_held_out_files_are_missing_while_they_are_few():
+    write_words(3)
+    write("few.csv", "a,b,y\n" + "lost,1,p\n" * 50 + "none yet,1,q\n" + "1,1,q\n" * 49)
+    loaded = load("t.csv", "y", "--eval-files", "few.csv")
+    assert "held-out 'a': words, which count as missing: 'lost' (50), 'none yet' (1)" in (
+        loaded.describe()
+    )
+    assert loaded.eval.rows == 100
+    write("many.csv", "a,b,y\n" + "lost,1,p\n" * 50 + '"1,5",1,q\n' * 6 + "1,1,q\n" * 44)
+    assert refusal("t.csv", "y", "--eval-files", "many.csv").startswith(
+        "many.csv:52: column 'a': expected a number, got '1,5'; fix it, or leave it empty"
+    )
+
+
+def test_a_word_among_numeric_targets_costs_its_row_and_is_counted():
+    lines = ["1,n.d.", *(f"{i},{i / 8}" for i in range(60))]
+    path = write("t.csv", "\n".join(["a,y", *lines, ""]))
+    loaded = load(path, "y", "--eval-files", path)
+    assert (loaded.schema.task, loaded.train.rows, loaded.train.dropped) == ("regression", 60, 1)
+    assert "training 'y': words, which count as missing: 'n.d.' (1)" in loaded.describe()
+
+
+@pytest.mark.parametrize("part", ["training", "held-out"])
+def test_a_client_may_send_the_words_that_training_or_evaluation_took_for_missing(part):
+    write_words(0)
+    words = write_words(3) if part == "training" else "t.csv"
+    write("e.csv", "a,b,y\n" + "lost,1,p\n" + "1,1,q\n" * 40)
+    schema = load(words, "y", "--eval-files", "e.csv").schema
+    signature = Signature.of(json.loads(schema.to_json()))
+    [row] = read(io.StringIO("a,b\n lost ,2\n"), "f", signature)
+    assert np.isnan(row["a"]) and row["b"] == 2
+    with pytest.raises(InstanceError, match="feature 'b' is \"lost\"; expected a number"):
+        list(read(io.StringIO("a,b\n1,lost\n"), "f", signature))
+
+
+def test_what_counts_as_a_number_is_what_pyarrow_reads():
+    rng = random.Random(0)
+    texts = ["".join(rng.choices("+-.eE0159naif_x ", k=rng.randint(1, 6))) for _ in range(20_000)]
+    texts += ["1e999", "9" * 400, "1_000", "٣", "0x10", "Infinity", "-NaN", "1\n", "1,5"]
+    matched = tables.match_numbers(pa.array(texts)).to_pylist()
+    assert 100 < sum(matched) < len(texts)
+    for text, is_number in zip(texts, matched, strict=True):
+        assert tables.is_number(text) == is_number
+        try:
+            pc.cast(pa.array([text]), pa.float64())
+        except pa.ArrowInvalid:
+            assert not is_number, text
+        else:
+            assert is_number, text
+
+
+# Dates
+
+DATES = [
+    *[
+        "2020-01-{:02d}",
+        "2020/01/{:02d}",
+        "{:02d}.01.2020",
+        "1/{}/2020",
+        "01/{:02d}/20",
+        "2020 1 {}",
+    ],
+    *["2020-01-{:02d}T10:15:00Z", "2020-01-{:02d} 10:15:30.25+01:00", "1/{}/2020 9:05 PM"],
+    *["{} Jan 2020", "{}-Jan-20", "Jan {}, 2020", "January {}, 2020 10:15", "Mon, {:02d} Feb 2020"],
+    *[
+        "{}. März 2020",
+        "{} août 2020",
+        "{} de enero de 2020",
+        "{}Mar2020",
+        "20{:02d}-01",
+        "Mar-{:02d}",
+    ],
+    *["2020-W{:02d}", "20{:02d}Q1", "May {:02d}", "Thu Nov {:02d} 00:38:03 UTC 2026"],
+]
+
+
+@pytest.mark.parametrize("form", DATES)
+def test_dates_that_repeat_are_no_categories(form):
+    rows = [f'"{form.format(10 + i % 9)}",{i % 7},{"pq"[i % 2]}\n' for i in range(99)]
+    write("t.csv", "a,b,y\n" + "".join(rows) + "unknown,1,p\n" * 9)
+    loaded = load("t.csv", "y")
+    assert column(loaded, "a").kind == "ignore"
+    assert "a: ignore (dates, which are not used: make numbers of them ('" in loaded.describe()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["2020", "2021", "2022"], "number"),
+        (["20200131", "20200201"], "number"),
+        (["2020.01", "2020.02"], "number"),
+        (["may", "will", "can"], "category"),
+        (["jan", "feb", "mar", "may"], "category"),
+        (["March", "Waltz", "Polka"], "category"),
+        (["1.2.3", "1.2.4", "10.2.15"], "category"),
+        (["10-12", "13-15", "16-18"], "category"),
+        (["Marker-10", "Marker-11"], "category"),
+        (["SEPT10", "MARCH1", "DEC1"], "category"),
+        (["8:00", "16:00"], "category"),
+        (["192.168.1.1", "10.0.0.1"], "category"),
+        (["s01", "s02"], "category"),
+        (["2020-01-31", "never", "unknown", "2020-21"], "category"),
+    ],
+)
+def test_what_is_no_date_stays(values, kind):
+    rows = [f"{values[i % len(values)]},{i % 7},{'pq'[i // 7 % 2]}\n" for i in range(120)]
+    path = write("t.csv", "a,b,y\n" + "".join(rows))
+    assert column(load(path, "y"), "a").kind == kind
+
+
+def test_a_schema_may_take_dates_for_categories():
+    path = write("t.csv", "a,y\n" + "".join(f"2020-01-{1 + i % 9},{i % 2}\n" for i in range(99)))
+    write("s.json", '{"columns": [{"name": "a", "kind": "category"}]}')
+    assert column(load(path, "y", "--schema", "s.json"), "a").kind == "category"
+
+
+# Numbers beyond float32
+
+
+@pytest.mark.parametrize("huge", ["2e39", "1e31", "-1e300"])
+@pytest.mark.parametrize("place", ["training", "held-out"])
+def test_a_target_too_large_for_float32_is_named_with_its_line(huge, place):
+    rows = [f"{i},{i / 8}\n" for i in range(99)]
+    write("t.csv", "a,y\n" + "".join(rows))
+    rows[50] = f"50,{huge}\n"
+    write("huge.csv", "a,y\n" + "".join(rows))
+    files = ("huge.csv", "t.csv") if place == "training" else ("t.csv", "huge.csv")
+    message = refusal(files[0], "y", "--eval-files", files[1])
+    assert message.startswith(f"huge.csv:52: target 'y' is '{huge}', too large for float32")
+    assert "divide the whole column" in message
+
+
+def test_a_held_out_target_may_not_be_beyond_all_measure_of_training():
+    write("t.csv", "a,y\n" + "".join(f"{i},{i}e-25\n" for i in range(99)))
+    write("e.csv", "a,y\n1,1e-25\n2,1e25\n")
+    assert refusal("t.csv", "y", "--eval-files", "e.csv").startswith(
+        "e.csv:3: target 'y' is '1e25'"
+    )
+
+
+def test_a_target_too_small_for_float32_is_refused():
+    write("t.csv", "a,y\n" + "".join(f"{i},{i}e-44\n" for i in range(99)))
+    assert "too close for float32" in refusal("t.csv", "y")
+
+
+def test_columns_that_float64_cannot_standardise_are_ignored():
+    write("t.csv", "a,b,c,y\n" + "".join(f"{i}e-300,{i - 50}e306,{i},{i % 2}\n" for i in range(99)))
+    loaded = load("t.csv", "y")
+    assert [c.kind for c in loaded.schema.columns] == ["ignore", "ignore", "number"]
+    assert "too close to compute with" in column(loaded, "a").why
+    assert "too large to compute with" in column(loaded, "b").why
+
+
+# Advice that works
+
+
+def test_advice_for_a_target_of_texts_is_not_circular():
+    write("t.csv", "x,remark\n" + "".join(f"{i},remark number {i}\n" for i in range(80)))
+    for flags in ([], ["--task", "classification"], ["--task", "regression"]):
+        message = refusal("t.csv", "remark", *flags)
+        assert "choose another --target" in message
+        assert "--task" not in message
+
+
+def test_advice_for_a_target_of_numbers_works():
+    write("t.csv", "x,y\n" + "lost,lost\n" + "".join(f"{i},{i}\n" for i in range(80)))
+    assert refusal("t.csv", "y", "--task", "classification").endswith("try --task regression")
+    assert load("t.csv", "y", "--task", "regression").schema.task == "regression"

@@ -1,0 +1,194 @@
+"""Which rows are held out, and that nothing of them reaches the schema."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, write
+from own import column, load, refusal
+
+from trainer import split
+
+
+def write_subjects(subjects: int, rows: int = 40, path: str = "t.csv") -> str:
+    """Rows of each subject: its name, a number that is the subject's own, a class of its own."""
+    lines = [
+        f"s{i % subjects},{i % subjects},{i},{i % subjects % 2}" for i in range(subjects * rows)
+    ]
+    return write(path, "\n".join(["subject,own,n,y", *lines, ""]))
+
+
+def sides(loaded) -> list[set[float]]:
+    """The subjects of each part, by their own numbers."""
+    own = next(i for i, c in enumerate(loaded.schema.numbers) if c.name == "own")
+    c = loaded.schema.numbers[own]
+    parts = (part.arrays()["numbers"][:, own] for part in (loaded.train, loaded.eval))
+    return [set(np.round(part * c.std + c.mean).astype(int).tolist()) for part in parts]
+
+
+@pytest.mark.parametrize(("subjects", "held_out"), [(4, 1), (6, 1), (12, 2), (50, 10)])
+def test_a_group_stays_on_one_side(subjects, held_out):
+    write_subjects(subjects)
+    loaded = load("t.csv", "y", "--group", "subject")
+    train, other = sides(loaded)
+    assert not train & other
+    assert (len(train), len(other)) == (subjects - held_out, held_out)
+    assert (loaded.train.rows, loaded.eval.rows) == ((subjects - held_out) * 40, held_out * 40)
+    log = loaded.describe()
+    assert "subject: ignore (the group of a row (--group), no feature)" in log
+    expected = f"{subjects - held_out} values in training, {held_out} held out"
+    assert f"each value of 'subject' stays on one side (--group): {expected}" in log
+    assert column(loaded, "subject").kind == "ignore"
+    assert "warning" not in log
+
+
+def test_groups_are_chosen_by_their_names_alone():
+    """Neither the order of rows, nor this process' seed of hashes, nor white space matter."""
+    lines = Path(write_subjects(12)).read_text(encoding="utf-8").splitlines()
+    write("other.csv", "\n".join([lines[0], *(f"  {line}" for line in reversed(lines[1:])), ""]))
+    assert sides(load("t.csv", "y", "--group", "subject")) == sides(
+        load("other.csv", "y", "--group", "subject")
+    )
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from trainer import split; "
+    code += "print(split.hash_text('s1é'), sorted(split.hold_out(map(str, range(50)), 0.2)))"
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "12"
+    ]
+    assert done[0] == done[1]
+    assert split.hash_text("s1é") == int(done[0].split()[0])  # and that of every release
+    assert split.hash_text("s1") == 9_917_286_856_640_899_412
+
+
+def test_rows_without_a_group_stay_together():
+    rows = "".join(f"{['', 'NA', 's1', ' s2 '][i % 4]},{i},{i // 4 % 2}\n" for i in range(200))
+    write("t.csv", "subject,n,y\n" + rows)
+    loaded = load("t.csv", "y", "--group", "subject")
+    assert "100 rows without a value count as one" in loaded.describe()
+    assert sorted((loaded.train.rows, loaded.eval.rows)) in ([50, 150], [100, 100])
+
+
+def test_groups_may_be_in_files_of_their_own():
+    write_subjects(4)
+    write("e.csv", "subject,own,n,y\n" + "new,9,1,1\nnew,9,2,0\n")
+    loaded = load("t.csv", "y", "--group", "subject", "--eval-files", "e.csv")
+    assert column(loaded, "subject").kind == "ignore"
+    assert "4 values in training, 1 held out" in loaded.describe()
+    write("both.csv", "subject,own,n,y\n" + "new,9,1,1\ns2,9,2,0\n")
+    assert refusal("t.csv", "y", "--group", "subject", "--eval-files", "both.csv").startswith(
+        "--group subject: 's2' in t.csv and in both.csv, too; keep each value in files of one kind"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            ["--group", "subjct"],
+            "t.csv: no column 'subjct'; there are: subject, own, n, y; did you",
+        ),
+        (["--group", "y"], "--group y: it is the target"),
+        (["--group", "one"], "--group one: '7' is its only value"),
+        (["--group", "n", "--schema", "n.json"], "--group n: a group is no feature, but --schema"),
+    ],
+)
+def test_a_wrong_group_is_refused_in_a_line(flags, expected):
+    write_subjects(4)
+    write("n.json", '{"columns": [{"name": "n", "kind": "number"}]}')
+    path = "t.csv"
+    if "one" in flags:
+        path = write("one.csv", "one,n,y\n" + "".join(f"7,{i},{i % 2}\n" for i in range(50)))
+    assert refusal(path, "y", *flags).startswith(expected)
+
+
+def test_a_group_is_another_encoding():
+    write_subjects(4)
+    load("t.csv", "y")
+    assert not load("t.csv", "y", "--group", "subject").reused
+
+
+# Leaks
+
+
+def test_a_subject_that_gives_the_answer_away_is_warned_of():
+    write_subjects(6)
+    log = load("t.csv", "y").describe()
+    assert log.count("warning:") == 1
+    assert "warning: 'subject' alone gives the class of 52 of 52 held-out rows" in log
+    assert "--group" in log
+    assert "warning: 'subject'" in load("t.csv", "y", "--eval-files", "t.csv").describe()
+    again = load("t.csv", "y", "--eval-files", "t.csv")
+    assert again.reused and "warning: 'subject'" in again.describe()
+
+
+def test_ordinary_columns_are_not_warned_of():
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(2000):
+        label = rng.integers(2)
+        hint = label if rng.random() < 0.9 else 1 - label  # a good feature, but no leak
+        rare = "x" if rng.random() < 0.02 else "y"
+        rows.append(f"c{hint},k{rng.integers(300)},{rare},{i % 7},{'pq'[label]}\n")
+    write("t.csv", "good,many,rare,n,y\n" + "".join(rows))
+    assert "warning" not in load("t.csv", "y").describe()
+    write_subjects(6)
+    write(
+        "new.csv", "subject,own,n,y\n" + "".join(f"t{i % 3},{i},{i},{i % 2}\n" for i in range(90))
+    )
+    assert "warning" not in load("t.csv", "y", "--eval-files", "new.csv").describe()
+
+
+# Held-out rows
+
+
+def test_the_schema_is_that_of_the_training_rows_alone():
+    """The held-out fifth is made as strange as can be: the schema stays as it was without it."""
+    names = "n,word,gap,text,y"
+    plain = [f"{i},w{i % 3},{i % 5 or ''},t,{'pq'[i % 2]}" for i in range(500)]
+    write("t.csv", "\n".join([names, *plain, ""]))
+    first = load("t.csv", "y")
+    held_out = np.ones(500, bool)
+    n = first.schema.columns[0]
+    held_out[np.round(first.train.arrays()["numbers"][:, 0] * n.std + n.mean).astype(int)] = False
+    assert held_out.sum() == first.eval.rows
+    strange = [
+        f"1e{i % 9},v{i},,u{i},{'pq'[i % 2] if i % 3 else 'new'}" if held_out[i] else line
+        for i, line in enumerate(plain)
+    ]
+    write("strange.csv", "\n".join([names, *strange, ""]))
+    loaded = load("strange.csv", "y")
+    assert [vars(c) for c in loaded.schema.columns] == [vars(c) for c in first.schema.columns]
+    assert loaded.schema.labels == ["p", "q"]
+    dropped = first.eval.rows - loaded.eval.rows
+    assert dropped > 10
+    expected = (
+        f"{dropped} held-out rows dropped: no training row has their class: 'new' ({dropped})"
+    )
+    assert expected in loaded.describe()
+    for name, array in first.train.arrays().items():
+        assert array.tobytes() == loaded.train.arrays()[name].tobytes()
+
+
+def test_a_class_of_one_group_alone_cannot_be_judged():
+    lines = [f"s{i % 4},{i},{'abcd'[i % 4]}\n" for i in range(80)]
+    write("t.csv", "subject,n,y\n" + "".join(lines))
+    assert refusal("t.csv", "y", "--group", "subject") == (
+        "t.csv: no row is left for eval; no training row has their classes; give another --group, "
+        "or --eval-files"
+    )
+
+
+def test_notes_are_kept_in_the_schema():
+    write_subjects(6)
+    schema = load("t.csv", "y", "--group", "subject").schema
+    assert json.loads(schema.to_json())["notes"] == schema.notes != []

@@ -1,0 +1,21 @@
+"""Which groups are held out: by a hash of their names, so that every machine chooses the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+
+def hash_text(text: str) -> int:
+    """A number below 2**64 that spreads texts evenly, in every process and on every machine."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def hold_out(groups: Iterable[str], share: float) -> set[str]:
+    """The groups that are held out: this share of them, but at least one, and never all.
+
+    A draw for each group on its own would often hold out none of six subjects, or five.
+    """
+    ranked = sorted(set(groups), key=lambda group: (hash_text(group), group))
+    return set(ranked[: max(1, min(len(ranked) - 1, round(len(ranked) * share)))])

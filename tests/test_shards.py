@@ -184,12 +184,15 @@ def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, loca
 @pytest.mark.soak
 def test_a_table_in_a_bucket(lab):
     lab.buckets.write(
-        "lab", "more.csv", lab.buckets.read("lab", "some.csv") + b"pictures/no.png,1\n"
+        "lab",
+        "more.csv",
+        lab.buckets.read("lab", "some.csv") + b"pictures/no.png,1\ngs://closed/a.png,1\n",
     )
     out, _ = lab.shards("gs://lab/more.csv", "gs://lab/table")
-    assert "of 3 classes" in out and "files rejected: 1" in out
+    assert "of 3 classes" in out and "files rejected: 2" in out
     rejected = lab.contents("table")["rejected.csv"].decode()
     assert "pictures/no.png,cannot be read: there is no such file" in rejected
+    assert "gs://closed/a.png,cannot be read: " in rejected and "not have access" in rejected
     manifest = json.loads(lab.buckets.read("lab", "table/manifest.json"))
     assert sum(part["count"] for part in manifest["splits"].values()) == 21
 

@@ -19,6 +19,15 @@ from typing import IO
 from trainer.runtime import JobError
 
 
+class Unreadable(JobError):
+    """This one path cannot be read, now or later; another in the same bucket perhaps can."""
+
+
+# What TensorFlow calls INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION,
+# UNIMPLEMENTED; the others may pass.
+_LASTING = (3, 5, 7, 9, 12)
+
+
 def is_remote(path: str) -> bool:
     """True for `gs://…` and its like."""
     return "://" in path
@@ -46,7 +55,8 @@ def _one_line(verb: Callable) -> Callable:
             message = " ".join(error.message.split())
             doing = re.search(r" when (.*gs://.*)", message)
             said = re.search(r'"message": ?"(.*?)"', message)
-            raise JobError(f"{doing[1]}: {said[1]}" if doing and said else message) from None
+            kind = Unreadable if error.error_code in _LASTING else JobError
+            raise kind(f"{doing[1]}: {said[1]}" if doing and said else message) from None
 
     return call
 

@@ -88,6 +88,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     share = {"type": number(0, 0.99, float), "metavar": "P"}
     add("--eval-share", DEFAULT.eval_share, "of each class, held out while training", **share)
     add("--test-share", DEFAULT.test_share, "of each class, kept for the very end", **share)
+    parser.add_argument(
+        "--group",
+        default=DEFAULT.group,
+        metavar="COLUMN",
+        help="keep images that belong together (one person, one recording) on one side of the split: "
+        "a column of the CSV, or the level of a folder: 2 for SRC/<class>/<group>/*.jpg",
+    )
     text = "a shard's size, at most and about"
     add("--shard-mb", DEFAULT.shard_mb, text, type=number(1, 100_000), metavar="N")
     parser.add_argument(
@@ -133,18 +140,9 @@ def run(args: argparse.Namespace, options: sharding.Options) -> shards.Dataset:
 
 
 def describe(dataset: shards.Dataset) -> str:
-    found = dataset.manifest
     parts = [f"{name} {part.count:,}" for name, part in dataset.splits.items()]
-    lines = [f"{dataset.path}: {', '.join(parts)} pictures of {len(dataset.labels)} classes"]
-    if found.copies:
-        lines.append(
-            f"copies of others, kept in the same split: {found.copies:,} ({shards.COPIES} names them)"
-        )
-    if found.rejected:
-        lines.append(f"files rejected: {found.rejected:,} ({shards.REJECTED} says why)")
-    if found.empty:
-        lines.append(f"no class, for want of a good picture: {', '.join(found.empty)}")
-    return "\n".join(lines)
+    head = f"{dataset.path}: {', '.join(parts)} images of {len(dataset.labels)} classes"
+    return "\n".join([head, *dataset.remarks()])
 
 
 if __name__ == "__main__":

@@ -294,8 +294,14 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
         (["--backbone", "mobilenet"], "--backbone mobilenet: Input size must be at least 32x32"),
         (
             ["--backbone", "mobilenet", "--image-size", "32", "--weights", "none.weights.h5"],
-            "--weights none.weights.h5: cannot be loaded into mobilenet (",
+            "--weights none.weights.h5: no such file",
         ),
+        (
+            ["--backbone", "mobilenet", "--fine-tune-layers", "2", "--epochs", "5"],
+            "--fine-tune-layers 2: no epoch is left for it, since --head-epochs 5 takes all of "
+            "--epochs 5; write --epochs 6 or more",
+        ),
+        (["--group", "2"], "--group: the digits have no groups"),
         (["--class-weights", "ten=2"], "--class-weights: no class 'ten'; write balanced"),
         (["--jit", "on", "--augment", "rotate"], "--jit on cannot compile --augment rotate"),
     ],

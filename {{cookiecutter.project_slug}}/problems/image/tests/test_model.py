@@ -65,8 +65,8 @@ def test_the_head_learns_first_then_the_last_layers(flags, weights, tmp_path):
     fresh.load_weights(weights)
     phases = ["--head-epochs", "1", "--fine-tune-layers", "4", "--fine-tune-rate", "0.01"]
 
-    one = train(tmp_path / "run", *flags, *phases, "--epochs", "1")
-    two = train(tmp_path / "run", *flags, *phases, "--epochs", "3")  # goes on
+    one = train(tmp_path / "head alone", *flags, "--epochs", "1")
+    two = train(tmp_path / "both", *flags, *phases, "--epochs", "3")
 
     given, head, tuned = (values(n) for n in (fresh, backbone(one).network, backbone(two).network))
     layers = [layer.name for layer in fresh.layers if layer.trainable_variables]

@@ -63,6 +63,8 @@ class Backbone(keras.layers.Layer):
         if source == "imagenet":
             self._download()
             return
+        if not files.exists(source):
+            raise JobError(f"--weights {source}: no such file")
         try:
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter(

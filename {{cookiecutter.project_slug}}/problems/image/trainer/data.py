@@ -101,18 +101,13 @@ class Data:
     def describe(self) -> str:
         """What there is, and what becomes of it, for the log."""
         pixels, looks = self.train.pixels, self.schema.pictures
-        shown = pixels.dataset.manifest
         lines = [
             f"classification of pictures: {self.train.rows} for training, {self.eval.rows} "
             f"held-out, {looks.size}x{looks.size} {'grey' if looks.channels == 1 else 'RGB'}",
             f"classes: {', '.join(self.schema.labels[:20])}"
             + (f", … ({len(self.schema.labels)} in all)" if len(self.schema.labels) > 20 else ""),
         ]
-        if shown.rejected:
-            where = join(pixels.dataset.path, shards.REJECTED)
-            lines.append(f"{shown.rejected} files left out: {where} says why")
-        if shown.empty:
-            lines.append(f"classes without a good picture: {', '.join(shown.empty[:20])}")
+        lines += pixels.dataset.remarks()
         kept = {"none": "decoded anew in each epoch"}
         lines.append(
             f"decoded pictures: {kept.get(pixels.kept, 'kept in ' + pixels.kept)} ({pixels.why})"
@@ -154,14 +149,23 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
 def _dataset(flags, place: str, own: str) -> shards.Dataset:
     """The shards that --data names, or those that are made of what it names."""
     if flags.data is None:
+        if flags.group:
+            raise JobError("--group: the digits have no groups; name images with --data")
         with cache.alone(place):
             source = digits.write(os.path.join(place, "digits"), own)
             return _make(source, DIGITS, flags.image_size, place)
     source = flags.data.rstrip("/") or "/"
     if not files.exists(join(source, shards.MANIFEST)):
         with cache.alone(place):
-            return _make(source, sharding.Options(), flags.image_size, place)
+            options = sharding.Options(group=flags.group)
+            return _make(source, options, flags.image_size, place)
     dataset = shards.open(source)
+    if flags.group not in ("", dataset.manifest.group):
+        raise JobError(
+            f"--group {flags.group}: the shards in {source} have "
+            f"{dataset.manifest.group or 'none'}; make others: python scripts/data.py shards SRC DST "
+            f"--group {flags.group}"
+        )
     if flags.image_size not in (None, dataset.size):
         raise JobError(
             f"--image-size {flags.image_size}, but the shards in {source} have {dataset.size}; "

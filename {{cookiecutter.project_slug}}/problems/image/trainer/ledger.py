@@ -2,12 +2,14 @@
 on where it was, and memory does not grow with the pictures.
 
 It decides the split, too, from the pictures' contents alone: in each class, they stand in the order
-of their hashes; the first share is for the test, the next one for the evaluation. Files with the
-same pixels go together.
+of their hashes; the first share is for the test, the next one for the evaluation (`splitting.py`).
+Files with the same pixels go together. With groups, whole groups go to a split, and files with the
+same pixels in groups of two splits go to none.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -19,6 +21,7 @@ from typing import NamedTuple
 from trainer import files
 from trainer.runtime import JobError
 from trainer.sources import Found
+from trainer.splitting import split_groups, split_of
 
 _BATCH = 1000  # rows that are read or written in one go
 _SETTINGS = (
@@ -31,16 +34,17 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS work (settings TEXT, runs INTEGER);
 CREATE TABLE IF NOT EXISTS shards (file TEXT PRIMARY KEY, plan TEXT, bytes INTEGER, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS pictures (
-    id INTEGER PRIMARY KEY, path BLOB, label TEXT, size INTEGER, changed INTEGER, seen INTEGER,
+    id INTEGER PRIMARY KEY, path BLOB, label TEXT, in_group TEXT, size INTEGER, changed INTEGER,
+    seen INTEGER,
     -- Of one that was read: why it is rejected; or the hashes of the file and of its pixels, and
     -- where its name and its encoded image lie, one after the other, with their bytes.
     reason TEXT,
     file_hash BLOB, pixel_hash BLOB, spool TEXT, start INTEGER, name INTEGER, image INTEGER,
-    UNIQUE (path, label, size, changed)
+    UNIQUE (path, label, in_group, size, changed)
 );
 """
 # Twins: all files of the same pixels. Where they are in two classes, they are in no split.
-_SPLIT = """
+_TWINS = """
 CREATE INDEX IF NOT EXISTS by_pixels ON pictures (pixel_hash);
 DROP TABLE IF EXISTS twins;
 CREATE TABLE twins AS
@@ -48,13 +52,24 @@ CREATE TABLE twins AS
            MIN(path) AS path, COUNT(*) AS files
     FROM pictures WHERE file_hash IS NOT NULL GROUP BY pixel_hash;
 CREATE INDEX twins_of ON twins (pixel_hash);
+"""
+_GOOD = "FROM pictures JOIN twins USING (pixel_hash) WHERE twins.label = other_label"
+_SPLIT = """
 DROP TABLE IF EXISTS parts;
 CREATE TABLE parts AS
     SELECT pixel_hash,
-           split_of(SUM(files) OVER up_to_it - files, SUM(files) OVER in_class) AS split
+           split_of(SUM(files) OVER up_to_it, SUM(files) OVER in_class) AS split
     FROM twins WHERE label = other_label
     WINDOW in_class AS (PARTITION BY label),
-           up_to_it AS (PARTITION BY label ORDER BY rank ROWS UNBOUNDED PRECEDING);
+           -- Many twins come last: as the first ones they would be the whole held-out share.
+           up_to_it AS (PARTITION BY label ORDER BY files, rank ROWS UNBOUNDED PRECEDING);
+CREATE INDEX part_of ON parts (pixel_hash);
+"""
+_SPLIT_GROUPS = f"""
+DROP TABLE IF EXISTS parts;
+CREATE TABLE parts AS
+    SELECT pixel_hash, MIN(split_of(in_group)) AS split {_GOOD}
+    GROUP BY pixel_hash HAVING MIN(split_of(in_group)) = MAX(split_of(in_group));
 CREATE INDEX part_of ON parts (pixel_hash);
 """
 _IN_SPLIT = "FROM pictures JOIN parts USING (pixel_hash) WHERE split = ?"
@@ -64,11 +79,16 @@ UNION ALL
 SELECT one.path, NULL, MIN(two.path), two.label
     FROM pictures AS one JOIN pictures AS two USING (pixel_hash)
     WHERE one.label <> two.label GROUP BY one.id
+UNION ALL
+SELECT one.path, NULL, MIN(two.path), NULL
+    FROM pictures AS one JOIN twins USING (pixel_hash) JOIN pictures AS two USING (pixel_hash)
+    WHERE twins.label = other_label AND one.in_group <> two.in_group
+        AND pixel_hash NOT IN (SELECT pixel_hash FROM parts) GROUP BY one.id
 ORDER BY 1, 2
 """
 _COPIES = """
-FROM pictures JOIN twins USING (pixel_hash)
-WHERE twins.label = other_label AND files > 1 AND pictures.path <> twins.path
+FROM pictures JOIN parts USING (pixel_hash) JOIN twins USING (pixel_hash)
+WHERE files > 1 AND pictures.path <> twins.path
 """
 
 
@@ -149,20 +169,20 @@ class Ledger:
         self._do("DELETE FROM pictures WHERE file_hash IS NULL")
         self._do("UPDATE pictures SET seen = 0")
         rows = (
-            (os.fsencode(f.path), "" if f.reason else f.label, f.size, f.changed, f.reason)
+            (os.fsencode(f.path), "" if f.reason else f.label, f.group, f.size, f.changed, f.reason)
             for f in found
         )
         self._write(
-            "INSERT INTO pictures (path, label, size, changed, reason, seen) "
-            "VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET seen = 1",
+            "INSERT INTO pictures (path, label, in_group, size, changed, reason, seen) "
+            "VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET seen = 1",
             rows,
         )
         self._do("DELETE FROM pictures WHERE NOT seen")
 
     def fingerprint(self) -> str:
         """Equal as long as no file comes, goes or changes."""
-        rows = self._rows("SELECT path, label, size, changed FROM pictures ORDER BY 1, 2, 3, 4")
-        return _hash_of(rows)
+        columns = "path, label, in_group, size, changed"
+        return _hash_of(self._rows(f"SELECT {columns} FROM pictures ORDER BY 1, 2, 3, 4, 5"))
 
     def size(self) -> tuple[int, int]:
         """Files, and their bytes."""
@@ -193,27 +213,36 @@ class Ledger:
             ((*one[1:], one.id) for one in read),
         )
 
-    def split(self, eval_share: float, test_share: float) -> None:
+    def split(self, eval_share: float, test_share: float, grouped: bool) -> None:
         """Decides which split each picture is in."""
+        self._base.executescript(_TWINS)
+        if grouped:
+            counts: dict[str, dict[str, int]] = {}
+            rows = self._rows(f"SELECT in_group, pictures.label, COUNT(*) {_GOOD} GROUP BY 1, 2")
+            for group, label, count in rows:
+                counts.setdefault(group, {})[label] = count
+            splits = split_groups(counts, eval_share, test_share)
+            self._base.create_function("split_of", 1, splits.get, deterministic=True)
+            self._base.executescript(_SPLIT_GROUPS)
+        else:
+            split = functools.partial(split_of, eval_share=eval_share, test_share=test_share)
+            self._base.create_function("split_of", 2, split, deterministic=True)
+            self._base.executescript(_SPLIT)
 
-        def split_of(before: int, total: int) -> str:
-            tests = min(_count(total, test_share), total - 1)
-            evals = min(_count(total, eval_share), total - tests - 1)  # one is left to train on
-            return "test" if before < tests else "eval" if before < tests + evals else "train"
-
-        self._base.create_function("split_of", 2, split_of, deterministic=True)
-        self._base.executescript(_SPLIT)
+    def groups(self, split: str) -> int:
+        """Groups with a picture in a split."""
+        return self._one(f"SELECT COUNT(DISTINCT in_group) {_IN_SPLIT}", split)
 
     def labels(self) -> list[str]:
         """Of the classes that have a good picture, sorted."""
-        query = "SELECT DISTINCT label FROM twins WHERE label = other_label ORDER BY 1"
+        query = "SELECT DISTINCT label FROM twins JOIN parts USING (pixel_hash) ORDER BY 1"
         return [label for (label,) in self._rows(query)]
 
     def empty(self) -> list[str]:
         """The classes of which no picture is good, sorted."""
         query = (
             "SELECT DISTINCT label FROM pictures WHERE label <> '' "
-            "EXCEPT SELECT label FROM twins WHERE label = other_label ORDER BY 1"
+            "EXCEPT SELECT label FROM twins JOIN parts USING (pixel_hash) ORDER BY 1"
         )
         return [label for (label,) in self._rows(query)]
 
@@ -245,8 +274,11 @@ class Ledger:
     def rejected(self) -> Iterator[tuple[str, str]]:
         """(path, reason), by path."""
         for path, reason, twin, label in self._rows(_REJECTED):
-            two = reason or f"in two classes: the same as {os.fsdecode(twin)}, which is {label!r}"
-            yield os.fsdecode(path), two
+            if twin:
+                reason = f"in groups on both sides of the split: the same as {os.fsdecode(twin)}"
+            if label:
+                reason = f"in two classes: the same as {os.fsdecode(twin)}, which is {label!r}"
+            yield os.fsdecode(path), reason
 
     def copies(self) -> Iterator[tuple[str, str]]:
         """(path, path of the first file with the same pixels), by path."""
@@ -279,11 +311,6 @@ class Ledger:
             self._do("BEGIN")
             self._base.executemany(statement, batch)
             self._do("COMMIT")
-
-
-def _count(total: int, share: float) -> int:
-    """Of a class; one at least where a split is wanted, and the class is not tiny."""
-    return max(1, int(total * share + 0.5)) if share and total > 2 else 0
 
 
 def _hash_of(rows: Iterable[tuple]) -> str:

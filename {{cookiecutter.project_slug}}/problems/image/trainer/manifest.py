@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from trainer import files
 from trainer.runtime import JobError
@@ -74,6 +74,9 @@ class Manifest:
     empty: tuple[str, ...]  # classes of which every file was rejected
     source: dict  # path, files, bytes; hashes by which a second run knows them again
     made_with: dict[str, str]  # versions
+    group: str = ""  # the column, or the level of the folder, whose images stay in one split
+    groups: dict[str, int] = field(default_factory=dict)  # groups by split
+    mixed_folders: tuple[str, ...] = ()  # below the classes, with images in train and held out
 
     def to_json(self) -> str:
         head = {"format": FORMAT, "version": VERSION}
@@ -90,7 +93,8 @@ class Manifest:
                     index = File(**split.pop("index"))
                     parts = tuple(File(**shard) for shard in split.pop("shards"))
                     fields["splits"][name] = Split(index=index, shards=parts, **split)
-                fields |= {name: tuple(fields[name]) for name in ("labels", "empty")}
+                for name in ("labels", "empty", "mixed_folders"):
+                    fields[name] = tuple(fields.get(name, ()))
                 return Manifest(**fields)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise JobError(f"{path}: not a manifest of shards; {AGAIN}") from None

@@ -58,6 +58,12 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.backbone == "none" and (flags.fine_tune_layers or own):
         given = f"--weights {flags.weights}" if own else "--fine-tune-layers"
         raise JobError(f"{given} is for a backbone; add --backbone NAME, such as densenet121")
+    if flags.fine_tune_layers and flags.head_epochs >= flags.epochs:
+        raise JobError(
+            f"--fine-tune-layers {flags.fine_tune_layers}: no epoch is left for it, since "
+            f"--head-epochs {flags.head_epochs} takes all of --epochs {flags.epochs}; write --epochs "
+            f"{flags.head_epochs + 1} or more, a smaller --head-epochs, or --fine-tune-layers 0"
+        )
     moved = [name for name in flags.augment if name not in ("brightness", "contrast")]
     if flags.jit == "on" and moved:
         raise JobError(
@@ -96,11 +102,10 @@ def phases(model: keras.Model, flags: argparse.Namespace) -> list[Phase]:
         return [Phase("head", epochs, flags.learning_rate, head)]
     frozen -= {id(weight) for weight in backbone.last(flags.fine_tune_layers)}
     more = [weight for weight in weights if id(weight) not in frozen]
-    first = min(flags.head_epochs, epochs)
     rate = flags.fine_tune_rate or flags.learning_rate / 100
     return [
-        Phase("head", first, flags.learning_rate, head),
-        Phase("fine-tuning", epochs - first, rate, more),
+        Phase("head", flags.head_epochs, flags.learning_rate, head),
+        Phase("fine-tuning", epochs - flags.head_epochs, rate, more),
     ]
 
 

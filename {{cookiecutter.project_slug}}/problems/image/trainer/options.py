@@ -41,6 +41,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "path,label, of which shards are made first; local or gs://… (default: the digits in data/)",
     )
     parser.add_argument(
+        "--group",
+        default="",
+        metavar="COLUMN",
+        help="keep images that belong together (one person, one recording) on one side of the split: "
+        "a column of the CSV, or the level of a folder: 2 for DIR/<class>/<group>/*.jpg",
+    )
+    parser.add_argument(
         "--image-size",
         type=whole,
         metavar="N",
@@ -85,8 +92,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=5,
         metavar="N",
-        help="with --fine-tune-layers: of --epochs, those in which the backbone stays as it is "
-        "(default: 5)",
+        help="with --fine-tune-layers: of --epochs, those in which the backbone stays as it is; "
+        "fewer than --epochs (default: 5)",
     )
     parser.add_argument(
         "--fine-tune-layers",

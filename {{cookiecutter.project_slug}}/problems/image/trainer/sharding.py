@@ -62,13 +62,13 @@ def make(
     """
     source, target = source.rstrip("/") or "/", target.rstrip("/") or "/"
     _check_apart(source, target)
-    found = sources.find(source)
+    found = sources.find(source, options.group)
     before = _before(target, options, replace)
     remote = files.is_remote(target) or target.startswith("/gcs/")
     new = not remote and not os.path.exists(target)
     work = _work_folder(target, remote, work_dir)
     whole = source if files.is_remote(source) else os.path.abspath(source)
-    settings = asdict(options.look) | {"source": whole, "pillow": PIL.__version__}
+    settings = asdict(options.look) | {"source": whole, "pillow": PIL.__version__, "ledger": 2}
     ledger = Ledger(work, settings)
     try:
         writer = Writer(ledger, work if remote else target, target, options, progress)
@@ -111,7 +111,9 @@ class _Job:
             return
         self.writer.begin()
         self._read(workers)
-        self.ledger.split(self.options.eval_share, self.options.test_share)
+        self.ledger.split(
+            self.options.eval_share, self.options.test_share, bool(self.options.group)
+        )
         self._check_any()
         content = {split: self.ledger.content(split) for split in SPLITS}
         same = before is not None and before.source["content"] == content
@@ -169,7 +171,13 @@ class _Job:
         return self.options.look, os.path.join(self.ledger.folder, f"spool-{self.ledger.run}")
 
     def _check_any(self) -> None:
+        how = self.options
         if self.ledger.labels():
+            if how.group and how.eval_share and not self.ledger.groups("eval"):
+                raise JobError(
+                    f"--group {how.group}: no group can be held out, since each has more than half of "
+                    "the images of a class; group by something smaller, or write --eval-share 0"
+                )
             return
         total, _ = self.ledger.size()
         first = next(self.ledger.rejected(), None)
@@ -205,7 +213,9 @@ def _before(target: str, options: Options, replace: bool) -> Manifest | None:
     asked = asdict(options)
     others = [name for name, value in asked.items() if getattr(manifest, name) != value]
     if others and not replace:
-        differences = (f"{name} {getattr(manifest, name)}, not {asked[name]}" for name in others)
+        differences = (
+            f"{name} {getattr(manifest, name)!r}, not {asked[name]!r}" for name in others
+        )
         raise JobError(
             f"{target}: holds shards with {'; '.join(differences)}; --replace makes them anew, or "
             "name another folder"

@@ -113,6 +113,35 @@ class Dataset:
         what = [fields[name] for name in ("labels", "size", "channels", "encoding", "splits")]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
+    def remarks(self) -> list[str]:
+        """What was left out, and how it was split, for a log: a line for each."""
+        m, lines = self.manifest, []
+        if m.group:
+            counts = ", ".join(f"{split} {count:,}" for split, count in m.groups.items())
+            lines.append(f"groups by --group {m.group}, each in one split: {counts}")
+        if m.mixed_folders:
+            lines.append(
+                f"folders with images both in train and held out: {_list(m.mixed_folders)}; if each "
+                "is one person or one recording, make the shards with --group 2"
+            )
+        for split, share in (("eval", m.eval_share), ("test", m.test_share)):
+            missing = [label for label, count in m.splits[split].classes.items() if not count]
+            sizes = {x: sum(part.classes[x] for part in m.splits.values()) for x in missing}
+            if share and missing:
+                names = _list([f"{label} (of {sizes[label]:,})" for label in missing])
+                lines.append(
+                    f"no image in {split}, since train keeps at least half of each class: {names}"
+                )
+        if m.copies:
+            place = f"{self.path}/{COPIES}"
+            lines.append(f"copies of others, kept in the same split: {m.copies:,} ({place})")
+        if m.rejected:
+            place = f"{self.path}/{REJECTED}"
+            lines.append(f"files rejected: {m.rejected:,} ({place} says why)")
+        if m.empty:
+            lines.append(f"classes without a good image: {_list(m.empty)}")
+        return lines
+
     def targets(self, split: str) -> np.ndarray:
         """int32 [count]: the labels, without reading a picture."""
         return self._index(split)["label"]
@@ -252,3 +281,7 @@ class Dataset:
     def _example(self, split: str, index: int):
         _, _, data = self._fetch(split, np.asarray([index]))
         return parse(bytes(data))
+
+
+def _list(names: Sequence[str], limit: int = 20) -> str:
+    return ", ".join(names[:limit]) + (f", … ({len(names)})" if len(names) > limit else "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codec.images import MAX_BYTES
 from trainer import files
@@ -16,6 +17,8 @@ from trainer.parallel import in_order
 from trainer.runtime import JobError
 
 REMOTE_REQUESTS = 32  # at a time
+# A value in quotes, from one comma (or end of the line) to the next; "" is a quote inside it.
+_QUOTED = re.compile(r'(?:^|(?<=,)) *"[^"]*(?:""[^"]*)*" *(?=,|$)')
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Found:
     size: int = 0  # bytes
     changed: int = 0  # nanoseconds; tells whether it is the file that was read before
     reason: str | None = None  # why it is no picture; None: it has to be read
+    group: str = ""  # what --group names: images of one group stay on one side of the split
 
 
 def place(source: str, path: str) -> str:
@@ -42,40 +46,67 @@ def is_table(source: str) -> bool:
     return source.lower().endswith(".csv")
 
 
-def find(source: str) -> Iterator[Found]:
+def find(source: str, group: str = "") -> Iterator[Found]:
     """Every file but the hidden ones, in no particular order.
 
+    Args:
+        group: a column of the CSV, or the level of a folder (2: SRC/<class>/<group>/…).
+
     Raises:
-        JobError: no such file or folder, or a CSV that cannot be read.
+        JobError: no such file, folder or group, or a CSV that cannot be read.
     """
     if is_table(source):
-        return _checked(source, _rows(source))
+        return _checked(source, _rows(source, group))
+    if group and not (group.isdecimal() and int(group) > 1):
+        raise JobError(
+            f"--group {group}: {source} is a folder; write which folder names the group, counted "
+            "from 1, the class: --group 2 for SRC/<class>/<group>/*.jpg"
+        )
     if files.is_remote(source):
-        return _checked(source, _remote(source.rstrip("/"), ""))
-    if not os.path.isdir(source):
+        found = _checked(source, _remote(source.rstrip("/"), ""))
+    elif os.path.isdir(source):
+        found = _walk(source, "", [_identity(source)])
+    else:
         what = "is a file" if os.path.exists(source) else "no such file or folder"
         raise JobError(f"{source}: {what}; expected SRC/<class>/*.jpg, or a CSV file")
-    return _walk(source, "", [_identity(source)])
+    return _group_by_folder(found, int(group)) if group else found
+
+
+def _group_by_folder(found: Iterable[Found], level: int) -> Iterator[Found]:
+    for one in found:
+        folders = one.path.split("/")[:-1]
+        if len(folders) >= level:  # a name that is not UTF-8 is kept as its bytes are written
+            name = os.fsencode(folders[level - 1]).decode("utf-8", "backslashreplace")
+            yield replace(one, group=unicodedata.normalize("NFC", name))
+        else:
+            reason = one.reason or f"in no group: --group {level} expects it {level} folders deep"
+            yield replace(one, reason=reason)
 
 
 def _checked(source: str, found: Iterable[Found]) -> Iterator[Found]:
-    """Looks at the files themselves, many at a time."""
+    """Looks at the files themselves, many at a time. One that cannot be read costs only itself."""
 
     def look(one: Found) -> Found:
         path = place(source, one.path)
         try:
             if one.reason:
                 return one
-            if files.is_remote(path):
-                if not files.exists(path):
-                    return _unreadable(one.path, one.label, "there is no such file")
-                return _sized(one.path, one.label, files.size(path), files.modified(path))
-            return _stated(one.path, one.label, os.stat(path))
-        except OSError as error:
+            if not files.is_remote(path):
+                return _stated(one.path, one.label, os.stat(path))
+            if not path.startswith("gs://"):
+                why = f"{path.partition('://')[0]}:// is not supported; download the file"
+                return _unreadable(one.path, one.label, why)
+            if not files.exists(path):
+                return _unreadable(one.path, one.label, "there is no such file")
+            return _sized(one.path, one.label, files.size(path), files.modified(path))
+        except (OSError, ValueError, files.Unreadable) as error:
             return _unreadable(one.path, one.label, error)
 
+    def keep_group(one: Found) -> Found:
+        return replace(look(one), group=one.group)
+
     with ThreadPoolExecutor(REMOTE_REQUESTS) as pool:
-        yield from in_order(pool, look, ((one,) for one in found), REMOTE_REQUESTS)
+        yield from in_order(pool, keep_group, ((one,) for one in found), REMOTE_REQUESTS)
 
 
 def _walk(folder: str, path: str, above: list[tuple[int, int]]) -> Iterator[Found]:
@@ -121,37 +152,101 @@ def _remote(folder: str, path: str) -> Iterator[Found]:
             yield Found(name, label, reason=_misplaced(label))
 
 
-def _rows(source: str) -> Iterator[Found]:
-    """The pictures in a CSV of two columns, path and label; or of more, by the names in its head."""
-    columns, width, first = (0, 1), 2, True
+def _rows(source: str, group: str) -> Iterator[Found]:
+    """The images in a CSV of two columns, path and label; or of more, named in its first line.
+
+    A record is one line. A quote that nobody closed would otherwise swallow the lines below it, and
+    nothing tells such lines from a value that is meant to hold line breaks.
+    """
+    columns, line = None, 0
     try:
-        with files.open(source, "rb") as stream:
-            lines = (
-                line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(stream)
-            )
-            # A zero byte, of which no path is made, would stop the csv module of Python 3.10.
-            reader = csv.reader(line.replace("\0", "\ufffd") for line in lines)
-            for row in reader:
-                names = [value.strip().lower() for value in row]
-                if first and {"path", "label"} <= set(names):
-                    columns, width = (names.index("path"), names.index("label")), len(names)
-                elif row:
-                    yield _row(source, reader.line_num, row, columns, width)
-                first = False
+        for line, text in _lines(source):
+            row = _split_line(text)
+            if not row:
+                continue
+            if columns is None:
+                _check_separator(f"{source}:{line}", text, row)
+                columns = _Columns.read(f"{source}:{line}", row, group)
+                if columns.named:
+                    continue
+            yield _row(f"{os.path.basename(source)}:{line}", row, columns)
     except OSError as error:
         raise JobError(f"{source}: cannot be read ({error.strerror or error})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise JobError(f'{source}: not CSV ({error}); save it as "CSV UTF-8"') from None
+    except UnicodeDecodeError as error:
+        raise JobError(
+            f'{source}:{line + 1}: not UTF-8 ({error}); save it as "CSV UTF-8"'
+        ) from None
+    except csv.Error as error:
+        raise JobError(f"{source}:{line}: {error}") from None
 
 
-def _row(source, line, row, columns, width) -> Found:
-    name = f"{os.path.basename(source)}:{line}"
-    if len(row) != width:
-        return Found(name, "", reason=f"{len(row)} values, expected {width}: path,label")
-    path, label = (row[column].strip() for column in columns)
+@dataclass(frozen=True)
+class _Columns:
+    """Where the values stand in a row."""
+
+    path: int = 0
+    label: int = 1
+    group: int | None = None
+    count: int = 2
+    named: bool = False  # by a header
+
+    @staticmethod
+    def read(place: str, row: list[str], group: str) -> _Columns:
+        names = [value.strip().lower() for value in row]
+        if not {"path", "label"} <= set(names):
+            if group:
+                raise JobError(f"{place}: --group {group} needs a header: path,label,{group}")
+            return _Columns()
+        wanted = ["path", "label", *([group.strip().lower()] if group else [])]
+        for name in wanted:
+            if names.count(name) != 1:
+                problem = "stands in the header twice" if name in names else "no such column"
+                raise JobError(f"{place}: {name}: {problem}; the columns are {', '.join(names)}")
+        return _Columns(*map(names.index, wanted), *([] if group else [None]), len(names), True)
+
+
+def _lines(source: str) -> Iterator[tuple[int, str]]:
+    r"""(number from 1, text) of each line, whether it ends in \n, \r\n or, from an old Mac, \r."""
+    with files.open(source, "rb") as stream:
+        lines = (line for chunk in stream for line in chunk.splitlines())  # only bytes: no U+2028
+        for number, line in enumerate(lines, 1):
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield number, text.replace("\0", "\ufffd")  # Python 3.10's csv stops at a zero byte
+
+
+def _split_line(text: str) -> list[str]:
+    """Raises csv.Error: quotes that do not enclose whole values."""
+    if '"' in _QUOTED.sub("", text):
+        raise csv.Error(
+            "unclosed quote; close it on its line, for each record is one line"
+            if text.count('"') % 2
+            else "a quote inside a value; put the whole value in quotes and double that quote: "
+            '"a""b"'
+        )
+    return next(csv.reader([text], skipinitialspace=True))
+
+
+def _check_separator(place: str, text: str, row: list[str]) -> None:
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        names = {value.strip(' "').lower() for value in text.split(mark)}
+        if mark in text and (len(row) == 1 or {"path", "label"} <= names):
+            raise JobError(f"{place}: {name} between the values; save it with commas: path,label")
+
+
+def _row(place: str, row: list[str], columns: _Columns) -> Found:
+    if len(row) != columns.count:
+        hint = "; semicolons do not separate values" if len(row) == 1 and ";" in row[0] else ""
+        reason = f"{len(row)} values, expected {columns.count}: path,label{hint}"
+        return Found(place, "", reason=reason)
+    path = row[columns.path].strip()
+    label = unicodedata.normalize("NFC", row[columns.label].strip())
+    group = "" if columns.group is None else row[columns.group].strip()
+    reason = None if label else "no label"
+    if columns.group is not None and not group:
+        reason = reason or "no group"
     if not path:
-        return Found(name, "", reason="no path in this line")
-    return Found(path, unicodedata.normalize("NFC", label), reason=None if label else "no label")
+        return Found(place, "", reason="no path in this line")
+    return Found(path, label, reason=reason, group=unicodedata.normalize("NFC", group))
 
 
 def _stated(path: str, label: str, info: os.stat_result) -> Found:

@@ -27,6 +27,7 @@ from trainer.manifest import SPLITS, File, Manifest, Split, checksum, index_name
 from trainer.parallel import cores, in_order, processes
 from trainer.runtime import JobError
 from trainer.shards import COPIES, INDEX, MANIFEST, REJECTED
+from trainer.sources import is_table
 
 ENOUGH = 20_000  # records for which it pays to start another process
 RECORD = 64  # bytes of a record beside its name and its image, about
@@ -48,6 +49,7 @@ class Options:
     eval_share: float = 0.1
     test_share: float = 0.1
     shard_mb: int = 100  # a shard's size, about and at most
+    group: str = ""  # the column, or the level of the folder, whose images stay in one split
 
     @property
     def look(self) -> spool.Look:
@@ -127,6 +129,8 @@ class Writer:
             rejected=rejected,
             copies=copies,
             empty=tuple(self.ledger.empty()),
+            groups={split: self.ledger.groups(split) for split in SPLITS if self.options.group},
+            mixed_folders=self._mixed_folders(about["path"]),
             source={"files": total, "bytes": size, **about},
             made_with={
                 "python": platform.python_version(),
@@ -137,6 +141,17 @@ class Writer:
         )
         files.write_text(f"{self.target}/{MANIFEST}", manifest.to_json())
         self._sweep(splits)
+
+    def _mixed_folders(self, source: str) -> tuple[str, ...]:
+        """Folders below the classes with images both in training and held out: groups, perhaps."""
+        if self.options.group or is_table(source):
+            return ()
+        train, *held_out = (
+            {p.path.split(b"/")[1] for p in self.ledger.planned(split) if p.path.count(b"/") > 1}
+            for split in SPLITS
+        )
+        mixed = sorted(train.intersection(set().union(*held_out)))
+        return tuple(name.decode("utf-8", "backslashreplace") for name in mixed)
 
     def _plan(self, content: dict[str, str]) -> list[_Planned]:
         """Decides which record goes where, and leaves the rows for it in the ledger's folder."""

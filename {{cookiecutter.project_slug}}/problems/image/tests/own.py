@@ -14,7 +14,10 @@ from trainer import data, runtime, task
 RUNS = ["digits"]  # the fixtures of trained models
 LEAVES = {"pictures"}  # what a run leaves beside what every run does
 OTHER_DATA = "--data=gs://b/x"
-MISTAKE = (["--data", "nothing"], "nothing: no such file or folder; expected SRC/<class>/*.jpg, or a CSV")
+MISTAKE = (
+    ["--data", "nothing"],
+    "nothing: no such file or folder; expected SRC/<class>/*.jpg, or a CSV",
+)
 
 
 def write_pictures(folder: str, size: int = 8, **counts: int) -> str:

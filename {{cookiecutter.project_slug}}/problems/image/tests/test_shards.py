@@ -612,6 +612,7 @@ def test_mistakes_are_one_line_and_leave_nothing():
         source: refusal(source, target, SMALL)
         for source, target in {
             "nowhere": "out",
+            "tab.tsv": "out",
             "bare": "out",
             "none": "out",
             "latin.csv": "out",
@@ -623,7 +624,7 @@ def test_mistakes_are_one_line_and_leave_nothing():
     assert sorted(Path().rglob("*")) == before
     assert said == {
         "nowhere": "nowhere: no such file or folder; expected SRC/<class>/*.jpg, or a CSV file",
-        "tab.tsv": "tab.tsv: no such file or folder; expected SRC",
+        "tab.tsv": "tab.tsv: no such file or folder; expected SRC/<class>/*.jpg, or a CSV file",
         "bare": "bare: no picture among 1 files; a/a.txt: not a picture: its content is none of "
         "JPEG, PNG, GIF, BMP, WebP; expected SRC/<class>/*.jpg",
         "none": "none: no files; expected SRC/<class>/*.jpg",

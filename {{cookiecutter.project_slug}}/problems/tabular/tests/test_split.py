@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, write
 from own import column, load, refusal
 
-from trainer import split
+from codec import split
 
 
 def write_subjects(subjects: int, rows: int = 40, path: str = "t.csv") -> str:
@@ -54,7 +54,7 @@ def test_groups_are_chosen_by_their_names_alone():
     assert sides(load("t.csv", "y", "--group", "subject")) == sides(
         load("other.csv", "y", "--group", "subject")
     )
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from trainer import split; "
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from codec import split; "
     code += "print(split.hash_text('s1é'), sorted(split.hold_out(map(str, range(50)), 0.2)))"
     done = [
         subprocess.run(

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer import split, tables
+from codec import split
+from trainer import tables
 from trainer.runtime import JobError
 from trainer.schema import MISSING
 

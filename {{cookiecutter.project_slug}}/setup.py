@@ -1,4 +1,4 @@
-"""The package that a training job installs: `trainer`, and nothing else.
+"""The package that a training job installs: `trainer` and `codec` with all their files, nothing else.
 
 Cloud tools install this file alone, before any other file is there: it names its packages by a
 pattern and reads no file.
@@ -12,6 +12,8 @@ setup(
     description="{{ cookiecutter.project_name | quoted_inside }}",
     author="{{ cookiecutter.author | quoted_inside }}",
     packages=find_packages(include=["trainer", "trainer.*", "codec", "codec.*"]),
+    # Every file below them, as in the image: tables, modules in folders without __init__.py, dot files.
+    package_data={"": ["**", "**/.*", "**/.*/**"]},
     py_modules=[],  # with no trainer beside it, setuptools must not pick up stray modules
     python_requires=">=3.10,<3.14",
     install_requires=[

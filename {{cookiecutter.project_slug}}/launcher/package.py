@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -41,12 +42,14 @@ def build(folder: Path) -> Path:
     The sources are copied first, so that nothing but them gets in, and nothing is left in the repo.
 
     Raises:
-        SpecError: it cannot be built; with what setuptools said.
+        SpecError: it cannot be built; with what setuptools said. Or a file would be missing in it.
     """
+    _refuse_links()
+    sources = {path.relative_to(ROOT).as_posix(): path for path in files(SOURCES)}
     with tempfile.TemporaryDirectory() as name:
         stage = Path(name)
-        for path in files(SOURCES):
-            place = stage / path.relative_to(ROOT)
+        for source, path in sources.items():
+            place = stage / source
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
         # In an environment of its own, build would fetch setuptools again from the network.
@@ -66,7 +69,30 @@ def build(folder: Path) -> Path:
         last = said[-1].strip() if said else "it says nothing"
         raise SpecError(f"setup.py: the package cannot be built: {last}{hint}")
     [path] = folder.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    if missing := sorted(set(sources) - packed):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SpecError(
+            f"{missing[0]}{more}: not in the package; setup.py (package_data) and MANIFEST.in decide "
+            "what is: change them, or move the file"
+        )
     return path
+
+
+def _refuse_links() -> None:
+    """A link to a folder works in the image, and a package cannot hold one.
+
+    Raises:
+        SpecError: names the link.
+    """
+    for name in SOURCES:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_symlink() and path.is_dir():
+                raise SpecError(
+                    f"{path.relative_to(ROOT).as_posix()}: is a link to a folder, which a package "
+                    "cannot hold; copy the folder there, or write gcp.code: container"
+                )
 
 
 def _has_setuptools() -> bool:

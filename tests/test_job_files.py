@@ -1,8 +1,13 @@
 """Job files as their users write them: what is legal is accepted, and advice works when followed."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
+import yaml
+
+DATA = Path(__file__).parent / "data"
 
 STUDY = """\
 displayName: small
@@ -130,3 +135,227 @@ def test_the_advice_for_a_field_names_what_was_meant(checker):
 
     for (change, advice), lines in said:
         assert any(advice in line for line in lines), (change, lines)
+
+
+def job_files(path):
+    """Return the job files in a file of several, by the comment that names each."""
+    parts = re.split(r"^--- # (.*)\n", path.read_text(encoding="utf-8"), flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+PUBLIC = job_files(DATA / "public_jobs.yaml")
+LEGAL = PUBLIC | job_files(DATA / "legal_jobs.yaml")
+
+
+@pytest.fixture(scope="module")
+def checked(bake, tmp_path_factory):
+    """What one run of scripts/check.py says of all legal files, by name."""
+    checker = Checker(bake(), tmp_path_factory.mktemp("legal"))
+    texts = {f"legal_{i}": text for i, text in enumerate(LEGAL.values())}
+    return dict(zip(LEGAL, checker.check(texts).values(), strict=True))
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_a_legal_file_is_accepted(name, checked):
+    assert checked[name] == []
+
+
+def test_the_api_accepts_these_files():
+    from google.cloud.aiplatform_v1 import CustomJobSpec, HyperparameterTuningJob
+    from google.protobuf import json_format
+
+    assert len(PUBLIC) == 17 and len(LEGAL) >= 37
+    for name, text in LEGAL.items():
+        value = yaml.safe_load(text)
+        message = HyperparameterTuningJob if "studySpec" in value else CustomJobSpec
+        try:
+            json_format.ParseDict(value, message.pb(message()))
+        except json_format.ParseError as error:
+            pytest.fail(f"{name}: {error}")
+
+
+# What a check executes
+
+SPY = """\
+import json, os, sys
+
+DESCRIBES = True
+if __name__ == "__main__":
+    seen = {"argv": sys.argv[1:], "env": sorted(os.environ), "asked": json.load(sys.stdin)}
+    with open("seen.jsonl", "a") as file:
+        print(json.dumps(seen), file=file)
+    answers = [[] for _ in seen["asked"]]
+    print(json.dumps({"flags": {}, "metrics": {}, "sources": [], "answers": answers}))
+"""
+POOL = """
+- machineSpec: {{machineType: e2-standard-4}}
+  replicaCount: 1
+  containerSpec: {{args: ["{}"]}}"""
+OUTER = {"TF_CONFIG": "{}", "CLUSTER_SPEC": "{}", "AIP_MODEL_DIR": "x", "CLOUD_ML_TRIAL_ID": "3"}
+
+
+@pytest.fixture
+def spied(bake):
+    """A bake whose trainer/task.py is the test's."""
+    return bake(fresh=True)
+
+
+def runs_of(project):
+    path = project.path / "seen.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def check_pools(project, task, *words):
+    (project.path / "trainer" / "task.py").write_text(task, encoding="utf-8")
+    text = "workerPoolSpecs:" + "".join(map(POOL.format, words)) + "\nscheduling: {timeout: 60s}\n"
+    (project.path / "pools.yaml").write_text(text, encoding="utf-8")
+    return project.run(["python", "scripts/check.py", "pools.yaml"], **OUTER).stdout
+
+
+def test_a_check_runs_the_trainer_once_and_only_where_it_says_so(spied):
+    check_pools(spied, SPY, "--one=1", "--two=2", "--three=3")
+
+    [seen] = runs_of(spied)
+    assert seen["argv"] == ["--describe"]
+    assert seen["asked"] == [["--one=1"], ["--two=2"], ["--three=3"]]
+    assert not set(OUTER) & set(seen["env"])
+
+    for other in (
+        "DESCRIBES = False",
+        "DESCRIBES = 'True'",
+        "if True:\n    DESCRIBES = True",
+        "'DESCRIBES = True'",
+        "",
+        "DESCRIBES = True; (",
+    ):
+        task = SPY.replace("DESCRIBES = True", other)
+        assert check_pools(spied, task, "--one=1").startswith("ok  pools.yaml")
+    assert len(runs_of(spied)) == 1  # none of these was run
+
+
+def test_a_strange_answer_of_the_trainer_is_no_answer(spied):
+    for answer in ("", "no JSON", "{}", "[]", "null", '{"flags": 1, "answers": 2}'):
+        task = f"DESCRIBES = True\nprint({answer!r})\n"
+        assert check_pools(spied, task, "--one=1").startswith("ok  pools.yaml")
+
+
+# What runs here, and what is refused
+
+JOB = """\
+workerPoolSpecs:
+- machineSpec: {{machineType: n1-standard-4}}
+  replicaCount: 1
+  {}
+scheduling: {{timeout: 600s, disableRetries: true}}
+"""
+SHOW = """\
+import json, os, sys
+print(json.dumps([sys.argv[1:], os.environ["AIP_MODEL_DIR"]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def shown(bake):
+    """A bake with a module trainer.show, which prints its flags."""
+    project = bake(fresh=True)
+    (project.path / "trainer" / "show.py").write_text(SHOW, encoding="utf-8")
+    return project
+
+
+def run_job(project, task, *words, check=True, **environment):
+    (project.path / "job.yaml").write_text(JOB.format(task), encoding="utf-8")
+    command = ["python", "scripts/train_local.py", "job.yaml", *words]
+    return project.run(command, check=check, **environment)
+
+
+def shown_flags(done):
+    """The flags and the model directory that trainer.show printed."""
+    [line] = re.findall(r"^\[\[.*", done.stdout, flags=re.M)
+    return json.loads(line)
+
+
+@pytest.mark.parametrize(
+    ("task", "flags"),
+    [
+        ("containerSpec: {command: [python, -m, trainer.show], args: [--a]}", ["--a"]),
+        ("containerSpec: {command: [python3, -u, -m, trainer.show, -b]}", ["-b"]),
+        ("containerSpec: {command: [/usr/bin/python3.11], args: [-m, trainer.show, c d]}", ["c d"]),
+        ("pythonPackageSpec: {pythonModule: trainer.show, args: [--e]}", ["--e"]),
+    ],
+)
+def test_a_command_that_names_a_module_of_this_repo_runs_here(shown, task, flags):
+    done = run_job(shown, task, "--", "--last")
+
+    assert shown_flags(done)[0] == [*flags, "--last"]
+    assert "not the project's" not in done.stdout
+
+
+def test_args_and_env_are_expanded_for_the_program(shown):
+    env = "env: [{name: A, value: one}, {name: B, value: $(A)+$(A)}]"
+    words = '["--out=$(AIP_MODEL_DIR)x", $(B), $$(A), $(CLOUD_ML_TRIAL_ID), $(HOME)]'
+    task = f"containerSpec: {{command: [python, -m, trainer.show], args: {words}, {env}}}"
+
+    flags, model_dir = shown_flags(run_job(shown, task, CLOUD_ML_TRIAL_ID="9"))
+
+    assert flags == [f"--out={model_dir}x", "one+one", "$(A)", "$(CLOUD_ML_TRIAL_ID)", "$(HOME)"]
+
+
+def test_a_foreign_image_with_a_module_of_this_repo_runs_it_and_says_so(shown):
+    task = "containerSpec: {imageUri: 'lab/other:1', command: [python, -m, trainer.show, --x]}"
+
+    done = run_job(shown, task)
+
+    assert "lab/other:1 is not the project's: here its command runs trainer.show" in done.stdout
+    assert shown_flags(done)[0] == ["--x"]
+
+
+@pytest.mark.parametrize(
+    ("key", "task", "remedy"),
+    [
+        ("containerSpec.imageUri", "imageUri: 'lab/other:1'", "add --container, or"),
+        (
+            "containerSpec.imageUri",
+            "imageUri: 'lab/other:1', args: [--epochs=1]",
+            "add --container",
+        ),
+        ("containerSpec.imageUri", "imageUri: x, command: [python, -m, x.main]", "add --container"),
+        ("containerSpec.imageUri", "imageUri: x, command: [sh, -c, ls]", "add --container"),
+        (
+            "pythonPackageSpec.packageUris",
+            "executorImageUri: x, packageUris: ['gs://b/p.tar.gz'], pythonModule: x.main",
+            "send it to Vertex AI",
+        ),
+    ],
+)
+def test_what_is_not_ours_does_not_run_our_trainer(shown, key, task, remedy):
+    before = sorted(shown.path.glob("runs/*"))
+
+    done = run_job(shown, f"{key.partition('.')[0]}: {{{task}}}", check=False)
+
+    assert done.returncode == 2 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: job.yaml:4: workerPoolSpecs[0].{key}: ")
+    assert "is not the project's, and its program is not in this repo" in line
+    assert f"; {remedy}" in line and "python scripts/train_cloud.py job.yaml" in line
+    assert sorted(shown.path.glob("runs/*")) == before
+
+
+def test_the_projects_image_is_known_by_its_name_in_the_registry(bake, tmp_path):
+    project = bake(gcp_project="lab-4711", gcp_region="us-east1")
+    host = "us-east1-docker.pkg.dev/lab-4711"
+    images = {
+        f"{host}/my-research/my-research": True,
+        f"{host}/my-research/my-research:1a2b3c": True,
+        f"{host}/my-research/my-research:v1@sha256:0a1b": True,
+        f"{host}/my-research/my-research-2:1": False,
+        f"{host}/other/my-research:1": False,
+        "us-docker.pkg.dev/lab-4711/my-research/my-research:1": False,
+        "my-research:1": False,
+    }
+    task = "containerSpec: {{imageUri: '{}', args: [--epochs=many]}}"
+    texts = {f"image_{i}": JOB.format(task.format(name)) for i, name in enumerate(images)}
+
+    said = Checker(project, tmp_path).check(texts)
+
+    checked = {name: "argument --epochs: 'many'" in " ".join(lines) for name, lines in zip(images, said.values(), strict=True)}  # fmt: skip
+    assert checked == images

@@ -12,15 +12,10 @@ def hash_text(text: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def rank(groups: Iterable[str]) -> list[str]:
-    """The groups, each once, in the order of their hashes: the first ones are held out.
+def hold_out(groups: Iterable[str], share: float) -> set[str]:
+    """The groups that are held out: this share of them, but at least one, and never all.
 
     A draw for each group on its own would often hold out none of six subjects, or five.
     """
-    return sorted(set(groups), key=lambda group: (hash_text(group), group))
-
-
-def hold_out(groups: Iterable[str], share: float) -> set[str]:
-    """The groups that are held out: this share of them, but at least one, and never all."""
-    ranked = rank(groups)
+    ranked = sorted(set(groups), key=lambda group: (hash_text(group), group))
     return set(ranked[: max(1, min(len(ranked) - 1, round(len(ranked) * share)))])

@@ -2,7 +2,7 @@
 
 Where to look. The first of each line is where to begin; the others are its parts:
 
-    a job file          spec; document, shape, scalars, rules, task_rules, machine_rules,
+    a job file          spec; document, shape, scalars, program, rules, task_rules, machine_rules,
                         machines, place_rules, study_rules, trainer_rules, settings, summary
     an old job file     migrate; migrate_machines, migrate_study, commented
     a job here          start; local, contract, process, guard, faults, view, run_dirs

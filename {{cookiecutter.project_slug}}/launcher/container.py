@@ -1,4 +1,4 @@
-"""Replicas as containers: the project's own image, a network of their own, your own user."""
+"""Replicas as containers: their image, a network of their own, your own user."""
 
 from __future__ import annotations
 
@@ -8,33 +8,39 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from launcher import image
+from launcher import image, settings
 from launcher.contract import Replica
 from launcher.image import ContainerError, docker
 from launcher.process import ROOT, Process
 
 INSIDE = Path("/app")  # the Dockerfile's WORKDIR, where relative paths begin
-ENTRYPOINT = "trainer.task"  # the module that the image starts by itself
 PORT = 2222  # of every replica, as on Vertex AI: each has an address of its own
 OWNER = "launcher.pid"  # the label of a network that tells whose it is
 OUTPUTS = ("--cache-dir",)  # flags that name a folder to write to; others name what is read
 
 
 class Containers:
-    """The place of a job's replicas: containers of this machine, with the project's image."""
+    """The place of a job's replicas: containers of this machine."""
 
-    def __init__(self, gpus: bool = False):
-        """Builds the image where it is not there yet; `gpus`: with CUDA, and with all GPUs.
+    def __init__(self, foreign: Iterable[str], gpus: bool = False):
+        """Builds the project's image, and pulls those of others, where they are not here yet.
+
+        Args:
+            foreign: the images of others that the replicas start; "" stands for the project's.
+            gpus: with CUDA, and with all GPUs.
 
         Raises:
             ContainerError: no Docker, or the build failed.
         """
         self.user, self.gpus = image.user(), gpus
-        self.image = image.build(gpus)
-        self.name, self.numbers = f"{image.name()}-{secrets.token_hex(3)}", itertools.count(1)
+        self.images = {uri: uri or image.build(gpus) for uri in set(foreign)}
+        for uri in filter(None, self.images):
+            image.fetch(uri)
+        slug = settings.image_name()
+        self.name, self.numbers = f"{slug}-{secrets.token_hex(3)}", itertools.count(1)
         # A study runs several jobs at once, each of them opened and started in a thread of its own.
         self.job = threading.local()
 
@@ -46,7 +52,8 @@ class Containers:
             ContainerError: Docker makes no network, or the flags ask for what a container has not.
         """
         for replica in replicas:
-            _paths(replica.args)
+            if not replica.program.image:
+                _paths(replica.args)
         with contextlib.ExitStack() as held:
             self.job.network = None
             if len(replicas) > 1:
@@ -54,17 +61,18 @@ class Containers:
             yield {replica: f"{_host(replica)}:{PORT}" for replica in replicas}
 
     def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **news) -> Process:
-        """Starts the replica's module; `news`: as `Process` takes it."""
-        name = self._new_name()
+        """Starts the replica's command; `news`: as `Process` takes it."""
+        name, runs = self._new_name(), replica.program
         words = command(
-            self.image,
+            self.images[runs.image],
             name=name,
             network=self.job.network,
             host=_host(replica),
             env=contract,
             run_dir=log.parent,
-            module=replica.module,
-            args=replica.args,
+            command=runs.command,
+            args=runs.args,
+            foreign=bool(runs.image),
             user=self.user,
             gpus=self.gpus,
         )
@@ -100,9 +108,10 @@ def command(
     env: Mapping[str, str],
     run_dir: Path,
     args: Sequence[str],
+    command: Sequence[str] = (),
+    foreign: bool = False,
     network: str | None = None,
     host: str = "chief-0",
-    module: str = ENTRYPOINT,
     user: str | None = None,
     gpus: bool = False,
 ) -> list[str]:
@@ -110,9 +119,10 @@ def command(
 
     The run directory, and the cache beside it, have the same path inside as here, so that what the
     environment and run.json say is true in both places. What the trainer's flags name is there too,
-    to be read only.
+    to be read only; the flags of a foreign image name its own files.
 
     Args:
+        command: in the place of the image's entrypoint.
         name: of the container, and of no other one.
         network: where the others find this replica as `host`; None: no network at all.
         user: "uid:gid"; None: the image's own.
@@ -131,13 +141,14 @@ def command(
     words += [f"--env={key}={value}" for key, value in {"HOME": "/tmp", **env}.items()]
     for path in (run_dir, cache):
         words += _mount(path, path)
-    for path, writable in _paths(args):
+    for path, writable in [] if foreign else _paths(args):
+        if (ROOT / path).is_relative_to(run_dir):
+            continue
         if writable:
             (ROOT / path).mkdir(parents=True, exist_ok=True)
         words += _mount(ROOT / path, INSIDE / path, writable)
-    if module != ENTRYPOINT:
-        return [*words, "--entrypoint=python", image, "-m", module, *args]
-    return [*words, image, *args]
+    words += [f"--entrypoint={command[0]}"] if command else []
+    return [*words, image, *command[1:], *args]
 
 
 def remove(name: str) -> list[str]:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from launcher import program
+from launcher.program import Program
 from launcher.spec import SpecError
 
 ROLES = ("chief", "worker", "ps", "evaluator")  # of the pools, in their order
-# What an outer job may have left in our own environment must not reach one started here.
-CONTRACT = re.compile(r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC)$")
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,15 @@ class Replica:
 
     role: str
     index: int  # within its role
-    module: str
-    args: tuple[str, ...]
+    program: Program
     env: Mapping[str, str] = field(hash=False)  # the pool's own, not yet expanded
 
     def __str__(self) -> str:
         return f"{self.role}:{self.index}"
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        return self.program.args
 
     @property
     def is_primary(self) -> bool:
@@ -53,12 +56,11 @@ def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | 
     for role, pool in zip(ROLES, spec["workerPoolSpecs"], strict=False):
         if not pool:  # an empty pool keeps the place of its role
             continue
-        package = pool.get("pythonPackageSpec") or {}
-        task = package or pool.get("containerSpec") or {}
-        env = {entry["name"]: entry.get("value") or "" for entry in task.get("env") or []}
+        runs = program.read(pool)
+        runs = replace(runs, args=(*runs.args, *flags))
+        env = program.variables(pool.get("pythonPackageSpec") or pool.get("containerSpec") or {})
         for index in range(counts.pop(role, int(pool.get("replicaCount") or 1))):
-            module = package.get("pythonModule") or "trainer.task"
-            found.append(Replica(role, index, module, (*(task.get("args") or []), *flags), env))
+            found.append(Replica(role, index, runs, env))
     for role, count in counts.items():
         if count:
             raise SpecError(f"--replicas {role}={count}: the job file has no pool for it")
@@ -125,14 +127,16 @@ class Contract:
         if self.trial:
             env["CLOUD_ML_TRIAL_ID"] = self.trial
             env["CLOUD_ML_HP_METRIC_FILE"] = f"{self.run_dir}/hypertune/output.metrics"
-        for name, value in replica.env.items():
-            env[name] = expand(value, env)
-        return env
+        return program.expand_all(replica.env, env)
 
     def resolve(self, replica: Replica) -> tuple[Replica, dict[str, str]]:
-        """The replica with `$(VAR)` expanded in its args, and its environment."""
-        env = self.environment(replica)
-        return replace(replica, args=tuple(expand(arg, env) for arg in replica.args)), env
+        """The replica with `$(VAR)` expanded in its command and args, and its environment."""
+        env, runs = self.environment(replica), replica.program
+        command, args = (
+            tuple(program.expand(word, env) for word in words)
+            for words in (runs.command, runs.args)
+        )
+        return replace(replica, program=replace(runs, command=command, args=args)), env
 
     def _cluster(self, group) -> dict[str, list[str]]:
         cluster: dict[str, list[str]] = {}
@@ -143,14 +147,3 @@ class Contract:
     def _task(self, replica: Replica, kind: str) -> dict:
         trial = {"trial": self.trial} if self.trial else {}
         return {"type": kind, "index": replica.index, **trial}
-
-
-def expand(text: str, known: Mapping[str, str]) -> str:
-    """Expand `$(VAR)` by the rules of Kubernetes, which the service follows.
-
-    A variable that is not known stays as it is written; `$$` stands for `$`, so that `$$(VAR)`
-    gives the text `$(VAR)`. The variables of this machine are not known to a job.
-    """
-    return re.sub(
-        r"\$(?:\$|\(([^)]*)\))", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), text
-    )

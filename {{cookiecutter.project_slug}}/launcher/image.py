@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 
-from launcher import document
+from launcher import settings
 from launcher.document import SpecError
 from launcher.process import ROOT
 
@@ -56,15 +55,6 @@ def user() -> str | None:
     return None if "name=rootless" in done.stdout else f"{os.getuid()}:{os.getgid()}"
 
 
-def name() -> str:
-    """The project's slug as a name that Docker takes: no two separators in a row."""
-    try:
-        slug = document.read(ROOT / "project.yaml").value["slug"]
-    except (SpecError, KeyError, TypeError):
-        slug = ROOT.name
-    return re.sub(r"[^a-z0-9]+", "-", str(slug).lower()).strip("-") or "trainer"
-
-
 def build(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
     """Builds the image, unless there is one of the same sources; gives its tag.
 
@@ -94,6 +84,21 @@ def build(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
     return found
 
 
+def fetch(uri: str) -> None:
+    """Pulls somebody else's image, unless it is here.
+
+    Raises:
+        ContainerError: it cannot be had; Docker has printed why.
+    """
+    if docker("image", "inspect", uri).returncode == 0:
+        return
+    print(f"[launcher] pulling the image {uri}", flush=True)
+    if subprocess.run(["docker", "pull", uri]).returncode:
+        host = uri.partition("/")[0]
+        login = f" (log in: gcloud auth configure-docker {host})" if ".pkg.dev" in host else ""
+        raise ContainerError(f"--container: docker pull {uri} failed; see above{login}")
+
+
 def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
     """The build arguments, which decide about the image as much as its sources do."""
     arguments = {"EXTRAS": "[gpu]" if gpus else ""}
@@ -108,7 +113,7 @@ def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
 
 def tag(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
     """The image's name and tag, without asking Docker: trainer:1a2b3c4d5e6f."""
-    return f"{name()}:{_digest({**recipe(gpus, traced), 'platform': platform})}"
+    return f"{settings.image_name()}:{_digest({**recipe(gpus, traced), 'platform': platform})}"
 
 
 def _digest(arguments: Mapping[str, str]) -> str:

@@ -19,7 +19,16 @@ from typing import Any
 
 import optuna
 
-from launcher import jobs_facts, runs, space, study_dir, study_report, study_results, study_search
+from launcher import (
+    jobs_facts,
+    program,
+    runs,
+    space,
+    study_dir,
+    study_report,
+    study_results,
+    study_search,
+)
 from launcher.process import ROOT
 from launcher.remote_job import RemoteJob
 from launcher.space import Parameter, Value
@@ -215,11 +224,15 @@ def _as_file(job: RemoteJob) -> dict:
     for key in ("baseOutputDirectory", "serviceAccount", "tensorboard"):
         spec.pop(key, None)
     for pool in filter(None, spec["workerPoolSpecs"]):
+        pool["replicaCount"] = int(pool.get("replicaCount") or 1)  # JSON has it as a text
+        own = program.read(pool)
+        if own.foreign:
+            continue
         task = pool.pop("pythonPackageSpec", None) or pool.get("containerSpec") or {}
-        kept = {key: task[key] for key in ("command", "args") if task.get(key)}
+        words = {"command": list(own.command), "args": list(own.args)}
+        kept = {key: value for key, value in words.items() if value}
         env = [each for each in task.get("env") or [] if each["name"] not in FILLED]
         pool["containerSpec"] = kept | ({"env": env} if env else {})
-        pool["replicaCount"] = int(pool.get("replicaCount") or 1)  # JSON has it as a text
     return {"studySpec": job.message["studySpec"], "trialJobSpec": spec}
 
 

@@ -11,7 +11,7 @@ NETWORK = re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?")
 ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
 TENSORBOARD = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/tensorboards/[^/\s]+")
 FOLDER = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(/.*)?")
-IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/.*")  # us-docker.pkg.dev has no region
+IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/([^/]+)/.*")
 
 
 def names(spec: dict) -> Iterator[Said]:
@@ -60,7 +60,8 @@ def project(spec: dict, settings: dict) -> Iterator[Said]:
     for i, pool in enumerate(spec.get("workerPoolSpecs") or []):
         for task, key in (("containerSpec", "imageUri"), ("pythonPackageSpec", "executorImageUri")):
             image = IMAGE.fullmatch((pool.get(task) or {}).get(key) or "")
-            if image and region and image[1] != region:
+            # Where others keep their images is theirs to say: us-docker.pkg.dev has no region.
+            if image and image[2] == settings.get("project") and region not in ("", image[1]):
                 what = f"is an image in {image[1]}, and the job runs in {region}"
                 instead = f"take one in {region}: each start of a machine fetches it"
                 yield f"workerPoolSpecs[{i}].{task}.{key}", what, instead

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from launcher import guard
-from launcher.contract import CONTRACT, Replica
+from launcher.contract import Replica
+from launcher.program import CONTRACT
 
 # TensorFlow's C++ tells of itself at every start, whatever its log level; the log keeps it.
 NOISE = r"WARNING: All log messages before absl|I0000 "
@@ -106,7 +107,7 @@ class Processes:
 
     def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **news) -> Process:
         """Starts the replica's module; `news`: as `Process` takes it."""
-        env = {name: value for name, value in os.environ.items() if not CONTRACT.match(name)}
+        env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
         env |= {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1", **contract}
-        command = [sys.executable, "-m", replica.module, *replica.args]
+        command = [sys.executable, *replica.program.python, *replica.args]
         return Process(command, env, ROOT, log, **news)

@@ -142,7 +142,7 @@ def _pool(place: str, pool: dict) -> Iterator[Said]:
         what = "has neither containerSpec nor pythonPackageSpec: nothing would run"
         yield place, what, "write containerSpec: {args: []}"
     for key in tasks:
-        yield from task_rules.task(f"{place}.{key}", pool[key])
+        yield from task_rules.task(f"{place}.{key}", pool, key)
 
 
 def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:

@@ -36,6 +36,34 @@ def read(path: str | Path = PATH) -> dict | None:
     return found.value
 
 
+def image_name() -> str:
+    """The project's slug as a name that Docker takes: no two separators in a row."""
+    slug = _read_or_nothing().get("slug") or PATH.parent.name
+    return re.sub(r"[^a-z0-9]+", "-", str(slug).lower()).strip("-") or "trainer"
+
+
+def own_image() -> str:
+    """The project's image in its registry, without a tag; "" while project.yaml is not filled in."""
+    gcp = _read_or_nothing().get("gcp") or {}
+    parts = [gcp.get(key) for key in ("region", "project", "image_repository")]
+    return "{}-docker.pkg.dev/{}/{}/{}".format(*parts, image_name()) if all(parts) else ""
+
+
+def is_own_package(uri: str) -> bool:
+    """Whether a package is one that the launcher uploaded to the project's bucket."""
+    bucket = (_read_or_nothing().get("gcp") or {}).get("bucket")
+    place = re.escape(bucket) if bucket else "[^/]+"
+    return bool(re.fullmatch(rf"gs://{place}/packages/[0-9a-f]+/trainer\.tar\.gz", uri))
+
+
+def _read_or_nothing() -> dict:
+    """project.yaml; nothing where it is missing or wrong, which scripts/check.py reports."""
+    try:
+        return read() or {}
+    except SpecError:
+        return {}
+
+
 def _faults(found: Document):
     def fault(place: str, what: str, instead: str) -> Fault:
         return Fault(found.path, found.line(place), place, what, instead)

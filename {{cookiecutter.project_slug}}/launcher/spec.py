@@ -14,13 +14,11 @@ from pathlib import Path
 
 from launcher import document, place_rules, rules, settings, shape, study_rules, trainer_rules
 from launcher.document import Document, Fault, SpecError, outer
+from launcher.program import OWN_IMAGE
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
 ROOT = Path(__file__).resolve().parents[1]
-# A file says so where the image is the project's own, because gcloud wants an image in each pool.
-# Where it lies is for project.yaml to say: to us it is as if the file named none.
-OWN_IMAGE = "trainer"
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
 WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
@@ -75,7 +73,7 @@ def check(job: Job, project: dict | None = None) -> list[Fault]:
     found += rules.missing(job.message, job.message_name)
     if job.tuning:
         found += study_rules.study(job.message)
-        found += trainer_rules.study(job.message)
+    found += trainer_rules.check(job)
     faults = [Fault(job.path, job.line(place), place, *words) for place, *words in found]
     return sorted(faults, key=lambda fault: fault.line)
 
@@ -84,7 +82,6 @@ def _said_of_the_job(spec: dict, project: dict | None):
     yield from rules.custom_job(spec)
     if project is not None:
         yield from place_rules.project(spec, project.get("gcp") or {})
-    yield from trainer_rules.custom_job(spec)
 
 
 def load(path: str | Path) -> Job:
@@ -129,6 +126,7 @@ def _read(path: str | Path) -> tuple[Job, list[Fault]]:
     value, faults = shape.check(found, message)
     job = Job(found.path, value, tuning, found.lines)
     for pool in job.spec.get("workerPoolSpecs") or []:
+        # Where the project's image lies is for project.yaml to say: as if the file named none.
         if (pool.get("containerSpec") or {}).get("imageUri") == OWN_IMAGE:
             del pool["containerSpec"]["imageUri"]
     return job, faults

@@ -9,9 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
+from launcher import contract, run_dirs, spec, view
 from launcher import local as machine
-from launcher import run_dirs, spec, view
+from launcher.contract import ROLES, Replica
 from launcher.process import ROOT
+from launcher.program import FOLDERS
 
 CPU = ROOT / "configs" / "cpu.yaml"
 START_AGAIN = 75  # the trainer's word for: stopped, with a checkpoint
@@ -27,8 +29,9 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     flags, run_dir = run_dirs.taken_from(flags)
     if devices := _absent(job.spec):
         print(f"[launcher] the job asks for {devices}, and there is none here: it runs on the CPU")
+    place = _place(job, asked)
     if job.tuning:
-        return _study(job, asked, flags, run_dir)
+        return _study(job, asked, flags, run_dir, place)
     shown = view.Lines()
     run = machine.Run(
         job,
@@ -37,7 +40,7 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
         counts=asked.replicas,
         kills=asked.kill or [],
         preempt=asked.preempt_after,
-        place=_place(asked.container, job.spec),
+        place=place,
         say=lambda text: shown.say(text),
         show=lambda replica, line: shown.show(replica, line),
     )
@@ -54,24 +57,54 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     return _tell(run, outcome)
 
 
-def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None) -> int:
+def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None, place) -> int:
     from launcher import study
 
     if asked.kill or asked.preempt_after:
         raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
-    place = _place(asked.container, job.spec)
     options = {"counts": asked.replicas} | ({"place": place} if place else {})
     found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new, options=options)
     with view.interruptible(found):
         return found.run()
 
 
-def _place(container: bool, job: dict):
-    if not container:
+def _place(job: spec.Job, asked):
+    """Where the replicas run: containers, or None for processes.
+
+    Raises:
+        SpecError: a replica cannot run there; or Docker cannot do what it is asked.
+    """
+    replicas = contract.replicas(job.spec, counts=asked.replicas)
+    for replica in replicas:
+        if replica.program.foreign and replica.index == 0:
+            _check_foreign(job, replica, asked.container)
+    if not asked.container:
         return None
     from launcher.container import Containers
 
-    return Containers(gpus=_asks_for_gpus(job) and not _absent(job))
+    gpus = _asks_for_gpus(job.spec) and not _absent(job.spec)
+    return Containers((replica.program.image for replica in replicas), gpus)
+
+
+def _check_foreign(job: spec.Job, replica: Replica, container: bool) -> None:
+    """Refuses what is not the project's and cannot run here; says it where this repo stands in."""
+    runs = replica.program
+    if container and runs.image:
+        return
+    if runs.module and not (container and runs.module.partition(".")[0] not in FOLDERS):
+        print(
+            f"[launcher] {runs.foreign} is not the project's: here its command runs {runs.module} "
+            "of this repo",
+            flush=True,
+        )
+        return
+    key = "containerSpec.imageUri" if runs.image else "pythonPackageSpec.packageUris"
+    place = job.place(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
+    ways = ["add --container"] if runs.image else []
+    ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
+    ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]
+    what = f"{runs.foreign} is not the project's, and its program is not in this repo"
+    raise spec.SpecError(spec.Fault(job.path, job.line(place), place, what, ", or ".join(ways)))
 
 
 def _asks_for_gpus(job: dict) -> bool:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from launcher import program
 from launcher.spec import ROOT, Fault, Job
 
 INSIDE = ("data/",)  # what the project's image holds
@@ -24,6 +25,8 @@ def find(job: Job, flags: Sequence[str], bucket: str, image: bool) -> list[Fault
     for i, pool in enumerate(job.spec["workerPoolSpecs"]):
         kind = "pythonPackageSpec" if "pythonPackageSpec" in (pool or {}) else "containerSpec"
         task = (pool or {}).get(kind) or {}
+        if program.read(pool).foreign:
+            continue  # its args name files of its own image
         for j, word in enumerate(task.get("args") or []):
             place = job.place(f"workerPoolSpecs[{i}].{kind}.args[{j}]")
             found = _all([word], image and not task.get("imageUri"))

@@ -11,8 +11,9 @@ from pathlib import Path
 import yaml
 
 from launcher import space
+from launcher.program import OWN_IMAGE
 from launcher.report import duration, figures
-from launcher.spec import OWN_IMAGE, Job
+from launcher.spec import Job
 from launcher.study_search import Trial
 
 LEADERS = 20  # on the terminal; the rest stands in study.csv

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 
 import yaml
 
-from launcher import git, labels, package, registry, spec, strays, trainer_rules
+from launcher import git, labels, package, program, registry, spec, strays, trainer_rules
 from launcher import settings as project_file
 from launcher.spec import ROOT, Fault, Job, SpecError
 from launcher.vertex import ID
@@ -239,9 +239,11 @@ def _complete(pool: dict, this: Submission) -> None:
             box["imageUri"] = code.image
             _tell(box, this)
         else:
+            runs = program.read(pool)
             del pool["containerSpec"]
-            module = (box.pop("command", None) or [MODULE])[-1]
-            pool["pythonPackageSpec"] = {"pythonModule": module, **box}
+            box.pop("command", None)
+            box |= {"args": list(runs.args)} if runs.args else {}
+            pool["pythonPackageSpec"] = {"pythonModule": runs.module, **box}
     task = pool.get("pythonPackageSpec")
     if task is not None and not task.get("packageUris"):
         task.setdefault("executorImageUri", this.settings.get("executor_image"))

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
+from launcher import program
 from launcher.machine_rules import Said
+from launcher.program import CONTRACT, FOLDERS
 
 ARGS = 100_000  # characters
 PACKAGES = ENV = 100
-# Set by the service in every replica: a value from the file would hide its own.
-RESERVED = re.compile(r"(AIP|CLOUD_ML)_\w*|TF_CONFIG|CLUSTER_SPEC")
 # The last day of Google's images for training with TensorFlow, by version; there is none after 2.17.
 PREBUILT = re.compile(r"[a-z]+-docker\.pkg\.dev/vertex-ai/training/tf-\w+\.(\d+)-(\d+)\b[^:@]*(.*)")
 LAST_DAYS = {
@@ -24,18 +24,16 @@ LAST_DAYS = {
 OWN_IMAGE = "write trainer, for the project's own image"
 
 
-def task(place: str, spec: dict) -> Iterator[Said]:
-    """Faults of a containerSpec or a pythonPackageSpec."""
+def task(place: str, pool: dict, key: str) -> Iterator[Said]:
+    """Faults of a pool's containerSpec or pythonPackageSpec, which stands at `place`."""
+    spec = pool[key]
     size = sum(map(len, spec.get("args") or []))
     if size > ARGS:
         what = f"are {size:,} characters together, and {ARGS:,} are passed on"
         yield f"{place}.args", what, "put long lists into a file and give its path"
     for key in ("imageUri", "executorImageUri"):
         yield from _image(f"{place}.{key}", spec.get(key) or "")
-    command = spec.get("command") or []
-    if command and not (command[0].startswith("python") and command[1:] == ["-m", "trainer.task"]):
-        what = "replaces the image's entrypoint, which is the trainer: a local run cannot follow"
-        yield f"{place}.command", what, "remove it, or write [python, -m, trainer.task]"
+    yield from _command(place, pool, spec)
     packages = spec.get("packageUris") or []
     if len(packages) > PACKAGES:
         what = f"are {len(packages)} packages, and {PACKAGES} are installed"
@@ -47,6 +45,24 @@ def task(place: str, spec: dict) -> Iterator[Said]:
     yield from _env(f"{place}.env", spec.get("env") or [])
 
 
+def _command(place: str, pool: dict, task: dict) -> Iterator[Said]:
+    """Faults of what starts in the project's own image or package: a module that these hold."""
+    found = program.read(pool)
+    if found.foreign:
+        return
+    key = "pythonModule" if "pythonPackageSpec" in pool else "command"
+    if not found.module:
+        what = "replaces the image's entrypoint, which is the trainer, by no module of this repo"
+        instead = "remove it, or write [python, -m, trainer.task]"
+        if key == "pythonModule":
+            what = f"this repo has no module {task['pythonModule']}"
+            instead = "write trainer.task, or name the packageUris that have it"
+        yield f"{place}.{key}", what, instead
+    elif found.module.partition(".")[0] not in FOLDERS:
+        what = f"{found.module} is not in the project's image, which holds {', '.join(FOLDERS)}"
+        yield f"{place}.{key}", what, f"move the module to {FOLDERS[0]}/"
+
+
 def _env(place: str, env: list[dict]) -> Iterator[Said]:
     if len(env) > ENV:
         yield place, f"are {len(env)} variables, and {ENV} are passed on", "put them into a file"
@@ -56,7 +72,7 @@ def _env(place: str, env: list[dict]) -> Iterator[Said]:
         if name and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
             what = f"{name} is no name of a variable"
             yield where, what, "letters, digits and _ only, and no digit first"
-        elif RESERVED.fullmatch(name):
+        elif CONTRACT.fullmatch(name):
             what = f"{name} is set by the service, with a value for each replica"
             yield where, what, "remove it"
         elif name in seen:

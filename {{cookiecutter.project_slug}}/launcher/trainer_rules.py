@@ -1,12 +1,13 @@
 """Whether the trainer takes what a job file hands it: flags in args, and what a study varies.
 
-The launcher never imports the trainer. It asks `python -m trainer.task --describe`, which checks the
-flags that stand beside it and answers in one line of JSON, without TensorFlow, in a tenth of a
-second.
+The launcher never imports the trainer. Where trainer/task.py declares `DESCRIBES = True`, it runs
+`python -m trainer.task --describe` once for a job file and gives it flags in JSON on stdin. The answer
+is one line of JSON; without TensorFlow it takes a tenth of a second.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import os
@@ -14,69 +15,83 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from launcher import program
 from launcher.machine_rules import Said
+from launcher.program import CONTRACT, MODULE, ROOT
 from launcher.shape import did_you_mean
 from launcher.study_rules import parameters
 
-ROOT = Path(__file__).resolve().parents[1]
-MODULE = "trainer.task"
-PATIENCE = 30  # seconds for an answer
-MOST_FAULTS = 20  # of one list of flags: each costs a question
+if TYPE_CHECKING:
+    from launcher.spec import Job
+
+PATIENCE = 10  # seconds for an answer
 HELP = f"python -m {MODULE} --help explains each flag"
-# What a study puts behind the args, as (place in the message, word); "" where args are no study's.
-Word = tuple[str, str]
+LATER = re.compile(rf"\$\(({CONTRACT.pattern})\)")  # a value that only a running replica knows
+Word = tuple[str, str]  # a place in the message, and what stands there
+Chunk = tuple[Word, ...]  # a flag with its values
 
 
-def custom_job(spec: dict) -> Iterator[Said]:
-    """Faults of the args of all pools; the same list of args is told of once."""
-    seen = set()
-    for i, pool in enumerate(spec.get("workerPoolSpecs") or []):
-        key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
-        task = pool.get(key) or {}
-        args = task.get("args") or []
-        if _runs_the_trainer(task) and tuple(args) not in seen:
-            seen.add(tuple(args))
-            place = f"workerPoolSpecs[{i}].{key}.args"
-            yield from _words([(f"{place}[{k}]", word) for k, word in enumerate(args)])
-
-
-def study(job: dict) -> Iterator[Said]:
-    """Faults of what a study varies and looks at: parameters that are no flags, and the like."""
-    pools = (job.get("trialJobSpec") or {}).get("workerPoolSpecs") or [{}]
-    task = pools[0].get("pythonPackageSpec") or pools[0].get("containerSpec") or {}
-    if not _runs_the_trainer(task):
+def check(job: Job) -> Iterator[Said]:
+    """Faults of the flags of all pools that run the trainer, and of what a study tunes."""
+    pools = list(enumerate(job.spec.get("workerPoolSpecs") or []))
+    pools = [(i, pool) for i, pool in pools if program.read(pool).is_trainer]
+    groups = [list(_flags(job.place(f"workerPoolSpecs[{i}]"), pool)) for i, pool in pools]
+    tunes = job.tuning and pools and pools[0][0] == 0  # the chief has the parameters as flags
+    if tunes:
+        tuned = parameters(job.message)
+        groups.append([(word,) for place, spec in tuned for word in _trials(place, spec)])
+    questions = tuple(dict.fromkeys(_texts(chunk) for group in groups for chunk in group))
+    description = _ask(questions) if pools else None
+    if not description:
         return
-    yield from _words([word for place, spec in parameters(job) for word in _trials(place, spec)])
-    answer = _ask(())
-    if not isinstance(answer, dict):
-        return
-    known = dict.fromkeys(
-        name
-        for task_name, names in answer["metrics"].items()
-        if task_name in (_value_of("--task", task.get("args") or []) or task_name)
-        for name in names
-    )
-    for i, metric in enumerate((job.get("studySpec") or {}).get("metrics") or []):
-        name = metric.get("metricId")
-        if name and name not in known:
-            what = f"the trainer reports no {name}"
-            yield f"studySpec.metrics[{i}].metricId", what, did_you_mean(name, known)
+    answers = dict(zip(questions, description["answers"], strict=True))
+    for group in groups:
+        reported: set[str] = set()
+        for chunk in group:
+            if (answer := answers.pop(_texts(chunk), None)) is not None:  # equal flags: once
+                yield from _faults(chunk, answer, description["flags"], reported)
+    if tunes:
+        args = [word for chunk in groups[0] for word in _texts(chunk)]
+        yield from _metrics(job.message, _value_of("--task", args), description["metrics"])
 
 
 def names_data(words: list[str]) -> bool:
     """Whether one of these flags says which data to train on; without, the trainer takes its own."""
-    answer = _ask(())
-    sources = answer.get("sources", ()) if isinstance(answer, dict) else ()
+    sources = (_ask(()) or {}).get("sources", ())
     names = (word[2:].partition("=")[0] for word in words if word.startswith("--"))
     return any(name.replace("_", "-") in sources for name in names)
 
 
-def _runs_the_trainer(task: dict) -> bool:
-    ours = not task.get("command") or task["command"][1:] == ["-m", MODULE]
-    image = task.get("imageUri", "")
-    return ours and task.get("pythonModule", MODULE) == MODULE and "reductionserver" not in image
+def _flags(place: str, pool: dict) -> Iterator[Chunk]:
+    """The args of a pool, each flag with its values; `$(VAR)` is expanded by the pool's own env."""
+    key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
+    task = pool.get(key) or {}
+    known = program.expand_all(program.variables(task), {})
+    chunk: list[Word] = []
+    for where, word in program.read(pool).places(task, f"{place}.{key}"):
+        if word.startswith("--") and chunk:
+            yield tuple(chunk)
+            chunk = []
+        chunk.append((where, program.expand(word, known)))
+    if chunk:
+        yield tuple(chunk)
+
+
+def _texts(chunk: Chunk) -> tuple[str, ...]:
+    return tuple(word for _, word in chunk)
+
+
+def _metrics(message: dict, task: list[str], metrics: dict[str, list[str]]) -> Iterator[Said]:
+    """Metrics that the trainer does not report, for its task where the args name one."""
+    known = [name for kind in task or metrics for name in metrics.get(kind, ())]
+    for i, metric in enumerate((message.get("studySpec") or {}).get("metrics") or []):
+        name = metric.get("metricId")
+        if name and known and name not in known:
+            what = f"the trainer reports no {name}"
+            hint = did_you_mean(name, dict.fromkeys(known))
+            yield f"studySpec.metrics[{i}].metricId", what, hint
 
 
 def _trials(place: str, spec: dict) -> Iterator[Word]:
@@ -97,30 +112,27 @@ def _trials(place: str, spec: dict) -> Iterator[Word]:
                 yield f"{place}.{kind}.{key}", f"{flag}={values}"
 
 
-def _words(words: list[Word]) -> Iterator[Said]:
-    """Faults of a list of flags. The trainer stops at the first: without it, it is asked again."""
-    for _ in range(MOST_FAULTS):
-        answer = _ask(tuple(word for _, word in words))
-        if not isinstance(answer, str):
-            break
-        found = _blamed(answer, [word for _, word in words])
-        if found is None:
-            if words:
-                yield words[0][0].rpartition("[")[0], f"the trainer says: {answer}", HELP
-            return
-        first, last = found
-        yield words[first][0], f"the trainer says: {answer}", HELP
-        words = words[:first] + words[last:]
-    if not isinstance(answer, dict):
-        return  # it cannot be asked: that is told when it runs
-    unknown = [word for word in answer["unknown"] if word.startswith("-")] or answer["unknown"][:1]
-    told = set()
-    for place, word in words:
+def _faults(
+    chunk: Chunk, answer: str | list[str], known: dict, reported: set[str]
+) -> Iterator[Said]:
+    """Faults of a flag.
+
+    Args:
+        answer: the trainer's complaint, or the words that are no flags of it.
+        reported: the names of unknown flags, each of which is reported once.
+    """
+    if isinstance(answer, str):
+        # A flag that is missing may still come from the command line.
+        if answer.startswith("argument ") and not any(map(LATER.search, _texts(chunk))):
+            yield chunk[0][0], f"the trainer says: {answer}", HELP
+        return
+    unknown = [word for word in answer if word.startswith("-")] or answer[:1]
+    for place, word in chunk:
         name = _hyphens(word).partition("=")[0]
-        if _hyphens(word) not in unknown or name in told:
+        if _hyphens(word) not in unknown or name in reported:
             continue
-        told.add(name)
-        hint = _near(name, [f"--{flag}" for flag in answer["flags"]])
+        reported.add(name)
+        hint = _near(name, [f"--{flag}" for flag in known])
         if not name.startswith("--"):
             yield place, f"{word} is no flag", "write each flag with its value: --name=value"
         elif ".parameterSpec" in place or place.startswith("studySpec"):
@@ -129,26 +141,6 @@ def _words(words: list[Word]) -> Iterator[Said]:
             yield where, f"the trainer has no flag {name}", hint or HELP
         else:
             yield place, f"the trainer has no flag {name}", hint or HELP
-
-
-def _blamed(answer: str, words: list[str]) -> tuple[int, int] | None:
-    """The part of words, first to last, of which the trainer says that it is wrong."""
-    flag = re.match(r"argument (--[\w-]+)", answer)
-    if not flag:
-        return None
-    for i, word in enumerate(words):
-        name, equals, value = _hyphens(word).partition("=")
-        if name != flag[1]:
-            continue
-        follows = words[i + 1] if i + 1 < len(words) else ""
-        if equals:
-            if repr(value) in answer or "'" not in answer:
-                return i, i + 1
-        elif repr(follows) in answer:
-            return i, i + 2
-        elif "expected" in answer and (not follows or follows.startswith("--")):
-            return i, i + 1
-    return None
 
 
 def _near(name: str, flags: list[str]) -> str:
@@ -175,23 +167,37 @@ def _value_of(flag: str, args: list[str]) -> list[str]:
     return []
 
 
-@functools.lru_cache(maxsize=256)
-def _ask(words: tuple[str, ...]) -> dict | str | None:
-    """What the trainer tells of itself; its complaint about these flags; None if it does not answer."""
-    command = [sys.executable, "-m", MODULE, "--describe", *words]
+def _describes() -> bool:
+    """Whether the trainer declares that it may be asked, in its text; it is not imported for that."""
+    try:
+        tree = ast.parse(ROOT.joinpath(*MODULE.split(".")).with_suffix(".py").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(ast.unparse(node) == "DESCRIBES = True" for node in tree.body)
+
+
+@functools.lru_cache(maxsize=64)
+def _ask(questions: tuple[tuple[str, ...], ...]) -> dict | None:
+    """What the trainer says of itself, with an answer to each list of flags; None for no answer.
+
+    Variables of a job in which this runs, such as TF_CONFIG, do not reach it.
+    """
+    if not _describes():
+        return None
+    env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", MODULE, "--describe"],
             cwd=ROOT,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            env={**env, "PYTHONIOENCODING": "utf-8"},
+            input=json.dumps(questions),
             capture_output=True,
             encoding="utf-8",
             errors="replace",
             timeout=PATIENCE,
         )
-        if done.returncode == 2 and done.stderr.startswith("error: "):
-            return done.stderr.splitlines()[0].removeprefix("error: ").partition("; --help")[0]
         answer = json.loads(done.stdout)
-        return answer if {"flags", "metrics", "unknown"} <= set(answer) else None
+        complete = {"flags", "metrics", "sources", "answers"} <= set(answer)
+        return answer if complete and len(answer["answers"]) == len(questions) else None
     except (OSError, ValueError, TypeError, subprocess.SubprocessError):
         return None

@@ -14,7 +14,7 @@ workerPoolSpecs:
     replicaCount: 1
     diskSpec: {bootDiskType: pd-ssd, bootDiskSizeGb: 200}
     containerSpec:
-      imageUri: us-central1-docker.pkg.dev/my-lab/images/trainer:1
+      imageUri: trainer
       args: ["--epochs=3", --batch-size, "64", --learning_rate=0.01]
       env:
         - name: TEAM
@@ -124,11 +124,17 @@ IN_A_JOB = {
     # What runs
     "too long": [("containerSpec: {args: []}", f"containerSpec: {{args: [--cache-dir={'x' * 100_000}]}} #! are 100,012 characters together")],
     "a command": [("containerSpec: {args: []}", "containerSpec: {command: [sh, -c, ls]} #! replaces the image's entrypoint")],
-    "Container Registry": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
-    "Container Registry in Europe": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "eu.gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
-    "an image of Google's that is gone": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest #! TensorFlow 2.17 is gone since 2026-07-11; write trainer")],
-    "an image that is gone for long": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "europe-docker.pkg.dev/vertex-ai/training/tf-gpu.2-4:latest #! TensorFlow 2.4 is gone for years")],
-    "an image as an address": [("us-central1-docker.pkg.dev/my-lab/images/trainer:1", "https://us-central1-docker.pkg.dev/my-lab/a/b #! is not written as an image")],
+    "a module that there is not": [("containerSpec: {args: []}", "containerSpec: {command: [python, -m, trainer.nothing]} #! by no module of this repo; remove it, or write [python, -m, trainer.task]")],
+    "a module that the image does not hold": [("containerSpec: {args: []}", "containerSpec: {command: [python, -m, scripts.check]} #! scripts.check is not in the project's image, which holds trainer, codec")],
+    "a module that the package does not hold": [("containerSpec: {args: []}", "pythonPackageSpec: {pythonModule: other.task} #! this repo has no module other.task; write trainer.task, or name the packageUris")],
+    "a wrong flag in a command": [("containerSpec: {args: []}", "containerSpec: {command: [python3, -u, -m, trainer.task, --epochs=0]} #! command[4]: the trainer says: argument --epochs: '0'")],
+    "a variable with a wrong value": [("containerSpec: {args: []}", "containerSpec: {args: [--epochs=$(N)], env: [{name: N, value: few}]} #! argument --epochs: 'few' is not a number")],
+    "an unknown variable": [("containerSpec: {args: []}", "containerSpec: {args: [--epochs=$(HOME)]} #! argument --epochs: '$(HOME)' is not a number")],
+    "Container Registry": [("imageUri: trainer", "imageUri: gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
+    "Container Registry in Europe": [("imageUri: trainer", "imageUri: eu.gcr.io/my-lab/trainer #! takes no images since 2025-03-18")],
+    "an image of Google's that is gone": [("imageUri: trainer", "imageUri: us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-17.py310:latest #! TensorFlow 2.17 is gone since 2026-07-11; write trainer")],
+    "an image that is gone for long": [("imageUri: trainer", "imageUri: europe-docker.pkg.dev/vertex-ai/training/tf-gpu.2-4:latest #! TensorFlow 2.4 is gone for years")],
+    "an image as an address": [("imageUri: trainer", "imageUri: https://us-central1-docker.pkg.dev/my-lab/a/b #! is not written as an image")],
     "a package that is not in a bucket": [("containerSpec: {args: []}", "pythonPackageSpec: {pythonModule: trainer.task, packageUris: [dist/a.tar.gz]} #! dist/a.tar.gz is not in a bucket")],
     "no module": [("containerSpec: {args: []}", "pythonPackageSpec: {packageUris: [gs://b/a.tar.gz]} #! pythonModule: is missing; write trainer.task")],
     "an illegal variable": [("name: TEAM", "name: MY-TEAM #! is no name of a variable")],

@@ -19,7 +19,7 @@ from launcher.document import Document
 from launcher.summary import duration, summary
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-PROJECT = {"gcp": {"region": "us-central1", "bucket": "my-bucket"}}
+PROJECT = {"gcp": {"project": "my-lab", "region": "us-central1", "bucket": "my-bucket"}}
 
 
 def faults(text: str | bytes, name: str = "job.yaml") -> list:
@@ -130,7 +130,8 @@ scheduling: {timeout: 3600.5s}
     ],
 )  # fmt: skip
 def test_a_job_that_does_not_go_with_the_project(change, expected):
-    write("job.yaml", broken.JOB)
+    image = "us-central1-docker.pkg.dev/my-lab/images/trainer:1"
+    write("job.yaml", broken.JOB.replace("imageUri: trainer", f"imageUri: {image}"))
     found = spec.check(spec.read("job.yaml"), {"gcp": PROJECT["gcp"] | change})
     assert any(str(fault).startswith(f"job.yaml:{expected}") for fault in found), found
 
@@ -253,9 +254,13 @@ def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):
 
 
 def test_another_module_than_the_trainer_is_not_asked():
-    package = "pythonPackageSpec: {pythonModule: other.task, args: [--whatever]}"
-    write("job.yaml", broken.JOB.replace("containerSpec: {args: []}", package))
-    assert spec.load("job.yaml")
+    for task in (
+        "pythonPackageSpec: {pythonModule: trainer.task, packageUris: [gs://b/a.tgz], args: [--whatever]}",
+        "containerSpec: {command: [python, -m, trainer.export], args: [--whatever]}",
+        "containerSpec: {imageUri: theirs:1, command: [python, -m, trainer.task, --whatever]}",
+    ):
+        write("job.yaml", broken.JOB.replace("containerSpec: {args: []}", task))
+        assert spec.load("job.yaml")
 
 
 # The script

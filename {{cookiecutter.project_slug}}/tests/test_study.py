@@ -87,9 +87,13 @@ def grid(*parameters: dict, **fields) -> dict:
     return {"parameters": list(parameters), "algorithm": "GRID_SEARCH", **fields}
 
 
-@pytest.fixture(autouse=True)
-def toy_is_found(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+@pytest.fixture
+def project(project) -> Path:
+    """With the toy trainer as a module of its own."""
+    write(
+        str(project / "tests" / "toy_trainer.py"), (ROOT / "tests" / "toy_trainer.py").read_bytes()
+    )
+    return project
 
 
 def job_file(study_spec: dict, *args: str, path: str = "toy.yaml", **fields) -> Path:
@@ -97,7 +101,7 @@ def job_file(study_spec: dict, *args: str, path: str = "toy.yaml", **fields) -> 
     package = {
         "executorImageUri": "us-docker.pkg.dev/project/repo/image:latest",
         "packageUris": ["gs://bucket/trainer.tar.gz"],
-        "pythonModule": "toy_trainer",
+        "pythonModule": "tests.toy_trainer",
         "args": list(args),
     }
     pool = {"machineSpec": {"machineType": "n2-standard-4"}, "replicaCount": 1}

@@ -68,7 +68,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--jit", choices=("auto", "on", "off"), default="auto", help="compile with XLA"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="same seed, same run (default: 0)"
+        "--seed", type=count, default=0, metavar="N", help="same seed, same run (default: 0)"
     )
     parser.add_argument(
         "--deterministic",

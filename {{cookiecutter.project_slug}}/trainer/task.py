@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import difflib
 import gc
+import io
 import json
 import os
 import sys
@@ -22,6 +23,8 @@ from trainer.flags import add_training_flags, seconds
 from trainer.runtime import JobError
 from trainer.schema import TASKS, metric_ids
 
+# The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
+DESCRIBES = True
 MISTAKE = 2  # as argparse ends: starting again would not help
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
@@ -67,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--describe",
         action="store_true",
         default=argparse.SUPPRESS,  # no part of a run and its record
-        help="check the other flags, print all flags and metrics as JSON, and end",
+        help="print all flags and metrics as JSON, and what is wrong in lists of flags from stdin",
     )
     options.add_data_flags(parser.add_argument_group("data"))
     add_training_flags(parser.add_argument_group("training"))
@@ -85,7 +88,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser, words = build_parser(), [_hyphens(word) for word in argv]
     flags, unknown = parser.parse_known_args(words)
     if "describe" in flags:
-        print(_describe(parser, unknown))
+        print(_describe(parser, json.loads(sys.stdin.read() or "[]")))
         raise SystemExit(0)
     if flags.repeat:
         from trainer import repeat
@@ -97,11 +100,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return flags
 
 
-def _describe(parser: argparse.ArgumentParser, unknown: list[str]) -> str:
-    """One line of JSON, by which a job file is checked without importing the trainer.
+def _describe(parser: argparse.ArgumentParser, lists: list[list[str]]) -> str:
+    """Describe the trainer in one line of JSON, so that job files are checked without importing it.
 
     {"flags": {"task": {"value": true, "choices": […]}, …}, "metrics": {"regression": […], …},
-    "sources": [flags that name data], "unknown": [words that are no flags]}
+    "sources": [flags that name data], "answers": [for each list of flags: a complaint, or a list of
+    the words that are no flags]}
     """
     flags = {}
     for action in parser._actions:
@@ -109,8 +113,19 @@ def _describe(parser: argparse.ArgumentParser, unknown: list[str]) -> str:
             choices = {"choices": list(action.choices)} if action.choices else {}
             flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
     metrics = {task: metric_ids(task) for task in TASKS}
-    told = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "unknown": unknown}
-    return json.dumps(told)
+    answers = [_answer(parser, [_hyphens(word) for word in words]) for words in lists]
+    about = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "answers": answers}
+    return json.dumps(about)
+
+
+def _answer(parser: argparse.ArgumentParser, words: list[str]) -> str | list[str]:
+    """What argparse says of these words: its complaint, or those that are no flags."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            return parser.parse_known_args(words)[1]
+    except SystemExit as end:  # or --help, which is no mistake
+        return err.getvalue().removeprefix("error: ").partition("; --help")[0] if end.code else []
 
 
 def _warn_of_ignored(parser: argparse.ArgumentParser, unknown: list[str]) -> None:

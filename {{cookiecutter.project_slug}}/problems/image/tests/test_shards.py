@@ -342,7 +342,7 @@ def test_a_group_stays_on_one_side():
     counts = {split: list(people.values()).count(split) for split in by_folder.splits}
     assert by_folder.manifest.groups == counts and counts == {"train": 16, "eval": 2, "test": 2}
     assert by_folder.remarks() == [
-        "each folder at level 2 stays on one side (--group): 16 in train, 2 in eval, 2 in test"
+        "groups by --group 2, each in one split: train 16, eval 2, test 2"
     ]
     # By a column, in another order.
     lines = "\n".join(f"in/{path}, {label},{person} " for path, label, person in rows[::-1])
@@ -616,6 +616,7 @@ def test_mistakes_are_one_line_and_leave_nothing():
             "bare": "out",
             "none": "out",
             "latin.csv": "out",
+            "tab.tsv": "out",
             "nowhere.csv": "out",
             "in": "in/a/out",
             "in/a": "in",
@@ -651,8 +652,8 @@ def test_the_script():
     assert code == 0, err
     assert out.splitlines() == [
         "out: train 25, eval 12, test 4 images of 2 classes",
-        "copies of others, kept in the same split: 1 (copies.csv names them)",
-        "files rejected: 1 (rejected.csv says why)",
+        "copies of others, kept in the same split: 1 (out/copies.csv)",
+        "files rejected: 1 (out/rejected.csv says why)",
     ]
     assert run("verify", "out")[:2] == (0, out)
     code, out, err = run("shards", "in", "out")

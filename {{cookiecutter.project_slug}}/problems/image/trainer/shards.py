@@ -114,13 +114,11 @@ class Dataset:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
     def remarks(self) -> list[str]:
-        """What was left out, and how it was split, for log and report: a line for each."""
+        """What was left out, and how it was split, for a log: a line for each."""
         m, lines = self.manifest, []
         if m.group:
-            counts = ", ".join(f"{count:,} in {split}" for split, count in m.groups.items())
-            column = m.source["path"].lower().endswith(".csv")
-            what = f"value of {m.group!r}" if column else f"folder at level {m.group}"
-            lines.append(f"each {what} stays on one side (--group): {counts}")
+            counts = ", ".join(f"{split} {count:,}" for split, count in m.groups.items())
+            lines.append(f"groups by --group {m.group}, each in one split: {counts}")
         if m.mixed_folders:
             lines.append(
                 f"folders with images both in train and held out: {_list(m.mixed_folders)}; if each "
@@ -135,10 +133,11 @@ class Dataset:
                     f"no image in {split}, since train keeps at least half of each class: {names}"
                 )
         if m.copies:
-            what = f"{m.copies:,} ({COPIES} names them)"
-            lines.append(f"copies of others, kept in the same split: {what}")
+            place = f"{self.path}/{COPIES}"
+            lines.append(f"copies of others, kept in the same split: {m.copies:,} ({place})")
         if m.rejected:
-            lines.append(f"files rejected: {m.rejected:,} ({REJECTED} says why)")
+            place = f"{self.path}/{REJECTED}"
+            lines.append(f"files rejected: {m.rejected:,} ({place} says why)")
         if m.empty:
             lines.append(f"classes without a good image: {_list(m.empty)}")
         return lines

@@ -25,7 +25,7 @@ class Replica:
     @property
     def weights(self):
         """The checksum that every replica prints of its final weights."""
-        found = re.findall(r"^weights (\w+)$", self.text(), flags=re.M)
+        found = re.findall(r"^weights (\w+)", self.text(), flags=re.M)
         return found[-1] if found else None
 
 

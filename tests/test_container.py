@@ -128,7 +128,7 @@ def record(run_dir):
 
 
 def weights(text):
-    return re.findall(r"\bweights (\w+)$", text, flags=re.M)
+    return re.findall(r"\bweights (\w+)", text, flags=re.M)
 
 
 def test_the_dockerfile_is_clean():

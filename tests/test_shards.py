@@ -174,7 +174,7 @@ def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, loca
     for data, runs in (("here", str(lab.temporary / "runs")), (remote, "gs://lab/runs")):
         flags = [f"--data={data}", f"--job-dir={runs}/1", "--epochs=2", "--batch-size=16"]
         said[data], _ = lab.run("-m", "trainer.task", *flags, "--checkpoint-every=0")
-    weights = [re.search(r"^weights (\w+)$", out, re.MULTILINE)[1] for out in said.values()]
+    weights = [re.search(r"^weights (\w+)", out, re.MULTILINE)[1] for out in said.values()]
     assert weights[0] == weights[1]
     there = {path.split("/")[2] for path in lab.buckets.names("lab", "runs/1/")}
     assert {"model", "pictures", "checkpoints", "logs", "run.json"} <= there

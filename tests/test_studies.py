@@ -94,6 +94,8 @@ def test_an_interrupted_study_has_twelve_trials_in_all(study):
     assert "12 of 12 done" in last
     values = [float(row["val_loss"]) for row in study.rows]
     assert values == sorted(values)
+    assert all(0 < float(row["standard_error"]) < 1 for row in study.rows)
+    assert "± is one standard error: about as much would val_loss vary" in last
 
 
 def test_no_directory_is_shared(study):

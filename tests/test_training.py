@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_census(bake, tmp_path):
 def test_regression(bake, tmp_path):
     flags = ["--train-files", "data/*.csv", "--target", "body_mass_g", "--early-stopping", "10"]
 
-    train(bake(), tmp_path / "run", *flags, "--epochs", "60")
+    done = train(bake(), tmp_path / "run", *flags, "--epochs", "60")
 
     record = run_record(tmp_path / "run")
     evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text(encoding="utf-8"))
@@ -150,6 +151,28 @@ def test_regression(bake, tmp_path):
     assert evaluation["r2"] > 0.6
     assert record["metrics"]["val_mae"] == pytest.approx(evaluation["mae"], rel=1e-4)
     assert len(evaluation["truth"]) == evaluation["rows"]
+    errors = [
+        abs(t - p) for t, p in zip(evaluation["truth"], evaluation["prediction"], strict=True)
+    ]
+    spread = statistics.stdev(errors) / len(errors) ** 0.5
+    assert record["standard_errors"]["val_mae"] == pytest.approx(spread, rel=0.01)
+
+    # Log, record, history and report agree on the epoch that was exported.
+    with open(tmp_path / "run" / "history.csv", encoding="utf-8", newline="") as file:
+        history = list(csv.DictReader(file))
+    lowest = min(history, key=lambda row: float(row["val_loss"]))
+    epoch = int(lowest["epoch"])
+    assert epoch < len(history)  # or nothing was stopped early
+    assert record["exported"]["epoch"] == epoch
+    assert record["metrics"] == {k: float(v) for k, v in lowest.items() if k != "epoch"}
+    which = f"epoch {epoch} of {len(history)} (the lowest val_loss, kept by --early-stopping)"
+    exported, _ = done.stdout.splitlines()[-2:]
+    assert exported.startswith(f"exported {which}: val_loss {float(lowest['val_loss']):.4g}")
+    bake().run(["python", "scripts/report.py", tmp_path / "run"])
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert f"Metrics of the exported model: {which}" in page
+    assert done.stdout.count("mae: mean absolute error, in the unit of body_mass_g\n") == 1
+    assert re.search(r"^weights \w+ \(a checksum: ", done.stdout, re.MULTILINE)
 
 
 def test_same_seed_same_history(bake, tmp_path):

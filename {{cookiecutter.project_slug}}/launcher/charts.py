@@ -34,14 +34,14 @@ STYLE = {
 def curves(
     epochs: Sequence[float],
     lines: Mapping[str, Sequence[float]],
-    best: tuple[int, float] | None,
+    marks: Mapping[str, tuple[int, float]],
     phases: Sequence[int] = (),
 ) -> str:
-    """Training and evaluation by epoch, the best epoch marked; values that are not finite are gaps.
+    """Training and evaluation by epoch; values that are not finite are gaps.
 
     Args:
         lines: {"training": values, "evaluation": values}, or one of them.
-        best: epoch and value to mark.
+        marks: {word: (epoch, value)} of points to mark, such as the exported epoch.
         phases: the first epoch of the second phase of the training, of the third, …
     """
     with matplotlib.rc_context(STYLE):
@@ -73,10 +73,10 @@ def curves(
                 f"phase {number}", **place, xytext=(3, -2), textcoords="offset points",
                 rotation=90, ha="left", va="top", color=PHASE, fontsize=8,
             )  # fmt: skip
-        if best:
-            axes.axvline(best[0], color=DARK, linewidth=0.8, linestyle=":")
-            label = f"best: epoch {best[0]}"
-            axes.plot(*best, "o:", color=DARK, markerfacecolor=EVAL, zorder=3, label=label)
+        for (word, (epoch, value)), fill in zip(marks.items(), (EVAL, "white"), strict=False):
+            axes.axvline(epoch, color=DARK, linewidth=0.8, linestyle=":")
+            label = f"{word}: epoch {epoch}"
+            axes.plot(epoch, value, "o:", color=DARK, markerfacecolor=fill, zorder=3, label=label)
         if len(lines) > 1:
             axes.legend()
         return data_uri(figure)

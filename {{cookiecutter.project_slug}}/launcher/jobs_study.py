@@ -106,7 +106,8 @@ def ranked(job: RemoteJob) -> list[Trial]:
 
 def leaderboard(job: RemoteJob) -> None:
     """Shows the trials, as a study on this machine does at its end."""
-    study_results.leaderboard(ranked(job), objective(job).metric, print)
+    no_records = study_results.Spread({})  # those of the trials are in the bucket
+    study_results.leaderboard(ranked(job), objective(job).metric, no_records, print)
 
 
 def facts(job: RemoteJob) -> list[dict]:
@@ -131,8 +132,9 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
         curves=_curves(job, path, goal.metric),
         failure=_failure(job),
     )
-    study_results.write_csv(path / "study.csv", board, goal.metric)
-    written = [study_report.write(study, board)] if board else []
+    spread = study_results.Spread.read(path, board, goal.metric)
+    study_results.write_csv(path / "study.csv", board, goal.metric, spread)
+    written = [study_report.write(study, board, spread)] if board else []
     if job.ended:
         written += _write_best(study, board, configs)
     partial = path / "study.json.partial"

@@ -64,7 +64,7 @@ def _content(run: runs.Run) -> dict[str, Any]:
         "started": f"{run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else None,
         "gaps": gaps,
         "tiles": _tiles(run, classes),
-        "metrics": _metrics(run.metrics),
+        "metrics": _metrics(run),
         "curves": _curves(run, [first for _, first in phases[1:]]),
         "phases": phases,
         "classes": classes,
@@ -97,6 +97,8 @@ def _tiles(run: runs.Run, classes: dict | None) -> list[dict[str, Any]]:
         show = percent if main.endswith("accuracy") else figures
         part = "held-out" if main.startswith("val_") else "training"
         note = f"on {part} {_rows_are(run)} ({main})"
+        if error := run.standard_error(main):
+            note += f", ± {show(error)}"
         label = main.removeprefix("val_")
         tiles.append({"value": show(run.metrics[main]), "label": label, "note": note, "main": True})
     if classes:
@@ -134,10 +136,19 @@ def _phases(record: Mapping[str, Any]) -> list[tuple[str, int]]:
     return sorted(found, key=lambda phase: phase[1]) if len(found) > 1 else []
 
 
-def _metrics(metrics: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Final values, training beside evaluation: [{id, train, eval}]."""
-    ids = dict.fromkeys(id.removeprefix("val_") for id in metrics)
-    return [{"id": i, "train": metrics.get(i), "eval": metrics.get(f"val_{i}")} for i in ids]
+def _metrics(run: runs.Run) -> list[dict[str, Any]]:
+    """Values of the exported model, training beside evaluation: [{id, train, eval, …}]."""
+    metrics, meanings = run.metrics, run.record.get("metric_meanings", {})
+    return [
+        {
+            "id": id,
+            "train": metrics.get(id),
+            "eval": metrics.get(f"val_{id}"),
+            "error": run.standard_error(f"val_{id}"),
+            "meaning": meanings.get(id, ""),
+        }
+        for id in dict.fromkeys(id.removeprefix("val_") for id in metrics)
+    ]
 
 
 def _curves(run: runs.Run, changes: list[int]) -> list[dict[str, str]]:
@@ -153,12 +164,27 @@ def _curves(run: runs.Run, changes: list[int]) -> list[dict[str, str]]:
         known = {value for values in lines.values() for value in values if math.isfinite(value)}
         if not known or (metric == "learning_rate" and len(known) == 1):  # it is among the flags
             continue
-        best = runs.best(run, f"val_{metric}") if len(history["epoch"]) > 1 else None
         texts = [_in_words(word, history["epoch"], values) for word, values in lines.items()]
-        texts += [f"Best evaluation: {figures(best[1])} in epoch {best[0]}."] if best else []
-        image = charts.curves(history["epoch"], lines, best, changes)
+        marks = _marks(run, f"val_{metric}") if len(history["epoch"]) > 1 else {}
+        texts += [
+            f"{word.capitalize()}: {figures(value)} in epoch {epoch}."
+            for word, (epoch, value) in marks.items()
+        ]
+        image = charts.curves(history["epoch"], lines, marks, changes)
         curves.append({"metric": metric, "text": " ".join(texts), "image": image})
     return curves
+
+
+def _marks(run: runs.Run, metric: str) -> dict[str, tuple[int, float]]:
+    """{word: (epoch, value)}: the epoch that was exported, and the best one where it is another."""
+    epochs, values = run.history["epoch"], run.history.get(metric, [])
+    known = dict(zip(map(int, epochs), values, strict=False))
+    marks, best = {}, runs.best(run, metric)
+    if math.isfinite(known.get(run.exported, math.nan)):
+        marks["exported"] = (run.exported, known[run.exported])
+    if best and best != marks.get("exported"):
+        marks["best"] = best
+    return marks
 
 
 def _in_words(word: str, epochs: list[float], values: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""Run directories, read back: what a run recorded, and tables over many runs.
+"""Run directories, read back: what a run recorded. `comparison` has what is over many runs.
 
 A run may still be going, may have been killed half-way, or come from an older trainer. So only
 `run.json` must be there; whatever else is missing or torn is left out and named in `Run.gaps`.
@@ -10,21 +10,19 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # the report goes without polars, and starts faster for it
-    import polars as pl
+from typing import Any
 
 # The keys that are read here and in the report. A value of another type is left out and named.
 _RECORD = {
     **dict.fromkeys(("status", "error", "project", "author", "name", "started", "ended"), str),
     **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
     **dict.fromkeys(("data", "metrics", "timings", "phases"), dict),
+    **dict.fromkeys(("exported", "standard_errors", "metric_meanings"), dict),
     **{"task": str, "target": str, "command": list, "parameters": Real, "rows_per_second": Real},
 }
 _EVALUATION = {
@@ -77,8 +75,33 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The final values by metric id."""
+        """The values of the exported model by metric id; {} while there is none."""
         return {id: number(value) for id, value in self.record.get("metrics", {}).items()}
+
+    @property
+    def exported(self) -> int | None:
+        """The epoch whose weights were exported; None where there is none, or it is not recorded."""
+        epoch = number(self.record.get("exported", {}).get("epoch"))
+        return int(epoch) if abs(epoch) < 1e15 else None  # not NaN either
+
+    @property
+    def why_exported(self) -> str:
+        """As the trainer's log has it: "epoch 12 of 17 (the lowest val_loss, …)"; "" if unknown."""
+        if self.exported is None:
+            return ""
+        epochs = f" of {self.history['epoch'][-1]:.0f}" if self.history else ""
+        return f"epoch {self.exported}{epochs} ({self.record['exported'].get('why', '')})"
+
+    def standard_error(self, metric: str) -> float | None:
+        """How much the metric would vary with other held-out rows; None where it is not recorded."""
+        error = number(self.record.get("standard_errors", {}).get(metric))
+        return error if math.isfinite(error) else None
+
+    @property
+    def held_out(self) -> dict[str, Any]:
+        """What run.json says of the held-out rows: their number, files, and a digest of targets."""
+        part = self.record.get("data", {}).get("eval")
+        return part if isinstance(part, dict) else {}
 
 
 def load(run_dir: str | Path) -> Run:
@@ -158,83 +181,12 @@ def best(run: Run, metric: str) -> tuple[int, float] | None:
     return min(finite, key=lambda pair: sign * pair[1], default=None)
 
 
-def table(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row a run.
-
-    Columns: run, status, started (UTC), seconds; a `--flag` for each flag in which the runs differ;
-    the final metrics by id; main_metric with its best value and epoch; rows_per_second.
-    """
-    import polars as pl
-
-    mains = [main_metric(run) for run in runs]
-    peaks = [best(run, main) if main else None for run, main in zip(runs, mains, strict=True)]
-    floats = {"dtype": pl.Float64, "strict": False}
-    columns = [
-        pl.Series("run", [run.name for run in runs], pl.String),
-        pl.Series("status", [run.status for run in runs], pl.String),
-        # Without a zone, since polars needs the system's zone data for it; all are UTC.
-        pl.Series("started", [_naive(run.started) for run in runs], pl.Datetime("ms")),
-        pl.Series("seconds", [run.seconds for run in runs], **floats),
-        *(_flag_column(flag, values) for flag, values in differing_flags(runs).items()),
-        *(
-            pl.Series(id, [run.metrics.get(id) for run in runs], **floats)
-            for id in dict.fromkeys(id for run in runs for id in run.metrics)
-        ),
-        pl.Series("main_metric", mains, pl.String),
-        pl.Series("best", [peak and peak[1] for peak in peaks], **floats),
-        pl.Series("best_epoch", [peak and peak[0] for peak in peaks], pl.Int64),
-        pl.Series("rows_per_second", [r.record.get("rows_per_second") for r in runs], **floats),
-    ]
-    return pl.DataFrame({column.name: column for column in columns})
-
-
-def histories(runs: Iterable[Run]) -> pl.DataFrame:
-    """All learning curves in long form: run, epoch, metric, value; the newest run's first."""
-    import polars as pl
-
-    rows = [
-        (run.name, int(epoch), metric, value)
-        for run in runs
-        for metric, values in run.history.items()
-        if metric != "epoch"
-        for epoch, value in zip(run.history["epoch"], values, strict=True)
-    ]
-    schema = {"run": pl.String, "epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
-    """{"--flag": its value in each run}, without the flags in which all agree.
-
-    job_dir is left out: it differs always, and is the run's name.
-    """
-    flags = [run.record.get("flags", {}) for run in runs]
-    differing = {}
-    for name in dict.fromkeys(name for of_run in flags for name in of_run):
-        # A run that lacks the flag is from a trainer that had none: no difference that was chosen.
-        known = [of_run[name] for of_run in flags if name in of_run]
-        if name != "job_dir" and any(value != known[0] for value in known):
-            differing[f"--{name.replace('_', '-')}"] = [of_run.get(name) for of_run in flags]
-    return differing
-
-
 def number(value: Any) -> float:
     """A float; NaN for anything that is none. Strict JSON writes NaN as null or as a text."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
-
-
-def _flag_column(name: str, values: list) -> pl.Series:
-    import polars as pl
-
-    given = [value for value in values if value is not None]
-    for kinds, dtype in (((bool,), pl.Boolean), ((int,), pl.Int64), ((int, float), pl.Float64)):
-        if all(type(value) in kinds for value in given):
-            return pl.Series(name, values, dtype, strict=False)
-    texts = [v if isinstance(v, str | None) else json.dumps(v, default=str) for v in values]
-    return pl.Series(name, texts, pl.String)
 
 
 def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str, Any]:
@@ -301,10 +253,6 @@ def _time(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
-
-
-def _naive(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=None) if time else None
 
 
 def _age(run: Run) -> tuple[float, str]:

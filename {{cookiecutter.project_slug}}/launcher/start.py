@@ -138,14 +138,16 @@ def _tell(run: machine.Run, outcome: machine.Outcome) -> int:
     if run_dirs.discard_if_empty(run.run_dir):
         return outcome.code
     try:
-        metrics, page = runs.load(run.run_dir).metrics, report.write(run.run_dir)
+        run_record, page = runs.load(run.run_dir), report.write(run.run_dir)
     except runs.RunError as error:  # a module of your own need not keep a record as ours does
         print(f"no report: {error}", file=sys.stderr)
         return outcome.code
     print()
-    for name, value in metrics.items():
+    for name, value in run_record.metrics.items():
         if name.startswith("val_"):
             print(f"eval {name.removeprefix('val_')}: {value:.4f}")
+    if run_record.why_exported:
+        print(f"exported model: {run_record.why_exported}")
     print(f"run directory: {run.run_dir}")
     print(f"report: {page}")
     return outcome.code

@@ -225,14 +225,16 @@ class Study:
         self.dir.write(state=state if over or self.failure else study_dir.RUNNING)
         written = []
         if trials:
-            study_results.write_csv(self.path / "study.csv", trials, self.objective.metric)
-            page = study_report.write(self, trials)
+            metric = self.objective.metric
+            spread = study_results.Spread.read(self.path, trials, metric)
+            study_results.write_csv(self.path / "study.csv", trials, metric, spread)
+            page = study_report.write(self, trials, spread)
             if over or self.failure:
                 written = study_results.write_best(
                     self.job, self.flags, trials, self.path, self.configs, self.top
                 )
             self.say("")
-            study_results.leaderboard(trials, self.objective.metric, self.say)
+            study_results.leaderboard(trials, metric, spread, self.say)
             self.say("")
         if self.failure:
             self.say(f"the study failed: {self.failure}")

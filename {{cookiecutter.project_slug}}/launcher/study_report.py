@@ -12,6 +12,7 @@ import jinja2
 from launcher import report, space, study_charts, study_results
 from launcher.report import duration, figures
 from launcher.space import Parameter
+from launcher.study_results import Spread
 from launcher.study_search import UNFINISHED, Trial
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ PAGE, NEAR, HEIGHT, TOP, SIDE = 940, 130, 240, 46, 70  # parallel coordinates, i
 TICKS = 8  # words at an axis
 
 
-def write(study: Study, trials: Sequence[Trial]) -> Path:
+def write(study: Study, trials: Sequence[Trial], spread: Spread) -> Path:
     """Writes the page into the study's directory and returns its path.
 
     Args:
@@ -39,12 +40,12 @@ def write(study: Study, trials: Sequence[Trial]) -> Path:
     environment.filters |= {"figures": figures, "duration": duration, "short": space.short}
     environment.filters["percent"] = report.percent
     path = study.path / "report.html"
-    page = environment.get_template("study.html").render(_content(study, trials))
+    page = environment.get_template("study.html").render(_content(study, trials, spread))
     path.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
-def _content(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
+def _content(study: Study, trials: Sequence[Trial], spread: Spread) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
     with_value = [trial for trial in trials if trial.counts]
     best = with_value[0] if with_value else None
@@ -60,6 +61,7 @@ def _content(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
         "goal": goal,
         "method": study.search.method,
         "best": best,
+        "spread": spread,
         "trials": trials[:ROWS],
         "rest": max(0, len(trials) - ROWS),
         "ids": study_results.columns(trials),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from launcher import space
+from launcher import runs, space
 from launcher.program import OWN_IMAGE
 from launcher.report import duration, figures
 from launcher.spec import Job
@@ -30,15 +32,63 @@ def columns(trials: Sequence[Trial]) -> list[str]:
     return list(dict.fromkeys(id for trial in trials for id in trial.parameters))
 
 
-def leaderboard(trials: Sequence[Trial], metric: str, say: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class Spread:
+    """How much the value of each trial would vary with other held-out rows, as many as these."""
+
+    errors: Mapping[int, float]  # by trial: the standard error of its exported model's metric
+    rows: int | None = None  # held out
+    tied: frozenset[int] = frozenset()  # the best trial and those within its standard error
+
+    @staticmethod
+    def read(study: Path, trials: Sequence[Trial], metric: str) -> Spread:
+        """Reads what the trials' run.json say; a trainer of another kind records no such thing.
+
+        Args:
+            trials: ranked.
+        """
+        errors, rows = {}, None
+        for trial in filter(lambda trial: trial.counts, trials):
+            with contextlib.suppress(runs.RunError):
+                run = runs.load(study / str(trial.id))
+                if error := run.standard_error(metric):
+                    errors[trial.id], rows = error, run.held_out.get("rows")
+        tied = frozenset()
+        if trials and trials[0].id in errors:
+            best, error = trials[0].value, errors[trials[0].id]
+            near = frozenset(t.id for t in trials if t.counts and abs(t.value - best) <= error)
+            tied = near if len(near) > 1 else tied
+        return Spread(errors, rows, tied)
+
+    def explain(self, metric: str) -> str:
+        """What ± means, and which trials are a tie; "" where no error is known."""
+        if not self.errors:
+            return ""
+        text = (
+            f"± is one standard error: about as much would {metric} vary with other held-out rows, "
+            f"as many as these{f' {self.rows}' if self.rows else ''}."
+        )
+        if self.tied:
+            text += (
+                f" Trials {', '.join(map(str, sorted(self.tied)))} are within one of the best: a "
+                "tie, as far as these rows show."
+            )
+        return text
+
+
+def leaderboard(
+    trials: Sequence[Trial], metric: str, spread: Spread, say: Callable[[str], None]
+) -> None:
     """Shows ranked trials: a table in colour on a terminal, plain columns elsewhere."""
     ids = columns(trials)
-    header = ["", "trial", metric, *ids, "state", "time"]
+    spread_column = ["±"] if spread.errors else []
+    header = ["", "trial", metric, *spread_column, *ids, "state", "time"]
     rows = [
         [
-            str(place) if trial.counts else "",
+            ("=1" if trial.id in spread.tied else str(place)) if trial.counts else "",
             str(trial.id),
             figures(trial.value),
+            *(figures(spread.errors.get(trial.id)) for _ in spread_column),
             *(space.short(trial.parameters[id]) if id in trial.parameters else "–" for id in ids),
             trial.state,
             duration(trial.seconds) if trial.seconds else "–",
@@ -63,16 +113,20 @@ def leaderboard(trials: Sequence[Trial], metric: str, say: Callable[[str], None]
             say("  ".join(cell.rjust(width) for cell, width in line).rstrip())
     if len(trials) > LEADERS:
         say(f"{len(trials) - LEADERS} more trials stand in study.csv")
+    if text := spread.explain(metric):
+        say(text)
 
 
-def write_csv(path: Path, trials: Sequence[Trial], metric: str) -> None:
+def write_csv(path: Path, trials: Sequence[Trial], metric: str, spread: Spread) -> None:
     """One row a trial, in the order given; parameters by id, with all digits."""
     ids = columns(trials)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["trial", "state", metric, "step", "seconds", *ids, "why"])
+        header = ["trial", "state", metric, "standard_error", "step", "seconds", *ids, "why"]
+        writer.writerow(header)
         for trial in trials:
-            facts = [trial.value, trial.step, round(trial.seconds, 1)]
+            error = spread.errors.get(trial.id)
+            facts = [trial.value, error, trial.step, round(trial.seconds, 1)]
             values = [
                 space.text(trial.parameters[id]) if id in trial.parameters else "" for id in ids
             ]

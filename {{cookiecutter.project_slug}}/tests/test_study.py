@@ -399,6 +399,24 @@ def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
         assert '"--x=' in text
 
 
+def test_trials_within_a_standard_error_of_the_best_are_a_tie(capsys):
+    """Losses of 0.33333, 0.33343 and 0.69333: a tenth of a thousandth means nothing here."""
+    path = job_file(grid(numbers("x", 0.3, 0.31, 0.9)), "--error=0.01")
+    study = make(path)
+    assert study.run() == 0
+
+    printed = capsys.readouterr().out
+    places = re.findall(r"^ *(=?\d+) +\d+ +0\.\d+ +0\.01 ", printed, re.MULTILINE)
+    assert places == ["=1", "=1", "3"]
+    explained = (
+        "± is one standard error: about as much would loss vary with other held-out rows, as many "
+        "as these 69. Trials 1, 2 are within one of the best: a tie, as far as these rows show."
+    )
+    assert explained in printed
+    assert explained in (study.path / "report.html").read_text(encoding="utf-8")
+    assert [row["standard_error"] for row in table(study)] == ["0.01"] * 3
+
+
 def test_a_terminal_gets_a_table(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     study = make(job_file(grid(numbers("x", 0.3, 0.5), choices("kind", "[bold]"))))

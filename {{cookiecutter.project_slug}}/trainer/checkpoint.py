@@ -34,7 +34,7 @@ class Checkpoints:
         directory: local or gs://.
         variables: everything that training changes: weights, optimizer state, metrics, seeds.
         strategy: the strategy in whose scope they were created.
-        first_replica: the number of this process's first replica.
+        share: of the replicas, as `strategy.share` returns it.
         settings: the flags that a continued run must share with the one before.
         writes: whether this process is the one that writes; all others only read.
     """
@@ -44,12 +44,12 @@ class Checkpoints:
         directory: str,
         variables: Sequence[tf.Variable],
         strategy: tf.distribute.Strategy,
-        first_replica: int,
+        share: tuple[int, int, int],
         settings: dict,
         writes: bool,
     ):
         self.directory, self.variables = directory, variables
-        self.strategy, self.first_replica = strategy, first_replica
+        self.strategy, self.share = strategy, share
         self.settings, self.writes = settings, writes
 
     def save(self, step: int, progress: dict) -> None:
@@ -57,7 +57,7 @@ class Checkpoints:
 
         Every process of a cluster calls this: the metrics of all replicas are gathered.
         """
-        values = read_variables(self.strategy, self.variables)
+        values = read_variables(self.strategy, self.variables, self.share)
         if not self.writes:
             return
         files.make_dirs(self.directory)
@@ -89,7 +89,7 @@ class Checkpoints:
                 print(f"{path} is torn ({reason}); {then}", flush=True)
                 continue
             self._refuse_others(about["settings"])
-            write_variables(self.strategy, self.variables, values, self.first_replica)
+            write_variables(self.variables, values, self.share)
             return about["progress"]
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,14 +77,28 @@ def class_weights(wish: str, counts: Callable, schema: Schema) -> np.ndarray | N
         return (rows.sum() / (len(labels) * np.maximum(rows, 1))).astype(np.float32)
     weights = np.ones(len(labels), np.float32)
     for pair in wish.split(","):
-        label, _, weight = pair.rpartition("=")
+        label, equals, weight = pair.rpartition("=")
+        if not equals:
+            near = difflib.get_close_matches(pair, ["balanced", "none", *labels], 1)
+            example = f"{near[0] if near else labels[0]}=2"
+            if near and near[0] not in labels:
+                example = near[0]
+            hint = f"did you mean {example}?" if near else f"write balanced, none, or {example},…"
+            raise JobError(f"--class-weights: {pair!r} is not NAME=WEIGHT; {hint}")
         if label not in labels:
+            near = difflib.get_close_matches(label, labels, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "write balanced, or NAME=WEIGHT,…"
+            more = f", … ({len(labels)} in all)" if len(labels) > 20 else ""
             raise JobError(
-                f"--class-weights: no class {label!r}; write balanced, or name=weight,… with names "
-                f"from: {', '.join(labels)}"
+                f"--class-weights: no class {label!r}; {hint} The classes are: "
+                f"{', '.join(labels[:20])}{more}"
             )
         try:
-            weights[labels.index(label)] = float(weight)
+            weights[labels.index(label)] = number = float(weight)
         except ValueError:
-            raise JobError(f"--class-weights: {pair!r} has no number after the =") from None
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise JobError(
+                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 up"
+            )
     return weights

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from trainer import AUTHOR, PROJECT, files
 from trainer.data import READER
 from trainer.runtime import Runtime, join
+from trainer.schema import describe_metrics
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
 WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
@@ -55,6 +56,7 @@ class Record:
             data=data.manifest,
             task=data.schema.task,
             target=data.schema.target,
+            metric_meanings=describe_metrics(data.schema),
             parameters=parameters,
         )
 

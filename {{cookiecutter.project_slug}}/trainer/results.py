@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,31 +20,29 @@ MISTAKES = 24  # kept, of those of a classifier
 
 
 def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress) -> None:
-    """Writes evaluation.json, model/ and the final run.json; replicas only tell their weights."""
+    """Writes evaluation.json, model/ and the final run.json; replicas only print their weights."""
     schema, times, data = trainer.schema, record.timings, trainer.data
     model = trainer.plain_model()
-    print(f"weights {checksum(model)}", flush=True)  # the same on all replicas, or something is off
+    meaning = " (a checksum: replicas and runs that print the same one have equal weights)"
+    print(f"weights {checksum(model)}{meaning if runtime.is_chief else ''}", flush=True)
     if not runtime.is_chief:
         return
+    errors = StandardErrors(schema, trainer.flags)
     with timed(times, "evaluate"):
-        evaluation = evaluate(schema, predictions(model, data.eval), data.eval.rows)
+        pairs = errors.watch(predictions(model, data.eval))
+        evaluation = evaluate(schema, pairs, data.eval.rows)
     with timed(times, "export"):
         export.write(model, schema, runtime.model_dir)
     evaluation |= explain.write(record, model, data, evaluation)
     record.write_json("evaluation.json", evaluation)
     record.write_history(progress.history, final=True)
-    # With early stopping the best epoch's weights are exported: the metrics are that model's.
-    final = progress.best if trainer.flags.early_stopping else progress.epoch
-    best, last = (progress.rows[epoch]["val_loss"] for epoch in (progress.best, final))
-    if last > 1.1 * best:
-        print(
-            f"val_loss was lowest after epoch {progress.best}: {best:.4g}, and {last:.4g} at the "
-            "end; --early-stopping N stops in time and exports the best epoch"
-        )
+    exported = choose_exported(trainer.flags, progress)
+    row = progress.rows[exported["epoch"]]
     record.write(
         "succeeded",
-        metrics={k: v for k, v in progress.rows[final].items() if k != "epoch"},
-        best={"epoch": progress.best},
+        exported=exported,
+        metrics={k: v for k, v in row.items() if k != "epoch"},
+        standard_errors=errors.result(),
         phases={  # the first epoch of each
             phase.name: end + 1
             for phase, end in zip(trainer.phases, [0, *progress.ends], strict=False)
@@ -51,10 +50,66 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
         rows_per_second=round(trainer.trained / times["train"]) if trainer.trained else None,
         peak_memory_bytes=peak_memory_bytes(),
     )
+    values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k.startswith("val_"))
+    print(f"exported epoch {exported['epoch']} of {progress.epoch} ({exported['why']}): {values}")
+
+
+def choose_exported(flags, progress: Progress) -> dict:
+    """The epoch whose weights are exported and whose metrics are the run's, and why."""
+    if flags.early_stopping:
+        return {"epoch": progress.best, "why": "the lowest val_loss, kept by --early-stopping"}
+    why, lowest = "the last", progress.rows[progress.best]["val_loss"]
+    if progress.rows[progress.epoch]["val_loss"] > 1.1 * lowest:
+        why += (
+            f"; val_loss was lower in epoch {progress.best}: {lowest:.4g}; "
+            "--early-stopping N exports the lowest"
+        )
+    return {"epoch": progress.epoch, "why": why}
+
+
+class StandardErrors:
+    """How much the held-out metrics would vary with other held-out rows, as many as these.
+
+    The standard deviation of a metric's value over the rows, divided by the root of their number.
+    """
+
+    def __init__(self, schema: Schema, flags):
+        self.schema, self.flags = schema, flags
+        self.rows = 0
+        self.sums: dict[str, np.ndarray] = {}  # of a metric's values, and of their squares
+
+    def watch(self, predictions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Passes (target, output) on, and adds up their losses and errors."""
+        for target, output in predictions:
+            losses = modelling.loss(self.schema, self.flags, target, output)
+            values = {"loss": np.asarray(losses, np.float64)}
+            if self.schema.task == "classification":
+                values["accuracy"] = (output.argmax(axis=1) == target).astype(np.float64)
+            else:
+                values["mae"] = np.abs(output - target)[:, 0].astype(np.float64)
+            for name, value in values.items():
+                sums = np.array([value.sum(), np.square(value).sum()])
+                self.sums[name] = self.sums.get(name, 0) + sums
+            self.rows += len(target)
+            yield target, output
+
+    def result(self) -> dict[str, float]:
+        """By metric id. An accuracy counts one more row as right and one more as wrong: all right
+        of 70 does not mean that there is nothing to vary."""
+        errors, rows = {}, self.rows
+        for name, (total, squares) in self.sums.items():
+            variance = (squares - total**2 / rows) / max(1, rows - 1)
+            error = math.sqrt(max(0.0, variance) / rows)
+            if name == "accuracy":
+                share = (total + 1) / (rows + 2)
+                error = math.sqrt(share * (1 - share) / (rows + 2))
+            if rows > 1 and math.isfinite(error):
+                errors[f"val_{name}"] = float(f"{error:.3g}")
+        return errors
 
 
 def checksum(model) -> str:
-    """Twelve characters that tell whether two models have the same weights, to the bit."""
+    """Twelve characters that are the same for two models with the same weights, to the bit."""
     digest = hashlib.sha256()
     for variable in model.variables:
         digest.update(variable.numpy().tobytes())

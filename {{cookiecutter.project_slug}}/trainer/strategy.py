@@ -6,7 +6,7 @@ or variable is made, and nothing here runs at import.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -110,29 +110,47 @@ def total(strategy, value: float, here: int) -> float:
     return float(strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None))
 
 
-def read_variables(strategy, variables: Sequence[tf.Variable]) -> list[np.ndarray]:
+def read_variables(
+    strategy, variables: Sequence[tf.Variable], share: tuple[int, int, int]
+) -> list[np.ndarray]:
     """The values of all variables; every process calls this at the same point.
 
     Each replica adds up its own metrics, in variables that it shares with nobody. Their values
     come as [replicas, …]: a float32 sum that is cut into equal parts no longer adds up to the same.
     """
-    apart = {i: variable for i, variable in enumerate(variables) if _is_per_replica(variable)}
-    values = {}
-    if apart:
-        stacked = strategy.run(lambda: {i: v.read_value()[tf.newaxis] for i, v in apart.items()})
-        values = {i: strategy.gather(value, axis=0).numpy() for i, value in stacked.items()}
-    return [values[i] if i in values else v.numpy() for i, v in enumerate(variables)]
+    apart = [variable for variable in variables if _is_per_replica(variable)]
+    gathered = iter(_gather(strategy, apart, share) if apart else ())
+    return [next(gathered) if _is_per_replica(v) else v.numpy() for v in variables]
 
 
-def write_variables(strategy, variables: Sequence[tf.Variable], values, first: int) -> None:
-    """Assigns what `read_variables` gave, also when another number of replicas gave it.
+def _gather(strategy, variables: Sequence[tf.Variable], share) -> Iterator[np.ndarray]:
+    """[replicas, …] of each variable. One sum of arrays that are 0 but for a replica's own row:
+    `strategy.gather` compiles a function at each call."""
+    first, _, replicas = share
+    sizes = [variable.shape.num_elements() for variable in variables]
 
-    Args:
-        first: the number of this process's first replica, as `share` gives it.
-    """
+    def own_row(context):
+        number = context.replica_id_in_sync_group
+        rows = np.zeros((replicas, sum(sizes)))  # float64 holds every float32
+        own = [np.ravel(variable.values[number - first].numpy()) for variable in variables]
+        rows[number] = np.concatenate(own)
+        return tf.constant(rows)
+
+    rows = strategy.experimental_distribute_values_from_function(own_row)
+    table = strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None).numpy()
+    columns = np.split(table, np.cumsum(sizes)[:-1], axis=1)
+    for variable, values in zip(variables, columns, strict=True):
+        shape, dtype = (replicas, *variable.shape), variable.dtype.as_numpy_dtype
+        yield values.reshape(shape).astype(dtype)
+
+
+def write_variables(
+    variables: Sequence[tf.Variable], values: Sequence[np.ndarray], share: tuple[int, int, int]
+) -> None:
+    """Assigns what `read_variables` returned, even where it ran with another number of replicas."""
+    first, _, replicas = share
     for variable, value in zip(variables, values, strict=True):
-        every_replica = (strategy.num_replicas_in_sync, *variable.shape)
-        if _is_per_replica(variable) and value.shape == every_replica:
+        if _is_per_replica(variable) and value.shape == (replicas, *variable.shape):
             for own, part in zip(variable.values, value[first:], strict=False):
                 own.assign(part)
         else:  # TensorFlow shares a sum out equally

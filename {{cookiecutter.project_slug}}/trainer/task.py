@@ -21,7 +21,7 @@ import sys
 from trainer import options, runtime
 from trainer.flags import add_training_flags, seconds
 from trainer.runtime import JobError
-from trainer.schema import TASKS, metric_ids
+from trainer.schema import TASKS, describe_metrics, metric_ids
 
 # The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
 DESCRIBES = True
@@ -192,6 +192,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         loaded = data.load(flags, place)
     if place.is_chief:
         print(loaded.describe(), flush=True)
+        for name, meaning in describe_metrics(loaded.schema).items():
+            print(f"{name}: {meaning}", flush=True)
     if flags.repeat:
         _tell_differences(flags.repeat, loaded, place)
 
@@ -219,7 +221,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         place.checkpoint_dir,
         trainer.variables,
         spread,
-        trainer.share[0],
+        trainer.share,
         _settings(flags, loaded),
         place.is_chief,
     )

@@ -41,7 +41,7 @@ class Progress:
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps of the epoch after them
     history: list[dict] = field(default_factory=list)  # a row an epoch
-    best: int = 0  # the epoch with the lowest val_loss
+    best: int = 0  # the epoch with the lowest val_loss; 0 before the first one
     ends: list[int] = field(default_factory=list)  # the last epoch of each phase that is over
 
     @property
@@ -281,7 +281,8 @@ def run(
             row.update({f"val_{k}": v for k, v in trainer.evaluate().items()})
         progress.history.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
-        if not progress.best or row["val_loss"] < progress.rows[progress.best]["val_loss"]:
+        lowest = progress.rows[progress.best]["val_loss"] if progress.best else math.nan
+        if row["val_loss"] < lowest or not math.isfinite(lowest):
             progress.best = progress.epoch
             if flags.early_stopping:
                 trainer.keep_best()

@@ -303,6 +303,9 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
         ),
         (["--group", "2"], "--group: the digits have no groups"),
         (["--class-weights", "ten=2"], "--class-weights: no class 'ten'; write balanced"),
+        (["--class-weights", "balancd"], "'balancd' is not NAME=WEIGHT; did you mean balanced?"),
+        (["--class-weights", "3"], "--class-weights: '3' is not NAME=WEIGHT; did you mean 3=2?"),
+        (["--class-weights", "3=2,4=-1"], "'4=-1': '-1' is not a weight, a number from 0 up"),
         (["--jit", "on", "--augment", "rotate"], "--jit on cannot compile --augment rotate"),
     ],
 )

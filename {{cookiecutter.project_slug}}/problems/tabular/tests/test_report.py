@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 from pages import page_of, words_of
 
-from launcher import report, runs
+from launcher import comparison, report, runs
 
 REPO = Path(__file__).resolve().parents[1]
 HISTORY = """\
@@ -49,6 +49,8 @@ RECORD = {
     "data": {"train": {"files": [{"path": "train.csv", "bytes": 1200}], "rows": 275, "dropped": 2}},
     **{"task": "classification", "target": "species", "parameters": 2915},
     "metrics": {"loss": 0.2, "accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.7125},
+    "exported": {"epoch": 3, "why": "the last"},
+    "standard_errors": {"val_loss": 0.08, "val_accuracy": 0.05},
     "timings": {"import tensorflow": 3.0, "train": 6.0, "export": 1.0},
     "rows_per_second": 18450,
     **{"started": "2026-11-21T10:32:05+00:00", "ended": "2026-11-21T10:33:35+00:00"},
@@ -77,7 +79,9 @@ def make(tmp_path):
 def test_a_classification_run_is_told_in_numbers(make):
     words = words_of(page_of(make()))
     for expected in (
-        "71.2 % accuracy on held-out rows (val_accuracy)",
+        "71.2 % accuracy on held-out rows (val_accuracy), ± 5.0 %",
+        "Metrics of the exported model: epoch 3 of 3 (the last)",
+        "val_loss 0.6 ± 0.08",
         "50.0 % baseline always guessing Adelie",
         "Of 80 held-out rows, 45 were classified right.",
         "Adelie 0.545 0.750 0.632 40",
@@ -94,10 +98,10 @@ def test_a_classification_run_is_told_in_numbers(make):
     assert "Not on this page" not in words
 
 
-def test_the_best_epoch_is_named(make):
+def test_the_exported_epoch_and_the_best_one_are_named(make):
     page = page_of(make())
-    assert "Best evaluation: 0.5 in epoch 2." in page  # val_loss: the lowest
-    assert "Best evaluation: 0.75 in epoch 2." in page  # val_accuracy: the highest
+    assert "Exported: 0.6 in epoch 3. Best: 0.5 in epoch 2." in page  # val_loss: the lowest
+    assert "Exported: 0.7125 in epoch 3. Best: 0.75 in epoch 2." in page  # accuracy: the highest
     assert page.count('alt="Line chart of') == 2
 
 
@@ -171,14 +175,17 @@ def test_uncommitted_changes_and_a_reused_directory_are_warned_of(make):
         {"evaluation": VALUES | {"truth": [1]}},
         {"schema": {"columns": [3, {}, {"name": None, "kind": "number", "mean": "x"}]}},
         {"data": {"train": [], "eval": {"files": [1, {}]}}, "started": "yesterday"},
+        {"data": {"eval": []}, "exported": {"epoch": "x"}, "standard_errors": {"val_loss": [1]}},
+        {"exported": {"epoch": 1e300}, "metric_meanings": {"loss": 3}},
     ],
 )
 def test_a_damaged_run_still_gets_a_page(make, damage):
     path = make(**damage)
     assert "How to repeat it" in page_of(path)
     found = runs.load_all(path.parent)
-    assert runs.table(found).height == 1
-    runs.histories(found)
+    assert comparison.table(found).height == 1
+    comparison.histories(found)
+    [*map(comparison.Group.rank, comparison.group_runs(found))]
 
 
 def test_what_is_torn_is_named(make):
@@ -216,16 +223,15 @@ def test_tables_compare_runs(make):
     make("new", flags={"epochs": 3, "learning_rate": 1, "units": [8], "newer": 1})
     broken = make("broken", record="{")
     found = runs.load_all(broken.parent)
-    table = runs.table(found)
+    table = comparison.table(found)
     assert table["run"].to_list() == ["new", "old"]
     assert table["--learning-rate"].to_list() == [1.0, 0.1]
     assert table["--units"].to_list() == ["[8]", "64"]
     assert not {"--epochs", "--newer"} & set(table.columns)  # equal in both, or only in one
     assert table["seconds"].to_list()[0] == 90
     assert table["val_accuracy"].to_list() == [0.7125, 0.7125]
-    assert table["main_metric"].to_list() == ["val_accuracy"] * 2
-    assert list(zip(table["best"], table["best_epoch"], strict=True)) == [(0.75, 2)] * 2
-    curve = runs.histories(found).filter(run="old", metric="val_loss")
+    assert table["exported_epoch"].to_list() == [3, 3]
+    curve = comparison.histories(found).filter(run="old", metric="val_loss")
     assert curve["value"].to_list() == [1.0, 0.5, 0.6]
 
 
@@ -234,6 +240,47 @@ def test_a_broken_run_is_named_and_skipped(make, capsys):
     make("good")
     assert [run.name for run in runs.load_all(root)] == ["good"]
     assert re.search(r"skipped .*broken.*cannot be read", capsys.readouterr().err)
+
+
+def regression(make, name, target, mae, **keys):
+    """A finished run: the error of its exported model, and a lower one that was not exported."""
+    return make(
+        name,
+        task="regression",
+        target=target,
+        history=f"epoch,mae,val_mae\n1,1,0.001\n2,1,{mae}\n",
+        evaluation=VALUES,
+        metrics={"mae": 1, "val_mae": mae},
+        exported={"epoch": 2, "why": "the last"},
+        standard_errors={"val_mae": 0.2},
+        **keys,
+    )
+
+
+def held_out(digest, targets=None):
+    return {"data": {"eval": {"rows": 9, "targets": targets, "files": [{"digest": digest}]}}}
+
+
+def test_runs_are_ranked_only_against_runs_of_the_same_question(make):
+    regression(make, "grams", "mass_g", 228.0)
+    regression(make, "grams-better", "mass_g", 227.9)
+    regression(make, "grams-worse", "mass_g", 250.0)
+    regression(make, "millimetres", "length_mm", 1.8)
+    regression(make, "other-rows", "mass_g", 3.0, **held_out("a"))
+    regression(make, "other-split", "mass_g", 4.0, **held_out("a", "b"))
+    path = regression(make, "unfinished", "mass_g", 1.0)
+    record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    del record["metrics"]
+    (path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+
+    groups = comparison.group_runs(runs.load_all(path.parent))
+
+    ranked = {tuple(run.name for run in group.rank()) for group in groups}
+    one_each = {("millimetres",), ("other-rows",), ("other-split",)}
+    assert ranked == {("grams-better", "grams", "grams-worse"), *one_each}
+    [grams] = [group for group in groups if len(group.runs) == 4]
+    assert [run.name for run in grams.find_ties()] == ["grams"]
+    assert "regression of mass_g by val_mae, on unknown held-out rows of train.csv" in grams.title
 
 
 @pytest.fixture
@@ -290,7 +337,9 @@ def test_the_notebook_compares_runs(repo, make, monkeypatch):
     make("small-rate", flags={"learning_rate": 0.001})
     report.write(make("large-rate", flags={"learning_rate": 0.1}))
     outputs = execute_notebook(repo, monkeypatch)
-    assert outputs.count("image/png") == 4  # curves, last values, flags, confusion
+    assert outputs.count("image/png") == 4  # curves, exported values, flags, confusion
+    assert "val_accuracy 0.7125 ± 0.05, epoch 3 of 3 (the last)" in outputs.replace("\\u00b1", "±")
+    assert "a tie, within one standard error: small-rate" in outputs
     assert "../runs/large-rate/report.html" in outputs
     assert "no report yet: `python scripts/report.py runs/small-rate`" in outputs
 

@@ -267,6 +267,9 @@ def _open(path: str, manifest: dict, reused: bool) -> Data:
     parts = {name: Table(os.path.join(path, name), *rows[name], schema) for name in rows}
     for name, table in parts.items():
         manifest[name].update(rows=table.rows, dropped=table.dropped)
+    # Which rows are held out also depends on flags. Runs with other ones must not be ranked together.
+    targets = hashlib.blake2b(parts["eval"].arrays()["target"], digest_size=16)
+    manifest["eval"]["targets"] = f"blake2b:{targets.hexdigest()}"
     return Data(schema, parts["train"], parts["eval"], manifest, reused)
 
 

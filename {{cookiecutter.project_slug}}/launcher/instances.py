@@ -1,8 +1,10 @@
 """What a client sends to a model, read and checked: `{"instances": …}`, JSON lines or CSV.
 
-The model's own `assets.extra/schema.json` says what is expected: features here, or pictures, for
-which there is `picture_instances.py`. Plain Python, so that a wrong instance is named in
-milliseconds, before any TensorFlow is loaded.
+The model's own `assets.extra/schema.json` says what is expected: features here; for images a repo
+has `picture_instances.py`. No TensorFlow, so that a bad request is named in milliseconds.
+
+A bad request (not JSON, no such file) raises `InstanceError`. A bad instance in a good request does
+not: its `InstanceError` stands in its position, so that answers and instances stay in step.
 """
 
 from __future__ import annotations
@@ -15,31 +17,21 @@ import json
 import math
 import string
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-
-AT_ONCE = 1024  # instances a call
 
 
 class InstanceError(Exception):
     """A fault in what a client sent, told in one line."""
 
 
-class Call(NamedTuple):
-    """Some instances, as a model's signature takes them."""
+class Loaded(NamedTuple):
+    """An instance as the model takes it, or why it cannot be asked."""
 
-    signature: str
-    inputs: dict[str, list[Any]]
-    places: Sequence[str]  # of each, for what is to be said about it
-    heads: Sequence[dict]  # what stands before each answer, such as the name of a file
-
-    def singly(self) -> Iterator[Call]:
-        """A call for each instance."""
-        for i, (place, head) in enumerate(zip(self.places, self.heads, strict=True)):
-            inputs = {key: values[i : i + 1] for key, values in self.inputs.items()}
-            yield Call(self.signature, inputs, [place], [head])
+    head: dict  # what its answer begins with, such as the name of a file
+    value: Any  # or an InstanceError
 
 
 def read_schema(model_dir: str | Path) -> dict:
@@ -64,6 +56,9 @@ def read_schema(model_dir: str | Path) -> dict:
 class Signature:
     """The features that a model takes: {name: (name in the signature, kind)}."""
 
+    NAME = "serving_default"  # of the model's signature
+    AT_ONCE = 1024  # instances a call
+
     features: dict[str, tuple[str, str]]
     others: frozenset[str]  # columns of the training file that the model does not look at
     missing: frozenset[str]
@@ -77,7 +72,7 @@ class Signature:
         words = {c["name"]: frozenset(c.get("words", ())) for c in columns}
         return Signature(features, frozenset(others), frozenset(schema["missing"]), words)
 
-    def open(self, path: str) -> Iterator[dict[str, float | str]]:
+    def open(self, path: str) -> Iterator[dict[str, float | str] | InstanceError]:
         """Checked instances from a file; - is standard input.
 
         Raises:
@@ -92,13 +87,12 @@ class Signature:
         except UnicodeDecodeError as error:
             raise InstanceError(f"{path}: not a text in UTF-8 ({error.reason})") from None
 
-    def calls(self, instances: list[dict]) -> Iterator[Call]:
-        """The calls that ask a model about these instances."""
-        for start in range(0, len(instances), AT_ONCE):
-            some = instances[start : start + AT_ONCE]
-            columns = {key: [each[key] for each in some] for key, _ in self.features.values()}
-            places = [f"instance {start + i}" for i in range(len(some))]
-            yield Call("serving_default", columns, places, [{}] * len(some))
+    def load(self, instance: dict | InstanceError) -> Loaded:
+        return Loaded({}, instance)
+
+    def inputs(self, loaded: list[dict]) -> dict[str, list]:
+        """Instances as the model's signature takes them."""
+        return {key: [one[key] for one in loaded] for key, _ in self.features.values()}
 
     def check(self, place: str, instance: object) -> dict[str, float | str]:
         """One instance as the signature takes it; missing values are NaN and "".
@@ -137,8 +131,8 @@ class Signature:
             + (" without quotes, or null where it is missing" if kind == "number" else " in quotes")
         )
 
-    def from_csv(self, place: str, row: dict[str, str]) -> dict[str, float | str | None]:
-        """A row of texts as the JSON instance that says the same."""
+    def check_csv(self, place: str, row: dict[str, str]) -> dict[str, float | str]:
+        """A row of texts as `check` returns it."""
         instance: dict[str, float | str | None] = {}
         for name, text in row.items():
             kind = self.features.get(name, ("", "category"))[1]
@@ -154,7 +148,7 @@ class Signature:
                     ) from None
             else:
                 instance[name] = text
-        return instance
+        return self.check(place, instance)
 
     def _names(self) -> str:
         return ", ".join(self.features)
@@ -163,11 +157,11 @@ class Signature:
 _KINDS = {"number": "number", "category": "text"}
 
 
-def read(file: IO[str], name: str, signature: Signature) -> Iterator[dict[str, float | str]]:
-    """Checked instances from an open file: the form is seen from its first character.
+def read(file: IO[str], name: str, signature: Signature) -> Iterator[dict | InstanceError]:
+    """Checked instances from an open file: its first character shows the form.
 
     Raises:
-        InstanceError: none of the three forms, or a fault in an instance.
+        InstanceError: none of the three forms.
     """
     text = file.read().removeprefix("\ufeff")
     if not text.strip():
@@ -178,9 +172,11 @@ def read(file: IO[str], name: str, signature: Signature) -> Iterator[dict[str, f
     try:
         whole = json.loads(text)
     except ValueError as error:
-        if not _is_json(text.lstrip().split("\n")[0]):
+        lines = list(_lines(text, name))
+        if 2 * sum(isinstance(value, InstanceError) for _, value in lines) > len(lines):
             raise InstanceError(f"{name}: not JSON ({error})") from None
-        yield from _lines(text, name, signature)
+        for place, value in lines:
+            yield value if isinstance(value, InstanceError) else _try(signature.check, place, value)
         return
     if isinstance(whole, dict) and "instances" in whole:
         whole = whole["instances"]
@@ -189,32 +185,29 @@ def read(file: IO[str], name: str, signature: Signature) -> Iterator[dict[str, f
     if not isinstance(whole, list) or not whole:
         raise InstanceError(f'{name}: expected {{"instances": [{{…}}, …]}}, got {_show(whole)}')
     for i, instance in enumerate(whole):
-        yield signature.check(f"{name}: instance {i}", instance)
+        yield _try(signature.check, f"{name}: instance {i}", instance)
 
 
-def _is_json(text: str) -> bool:
+def _try(check: Callable, *arguments: Any) -> Any:
+    """The checked instance, or the error that takes its position."""
     try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+        return check(*arguments)
+    except InstanceError as error:
+        return error
 
 
-def _lines(text: str, name: str, signature: Signature) -> Iterator[dict]:
-    count = 0
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would split inside of texts
-        if not line.strip():
-            continue
-        place = f"{name}:{number}: instance {count}"
+def _lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
+    """(where it is, the value or what is wrong with it) of each line that is not empty."""
+    filled = ((n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip())
+    for i, (number, line) in enumerate(filled):  # splitlines would split inside of texts
+        place = f"{name}:{number}: instance {i}"
         try:
-            instance = json.loads(line)
+            yield place, json.loads(line)
         except ValueError as error:
-            raise InstanceError(f"{place}: not JSON ({error})") from None
-        yield signature.check(place, instance)
-        count += 1
+            yield place, InstanceError(f"{place}: not JSON ({error})")
 
 
-def _csv(text: str, name: str, signature: Signature) -> Iterator[dict]:
+def _csv(text: str, name: str, signature: Signature) -> Iterator[dict | InstanceError]:
     rows = _rows(text, name)
     header = [column.strip() for column in next(rows)[1]]
     twice = next((c for c in header if c and header.count(c) > 1), None)
@@ -223,12 +216,14 @@ def _csv(text: str, name: str, signature: Signature) -> Iterator[dict]:
     count = 0
     for line, row in rows:
         place = f"{name}:{line}: instance {count}"
+        count += 1
         if len(row) != len(header):
-            raise InstanceError(f"{place}: {len(row)} values, but the header has {len(header)}")
+            wrong = f"{place}: {len(row)} values, but the header has {len(header)}"
+            yield InstanceError(wrong)
+            continue
         values = dict(zip(header, (v.strip(string.whitespace) for v in row), strict=True))
         values.pop("", None)  # a column without a name is nobody's feature
-        yield signature.check(place, signature.from_csv(place, values))
-        count += 1
+        yield _try(signature.check_csv, place, values)
     if not count:
         raise InstanceError(f"{name}: a header and no rows")
 

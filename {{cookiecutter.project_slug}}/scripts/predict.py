@@ -4,8 +4,8 @@
     python scripts/predict.py [--model runs/NAME/model] FILE …
 
 Without --model: the newest run's. FILE is {"instances": [{…}, …]}, a JSON object a line, or for a
-model of tables CSV with a header, for one of pictures a picture or a folder of them; - reads
-standard input.
+model of tables CSV with a header, for one of images an image or a folder of them; - reads standard
+input. An instance that cannot be answered gets {"error": "…"} in its line, and the exit code is 2.
 """
 
 import argparse
@@ -13,13 +13,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import instances, picture_instances, runs  # noqa: E402
-from launcher.instances import Call, InstanceError  # noqa: E402
+from launcher import instances, runs  # noqa: E402
+from launcher.instances import InstanceError  # noqa: E402
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 
@@ -42,22 +43,20 @@ def main(argv: list[str]) -> int:
         args.model = str(models[0])
         print(f"model: {args.model}", file=sys.stderr)
     try:
-        schema = instances.read_schema(args.model)
-        kind = picture_instances if "pictures" in schema else instances
-        signature = kind.Signature.of(schema)
-        asked = [instance for file in args.file for instance in signature.open(file)]
-        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
-        code = 0
-        with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
-            for answer in predict(args.model, signature.calls(asked)):
-                if isinstance(answer, str):
-                    code = _refuse(answer)
-                else:
-                    print(json.dumps(answer, ensure_ascii=False))
-            sys.stdout.flush()
-        return code
+        signature = _signature(args.model)
+        requested = [instance for file in args.file for instance in signature.open(file)]
     except InstanceError as error:
         return _refuse(str(error))
+    sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
+    errors = 0
+    with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
+        for answer in predict(args.model, signature, requested):
+            errors += "error" in answer
+            print(json.dumps(answer, ensure_ascii=False))
+        sys.stdout.flush()
+    if errors:
+        return _refuse(f'{errors} of {len(requested)} instances have no answer; see "error"')
+    return 0
 
 
 def _refuse(message: str) -> int:
@@ -65,32 +64,75 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def predict(model_dir: str, calls: Iterable[Call]):
-    """Yields {"class", "probabilities": {label: p}} or {"value"} for each instance; a text in place
-    of an answer says why there is none."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    import tensorflow as tf
+def _signature(model_dir: str):
+    """What the model takes: features or images.
 
-    model = tf.saved_model.load(model_dir)  # kept: its variables live only as long as it does
+    Raises:
+        InstanceError: no model, or one of images in a repo that has no decoder of images.
+    """
+    schema = instances.read_schema(model_dir)
+    if "pictures" not in schema:
+        return instances.Signature.of(schema)
+    try:
+        from launcher import picture_instances
+    except ImportError:
+        raise InstanceError(
+            f"{model_dir}: a model of images; predict with it in the repo that trained it"
+        ) from None
+    return picture_instances.Signature.of(schema)
 
-    def ask(call: Call):
-        serve = model.signatures[call.signature]
-        specs = serve.structured_input_signature[1]
-        inputs = {key: tf.constant(call.inputs[key], spec.dtype) for key, spec in specs.items()}
+
+def predict(model_dir: str, signature, requested: list) -> Iterator[dict]:
+    """Yield one answer for each instance: {"class", "probabilities": {label: p}}, {"value"}, or
+    {"error"}."""
+    serve = None
+    for start in range(0, len(requested), signature.AT_ONCE):
+        chunk = [signature.load(one) for one in requested[start : start + signature.AT_ONCE]]
+        good = [one.value for one in chunk if not isinstance(one.value, InstanceError)]
+        if good and serve is None:
+            serve = _load_model(model_dir, signature.NAME)
+        rows = iter(serve(signature.inputs(good)) if good else ())
+        for head, value in chunk:
+            failed = isinstance(value, InstanceError)
+            yield head | ({"error": str(value)} if failed else _answer(next(rows)))
+
+
+def _load_model(model_dir: str, name: str) -> Callable[[dict], list[dict]]:
+    """Return a function from a signature's inputs to a row of its outputs for each instance."""
+    with _quiet():
+        import tensorflow as tf
+
+        model = tf.saved_model.load(model_dir)
+    function = model.signatures[name]
+
+    def serve(inputs: dict) -> list[dict]:
+        specs = function.structured_input_signature[1]
+        with _quiet():  # the first call starts devices
+            tensors = {key: tf.constant(inputs[key], spec.dtype) for key, spec in specs.items()}
+            arrays = {name: value.numpy() for name, value in function(**tensors).items()}
+        count = len(next(iter(arrays.values())))
+        return [{name: array[i] for name, array in arrays.items()} for i in range(count)]
+
+    serve.model = model  # its variables live only as long as it does
+    return serve
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Hold back what TensorFlow's C++ writes to stderr, which no variable turns off; show it where
+    TensorFlow fails."""
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
         try:
-            answers = {name: value.numpy() for name, value in serve(**inputs).items()}
-        except tf.errors.InvalidArgumentError:  # of pictures, one that is broken
-            if len(call.places) > 1:
-                for one in call.singly():
-                    yield from ask(one)
-            else:
-                yield f"{call.places[0]}: cannot be decoded: damaged, or not of a kind that is known"
-            return
-        for row, head in enumerate(call.heads):
-            yield head | _answer({name: value[row] for name, value in answers.items()})
-
-    for call in calls:
-        yield from ask(call)
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _answer(row: dict) -> dict:

@@ -1,9 +1,9 @@
-"""One picture: checked without mercy, turned upright, brought to the size that a model takes.
+"""The one decoder of images: a file's bytes to pixels, and to the size that a model takes.
 
 Whatever a model would learn from by accident (half a file, one frame of many, inverted inks) is
 refused with the reason. Everything else becomes 8-bit RGB: greys and palettes are spread out,
-transparent places turn white, and the orientation that a camera noted is applied. Colour profiles
-are not.
+transparent pixels turn white, and the orientation that a camera noted (EXIF, else XMP) is applied.
+Colour profiles are ignored.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import io
 import re
 import warnings
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-# The name's ending of each format that is read; TensorFlow reads the same when it serves.
+# The name's ending of each format that is read.
 ENDINGS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG"}
 ENDINGS |= {".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".webp": "WebP"}
 BEGINNINGS = {
@@ -25,6 +25,35 @@ BEGINNINGS = {
     "BMP": re.compile(rb"BM"),
     "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
 }
+# Formats that are refused by name, and the endings of their files.
+FOREIGN = {
+    "TIFF": re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+"),
+    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "HEIC": re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
+    "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "Photoshop": re.compile(rb"8BPS"),
+    "icon": re.compile(rb"\0\0[\1\2]\0"),
+    "PDF": re.compile(rb"%PDF"),
+    "SVG": re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--[^>]*-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg"),
+    "DICOM": re.compile(rb".{128}DICM", re.DOTALL),
+}
+IMAGE_ENDINGS = set(ENDINGS) | set(
+    [
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".psd",
+        ".ico",
+        ".svg",
+        ".dcm",
+    ]
+)
 MAX_PIXELS = 89_478_485  # 256 MiB as RGB; Pillow's own limit against files that unpack to gigabytes
 MAX_BYTES = 1 << 28  # of a file
 POLICIES = ("fit", "crop", "stretch")
@@ -51,11 +80,11 @@ _TURNS = dict(
 
 
 class Rejected(Exception):
-    """This is no picture to learn from; the text says why."""
+    """No image to learn or to predict from; the text says why."""
 
 
 def decode(data: bytes, ending: str = "") -> Image.Image:
-    """The picture in a file's bytes, upright, 8-bit RGB.
+    """The image in a file's bytes, upright, 8-bit RGB.
 
     Args:
         ending: of the file's name, such as ".jpg"; "" where the name has none.
@@ -74,12 +103,16 @@ def decode(data: bytes, ending: str = "") -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=[kind])
             _check_header(image, data, kind)
             image.load()
+            if kind == "PNG":
+                _scale_transparent_grey(image, depth=data[24])
             turn = _TURNS.get(_orientation(image))
             return _rgb(image) if turn is None else _rgb(image).transpose(turn)
         except Rejected:
             raise
         except Image.DecompressionBombError:
             raise _too_large() from None
+        except UnidentifiedImageError:  # its text holds a memory address
+            raise Rejected(f"broken: no valid header of a {kind} file") from None
         except Exception as error:  # each decoder has its own
             message = " ".join(str(error).split()) or type(error).__name__
             raise Rejected(f"broken: {message[:200]}") from None
@@ -93,26 +126,23 @@ def digest(image: Image.Image) -> bytes:
 
 
 def resize(image: Image.Image, size: int, policy: str) -> Image.Image:
-    """A square picture, `size` pixels a side.
-
-    The arithmetic is simple on purpose: what serves the model repeats it in a graph. Pillow's
-    bilinear filter is TensorFlow's with antialias=True, up to rounding.
+    """A square image, `size` pixels a side; `trainer/inputs.py` repeats it in a graph, to the bit.
 
     Args:
-        policy: "fit" keeps all of the picture, amid black; "crop" takes the middle square;
+        policy: "fit" keeps all of the image, amid black; "crop" takes the middle square;
             "stretch" forgets the proportions.
     """
     width, height = image.size
     if policy == "stretch":
-        return image.resize((size, size), Image.Resampling.BILINEAR)
+        return _scale(image, size, size)
     if policy == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         image = image.crop((left, top, left + side, top + side))
-        return image.resize((size, size), Image.Resampling.BILINEAR)
+        return _scale(image, size, size)
     longest = max(width, height)
     width, height = (max(1, (n * size + longest // 2) // longest) for n in (width, height))
-    inside = image.resize((width, height), Image.Resampling.BILINEAR)
+    inside = _scale(image, width, height)
     whole = Image.new(image.mode, (size, size))
     whole.paste(inside, ((size - width) // 2, (size - height) // 2))
     return whole
@@ -121,6 +151,13 @@ def resize(image: Image.Image, size: int, policy: str) -> Image.Image:
 def fit(image: Image.Image, size: int, channels: int, policy: str) -> Image.Image:
     """The image as a model takes it: grey where the model has one channel, `size` pixels a side."""
     return resize(image.convert("L") if channels == 1 else image, size, policy)
+
+
+def _scale(image: Image.Image, width: int, height: int) -> Image.Image:
+    """First along the rows, then along the columns. Pillow's own choice of which comes first depends
+    on its version and on the shape, and can be seen in the last bit."""
+    rows = image.resize((width, image.height), Image.Resampling.BILINEAR)
+    return rows.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def encode(image: Image.Image, encoding: str, quality: int) -> bytes:
@@ -132,12 +169,22 @@ def encode(image: Image.Image, encoding: str, quality: int) -> bytes:
     return file.getvalue()
 
 
+def find_kind(data: bytes) -> str | None:
+    """The format of a file, from its first 256 bytes; None where it is no image."""
+    kinds = BEGINNINGS | FOREIGN
+    return next((kind for kind, begin in kinds.items() if begin.match(data[:256])), None)
+
+
 def _kind(data: bytes, ending: str) -> str:
     if not data:
         raise Rejected("empty: the file has no bytes")
-    kind = next((kind for kind, begin in BEGINNINGS.items() if begin.match(data)), None)
+    if len(data) > MAX_BYTES:
+        raise Rejected(f"too large: more than {MAX_BYTES >> 20} MiB")
+    kind = find_kind(data)
     if kind is None:
-        raise Rejected(f"not a picture: its content is none of {', '.join(BEGINNINGS)}")
+        raise Rejected(f"not an image: its content is none of {', '.join(BEGINNINGS)}")
+    if kind in FOREIGN:
+        raise Rejected(f"{kind}, which is not read; save it as PNG or JPEG")
     if ending and ENDINGS.get(ending.lower()) != kind:
         raise Rejected(f"wrongly named: a {kind} file by its content, named {ending}")
     return kind
@@ -173,15 +220,22 @@ def _check_header(image: Image.Image, data: bytes, kind: str) -> None:
         raise _too_large()
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and kind != "JPEG":  # in a JPEG they are previews, or depth maps of a phone
-        raise Rejected(f"animated: {frames} frames; save one as a picture of its own")
+        raise Rejected(f"animated: {frames} frames; save one as an image of its own")
     if kind == "PNG" and data[24] > 8:
-        raise Rejected(f"{data[24]} bits a channel; save it with 8")
+        raise Rejected(f"{data[24]} bits a channel; save it as PNG with 8")
     if image.mode == "CMYK":
         raise Rejected("CMYK, colours of a printer; save it as RGB")
 
 
 def _too_large() -> Rejected:
     return Rejected(f"too large: more than {MAX_PIXELS // 1_000_000} megapixels")
+
+
+def _scale_transparent_grey(image: Image.Image, depth: int) -> None:
+    """Pillow spreads greys of 2 and 4 bits to 8, but not the grey that the file calls transparent."""
+    grey = image.info.get("transparency")
+    if image.mode == "L" and isinstance(grey, int) and depth in (2, 4) and grey < 1 << depth:
+        image.info["transparency"] = grey * 255 // ((1 << depth) - 1)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -194,5 +248,5 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # torn metadata is no reason to lose a picture
+    except Exception:  # damaged metadata is no reason to lose an image
         return 1

@@ -367,10 +367,13 @@ def bombs(m: Maker) -> None:
     os.truncate(place, 1 << 29)  # takes no space
 
 
+FOREIGN = {"scan": "TIFF", "icon": "icon", "paper": "PDF", "drawing": "SVG", "phone": "HEIC"}
+
+
 def no_pictures(m: Maker) -> None:
     for ending in (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".txt", ""):
         m.add(f"bad/nothing{ending}", b"", Bad("empty"))
-        m.add(f"bad/a text{ending}", b"a text, and no picture\n" * 9, Bad("not a picture"))
+        m.add(f"bad/a text{ending}", b"a text, and no picture\n" * 9, Bad("not an image"))
     tiff = pack(m.picture(), "TIFF")
     for name, data in {
         "a page.jpg": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
@@ -383,8 +386,10 @@ def no_pictures(m: Maker) -> None:
         "labels.json": b'{"label": "bad"}',
         "zeros.jpg": bytes(500),
         "film.mp4": b"\0\0\0\x18ftypmp42" + bytes(99),
+        "phone.heic": b"\0\0\0\x18ftypheic" + bytes(99),
     }.items():
-        m.add(f"bad/{name}", data, Bad("not a picture"))
+        kind = FOREIGN.get(name.partition(".")[0])
+        m.add(f"bad/{name}", data, Bad(f"{kind}, which is not read" if kind else "not an image"))
     m.add("in no class.png", pack(m.picture(), "PNG"), Bad("in no class"))
     m.add("readme.txt", b"pictures of mine\n", Bad("in no class"))
 

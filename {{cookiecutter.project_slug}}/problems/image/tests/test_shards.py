@@ -144,29 +144,6 @@ assert "tensorflow" not in sys.modules
     subprocess.run([sys.executable, "-c", code, str(ROOT)], check=True)
 
 
-@pytest.mark.parametrize("side", [(40, 40), (61, 30), (30, 61), (9, 100), (5, 3), (300, 200)])
-@pytest.mark.parametrize("policy", images.POLICIES)
-def test_a_graph_can_resize_as_we_do(policy, side):
-    import tensorflow as tf
-
-    image = hostile.Maker(Path()).picture(size=side)
-    ours = np.asarray(images.resize(image, 24, policy), int)
-    theirs = np.asarray(image)
-    width, height = side
-    if policy == "crop":
-        least = min(side)
-        top, left = (height - least) // 2, (width - least) // 2
-        theirs = theirs[top : top + least, left : left + least]
-    inner = [24, 24]
-    if policy == "fit":
-        inner = [max(1, (n * 24 + max(side) // 2) // max(side)) for n in (height, width)]
-    theirs = tf.image.resize(theirs, inner, "bilinear", antialias=True).numpy().round()
-    if policy == "fit":
-        top, left = (24 - inner[0]) // 2, (24 - inner[1]) // 2
-        theirs = tf.image.pad_to_bounding_box(theirs, top, left, 24, 24).numpy()
-    assert np.abs(ours - theirs).max() <= 1
-
-
 def test_a_table_of_paths_and_labels():
     write_classes("far/away", x=12)
     rows = [f"away/x/{i}.{('png', 'bmp', 'jpg')[i % 3]},{'uv'[i % 2]}" for i in range(10)]
@@ -626,7 +603,7 @@ def test_mistakes_are_one_line_and_leave_nothing():
     assert said == {
         "nowhere": "nowhere: no such file or folder; expected SRC/<class>/*.jpg, or a CSV file",
         "tab.tsv": "tab.tsv: no such file or folder; expected SRC/<class>/*.jpg, or a CSV file",
-        "bare": "bare: no picture among 1 files; a/a.txt: not a picture: its content is none of "
+        "bare": "bare: no picture among 1 files; a/a.txt: not an image: its content is none of "
         "JPEG, PNG, GIF, BMP, WebP; expected SRC/<class>/*.jpg",
         "none": "none: no files; expected SRC/<class>/*.jpg",
         "latin.csv": "latin.csv:2: not UTF-8 ('utf-8' codec can't decode byte 0xe4 in position 0: "

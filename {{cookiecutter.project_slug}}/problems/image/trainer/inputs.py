@@ -1,7 +1,7 @@
-"""What an exported model of pictures takes: files as a client sends them, of any size and kind.
+"""What an exported model of images takes: pixels of any size, or the bytes of JPEG and PNG files.
 
-`codec/images.py` in a graph: what a model was trained on and what it is asked about come to the same
-pixels. Where a picture is resized, rounding may differ by one of 255.
+The arithmetic of `codec/images.py` in a graph: a model sees the pixels that it was trained on. The
+graph decodes only what TensorFlow decodes to the pixels of Pillow, and refuses every other file.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from trainer.schema import Schema
 
-_HEAD = 1 << 16  # bytes: no segment of a JPEG file is longer, and EXIF is one of the first
-_EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
-_ENTRIES = 256  # of its table that are looked at
+_XMP_ORIENTATION = "tiff:Orientation"
+_BITS = 22  # of the fraction in a weight, when an image is resized
+_REMEDY = "; decode it with codec/images.py and send it to the signature `pixels`, or save it as an upright 8-bit RGB PNG"
 
 
 class Inputs(tf.Module):
@@ -26,8 +26,7 @@ class Inputs(tf.Module):
     def signatures(self) -> dict:
         """{name: (what prepares its inputs for the model, what they are)}.
 
-        serving_default: image string [batch], each a JPEG, PNG, GIF (its first frame), BMP or WebP
-        file;
+        serving_default: image string [batch], each a JPEG file, or a PNG file of 8 bits a channel;
         pixels: image uint8 [batch, height, width, 3], RGB, upright, of any size.
         """
         pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, "image")
@@ -58,53 +57,153 @@ class Inputs(tf.Module):
 
 
 def decode(data):
-    """A file's bytes to uint8 [height, width, 3]: upright, transparent places white."""
-    pixels = tf.case(
-        [
-            (_begin(data, 3) == b"\xff\xd8\xff", lambda: turn(_jpeg(data), orientation(data))),
-            (_begin(data, 4) == b"\x89PNG", lambda: _png(data)),
-            (_begin(data, 2) == b"BM", lambda: _bmp(data)),
-        ],
-        default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    """A file's bytes to uint8 [height, width, 3]: upright, transparent pixels white.
+
+    Fails with InvalidArgumentError on a file that is not read here.
+    """
+    is_jpeg = tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
+    is_png = tf.strings.substr(data, 0, 8) == b"\x89PNG\r\n\x1a\n"
+    how, problem = tf.case(
+        [(is_jpeg, lambda: _check_jpeg(data)), (is_png, lambda: _check_png(data))],
+        default=lambda: (1, _name_kind(data)),
         exclusive=True,
     )
-    return tf.ensure_shape(pixels, [None, None, 3])
-
-
-def _begin(data, size: int):
-    return tf.strings.substr(data, 0, size)
-
-
-def _jpeg(data):
-    # As Pillow does it; the default is another way of the same library, off by some of 255.
-    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
-
-
-def _png(data):
-    head = _numbers(data, 24, 2)  # bits a channel, kind of colours
-    return tf.cond(
-        (head[0] == 1) & (head[1] == 0),  # black and white: TensorFlow makes 1 of white, with alpha
-        lambda: tf.io.decode_png(data, channels=3),
+    check = tf.debugging.Assert(problem == "", ["the image " + problem + _REMEDY])
+    with tf.control_dependencies([check] if check is not None else []):  # None: run eagerly
+        data = tf.identity(data)
+    pixels = tf.cond(
+        is_jpeg,
+        # As Pillow does it; the default is another way of the same library, off by some of 255.
+        lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: on_white(tf.io.decode_png(data, channels=4)),
+    )
+    return tf.ensure_shape(turn(pixels, how), [None, None, 3])
+
+
+def _name_kind(data):
+    begins = {"BM": "BMP", "GIF8": "GIF", "RIFF": "WebP", "II": "TIFF", "MM": "TIFF"}
+    return _first_problem(
+        [
+            *(
+                (tf.strings.substr(data, 0, len(begin)) == begin, f"is {kind}, not JPEG or PNG")
+                for begin, kind in begins.items()
+            ),
+            (True, "is neither JPEG nor PNG"),
+        ]
     )
 
 
-def _bmp(data):
-    head = _numbers(data, 0, 50)
-    info, bits, used = (head[i] + 256 * head[i + 1] for i in (14, 28, 46))
+def _check_jpeg(data):
+    """(EXIF orientation, what is wrong or "") of a JPEG file."""
+    file = tf.io.decode_raw(data, tf.uint8)
+    starts = _walk(file, 2, lambda at: at + 2 + _number(file, at + 2, 2), _is_scan(file))
+    is_app1 = _number(file, starts, 2) == 0xFFE1
+    exif = tf.boolean_mask(starts, is_app1 & (_number(file, starts + 4, 4) == _code("Exif"))) + 4
+    how, problem = _orientation(file, exif, tf.strings.substr(data, 0, starts[-1]), False)
+    return how, _first_problem(
+        [
+            (_number(file, starts[-1], 2) != 0xFFDA, "is a damaged JPEG"),
+            (tf.io.extract_jpeg_shape(data)[2] == 4, "is a JPEG with CMYK, colours of a printer"),
+            (problem != "", problem),
+        ]
+    )
 
-    def by_palette():  # TensorFlow takes the places in a palette for greys
-        colours = tf.where(used == 0, 256, used)
-        palette = tf.reshape(_numbers(data, 14 + info, 4 * colours), [-1, 4])[:, 2::-1]
-        places = tf.cast(tf.io.decode_bmp(data)[..., 0], tf.int32)
-        return tf.cast(tf.gather(palette, places), tf.uint8)
 
-    return tf.cond(bits == 8, by_palette, lambda: tf.io.decode_bmp(data)[..., :3])
+def _is_scan(file):
+    """Whether a JPEG's segment is the last one before the pixels, or none at all."""
+    return lambda at: (_number(file, at, 2) == 0xFFDA) | (_number(file, at, 1) != 0xFF)
 
 
-def _numbers(data, at, size: int):
-    """int32 [size]: bytes of a file."""
-    return tf.cast(tf.io.decode_raw(tf.strings.substr(data, at, size), tf.uint8), tf.int32)
+def _check_png(data):
+    """(EXIF orientation, what is wrong or "") of a PNG file."""
+    file = tf.io.decode_raw(data, tf.uint8)
+    step = lambda at: at + 12 + _number(file, at, 4)  # noqa: E731
+    starts = _walk(file, 8, step, lambda at: _number(file, at + 4, 4) == _code("IEND"))
+    kinds = _number(file, starts + 4, 4)
+    begins = _number(file, starts + 8, 4)  # of a text, how its name begins
+    is_text = tf.reduce_any(kinds[:, tf.newaxis] == [_code(t) for t in _TEXTS], axis=1)
+    is_packed = (kinds == _code("zTXt")) | (_number(file, starts + 26, 1) == 1)
+    hidden = (begins == _code("XML:")) & is_packed | (begins == _code("Raw "))
+    exif = tf.boolean_mask(starts, kinds == _code("eXIf")) + 8
+    how, problem = _orientation(file, exif, data, tf.reduce_any(is_text & hidden))
+    return how, _first_problem(
+        [
+            (_number(file, 24, 1) != 8, "is a PNG of other than 8 bits a channel"),
+            (tf.reduce_any(kinds == _code("acTL")), "is an animated PNG"),
+            (problem != "", problem),
+        ]
+    )
+
+
+_TEXTS = ("tEXt", "zTXt", "iTXt")  # the chunks of a PNG that may hold metadata of a camera
+
+
+def _code(name: str) -> int:
+    return int.from_bytes(name.encode(), "big")
+
+
+def _number(file, at, size: int, little=False):
+    """int32: `size` bytes from each `at` on; what lies outside reads as the nearest byte."""
+    last = tf.size(file) - 1
+    digits = [
+        tf.cast(tf.gather(file, tf.clip_by_value(at + i, 0, last)), tf.int32) for i in range(size)
+    ]
+    big = sum(digit * 256**i for i, digit in enumerate(reversed(digits)))
+    return tf.where(little, sum(digit * 256**i for i, digit in enumerate(digits)), big)
+
+
+def _walk(file, first: int, step, is_last):
+    """int32 [n]: where each part of a file begins, up to the one that is the last."""
+    found = tf.TensorArray(tf.int32, 1, dynamic_size=True, clear_after_read=False).write(0, first)
+
+    def go(at, count, found):
+        at = step(at)
+        return at, count + 1, found.write(count, at)
+
+    def more(at, count, found):
+        return ~is_last(at) & (step(at) > at) & (step(at) < tf.size(file))
+
+    return tf.while_loop(more, go, (tf.constant(first), 1, found))[2].stack()
+
+
+def _first_problem(checks):
+    is_wrong, problems = zip(*checks, strict=True)
+    return tf.concat([tf.boolean_mask(tf.stack(problems), tf.stack(is_wrong)), [""]], 0)[0]
+
+
+def _orientation(file, exif, searched, is_hidden):
+    """(1 to 8, what is wrong or ""), as Pillow finds it: in EXIF, else in XMP, which is not read.
+
+    Args:
+        exif: int32 [n], where EXIF begins.
+        searched: the bytes in which XMP may stand.
+        is_hidden: whether there is metadata that cannot be searched.
+    """
+    at = tf.concat([exif, [0]], 0)[0]
+    at += tf.where(_number(file, at, 4) == _code("Exif"), 6, 0)
+    little = _number(file, at, 1) == ord("I")
+    table = _number(file, at + 4, 4, little)
+    is_there = (tf.size(exif) > 0) & (table > 0) & (table < tf.size(file))
+    count = tf.where(is_there, _number(file, at + table, 2, little), 0)
+    entries = at + table + 2 + 12 * tf.range(count)
+    entries = tf.boolean_mask(entries, _number(file, entries, 2, little) == _ORIENTATION)
+    is_short = (_number(file, entries + 2, 2, little) == 3) & (
+        _number(file, entries + 4, 4, little) == 1
+    )
+    how = tf.concat([[1], _number(file, entries + 8, 2, little)], 0)[-1]
+    texts = tf.strings.split(searched, _XMP_ORIENTATION)[1:]
+    is_upright = (tf.strings.substr(texts, 0, 3) == '="1') | (
+        tf.strings.substr(texts, 0, 2) == ">1"
+    )
+    is_in_xmp = is_hidden | tf.reduce_any(~is_upright)
+    problem = _first_problem(
+        [
+            (tf.size(exif) > 1, "has EXIF more than once"),
+            (tf.reduce_any(~is_short), "has an EXIF orientation of a wrong type"),
+            ((tf.size(entries) == 0) & is_in_xmp, "may be turned by metadata that is not EXIF"),
+        ]
+    )
+    return tf.where((how > 0) & (how < 9), how, 1), problem
 
 
 def on_white(pixels):
@@ -142,8 +241,29 @@ def resize(pixels, size: int, policy: str):
 
 
 def _scale(pixels, height, width):
-    scaled = tf.image.resize(tf.cast(pixels, tf.float32), (height, width), antialias=True)
-    return tf.cast(tf.clip_by_value(tf.floor(scaled + 0.5), 0, 255), tf.uint8)
+    """Pillow's bilinear filter, to the bit: whole numbers, first along the rows."""
+    return _scale_columns(_transpose(_scale_columns(_transpose(pixels), width)), height)
+
+
+def _transpose(pixels):
+    return tf.transpose(pixels, [1, 0, 2])
+
+
+def _scale_columns(pixels, length):
+    """uint8 [height, width, channels] to [length, width, channels]."""
+    shape = tf.shape(pixels)
+    scale = tf.cast(shape[0] / length, tf.float64)
+    centers = (tf.range(length, dtype=tf.float64) + 0.5)[:, tf.newaxis] * scale
+    away = (tf.range(tf.cast(shape[0], tf.float64), dtype=tf.float64) + 0.5 - centers) / tf.maximum(
+        scale, 1
+    )
+    weights = tf.maximum(1 - tf.abs(away), 0)
+    weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+    weights = tf.sparse.from_dense(tf.cast(weights * (1 << _BITS) + 0.5, tf.int32))
+    columns = tf.cast(tf.reshape(pixels, [shape[0], -1]), tf.int32)
+    sums = tf.sparse.sparse_dense_matmul(weights, columns) + (1 << (_BITS - 1))
+    scaled = tf.clip_by_value(tf.bitwise.right_shift(sums, _BITS), 0, 255)
+    return tf.cast(tf.reshape(scaled, [length, shape[1], shape[2]]), tf.uint8)
 
 
 def turn(pixels, how):
@@ -153,27 +273,3 @@ def turn(pixels, how):
     left_right, up_down = tf.reduce_any(how == [2, 3, 6, 7]), tf.reduce_any(how == [3, 4, 7, 8])
     pixels = tf.cond(left_right, lambda: pixels[:, ::-1], lambda: pixels)
     return tf.cond(up_down, lambda: pixels[::-1], lambda: pixels)
-
-
-def orientation(data):
-    """The EXIF orientation in a JPEG file's bytes, int32; 1 where none is told."""
-    head = _begin(data, _HEAD)
-    parts = tf.strings.split(head, _EXIF, 1)  # what stands behind the mark is a small TIFF file
-    tiff = tf.cast(tf.io.decode_raw(parts[-1], tf.uint8), tf.int32)
-    last = tf.size(tiff) - 1
-    little = tiff[0] == ord("I")
-
-    def number(at, size):
-        """Of `size` bytes, which begin at `at`; what lies outside reads as the last byte."""
-        places = [tf.gather(tiff, tf.clip_by_value(at + i, 0, last)) for i in range(size)]
-        return tf.where(
-            little,
-            sum(byte * 256**i for i, byte in enumerate(places)),
-            sum(byte * 256**i for i, byte in enumerate(reversed(places))),
-        )
-
-    table = number(4, 4)
-    entries = table + 2 + 12 * tf.range(tf.minimum(number(table, 2), _ENTRIES))
-    told = tf.boolean_mask(number(entries + 8, 2), number(entries, 2) == _ORIENTATION)
-    how = tf.concat([told, [1]], 0)[0]
-    return tf.where((tf.size(parts) == 2) & (how > 0) & (how < 9), how, 1)

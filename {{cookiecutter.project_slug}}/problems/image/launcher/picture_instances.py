@@ -1,0 +1,199 @@
+"""What a client sends to a model of images: files, folders, or JSON with base64 or pixels.
+
+    {"instances": [{"image": {"b64": "…"}}, {"image": [[[0, 0, 0], …], …]}]}
+
+Images are decoded and resized here by `codec/images.py`, as the shards were: the model gets the
+pixels that it would have been trained on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import collections
+import io
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from codec import images
+from launcher.instances import InstanceError, Loaded, read
+
+_EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image: a file, a file's bytes, or its pixels, uint8 [height, width, 3]."""
+
+    place: str
+    data: bytes | None = None
+    pixels: np.ndarray | None = None
+
+    @property
+    def head(self) -> dict:
+        """What its answer begins with."""
+        return {"file": self.place} if self.data is None and self.pixels is None else {}
+
+    def decode(self) -> Image.Image:
+        """Read a file only now: a folder may hold more than fits in memory.
+
+        Raises:
+            OSError: it cannot be read.
+            images.Rejected: it cannot be decoded.
+        """
+        if self.pixels is not None:
+            return Image.fromarray(self.pixels)
+        if self.data is not None:
+            return images.decode(self.data)
+        with open(self.place, "rb") as file:
+            return images.decode(file.read(images.MAX_BYTES + 1))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model of images takes."""
+
+    size: int  # pixels a side
+    channels: int
+    resize: str
+
+    NAME = "pixels"  # of the model's signature
+    AT_ONCE = 32  # images a call
+
+    @staticmethod
+    def of(schema: dict) -> Signature:
+        return Signature(**schema["pictures"])
+
+    def open(self, path: str) -> Iterator[Picture | InstanceError]:
+        """The images in a file of any kind, or below a folder; - is standard input.
+
+        Raises:
+            InstanceError: it cannot be read, or is JSON without instances.
+        """
+        try:
+            if path == "-":
+                data = sys.stdin.buffer.read()
+            elif Path(path).is_dir():
+                yield from _find_images(Path(path))
+                return
+            elif not _is_json(_read_start(path)):
+                yield Picture(path)
+                return
+            else:
+                data = Path(path).read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if not _is_json(data):
+            yield Picture(path, data)
+            return
+        yield from read(io.StringIO(data.decode("utf-8", "replace")), path, self)
+
+    def check(self, place: str, instance: object) -> Picture:
+        """One instance of a request.
+
+        Raises:
+            InstanceError: not of one of the two forms.
+        """
+        if isinstance(instance, dict) and set(instance) == {"b64"}:
+            instance = {"image": instance}  # where a model has one input, its name may be left out
+        if not isinstance(instance, dict) or set(instance) != {"image"}:
+            raise InstanceError(f"{place}: {_EXPECTED}")
+        value = instance["image"]
+        if isinstance(value, list):
+            return Picture(place, pixels=_pixels(place, value))
+        if not isinstance(value, dict) or not isinstance(value.get("b64"), str) or len(value) != 1:
+            raise InstanceError(f"{place}: {_EXPECTED}")
+        return Picture(place, _decode_base64(place, value["b64"]))
+
+    def load(self, picture: Picture | InstanceError) -> Loaded:
+        """Its pixels as the model takes them, uint8 [size, size, 3]."""
+        if isinstance(picture, InstanceError):
+            return Loaded({}, picture)
+        try:
+            image = images.fit(picture.decode(), self.size, self.channels, self.resize)
+        except OSError as error:
+            return Loaded(picture.head, _unreadable(picture.place, error))
+        except images.Rejected as rejected:
+            return Loaded(picture.head, InstanceError(f"{picture.place}: {rejected}"))
+        return Loaded(picture.head, np.asarray(image.convert("RGB")))
+
+    def inputs(self, loaded: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Images as the model's signature takes them."""
+        return {"image": np.stack(loaded)}
+
+
+def _find_images(folder: Path) -> Iterator[Picture]:
+    """The files below a folder that are images by name or by content, whether good or not; hidden
+    ones are left out, as from shards, and the others are counted on stderr."""
+    skipped: collections.Counter[str] = collections.Counter()
+    count = 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.suffix.lower() in images.IMAGE_ENDINGS or _has_image(path):
+            count += 1
+            yield Picture(str(path))
+        else:
+            skipped[path.suffix or path.name] += 1
+    if not count:
+        endings = ", ".join(images.ENDINGS)
+        raise InstanceError(f"{folder}: no image in it; looked for {endings}")
+    if skipped:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(skipped.items())[:10])
+        print(f"{folder}: skipped what is no image: {kinds}", file=sys.stderr)
+
+
+def _has_image(path: Path) -> bool:
+    try:
+        return path.is_file() and images.find_kind(_read_start(path)) is not None
+    except OSError:
+        return False
+
+
+def _read_start(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(256)
+
+
+def _is_json(data: bytes) -> bool:
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _decode_base64(place: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        wrong = f"b64 is not base64 ({error})"
+    if text.startswith("data:"):
+        wrong = "b64 is a data: URI; send only what follows its comma"
+    elif "-" in text or "_" in text:
+        wrong = "b64 is URL-safe base64 (with - and _); send standard base64 (with + and /)"
+    elif any(letter.isspace() for letter in text):
+        wrong = "b64 has spaces or line breaks; send it as one line"
+    raise InstanceError(f"{place}: {wrong}")
+
+
+def _unreadable(path: str, error: OSError) -> InstanceError:
+    return InstanceError(f"{path}: cannot be read ({error.strerror or error})")
+
+
+def _pixels(place: str, value: list) -> np.ndarray:
+    """uint8 [height, width, 3] of nested lists; grey ones may leave the colours out."""
+    try:
+        pixels = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise InstanceError(f"{place}: {_EXPECTED}; these rows differ in length") from None
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    whole = pixels.size and np.issubdtype(pixels.dtype, np.integer)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not whole:
+        raise InstanceError(f"{place}: {_EXPECTED}; these are {pixels.dtype} {list(pixels.shape)}")
+    outside = pixels[(pixels < 0) | (pixels > 255)]
+    if outside.size:
+        raise InstanceError(f"{place}: {_EXPECTED}; one is {outside[0]}")
+    return np.repeat(pixels, 3 // pixels.shape[2], axis=2).astype(np.uint8)

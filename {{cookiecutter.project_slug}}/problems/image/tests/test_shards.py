@@ -593,7 +593,6 @@ def test_mistakes_are_one_line_and_leave_nothing():
             "bare": "out",
             "none": "out",
             "latin.csv": "out",
-            "tab.tsv": "out",
             "nowhere.csv": "out",
             "in": "in/a/out",
             "in/a": "in",

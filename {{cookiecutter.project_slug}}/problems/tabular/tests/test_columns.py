@@ -233,6 +233,11 @@ def test_columns_that_float64_cannot_standardise_are_ignored():
     assert [c.kind for c in loaded.schema.columns] == ["ignore", "ignore", "number"]
     assert "too close to compute with" in column(loaded, "a").why
     assert "too large to compute with" in column(loaded, "b").why
+    write("b.json", '{"columns": [{"name": "b", "kind": "number"}]}')
+    message = refusal("t.csv", "y", "--schema", "b.json")
+    assert message.startswith(
+        "column 'b': numbers up to 4.6e+307: too large to compute with; divide"
+    )
 
 
 # Advice that works

@@ -190,6 +190,12 @@ def test_quoted_values_hold_commas_quotes_and_line_ends():
     assert loaded.train.rows + loaded.eval.rows == 40
 
 
+def test_the_last_value_may_hold_line_ends():
+    write("t.csv", TABLE + '7,"two\nlines","p\n"\n')
+    loaded = load("t.csv", "y", "--eval-files", "t.csv")
+    assert (loaded.train.rows, loaded.schema.labels) == (61, ["p", "q", "r"])
+
+
 def test_a_header_may_hold_line_ends_too():
     write("t.csv", '"a\nb",c,y\n' + ROWS)
     assert kinds(load("t.csv", "y")) == {"a\nb": "number", "c": "category"}
@@ -264,6 +270,10 @@ FAULTS = {
     ),
     "lines in quotes counted": ('a,b,y\n1,"\n\n",p\n1,u\n', "t.csv:5: 2 values"),
     "a quote that never ends": (TABLE + '1,u,"p\n' + ROWS, "t.csv:62: a quote opens in this row"),
+    "and no line end after it": (
+        (TABLE + '1,u,"p\n' + ROWS).rstrip(),
+        "t.csv:62: a quote opens in this row",
+    ),
     "a row beyond any block": (
         TABLE + "1," + "z" * 3_000_000 + ",p\n",
         "t.csv:62: a row of over 1048576 bytes",
@@ -310,7 +320,7 @@ FLAG_FAULTS = {
     "text taken for numbers": (["--task", "regression"], "t.csv:2: column 'species': expected a number, got 'p'; choose another --target, or take the values for classes"),
     "eval lacks a column": (["--eval-files", "in/fewer.csv"], "in/fewer.csv: not the columns of t.csv: it lacks b"),
     "eval has more columns": (["--eval-files", "in/more.csv"], "in/more.csv: not the columns of t.csv: only it has c"),
-    "unknown class in eval": (["--eval-files", "in/class.csv"], "in/class.csv:4: target 'species' is 'p.', which no training row has; the classes are: p, q, r"),
+    "unknown class in eval": (["--eval-files", "in/class.csv"], "in/class.csv:4: target 'species' is 'p.', which no training row has; the classes are: 'p', 'q', 'r'"),
     "text in a number of eval": (["--eval-files", "in/text.csv"], "in/text.csv:3: column 'a': expected a number, got 'x1'; fix it"),
     "no target in eval": (["--eval-files", "in/none.csv"], "in/none.csv: no row is left for eval; every target is missing"),
     "cache is a file": (["--cache-dir", "t.csv"], "t.csv: the encoded data cannot be written there"),

@@ -186,7 +186,8 @@ class Encoder:
             )
 
         line, _ = tables.find(source, self.schema.target, same)
+        classes = tables.listed([tables.shown(name) for name in self.schema.labels])
         return JobError(
             f"{source.path}:{line}: target {self.schema.target!r} is {tables.shown(unknown)}, "
-            f"which no training row has; the classes are: {tables.listed(self.schema.labels)}"
+            f"which no training row has; the classes are: {classes}"
         )

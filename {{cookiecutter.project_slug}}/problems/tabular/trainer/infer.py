@@ -170,6 +170,11 @@ def _column(profile: _Profile, hint: str | None, rows: Rows) -> Column:
         if profile.words and not profile.present:
             remedy = "make it a category, or ignore it, with --schema"
             raise tables.not_a_number(rows.sources, profile.name, MISSING, remedy)
+        if profile.present and not math.isfinite(profile.std):
+            raise JobError(
+                f"column {profile.name!r}: {_kind_of_numbers(profile)[1]}; divide the whole column by a "
+                "power of ten, or ignore it with --schema"
+            )
         column.words = dict(sorted(profile.words.items()))
         if profile.present:
             column.mean, column.std = float(profile.mean), float(profile.std) or 1.0

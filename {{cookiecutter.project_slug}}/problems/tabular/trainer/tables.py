@@ -171,8 +171,8 @@ def batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             last = batch if len(batch) else last
             trimmed = [pc.ascii_trim_whitespace(column) for column in batch.columns]
             yield pa.record_batch(trimmed, names=list(columns))
-        if last is not None and any(c[-1].as_py().endswith(("\n", "\r")) for c in last.columns):
-            raise _swallowed(source)
+        if last is not None and any(re.search("[\r\n]", c[-1].as_py()) for c in last.columns):
+            _check_last_quote(source)
     except pa.ArrowInvalid as error:
         raise _explain(source, str(error)) from None
 
@@ -304,7 +304,8 @@ def _explain(source: Source, error: str) -> JobError:
     return JobError(f"{path}: cannot be read as CSV: {error.splitlines()[0]}; {_OPEN_QUOTE}")
 
 
-def _swallowed(source: Source) -> JobError:
-    """pyarrow and csv take a quote that never ends for one value to the end of the file."""
+def _check_last_quote(source: Source) -> None:
+    """Refuses a quote that never ends: pyarrow and csv take the rest of the file for its value."""
     line, _ = deque(rows(source.path), maxlen=1)[0]
-    return JobError(f"{source.path}:{line}: a quote opens in this row and never ends")
+    if "".join(itertools.islice(_lines(source.path), line - 1, None)).count('"') % 2:
+        raise JobError(f"{source.path}:{line}: a quote opens in this row and never ends")

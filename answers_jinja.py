@@ -2,9 +2,11 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import click
+from cookiecutter.cli import main as cookiecutter
 from jinja2.ext import Extension
 
 import answers
@@ -30,9 +32,9 @@ def markdown(text: str) -> str:
 
 
 def _command_line() -> dict:
-    """The options of the running `cookiecutter` command; empty when it is called from Python."""
+    """The options of the running `cookiecutter` command; empty when Python or cruft calls it."""
     context = click.get_current_context(silent=True)
-    return context.params if context else {}
+    return context.params if context and context.command is cookiecutter else {}
 
 
 def checked(answer: str, question: str) -> str:
@@ -75,6 +77,9 @@ class Answers(Extension):
             quoted_inside=quoted_inside,
             slug_from=answers.slug_from,
         )
+        # cruft renders two commits in one process: each has to import its own modules.
+        for name in (__name__, answers.__name__):
+            sys.modules.pop(name, None)
 
     def preprocess(self, source, name, filename=None):
         if name or OURS in source or source == PRODUCT:

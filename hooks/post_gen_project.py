@@ -19,6 +19,9 @@ CLOUD = (
     "{{ cookiecutter.gcp_project | quoted_inside }}",
     "{{ cookiecutter.gcs_bucket | quoted_inside }}",
 )
+# cruft compares two bakes file by file, and writes its own file into a bake later: neither wants a
+# git repo in it.
+CRUFT = bool("{{ cookiecutter._commit | default('') }}")
 LATER = "git init && git add -A && git commit -m 'Start from the template'"
 
 
@@ -85,6 +88,9 @@ def main():
     keep_problem()
     if LICENSE == "none":
         Path("LICENSE").unlink(missing_ok=True)
+    if CRUFT:
+        print(f"Rendered for cruft. If the repo is new, in its folder: {LATER}; then see README.md")
+        return
     try:
         repository = start_repository()
     except (OSError, subprocess.SubprocessError) as problem:

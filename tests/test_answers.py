@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 from cookiecutter.cli import main
 
 import answers
+import answers_jinja
 from conftest import PRODUCT, ROOT
 
 QUESTIONS = [key for key in json.loads((ROOT / "cookiecutter.json").read_text()) if key[0] != "_"]
@@ -263,3 +265,10 @@ def test_replay_reports_all_faults_at_once(command, tmp_path, config_file):
     for question in ("project_slug", "gcp_region", "gcs_bucket"):
         assert len(re.findall(f"^{question}: .*write.*$", result.stderr, re.MULTILINE)) == 1
     assert sorted(os.listdir(tmp_path / "out")) == before
+
+
+def test_the_options_of_cruft_are_not_taken_for_answers():
+    """With older versions of typer, cruft's commands are click's, too."""
+    with click.Context(click.Command("update")) as context:
+        context.params = {"extra_context": "{}", "output_dir": "."}
+        assert answers_jinja.only_questions("") == ""

@@ -288,7 +288,7 @@ def _encode_all(schema: Schema, train: Rows, held_out: Rows, folder: str) -> Non
         schema.notes += done.describe("training" if part is train else "held-out", schema)
         for column in schema.numbers:  # a client may send them, too; they are counted in training
             column.words.update((w, 0) for w in done.words[column.name] if w not in column.words)
-    tables_ = [Table(os.path.join(folder, name), *rows[name], schema) for name in parts]
-    schema.notes += leaks.warn_of_leaks(schema, *(table.arrays() for table in tables_))
+    encoded = [Table(os.path.join(folder, name), *rows[name], schema) for name in parts]
+    schema.notes += leaks.warn_of_leaks(schema, *encoded)
     files.write_text(os.path.join(folder, "schema.json"), schema.to_json())
     files.write_text(os.path.join(folder, "rows.json"), json.dumps(rows))

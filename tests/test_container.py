@@ -75,10 +75,10 @@ class Lab:
         """Runs it to its end; gives the run directory, None where there is none, and the output."""
         return self.start(*words, **environ).finish(code)
 
-    def job(self, name, pools):
+    def job(self, name, pools, **task):
         """Writes a job file with so many pools of one replica; gives its path."""
         pool = {"machineSpec": {"machineType": "n2-standard-4"}, "replicaCount": 1}
-        pool["containerSpec"] = {"args": []}
+        pool["containerSpec"] = {"args": [], **task}
         spec = {
             "workerPoolSpecs": [pool] * pools,
             "scheduling": {"timeout": "600s", "disableRetries": True},
@@ -186,6 +186,55 @@ def test_data_and_a_cache_elsewhere(lab, tmp_path):
     files = [file["path"] for file in record(run_dir)["data"]["train"]["files"]]
     assert files == [f"{data}/penguins_train.csv", "data/penguins_eval.csv"]
     assert [path.stat().st_uid for path in cache.iterdir()] == [SOMEBODY]
+
+
+def test_an_image_of_others_runs_its_own_command(lab):
+    """As you, with the job's variables, and with no file of this machine but the run directory."""
+    lab.docker.run("tag", BASE, "lab/theirs:1")
+    code = "import os, sys; out = sys.argv[1]; os.makedirs(out);"
+    code += "print(sys.argv[2:], os.path.exists('/app'), file=open(out + 'seen', 'w'))"
+    args = ["$(AIP_MODEL_DIR)", "$(A)", "$$(A)", str(lab.project.path / "data")]
+    task = {"imageUri": "lab/theirs:1", "command": ["python", "-c", code], "args": args}
+    job = lab.job("theirs.yaml", pools=2, **task, env=[{"name": "A", "value": "one"}])
+
+    run_dir, said = lab.train(job, "--container", "--replicas=worker=0")
+
+    assert "building the image" not in said
+    seen = run_dir / "model" / "seen"
+    assert seen.read_text() == f"['one', '$(A)', '{lab.project.path}/data'] False\n"
+    assert seen.stat().st_uid == SOMEBODY
+
+
+def test_an_image_of_others_starts_its_entrypoint(lab):
+    lab.docker.run("create", "--name=made", BASE, "true")
+    entrypoint = 'ENTRYPOINT ["python", "-c", "import sys; print(sys.argv); sys.exit(7)"]'
+    lab.docker.run("commit", f"--change={entrypoint}", "made", "lab/theirs:2")
+    lab.docker.run("rm", "made")
+    job = lab.job("theirs.yaml", pools=1, imageUri="lab/theirs:2", args=["--epochs=many", "gs://b"])
+
+    _, said = lab.train(job, "--container", code=7)
+
+    assert "['-c', '--epochs=many', 'gs://b']" in said
+
+
+def test_an_image_that_cannot_be_pulled(lab):
+    job = lab.job("theirs.yaml", pools=1, imageUri="127.0.0.1:1/none:1")
+
+    line = refused(lab, job)
+
+    assert line.startswith("--container: docker pull 127.0.0.1:1/none:1 failed")
+
+
+def test_a_command_in_the_projects_image_with_variables(lab):
+    args = ["--epochs=$(N)", "--cache-dir=$(AIP_CHECKPOINT_DIR)cache"]
+    command = ["python", "-u", "-m", "trainer.task"]
+    job = lab.job("own.yaml", 1, command=command, args=args, env=[{"name": "N", "value": "1"}])
+
+    run_dir, said = lab.train(job, "--container")
+
+    assert "epoch 1/1" in said
+    assert list((run_dir / "checkpoints" / "cache").iterdir())
+    assert not list(lab.project.path.glob("*(*"))
 
 
 def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_later(lab):

@@ -139,8 +139,11 @@ def _tell(run: machine.Run, outcome: machine.Outcome) -> int:
         return outcome.code
     try:
         run_record, page = runs.load(run.run_dir), report.write(run.run_dir)
-    except runs.RunError as error:  # a module of your own need not keep a record as ours does
-        print(f"no report: {error}", file=sys.stderr)
+    except runs.RunError as error:
+        if run.members[0].replica.program.is_trainer:
+            print(f"no report: {error}", file=sys.stderr)
+        else:  # another program need not keep a record
+            print(f"run directory: {run.run_dir}")
         return outcome.code
     print()
     for name, value in run_record.metrics.items():

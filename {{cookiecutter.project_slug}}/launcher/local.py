@@ -3,19 +3,23 @@
 The service's rules that are kept here: a job succeeds when its primary replica exits with 0, and
 the others are then stopped; a replica that fails is started again, then the job from its beginning,
 each so many times; `restartJobOnWorkerRestart`, `disableRetries` and `timeout` are honoured; a
-machine that was taken away comes back, and the program begins anew.
+machine that was taken away comes back, and the program starts from its beginning.
+
+One rule is stricter than the service's: a replica that fails twice with the same exit code, without
+a new epoch or checkpoint in between, would fail again, and is not retried.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import contract, faults
+from launcher import contract, faults, run_dirs
 from launcher.contract import Replica
 from launcher.process import Process, Processes
 from launcher.spec import Job, SpecError
@@ -25,6 +29,7 @@ LONGEST = "604800s"  # the service's limit where scheduling.timeout is not set
 GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a firm one
 AFTER_PRIMARY = 2.0  # seconds that the others have to end by themselves when the primary is done
 MISTAKE = 2  # a trainer's exit code for what would come again: a wrong flag, wrong data
+START_AGAIN = 75  # a trainer's exit code for: start me again, I continue from my checkpoint
 TIMED_OUT = 124  # as timeout(1) has it
 TICK = 0.2  # seconds between looks at the clock
 
@@ -55,6 +60,7 @@ class Member:
         self.restarts = 0  # since the job's last start
         self.starts = 0  # in all
         self.progress = faults.NONE  # the epoch that it told of last
+        self.failure: tuple | None = None  # the last one: exit code, and what the job had done
         self.line = ""
 
     @property
@@ -114,6 +120,7 @@ class Run:
         self.began = time.monotonic()
         self.stopping = self.firmly = False
         self.final = False  # what failed would fail again, or is not to be retried
+        self.epoch = 0  # the newest of any replica, in all starts
         self.code = 1  # of the last failure
         self.tail: str | None = None  # of the first
 
@@ -128,10 +135,16 @@ class Run:
         self.stopping = True
 
     def run(self) -> Outcome:
-        """Runs the job to its end; nothing that it started is left then."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
+        """Runs the job to its end; nothing that it started is left then.
+
+        Raises:
+            SpecError: the place, or the run's directory, cannot take the job; nothing was started.
+        """
         self.began = time.monotonic()
-        with self.place.open([member.replica for member in self.members]) as addresses:
+        with (
+            self.place.open([member.replica for member in self.members]) as addresses,
+            run_dirs.lock(self.run_dir),
+        ):
             self.job = contract.Contract(self.run_dir, addresses, self.trial)
             try:
                 state = self._to_its_end()
@@ -185,6 +198,7 @@ class Run:
         """Starts a replica that failed, or all; False where the job has failed by it."""
         told = f"{member.replica} ended with exit code {member.code}"
         self.code = member.code
+        before, member.failure = member.failure, (member.code, self.epoch, self._checkpoints())
         if self.tail is None:
             self.tail = "\n".join([f"the last lines of {member.replica}:", *member.process.tail])
         if member.code == MISTAKE:
@@ -192,6 +206,9 @@ class Run:
             self.final = True
         elif self.scheduling.get("disableRetries"):
             self.say(f"{told}; the job's disableRetries says: no other start")
+            self.final = True
+        elif member.failure == before and member.code != START_AGAIN:
+            self.say(f"{told} again, without a new epoch or checkpoint: no other start")
             self.final = True
         elif member.restarts == REPLICA_RESTARTS:
             self.say(f"{told}, after {REPLICA_RESTARTS} restarts")
@@ -255,6 +272,7 @@ class Run:
                     continue  # of a start before the present one
                 if code is None:
                     member.progress = faults.progress(line) or member.progress
+                    self.epoch = max(self.epoch, member.progress.epoch)
                     self.show(member.replica, line)
                 else:
                     member.code = code
@@ -274,6 +292,17 @@ class Run:
                     member.process.stop(firmly=firm)
             made = firm
             self._news()
+
+    def _checkpoints(self) -> dict[str, bytes]:
+        """What the checkpoints hold: a program may write its newest one over the one before."""
+        found = {}
+        for path in (self.run_dir / "checkpoints").rglob("*"):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                found[str(path)] = digest.digest()
+        return found
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began

@@ -137,7 +137,7 @@ def load(run_dir: str | Path) -> Run:
 def load_all(root: str | Path) -> list[Run]:
     """Reads every run in a directory, the newest first; one that is broken is named and skipped.
 
-    The trials of a study are runs, too.
+    The trials of a study are runs, too. A directory without run.json is none: its job failed early.
     """
     found = []
     for path in _run_dirs(Path(root)):
@@ -152,7 +152,7 @@ def _run_dirs(root: Path) -> Iterator[Path]:
     for path in sorted(root.glob("[!.]*/")):
         if (path / STUDY).is_file():
             yield from sorted(file.parent for file in path.glob("*/run.json"))
-        else:
+        elif (path / "run.json").exists():
             yield path
 
 

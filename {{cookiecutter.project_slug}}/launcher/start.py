@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import shutil
 import sys
@@ -16,7 +17,6 @@ from launcher.process import ROOT
 from launcher.program import FOLDERS
 
 CPU = ROOT / "configs" / "cpu.yaml"
-START_AGAIN = 75  # the trainer's word for: stopped, with a checkpoint
 
 
 def local(asked: argparse.Namespace, flags: list[str]) -> int:
@@ -51,8 +51,10 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     try:
         with view.interruptible(run), shown.watching(run):
             outcome = run.run()
-    except spec.SpecError:  # a place that cannot take the job: an image that does not build, data
-        run_dirs.discard_if_empty(run.run_dir)
+    except spec.SpecError:  # nothing was started
+        if run_dir is None:
+            with contextlib.suppress(OSError):
+                run.run_dir.rmdir()  # made above, and only if it is still empty
         raise
     return _tell(run, outcome)
 
@@ -133,9 +135,10 @@ def _tell(run: machine.Run, outcome: machine.Outcome) -> int:
         print(outcome.tail, file=sys.stderr)
     if outcome.code:
         print(f"the job {outcome.told}", file=sys.stderr)
-    if outcome.code == START_AGAIN:
+    if outcome.code == machine.START_AGAIN:
         print(f"to go on, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
-    if run_dirs.discard_if_empty(run.run_dir):
+    if outcome.code and not (run.run_dir / "run.json").exists():
+        print(f"its output: {run.run_dir}/*.log", file=sys.stderr)
         return outcome.code
     try:
         run_record, page = runs.load(run.run_dir), report.write(run.run_dir)

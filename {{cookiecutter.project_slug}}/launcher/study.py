@@ -33,7 +33,6 @@ from launcher.study_trial import Objective, Running
 
 FIRST_FAILURES = 5
 LOOK = 0.1  # seconds between looks at what the trials report: hypertune keeps only 100 reports
-START_AGAIN = 75  # exit code: stopped; the same command goes on
 # What the service knows and this does not; a study runs without.
 ELSEWHERE = ("convexAutomatedStoppingSpec", "studyStoppingConfig")
 
@@ -245,5 +244,5 @@ class Study:
             self.say(f"report: {page}")
         if not over and not self.failure:
             self.say("stopped: the same command goes on where it was")
-            return START_AGAIN
+            return local.START_AGAIN
         return 1 if self.failure else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -11,12 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+import filelock
+
 from launcher import run_dirs
 from launcher.guard import ORPHANED
 from launcher.spec import Job, SpecError
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
-_TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # others: a file system without locks
 
 
 class StudyDir:
@@ -29,17 +29,16 @@ class StudyDir:
             SpecError: another process has it.
         """
         self.path, self.about, self.goes_on = path, about, goes_on
-        self._lock = open(path / "study.lock", "a+b")  # noqa: SIM115 - held until close
-        self._left = os.stat(self._lock.fileno()).st_mtime  # when it was last held
+        file = path / "study.lock"
+        self._left = file.stat().st_mtime if file.exists() else 0.0  # when it was last held
+        self._lock = filelock.FileLock(file)
         try:
-            _lock(self._lock)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                self._lock.close()
-                raise SpecError(
-                    f"{path}: another process is running this study; wait for its end, or begin "
-                    "another one with --new"
-                ) from None
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise SpecError(
+                f"{path}: another process is running this study; wait for its end, or begin "
+                "another one with --new"
+            ) from None
 
     def write(self, **about) -> None:
         """Updates study.json."""
@@ -60,7 +59,7 @@ class StudyDir:
     def close(self) -> None:
         """Lets go, with no replica left."""
         os.utime(self.path / "study.lock", (0, 0))
-        self._lock.close()
+        self._lock.release()
 
 
 def take(
@@ -121,16 +120,3 @@ def _read(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _lock(file) -> None:
-    """The system lets go of it when the process ends, by whatever means."""
-    if os.name == "nt":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,7 @@
     python -m tests.player chief=fail7,done worker:1=wait
 
 A word for each start, the last one again and again: `done`, `failN` (exit code N), `wait` (for a
-SIGTERM, then exit code 75), `deaf` (to SIGTERM), `epochs` (tells of 40 epochs, then done),
+SIGTERM, then exit code 75), `savedN` (writes a new checkpoint, then exit code N), `deaf` (to SIGTERM), `epochs` (tells of 40 epochs, then done),
 `epochs:worker-0:2` (until that replica has started twice), `mess` (leaves a process of its own
 behind). A replica that no flag names is done at once.
 """
@@ -29,6 +29,11 @@ with open(starts, "a", encoding="utf-8") as file:
     file.write(f"{os.getpid()}\n")
 act = acts[min(len(starts.read_text().splitlines()), len(acts)) - 1]
 print(f"{role} {index} plays {act}", flush=True)
+if act.startswith("saved"):
+    checkpoint = Path(os.environ["AIP_CHECKPOINT_DIR"], "newest")
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.write_text(str(os.getpid()))
+    sys.exit(int(act[5:]))
 if act.startswith("fail"):
     print("what it said last", flush=True)
     sys.exit(int(act[4:]))

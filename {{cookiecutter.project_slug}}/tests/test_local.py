@@ -97,13 +97,22 @@ def test_a_replica_that_fails_starts_again_by_itself():
 
 
 def test_restarts_have_a_limit_for_the_replica_and_for_the_job():
-    played = Played(job("chief=fail7"))
+    played = Played(job("chief=saved7"))
     outcome = played.to_the_end()
     assert (outcome.state, outcome.code) == ("failed", 7)
     assert played.starts() == (1 + local.REPLICA_RESTARTS) * (1 + local.JOB_RESTARTS)
+
+
+def test_a_failure_that_repeats_without_progress_is_not_retried():
+    played = Played(job("chief=fail7"))
+    outcome = played.to_the_end()
+    assert (outcome.state, outcome.code, played.starts()) == ("failed", 7, 2)
     assert outcome.tail.splitlines() == [
         *("the last lines of chief:0:", "chief 0 plays fail7", "what it said last")
     ]
+    assert played.said[-1] == (
+        "chief:0 ended with exit code 7 again, without a new epoch or checkpoint: no other start"
+    )
 
 
 def test_all_start_again_where_the_job_says_so():

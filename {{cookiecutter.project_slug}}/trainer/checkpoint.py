@@ -22,6 +22,7 @@ from trainer.strategy import read_variables, write_variables
 
 KEEP = 2  # the newest, and the one before for the case that the newest is torn
 NAME = re.compile(r"step-(\d{8,})\.npz")
+LEFT = re.compile(NAME.pattern + r"(\.\d+\.partial)?")  # older, or half-written and killed
 
 
 class Checkpoints:
@@ -69,7 +70,7 @@ class Checkpoints:
         there = files.names(self.directory)
         kept = _checkpoints(there)[-KEEP:]
         for name in there:
-            if name not in kept and name.startswith("step-"):  # older, or half-written and killed
+            if name not in kept and LEFT.fullmatch(name):
                 files.remove(join(self.directory, name))
 
     def restore(self) -> dict | None:

@@ -8,19 +8,26 @@ import io
 import json
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 
 from trainer import AUTHOR, PROJECT, files
 from trainer.data import READER
-from trainer.runtime import Runtime, join
+from trainer.runtime import JobError, Runtime, join
 from trainer.schema import describe_metrics
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
 WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
+# Seconds: when a launcher is killed, its trainer has 3 to write a checkpoint, and may still hold
+# the directory when the job is started again.
+PATIENCE = 6.0
+# What a run overwrites in its directory.
+OUTPUTS = {"run.json", "history.csv", "schema.json", "evaluation.json"}
+OUTPUTS |= {"model", "checkpoints", "logs", "pictures"}
 
 
 class Record:
@@ -29,8 +36,6 @@ class Record:
     def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict, started: str):
         self.runtime = runtime
         self.timings = timings  # seconds by stage, in the order in which they happen
-        self._first = not files.exists(join(runtime.job_dir, "run.json"))
-        self._new_logs = not files.exists(runtime.log_dir)
         self._written = 0.0
         self.run = {
             "status": "running",
@@ -50,8 +55,10 @@ class Record:
         }
 
     def start(self, data, parameters: int) -> None:
-        """The first run.json and schema.json: what is known before the first step."""
-        self._write_text("schema.json", data.schema.to_json())
+        """The first run.json and schema.json: what is known before the first step.
+
+        run.json comes first: `refuse_foreign` takes it for the sign that the rest is a run's.
+        """
         self.write(
             data=data.manifest,
             task=data.schema.task,
@@ -59,6 +66,7 @@ class Record:
             metric_meanings=describe_metrics(data.schema),
             parameters=parameters,
         )
+        self._write_text("schema.json", data.schema.to_json())
 
     def write(self, status: str | None = None, **fields) -> None:
         """Updates run.json."""
@@ -86,21 +94,56 @@ class Record:
         self._write_text("history.csv", text.getvalue())
         self._written = time.monotonic()
 
-    def discard(self) -> bool:
-        """Removes what a run wrote that leaves nothing to go on from. True if removed.
 
-        A run with a checkpoint stays, and so does whatever stood there before it.
-        """
-        place = self.runtime
-        if not place.is_chief or not self._first or files.names(place.checkpoint_dir):
-            return False
-        if self._new_logs:
-            files.remove_tree(place.log_dir)
-        for name in ("run.json", "schema.json", "history.csv"):
-            files.remove(join(place.job_dir, name))
-        if not files.names(place.job_dir):
-            files.remove_tree(place.job_dir)
-        return True
+def refuse_foreign(runtime: Runtime) -> None:
+    """Refuses a directory in which this run would overwrite what no run of this project has left.
+
+    Raises:
+        JobError: it holds such a file.
+    """
+    if not runtime.is_chief or runtime.job_dir is None:
+        return
+    names = files.names(runtime.job_dir)
+    if "run.json" in names:
+        try:
+            record = json.loads(files.read_text(join(runtime.job_dir, "run.json")))
+            names = [] if record.get("project") == PROJECT else ["run.json"]
+        except (ValueError, AttributeError):
+            names = ["run.json"]
+    for name in filter(OUTPUTS.__contains__, names):
+        path = join(runtime.job_dir, name)
+        if files.is_remote(path) or os.path.isfile(path) or files.names(path):
+            raise JobError(
+                f"{runtime.job_dir}: holds a {name} that no run of {PROJECT} has written; give "
+                "another --job-dir"
+            )
+
+
+@contextmanager
+def locked(runtime: Runtime):
+    """Holds a local directory, so that no second run writes there at the same time.
+
+    The system releases the lock of a process that was killed. It is SQLite's lock, since that of the
+    system itself differs from one system to the next. In a bucket there is none.
+
+    Raises:
+        JobError: another run holds the directory.
+    """
+    if not runtime.is_chief or runtime.hosted or files.is_remote(runtime.job_dir):
+        yield
+        return
+    os.makedirs(runtime.job_dir, exist_ok=True)
+    path = join(runtime.job_dir, ".trainer.lock")
+    with closing(sqlite3.connect(path, timeout=PATIENCE)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):  # anything else: a file system without locks
+                raise JobError(
+                    f"{runtime.job_dir}: another run is using it; wait for its end, or give "
+                    "another --job-dir"
+                ) from None
+        yield
 
 
 def status(runtime: Runtime) -> str | None:

@@ -2,9 +2,9 @@
 
     python -m trainer.task --help
 
-Exit codes: 0 done; 1 it broke, another start may help; 2 a mistake in flags, data or set-up, told in
-one line, which would come again; 75 the platform took the machine away: start the same command
-again, it goes on where it was.
+Exit codes: 0 done; 1 it broke while it trained, another start may help; 2 a mistake in flags, data,
+code or set-up, which would come again: whatever fails before the first step; 75 the platform took
+the machine away: start the same command again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import io
 import json
 import os
 import sys
+import traceback
 
 from trainer import options, runtime
 from trainer.flags import add_training_flags, seconds
@@ -25,6 +26,7 @@ from trainer.schema import TASKS, describe_metrics, metric_ids
 
 # The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
 DESCRIBES = True
+CRASH = 1
 MISTAKE = 2  # as argparse ends: starting again would not help
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
@@ -153,21 +155,32 @@ def main(argv: list[str]) -> int:
     """Runs the job; returns its exit code."""
     try:
         return _run(parse(argv), argv)
-    except JobError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        return _explain(error, trained=False)
+
+
+def _explain(error: BaseException, trained: bool) -> int:
+    """Prints why the job has ended; returns its exit code.
+
+    Args:
+        trained: this process has trained; before its first step an error is taken for a mistake in
+            code, flags or machine, which would come again.
+    """
+    if isinstance(error, JobError):
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    except KeyboardInterrupt:  # before the first step; from then on it makes a checkpoint
+    if isinstance(error, KeyboardInterrupt):  # while it trains it makes a checkpoint instead
         print("interrupted", file=sys.stderr)
         return 130
-    except OSError as error:  # a full disk, a directory that cannot be written, a file in its place
+    if isinstance(error, OSError):  # a full disk, a directory that cannot be written
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] != "tensorflow" or not _is_lost(error):
-            raise
+    elif _is_lost(error):
         print(f"TensorFlow: {error.message.splitlines()[0]}", file=sys.stderr)
         print("another replica, or a server, was lost: start again to go on", file=sys.stderr)
         return START_AGAIN
-    return 1
+    else:
+        traceback.print_exception(type(error), error, error.__traceback__)
+    return CRASH if trained else MISTAKE
 
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> int:
@@ -185,8 +198,9 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
     from trainer import data
-    from trainer.record import Record, now, timed
+    from trainer.record import Record, locked, now, refuse_foreign, timed
 
+    refuse_foreign(place)
     started, timings = now(), {}
     with timed(timings, "read and encode data"):
         loaded = data.load(flags, place)
@@ -203,9 +217,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with timed(timings, "import tensorflow"):
         import tensorflow as tf
 
-        from trainer import parameter_server, results, strategy, train
-        from trainer.checkpoint import Checkpoints
-        from trainer.telemetry import Telemetry
+        from trainer import parameter_server, strategy, train
     with timed(timings, "build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -217,16 +229,27 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     gc.enable()
     if place.job_dir is None:
         place = runtime.read(runtime.new_job_dir())
+    with locked(place):
+        return _train(
+            flags, place, loaded, trainer, Record(place, argv, vars(flags), timings, started)
+        )
+
+
+def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, trainer, record) -> int:
+    """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
+    from trainer import results, train
+    from trainer.checkpoint import Checkpoints
+    from trainer.telemetry import Telemetry
+
     checkpoints = Checkpoints(
         place.checkpoint_dir,
         trainer.variables,
-        spread,
+        trainer.strategy,
         trainer.share,
         _settings(flags, loaded),
         place.is_chief,
     )
     progress = train.resume(flags, trainer, checkpoints)
-    record = Record(place, argv, vars(flags), timings, started)
     record.start(loaded, trainer.model.count_params())
     try:
         with Telemetry(place, flags) as telemetry:
@@ -239,10 +262,10 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
             f"{place.job_dir}, to go on"
         )
         return START_AGAIN
-    except BaseException as error:
-        if not (isinstance(error, JobError) and record.discard()):
+    except (Exception, KeyboardInterrupt) as error:
+        with contextlib.suppress(OSError):  # the disk may be full
             record.write("failed", error=str(error).split("\n")[0] or type(error).__name__)
-        raise
+        return _explain(error, trained=trainer.trained > 0)
     if place.is_chief:
         _warn_of_ignored(build_parser(), flags.ignored)  # once more, where it is read
     print(f"done: {place.job_dir}")
@@ -251,9 +274,12 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
 
 def _is_lost(error: Exception) -> bool:
     """Whether TensorFlow's error means that something at the other end of a wire has gone."""
+    if type(error).__module__.partition(".")[0] != "tensorflow":
+        return False
     from tensorflow import errors
 
-    if isinstance(error, (errors.UnavailableError, errors.AbortedError)):
+    lost = (errors.UnavailableError, errors.AbortedError, errors.DeadlineExceededError)
+    if isinstance(error, lost):
         return True
     # Any operation may get the error of the heartbeat of those whom a lost replica left behind.
     return isinstance(error, errors.InvalidArgumentError) and "Coordination" in error.message

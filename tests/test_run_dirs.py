@@ -11,7 +11,7 @@ JOB = """
 workerPoolSpecs:
   - machineSpec: {machineType: n2-standard-4}
     replicaCount: 1
-    pythonPackageSpec: {pythonModule: act, args: [ACT]}
+    pythonPackageSpec: {pythonModule: trainer.act, args: [ACT]}
 scheduling: {timeout: 600s}
 """
 # A job's program that needs no TensorFlow.
@@ -27,7 +27,7 @@ os._exit("fail" in sys.argv)
 @pytest.fixture(scope="module")
 def project(bake):
     project = bake(fresh=True)
-    (project.path / "act.py").write_text(ACT, encoding="utf-8")
+    (project.path / "trainer" / "act.py").write_text(ACT, encoding="utf-8")
     for act in ("done", "fail", "wait"):
         job = project.path / "configs" / f"{act}.yaml"
         job.write_text(JOB.replace("ACT", act), encoding="utf-8")

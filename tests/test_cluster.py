@@ -102,7 +102,12 @@ def lose_one_and_go_on(project, place, undisturbed, victim, epoch):
     those that were left."""
     weights, history = undisturbed
     replicas = cluster.start(project, place / "log", TRIO, place / "run", *LONG)
-    wait_for_epoch(replicas[0], epoch)
+    try:
+        wait_for_epoch(replicas[0], epoch)
+    except AssertionError:
+        for replica in replicas:
+            replica.process.kill()
+        raise
     replicas[victim].process.kill()
     codes = cluster.finish(replicas)
     again = cluster.run(project, place / "log", TRIO, place / "run", *LONG)

@@ -95,7 +95,7 @@ def test_an_interrupted_study_has_twelve_trials_in_all(study):
     values = [float(row["val_loss"]) for row in study.rows]
     assert values == sorted(values)
     assert all(0 < float(row["standard_error"]) < 1 for row in study.rows)
-    assert "± is one standard error: about as much would val_loss vary" in last
+    assert "± is one standard error: about how much val_loss would vary" in last
 
 
 def test_no_directory_is_shared(study):

@@ -65,13 +65,13 @@ class Spread:
         if not self.errors:
             return ""
         text = (
-            f"± is one standard error: about as much would {metric} vary with other held-out rows, "
-            f"as many as these{f' {self.rows}' if self.rows else ''}."
+            f"± is one standard error: about how much {metric} would vary with other held-out "
+            f"rows, as many as these{f' {self.rows}' if self.rows else ''}."
         )
         if self.tied:
             text += (
-                f" Trials {', '.join(map(str, sorted(self.tied)))} are within one of the best: a "
-                "tie, as far as these rows show."
+                f" Trials {', '.join(map(str, sorted(self.tied)))} are within one standard error of "
+                "the best: a tie, as far as these rows show."
             )
         return text
 

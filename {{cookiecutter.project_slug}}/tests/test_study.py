@@ -409,8 +409,9 @@ def test_trials_within_a_standard_error_of_the_best_are_a_tie(capsys):
     places = re.findall(r"^ *(=?\d+) +\d+ +0\.\d+ +0\.01 ", printed, re.MULTILINE)
     assert places == ["=1", "=1", "3"]
     explained = (
-        "± is one standard error: about as much would loss vary with other held-out rows, as many "
-        "as these 69. Trials 1, 2 are within one of the best: a tie, as far as these rows show."
+        "± is one standard error: about how much loss would vary with other held-out rows, as many "
+        "as these 69. Trials 1, 2 are within one standard error of the best: a tie, as far as "
+        "these rows show."
     )
     assert explained in printed
     assert explained in (study.path / "report.html").read_text(encoding="utf-8")

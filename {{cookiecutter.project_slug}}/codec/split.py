@@ -12,10 +12,15 @@ def hash_text(text: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def hold_out(groups: Iterable[str], share: float) -> set[str]:
-    """The groups that are held out: this share of them, but at least one, and never all.
+def rank(groups: Iterable[str]) -> list[str]:
+    """The groups, each once, in the order of their hashes: the first ones are held out.
 
     A draw for each group on its own would often hold out none of six subjects, or five.
     """
-    ranked = sorted(set(groups), key=lambda group: (hash_text(group), group))
+    return sorted(set(groups), key=lambda group: (hash_text(group), group))
+
+
+def hold_out(groups: Iterable[str], share: float) -> set[str]:
+    """The groups that are held out: this share of them, but at least one, and never all."""
+    ranked = rank(groups)
     return set(ranked[: max(1, min(len(ranked) - 1, round(len(ranked) * share)))])

@@ -91,7 +91,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group",
         default=DEFAULT.group,
-        metavar="COLUMN",
+        metavar="NAME",
         help="keep images that belong together (one person, one recording) on one side of the split: "
         "a column of the CSV, or the level of a folder: 2 for SRC/<class>/<group>/*.jpg",
     )

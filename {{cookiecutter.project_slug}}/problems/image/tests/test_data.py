@@ -206,11 +206,18 @@ def test_pictures_may_stand_in_a_table():
     write_pictures("in", x=20, y=20)
     files = sorted(Path("in").rglob("*.png"))
     lines = [
-        f"{file.relative_to('in')},{'odd' if i % 2 else 'even'}" for i, file in enumerate(files)
+        f"{file.relative_to('in')},{'odd' if i % 2 else 'even'},p{i // 4}"
+        for i, file in enumerate(files)
     ]
-    write("in/table.csv", "\n".join(["path,label", *lines]))
+    write("in/table.csv", "\n".join(["path,label,person", *lines]))
     found = load("--data", "in/table.csv", "--image-size", "8")
     assert found.schema.labels == ["even", "odd"]
+    grouped = load("--data", "in/table.csv", "--image-size", "8", "--group", "person")
+    expected = (
+        "each value of 'person' stays on one side (--group): 8 in train, 1 in eval, 1 in test"
+    )
+    assert expected in grouped.schema.notes and expected in grouped.describe().splitlines()
+    assert grouped.eval.rows == 4
 
 
 def test_two_processes_may_need_the_same_shards_at_once():
@@ -251,6 +258,11 @@ FAULTS = {
         lambda: numbered(20),
         ["--image-size", "9"],
         "--image-size 9, but the shards in shards have 4",
+    ),
+    "another group": (
+        lambda: numbered(20),
+        ["--group", "2"],
+        "--group 2: the shards in shards have none; make others: python scripts/data.py shards",
     ),
 }
 

@@ -107,7 +107,7 @@ class Data:
             f"classes: {', '.join(self.schema.labels[:20])}"
             + (f", … ({len(self.schema.labels)} in all)" if len(self.schema.labels) > 20 else ""),
         ]
-        lines += pixels.dataset.remarks()
+        lines += [*self.schema.notes, f"shards: {pixels.dataset.path}"]
         kept = {"none": "decoded anew in each epoch"}
         lines.append(
             f"decoded pictures: {kept.get(pixels.kept, 'kept in ' + pixels.kept)} ({pixels.why})"
@@ -139,7 +139,7 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
     looks = Pictures(dataset.size, dataset.shape[2], dataset.manifest.resize)
     pixels = choose(dataset, flags.cache, place)
     return Data(
-        Schema(list(dataset.labels), looks),
+        Schema(list(dataset.labels), looks, notes=dataset.remarks()),
         Examples(pixels, "train"),
         Examples(pixels, "eval"),
         {split: _identity(dataset, split) for split in ("train", "eval")},

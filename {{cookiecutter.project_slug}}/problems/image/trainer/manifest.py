@@ -76,7 +76,7 @@ class Manifest:
     made_with: dict[str, str]  # versions
     group: str = ""  # the column, or the level of the folder, whose images stay in one split
     groups: dict[str, int] = field(default_factory=dict)  # groups by split
-    mixed_folders: tuple[str, ...] = ()  # below the classes, with images in train and held out
+    other_groups: tuple[str, ...] = ()  # columns, or folders on both sides, that may be groups
 
     def to_json(self) -> str:
         head = {"format": FORMAT, "version": VERSION}
@@ -93,7 +93,7 @@ class Manifest:
                     index = File(**split.pop("index"))
                     parts = tuple(File(**shard) for shard in split.pop("shards"))
                     fields["splits"][name] = Split(index=index, shards=parts, **split)
-                for name in ("labels", "empty", "mixed_folders"):
+                for name in ("labels", "empty", "other_groups"):
                     fields[name] = tuple(fields.get(name, ()))
                 return Manifest(**fields)
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 TASKS = ("classification",)
 # What is reported beside the loss: `model.metrics` makes them, tuning jobs name them.
@@ -36,6 +36,7 @@ class Schema:
     pictures: Pictures
     target: str = "class"
     task: str = TASKS[0]
+    notes: list[str] = field(default_factory=list)  # how the data was split, for the report
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"

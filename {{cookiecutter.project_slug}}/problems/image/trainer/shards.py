@@ -114,15 +114,22 @@ class Dataset:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
     def remarks(self) -> list[str]:
-        """What was left out, and how it was split, for a log: a line for each."""
+        """What was left out, and how it was split, for log and report: a line for each."""
         m, lines = self.manifest, []
+        table = m.source["path"].lower().endswith(".csv")
         if m.group:
-            counts = ", ".join(f"{split} {count:,}" for split, count in m.groups.items())
-            lines.append(f"groups by --group {m.group}, each in one split: {counts}")
-        if m.mixed_folders:
+            counts = ", ".join(f"{count:,} in {split}" for split, count in m.groups.items())
+            what = f"value of {m.group!r}" if table else f"folder at level {m.group}"
+            lines.append(f"each {what} stays on one side (--group): {counts}")
+        if m.other_groups and table:
             lines.append(
-                f"folders with images both in train and held out: {_list(m.mixed_folders)}; if each "
-                "is one person or one recording, make the shards with --group 2"
+                f"columns not used: {_list(m.other_groups)}; if one names a person or a recording, "
+                "make the shards with --group NAME"
+            )
+        elif m.other_groups:
+            lines.append(
+                f"folders with images both in train and held out: {_list(m.other_groups)}; if each "
+                "is a person or a recording, make the shards with --group 2"
             )
         for split, share in (("eval", m.eval_share), ("test", m.test_share)):
             missing = [label for label, count in m.splits[split].classes.items() if not count]
@@ -133,11 +140,10 @@ class Dataset:
                     f"no image in {split}, since train keeps at least half of each class: {names}"
                 )
         if m.copies:
-            place = f"{self.path}/{COPIES}"
-            lines.append(f"copies of others, kept in the same split: {m.copies:,} ({place})")
+            what = f"{m.copies:,} ({COPIES} names them)"
+            lines.append(f"copies of others, kept in the same split: {what}")
         if m.rejected:
-            place = f"{self.path}/{REJECTED}"
-            lines.append(f"files rejected: {m.rejected:,} ({place} says why)")
+            lines.append(f"files rejected: {m.rejected:,} ({REJECTED} says why)")
         if m.empty:
             lines.append(f"classes without a good image: {_list(m.empty)}")
         return lines

@@ -205,6 +205,16 @@ class _Columns:
         return _Columns(*map(names.index, wanted), *([] if group else [None]), len(names), True)
 
 
+def unused_columns(source: str) -> tuple[str, ...]:
+    """The columns of a CSV with a header, beside path and label."""
+    row = next((_split_line(text) for _, text in _lines(source) if text.strip()), [])
+    names = [value.strip() for value in row]
+    lower = {name.lower() for name in names}
+    if not {"path", "label"} <= lower:
+        return ()
+    return tuple(name for name in names if name.lower() not in ("path", "label"))
+
+
 def _lines(source: str) -> Iterator[tuple[int, str]]:
     r"""(number from 1, text) of each line, whether it ends in \n, \r\n or, from an old Mac, \r."""
     with files.open(source, "rb") as stream:
@@ -216,7 +226,7 @@ def _lines(source: str) -> Iterator[tuple[int, str]]:
 
 def _split_line(text: str) -> list[str]:
     """Raises csv.Error: quotes that do not enclose whole values."""
-    if '"' in _QUOTED.sub("", text):
+    if '"' in text and '"' in _QUOTED.sub("", text):
         raise csv.Error(
             "unclosed quote; close it on its line, for each record is one line"
             if text.count('"') % 2

@@ -6,9 +6,10 @@ more than a half together.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
+
+from codec.split import rank
 
 
 def split_of(number: int, total: int, eval_share: float, test_share: float) -> str:
@@ -22,42 +23,32 @@ def split_of(number: int, total: int, eval_share: float, test_share: float) -> s
 def split_groups(
     counts: Mapping[str, Mapping[str, int]], eval_share: float, test_share: float
 ) -> dict[str, str]:
-    """The split of each group: whole groups, until a split has about its share of the images.
+    """The split of each group: these shares of the groups are held out, at least one for each.
 
-    A group is held out only where training keeps enough of each class. Where few groups are large,
-    evaluation comes before the test, and gets the smallest group rather than none.
+    A group stays in training where that would otherwise lose too much of a class. Where the groups
+    are few, evaluation comes before the test.
 
     Args:
         counts: images by group and label.
     """
-    order = sorted(counts, key=lambda group: hashlib.sha256(group.encode()).digest())
-    sizes = {group: sum(counts[group].values()) for group in order}
     classes: Counter[str] = Counter()
     for by_label in counts.values():
         classes.update(by_label)
     free = {
         label: _most_held_out(total, eval_share, test_share) for label, total in classes.items()
     }
-    splits: dict[str, str] = {}
-
-    def hold_out(group: str, split: str) -> int:
-        """Images that are held out by it; 0 where training cannot spare them."""
-        if group in splits or any(count > free[label] for label, count in counts[group].items()):
-            return 0
-        splits[group] = split
-        for label, count in counts[group].items():
-            free[label] -= count
-        return sizes[group]
-
+    splits = dict.fromkeys(rank(counts), "train")
     for split, share in (("eval", eval_share), ("test", test_share)):
-        held_out, wanted = 0, share * sum(sizes.values())
-        for group in order:
-            if held_out + sizes[group] / 2 <= wanted:
-                held_out += hold_out(group, split)
-        for group in sorted(order, key=sizes.get):
-            if share and not held_out:
-                held_out = hold_out(group, split)
-    return {group: splits.get(group, "train") for group in order}
+        wanted = max(1, round(len(splits) * share)) if share else 0
+        for group in splits:
+            by_label = counts[group]
+            spare = all(count <= free[label] for label, count in by_label.items())
+            if wanted and spare and splits[group] == "train":
+                splits[group] = split
+                wanted -= 1
+                for label, count in by_label.items():
+                    free[label] -= count
+    return splits
 
 
 def _most_held_out(total: int, eval_share: float, test_share: float) -> int:

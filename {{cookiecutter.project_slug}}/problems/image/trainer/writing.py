@@ -21,13 +21,12 @@ import numpy as np
 import PIL
 from PIL import features
 
-from trainer import files, spool
+from trainer import files, sources, spool
 from trainer.ledger import Ledger
 from trainer.manifest import SPLITS, File, Manifest, Split, checksum, index_name, shard_name
 from trainer.parallel import cores, in_order, processes
 from trainer.runtime import JobError
 from trainer.shards import COPIES, INDEX, MANIFEST, REJECTED
-from trainer.sources import is_table
 
 ENOUGH = 20_000  # records for which it pays to start another process
 RECORD = 64  # bytes of a record beside its name and its image, about
@@ -130,7 +129,7 @@ class Writer:
             copies=copies,
             empty=tuple(self.ledger.empty()),
             groups={split: self.ledger.groups(split) for split in SPLITS if self.options.group},
-            mixed_folders=self._mixed_folders(about["path"]),
+            other_groups=self._other_groups(about["path"]),
             source={"files": total, "bytes": size, **about},
             made_with={
                 "python": platform.python_version(),
@@ -142,10 +141,13 @@ class Writer:
         files.write_text(f"{self.target}/{MANIFEST}", manifest.to_json())
         self._sweep(splits)
 
-    def _mixed_folders(self, source: str) -> tuple[str, ...]:
-        """Folders below the classes with images both in training and held out: groups, perhaps."""
-        if self.options.group or is_table(source):
+    def _other_groups(self, source: str) -> tuple[str, ...]:
+        """What may be groups, and was not kept together: the CSV's other columns, or folders below
+        the classes with images both in train and held out."""
+        if self.options.group:
             return ()
+        if sources.is_table(source):
+            return sources.unused_columns(source)
         train, *held_out = (
             {p.path.split(b"/")[1] for p in self.ledger.planned(split) if p.path.count(b"/") > 1}
             for split in SPLITS

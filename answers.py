@@ -28,10 +28,12 @@ REGIONS = (
 )  # fmt: skip
 
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
-OUR_FOLDERS = "configs data launcher notebooks problems scripts serving trainer test tests runs"
+OUR_FOLDERS = (
+    "codec configs data launcher notebooks problems scripts serving trainer test tests runs"
+)
 OUR_DEPENDENCIES = (
-    "build google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib nbclient"
-    " nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"
+    "build filelock google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib"
+    " nbclient nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"
     " tensorflow tf tf-keras uv wheel yaml"
 )
 WINDOWS_DEVICES = ["con", "prn", "aux", "nul"] + [

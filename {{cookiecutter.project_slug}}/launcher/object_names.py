@@ -5,6 +5,7 @@ The rules are the same on every system, so that a folder fetched on one machine 
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -34,9 +35,11 @@ def find_faults(names: Iterable[str]) -> list[str]:
         if reason := next(filter(None, reasons), None):
             faults.append(f"{_shorten(name)} {reason}")
             continue
-        for i in range(len(parts)):
+        folded = ""
+        for i, part in enumerate(parts):
             path, is_file = "/".join(parts[: i + 1]), i == last
-            *same, other = known.setdefault(_fold(path), (path, is_file, name))
+            folded += f"/{_fold(part)}"
+            *same, other = known.setdefault(folded, (path, is_file, name))
             if same != [path, is_file]:
                 faults.append(f"{_shorten(name)} cannot be written beside {_shorten(other)}")
                 break
@@ -46,6 +49,7 @@ def find_faults(names: Iterable[str]) -> list[str]:
     return faults
 
 
+@functools.lru_cache(4096)
 def _check_part(part: str, is_last: bool) -> str | None:
     """What is wrong with a part of a name, between two slashes."""
     if part in ("", ".", ".."):
@@ -65,11 +69,12 @@ def _check_part(part: str, is_last: bool) -> str | None:
     return None
 
 
-def _fold(path: str) -> str:
-    """Equal for paths that are one file on macOS or Windows: case, accents, invisible characters."""
-    if path.isascii():
-        return path.lower()
-    visible = "".join(c for c in path if unicodedata.category(c) != IGNORED)
+@functools.lru_cache(4096)
+def _fold(part: str) -> str:
+    """Equal for names that are one file on macOS or Windows: case, accents, invisible characters."""
+    if part.isascii():
+        return part.lower()
+    visible = "".join(c for c in part if unicodedata.category(c) != IGNORED)
     plain = unicodedata.normalize("NFD", visible).casefold()
     return unicodedata.normalize("NFD", plain)
 

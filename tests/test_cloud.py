@@ -21,7 +21,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from cloud_lab import BUCKET, PROJECT, REGION
+from cloud_lab import BUCKET, EXECUTOR, PROJECT, REGION
 from conftest import PRODUCT
 from standins.cloud import DROPPED, LATE, LOST, SECRET, SLOW, TORN, Fault, states
 
@@ -423,6 +423,194 @@ def test_one_job_goes_on_in_the_folder_of_another_only_where_that_is_asked_for(l
         assert args == ["--epochs=2", "--epochs=3"]
     done, none = send(lab, "--", "--job-dir=runs/mine", code=2)
     assert none == [] and "a cloud job writes to a bucket" in error_of(done)
+
+
+# Where a job writes, and what it names in buckets.
+
+JOB = """\
+workerPoolSpecs:
+- machineSpec: {machineType: n1-standard-4}
+  replicaCount: 1
+  TASK
+baseOutputDirectory: {outputUriPrefix: "gs://lab/kept"}
+scheduling: {timeout: 3600s}
+"""
+
+
+def job_file(lab, task='containerSpec: {args: ["--epochs=1"]}', output="gs://lab/kept"):
+    path = lab.folder / "job.yaml"
+    text = JOB.replace("TASK", task).replace("gs://lab/kept", output)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("output", [f"gs://{BUCKET}", f"gs://{BUCKET}/"])
+def test_a_whole_bucket_as_output_means_a_folder_of_the_jobs_own_in_it(lab, output):
+    path, name = job_file(lab, output=output), f"root-{len(output)}"
+    with fixed_names(lab, name, (f"{n:016}" for n in itertools.count())):
+        printed, _ = send(lab, path, "--dry-run")
+        assert f"it gets a folder of its own there, gs://{BUCKET}/runs/{name}." in printed.out
+        both = [send(lab, path)[1][0] for _ in range(2)]
+    assert [folder_of(message) for message in both] == [f"runs/{name}", f"runs/{name}-2"]
+    touched = {line.split("/b/")[1].split("/")[0] for line in lab.cloud.requests if "/b/" in line}
+    assert touched == {BUCKET}
+
+
+def test_a_slash_at_the_end_of_an_output_is_no_part_of_its_name(lab):
+    _, [message] = send(lab, job_file(lab, output=f"gs://{BUCKET}/slash/"))
+    assert folder_of(message) == "slash" and in_bucket(lab, "slash") == ["job.yaml"]
+
+
+BAD_URIS = [
+    "gs://BUCKET/../x",
+    "gs://lab/a/../b",
+    "gs://lab/..",
+    "gs://lab/./x",
+    "gs://lab//x",
+    "gs://lab/x//",
+    "gs:///x",
+    "gs://",
+    "gs://Lab/x",
+    "gs://la/x",
+    "gs://-lab/x",
+    "gs://lab./x",
+    "gs://l..ab/x",
+    "gs://10.0.0.1/x",
+    f"gs://{'x' * 64}/x",
+    "gs://my lab/x",
+    "gs://lab/a\tb",
+    f"gs://lab/{'x' * 1025}",
+]
+
+
+ALL_PLACES = """\
+workerPoolSpecs:
+- machineSpec: {machineType: n1-standard-4}
+  replicaCount: 1
+  containerSpec: {args: [FLAG], env: [{name: A, value: URI}]}
+- machineSpec: {machineType: n1-standard-4}
+  replicaCount: 1
+  pythonPackageSpec: {executorImageUri: img, pythonModule: their.main, packageUris: [URI]}
+baseOutputDirectory: {outputUriPrefix: URI}
+scheduling: {timeout: 3600s}
+"""
+PLACES = [
+    ":4: workerPoolSpecs[0].containerSpec.args[0]: ",
+    ":4: workerPoolSpecs[0].containerSpec.env[0].value: ",
+    ":7: workerPoolSpecs[1].pythonPackageSpec.packageUris[0]: ",
+    ":8: baseOutputDirectory.outputUriPrefix: ",
+]
+
+
+@pytest.mark.parametrize("uri", BAD_URIS)
+def test_a_uri_that_leaves_its_folder_or_names_no_bucket_is_refused_everywhere(lab, uri):
+    flag = f"--train-files=gs://lab/a,{uri}"
+    text = ALL_PLACES.replace("FLAG", json.dumps(flag)).replace("URI", json.dumps(uri))
+    path = lab.folder / "uri.yaml"
+    path.write_text(text, encoding="utf-8")
+    done, _ = send(lab, str(path), "--dry-run", code=2)
+    lines = [line.removeprefix(f"error: {path}") for line in done.err.splitlines()]
+    assert len(lines) == 4
+    for line, place in zip(lines, PLACES, strict=True):
+        assert line.startswith(place)
+    for flags in (["--job-dir", uri], [flag])[: 2 if uri in BAD_URIS[:2] else 1]:
+        done, _ = send(lab, "--dry-run", "--", *flags, code=2)
+        assert " a path has " in error_of(done) or " cannot be the name of a b" in error_of(done)
+
+
+@pytest.mark.parametrize("bucket", ["Lab", "la", "lab.", "l..ab", "10.0.0.1", "x" * 64, "my lab"])
+def test_a_bucket_of_the_project_that_cannot_be_is_refused(lab, bucket):
+    lab.settings(bucket=f'"{bucket}"')
+    done, _ = send(lab, "--dry-run", code=2)
+    assert re.search(
+        r"project.yaml:\d+: gcp.bucket: is .*; write the bucket's name", error_of(done)
+    )
+
+
+def test_uris_that_the_service_takes_are_taken(lab):
+    args = json.dumps(["--train-files=gs://data.of.lab/x/*.csv,gs://b_1/y"])
+    send(lab, job_file(lab, f"containerSpec: {{args: {args}}}"), "--dry-run")
+    find = lab.module("place_rules").find_uri_problems
+    assert (
+        list(find(["--a=gs://$(BUCKET)//x", "gs://lab/a b/ü..c/.hidden/", "/local//x", "-", ""]))
+        == []
+    )
+    # What another image makes of its args is its own affair.
+    theirs = (
+        'containerSpec: {imageUri: "us-docker.pkg.dev/them/images/theirs:1", args: ["gs://lab//x"]}'
+    )
+    send(lab, job_file(lab, theirs), "--dry-run")
+
+
+def test_a_package_without_an_image_to_install_it_on_is_refused(lab):
+    for image in ("", 'executorImageUri: "", '):
+        task = f"pythonPackageSpec: {{{image}packageUris: [gs://{BUCKET}/mypkg-0.1.tar.gz], pythonModule: mypkg.train}}"
+        done, _ = send(lab, job_file(lab, task), "--dry-run", code=2)
+        assert ":4: workerPoolSpecs[0].pythonPackageSpec.executorImageUri: is missing" in error_of(
+            done
+        )
+        assert "write an image that has Python and pip" in error_of(done)
+    # Of our own package project.yaml tells the image, here and where the file leaves it empty.
+    lab.package()
+    for image in ("", 'executorImageUri: "", '):
+        task = f"pythonPackageSpec: {{{image}pythonModule: trainer.task}}"
+        _, [message] = send(lab, job_file(lab, task))
+        package = message["jobSpec"]["workerPoolSpecs"][0]["pythonPackageSpec"]
+        assert package["executorImageUri"] == EXECUTOR and package["packageUris"]
+
+
+FAR = {"location": "EUROPE-WEST1", "locationType": "region"}
+
+
+@pytest.mark.parametrize(
+    ("described", "near"),
+    [
+        ({"location": "US-CENTRAL1", "locationType": "region"}, True),
+        ({"location": "US", "locationType": "multi-region"}, True),
+        ({"location": "NAM4", "locationType": "dual-region"}, True),
+        ({"location": "US", "customPlacementConfig": {"dataLocations": ["US-CENTRAL1", "US-WEST1"]}}, True),
+        ({"location": "US", "customPlacementConfig": {"dataLocations": ["US-EAST1", "US-WEST1"]}}, False),
+        ({"location": "US-CENTRAL1", "locationType": "zone", "customPlacementConfig": {"dataLocations": ["us-central1-a"]}}, True),
+        ({"location": "US-EAST1", "locationType": "region"}, False),
+        ({"location": "EU", "locationType": "multi-region"}, False),
+        ({"location": "EUR4", "locationType": "dual-region"}, False),
+        (FAR, False),
+    ],
+)  # fmt: skip
+def test_a_bucket_in_another_region_is_told_before_anything_is_copied(lab, described, near):
+    with mock.patch.dict(lab.cloud.buckets.described, {BUCKET: described}):
+        done, jobs = send(lab)
+    assert len(jobs) == 1
+    lines = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+    assert len(lines) == (not near)
+    if not near:
+        parts = described.get("customPlacementConfig", {}).get("dataLocations")
+        where = " and ".join(parts or [described["location"]]).lower()
+        assert lines[0].startswith(
+            f"warning: gs://{BUCKET} is in {where}, and the job runs in {REGION}"
+        )
+        assert "billed as traffic between regions" in lines[0]
+
+
+def test_every_bucket_that_a_job_names_is_looked_at(lab):
+    path = job_file(
+        lab, 'containerSpec: {args: ["--train-files=gs://other/x.csv,gs://closed/y,gs://none/z"]}'
+    )
+    with mock.patch.dict(lab.cloud.buckets.described, {"other": FAR}):
+        lab.cloud.buckets.add("other")
+        done, jobs = send(lab, path)
+    assert len(jobs) == 1 and done.err.count("warning: ") == 1
+    assert "warning: gs://other is in europe-west1" in done.err
+
+
+def test_a_tensorboard_needs_its_bucket_in_the_same_region(lab):
+    account = f"robot@{PROJECT}.iam.gserviceaccount.com"
+    board = f"projects/123/locations/{REGION}/tensorboards/456"
+    lab.settings(service_account=account, tensorboard=board)
+    with mock.patch.dict(lab.cloud.buckets.described, {BUCKET: FAR}):
+        done, jobs = send(lab, code=2)
+    assert jobs == [] and not any("/upload/" in line for line in lab.cloud.requests)
+    assert f"take a bucket in {REGION}, or leave the TensorBoard out" in error_of(done)
 
 
 # What goes wrong, at each step. By request, and what it is called in the message.

@@ -322,7 +322,7 @@ def test_a_foreign_image_with_a_module_of_this_repo_runs_it_and_says_so(shown):
         ("containerSpec.imageUri", "imageUri: x, command: [sh, -c, ls]", "add --container"),
         (
             "pythonPackageSpec.packageUris",
-            "executorImageUri: x, packageUris: ['gs://b/p.tar.gz'], pythonModule: x.main",
+            "executorImageUri: x, packageUris: ['gs://lab/p.tar.gz'], pythonModule: x.main",
             "send it to Vertex AI",
         ),
     ],

@@ -65,14 +65,22 @@ class Buckets:
     Args:
         names: the buckets that there are.
         closed: of these, the ones to which nobody has access.
+
+    Attributes:
+        described: {bucket: what its description holds besides, such as its location}.
     """
 
     def __init__(self, *names: str, closed: tuple[str, ...] = ()):
         self.closed = closed
+        self.described: dict[str, dict] = {}
         self._buckets: dict[str, dict[str, Object]] = {name: {} for name in (*names, *closed)}
         self._uploads: dict[str, Upload] = {}
         self._generations = itertools.count(1)
         self._lock = threading.RLock()
+
+    def add(self, bucket: str) -> None:
+        """A bucket more; one that is there keeps its objects."""
+        self._buckets.setdefault(bucket, {})
 
     def names(self, bucket: str, prefix: str = "") -> list[str]:
         with self._lock:
@@ -101,7 +109,8 @@ class Buckets:
         match request.method, *request.path:
             case "GET", "storage", "v1", "b", bucket:
                 self._bucket(bucket)
-                return _json({"kind": "storage#bucket", "name": bucket, "location": "US"})
+                described = {"location": "US", **self.described.get(bucket, {})}
+                return _json({"kind": "storage#bucket", "name": bucket, **described})
             case "GET", "storage", "v1", "b", bucket, "o":
                 return self._list(bucket, request.query)
             case "GET", "storage", "v1", "b", bucket, "o", name:

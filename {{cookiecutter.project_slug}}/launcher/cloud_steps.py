@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launcher import gcp, identity
 from launcher.gcp import Place
+from launcher.place_rules import holds_region
 from launcher.process import ROOT
 
 LIFECYCLE = Path("launcher") / "lifecycle.json"  # what is cleared away below scratch/, and when
@@ -64,7 +65,8 @@ def bucket(place: Place) -> Step:
             safe = [uniform, "--public-access-prevention"]
             return [["storage", "buckets", "create", name, *where, *safe]]
         there = str(found.get("location", "")).lower()
-        if there != place.region:
+        parts = (found.get("custom_placement_config") or {}).get("dataLocations") or ()
+        if not holds_region(place.region, there, parts):
             raise SetupError(
                 f"{name} is in {there}, jobs run in {place.region}, and a bucket cannot move: "
                 f"write another gcp.bucket in {place.path.name}"

@@ -13,6 +13,7 @@ from launcher.checkup import OK, WARN, WRONG, Check, Skip, once
 from launcher.doctor_login import NoLogin, clients, gcloud, login, quota_project
 from launcher.environment import python_command
 from launcher.google_api import Client, Refused, Unreachable, reach
+from launcher.place_rules import holds_region
 
 # What the one who sends jobs must be allowed to do, and the smallest role that allows it.
 TO_SUBMIT = {
@@ -175,11 +176,12 @@ class Cloud:
             grant = identity.grant_on_bucket("roles/storage.objectUser", name, self.member())
             return WRONG, text, grant
         place = str(found.get("location", "")).lower()
-        if place != region:
+        parts = (found.get("customPlacementConfig") or {}).get("dataLocations") or ()
+        held = holds_region(region, place, parts)
+        if not held or found.get("locationType") == "multi-region":  # each read from it is billed
             text = f"gs://{name} is in {place}, jobs run in {region}; buckets cannot move"
             advice = "write another gcp.bucket, or gcp.region, in project.yaml"
-            wide = found.get("locationType") in ("multi-region", "dual-region")
-            return WARN if wide else WRONG, f"{text}: {advice}"
+            return WARN if held else WRONG, f"{text}: {advice}"
         uniform = found.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {})
         if not uniform.get("enabled"):
             text = f"gs://{name} has permissions on single files, which nobody oversees"

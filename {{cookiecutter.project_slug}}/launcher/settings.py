@@ -7,14 +7,14 @@ from pathlib import Path
 
 from launcher import document
 from launcher.document import Document, Fault, SpecError
-from launcher.place_rules import ACCOUNT, TENSORBOARD
+from launcher.place_rules import ACCOUNT, BUCKET, TENSORBOARD
 
 PATH = Path(__file__).resolve().parents[1] / "project.yaml"
 # {key: (what it looks like, what to write)}; an empty text means: not set yet.
 FORMS = {
     "project": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "the project's id, such as my-lab-4711"),
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region, such as us-central1"),
-    "bucket": (r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "the bucket's name alone, without gs://"),
+    "bucket": (BUCKET, "the bucket's name alone, without gs://"),
     "image_repository": (r"[a-z]([a-z0-9-]*[a-z0-9])?", "the repository's name alone"),
     "service_account": (ACCOUNT.pattern, "NAME@PROJECT.iam.gserviceaccount.com"),
     "tensorboard": (TENSORBOARD.pattern, "projects/NUMBER/locations/REGION/tensorboards/ID"),

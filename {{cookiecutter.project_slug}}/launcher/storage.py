@@ -95,6 +95,20 @@ class Store:
         with self._telling(f"look for {uri}", uri):
             return self._blob(uri).exists(timeout=clients.ANSWER, retry=clients.retry())
 
+    def find_location(self, bucket: str) -> tuple[str, list[str]] | None:
+        """Where a bucket lies: its location, and its regions where its owner chose several.
+
+        None where the bucket is missing or its description may not be read.
+        """
+        hidden = clients.sdk("google.api_core.exceptions")
+        with self._telling(f"look where gs://{bucket} lies", f"gs://{bucket}"):
+            try:
+                options = {"timeout": clients.ANSWER, "retry": clients.retry()}
+                found = self.client.get_bucket(bucket, **options)
+            except (hidden.Forbidden, hidden.NotFound):
+                return None
+        return found.location or "", list(found.data_locations or ())
+
     def is_free(self, folder: str) -> bool:
         """Whether nothing lies in a folder of a bucket."""
         bucket, name = split(folder.rstrip("/") + "/")

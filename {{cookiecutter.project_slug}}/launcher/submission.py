@@ -18,7 +18,17 @@ from datetime import datetime, timezone
 
 import yaml
 
-from launcher import git, labels, package, program, registry, spec, strays, trainer_rules
+from launcher import (
+    git,
+    labels,
+    package,
+    place_rules,
+    program,
+    registry,
+    spec,
+    strays,
+    trainer_rules,
+)
 from launcher import settings as project_file
 from launcher.spec import ROOT, Fault, Job, SpecError
 from launcher.vertex import ID
@@ -120,6 +130,8 @@ def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Su
         SpecError: project.yaml lacks something, or the job and it do not fit.
     """
     settings, slug = _settings()
+    if problems := [problem for _, problem in place_rules.find_uri_problems(flags)]:
+        raise SpecError(*problems)
     flags, own_folder = _folder(flags)
     name = _name(job, now or datetime.now(timezone.utc))
     there = (job.spec.get("baseOutputDirectory") or {}).get("outputUriPrefix")
@@ -130,7 +142,7 @@ def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Su
         flags=tuple(flags),
         name=name,
         id=uuid.uuid4().hex[:16],
-        folder=own_folder or there or f"gs://{settings['bucket']}/runs/{name}",
+        folder=own_folder or _folder_below(there or f"gs://{settings['bucket']}", name),
         shared=own_folder is not None,
         labels={},
         code=_code(job, settings, flags),
@@ -141,7 +153,8 @@ def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Su
     given = job.message.get("labels") or {} if job.tuning else {}
     every = labels.join(ours, settings.get("labels") or {}, given, {ID: found.id})
     found = replace(found, labels=every)
-    faults = [*strays.find(job, flags, settings["bucket"], bool(found.code.image)), *_check(found)]
+    faults = strays.find(job, flags, settings["bucket"], bool(found.code.image))
+    faults += _check(found)
     if faults:
         raise SpecError(*faults)
     return found
@@ -196,11 +209,22 @@ def _folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
     parser.add_argument("--job-dir", "--job_dir")
     found, rest = parser.parse_known_args(flags)
     folder = found.job_dir
-    if folder and not folder.startswith("gs://"):
-        raise SpecError(
-            f"--job-dir {folder}: a cloud job writes to a bucket: gs://BUCKET/runs/NAME"
-        )
-    return rest, folder.rstrip("/") if folder else None
+    if folder is None:
+        return rest, None
+    problem = place_rules.find_uri_problem(folder)
+    folder = folder.removesuffix("/")
+    if not problem and folder.count("/") < 3:
+        problem = "it is a whole bucket"
+    if problem:
+        instead = "a cloud job writes to a bucket: gs://BUCKET/runs/NAME"
+        raise SpecError(f"--job-dir {found.job_dir}: {problem}; {instead}")
+    return rest, folder
+
+
+def _folder_below(output: str, name: str) -> str:
+    """Where a job writes: its file's output; of a whole bucket, a folder of the job's own."""
+    output = output.removesuffix("/")
+    return output if output.count("/") > 2 else f"{output}/runs/{name}"
 
 
 def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
@@ -246,9 +270,9 @@ def _complete(pool: dict, this: Submission) -> None:
             pool["pythonPackageSpec"] = {"pythonModule": runs.module, **box}
     task = pool.get("pythonPackageSpec")
     if task is not None and not task.get("packageUris"):
-        task.setdefault("executorImageUri", this.settings.get("executor_image"))
+        task["executorImageUri"] = task.get("executorImageUri") or this.settings["executor_image"]
         task["packageUris"] = [code.package]
-        task.setdefault("pythonModule", MODULE)
+        task["pythonModule"] = task.get("pythonModule") or MODULE
         _tell(task, this)
     run = pool.get("containerSpec") or task
     if this.flags:

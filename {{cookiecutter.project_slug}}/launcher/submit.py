@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from launcher import cost, git, package, spec, submission
 from launcher.clients import CloudError
+from launcher.place_rules import holds_region
 from launcher.spec import ROOT, SpecError
 from launcher.submission import Submission
 
@@ -55,7 +58,7 @@ def _show(this: Submission, estimate: cost.Estimate) -> None:
         "Nothing was built, uploaded or sent. gcloud sends the same, with this text as FILE:",
         this.command(),
         *(f"It needs {part}, which the same command without --dry-run makes." for part in waits),
-        *_dirty(this),
+        *_notes(this),
     ]
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")  # what gcloud reads, whatever Windows prefers
@@ -94,8 +97,9 @@ def _send(this: Submission, wait: bool) -> int:
         if job := note.resolve(jobs, this.job.tuning):
             _say("the same command sent this job before, and it started; nothing is sent again")
             return _finish(jobs, job, wait)
-        for line in _dirty(this):
+        for line in _notes(this):
             _say(line)
+        _check_locations(this, store)
         _provide(this, store)
         this = _reserve(this, store)
     except KeyboardInterrupt:
@@ -158,6 +162,42 @@ def _reserve(this: Submission, store) -> Submission:
     if this.tree and this.tree.changed:
         store.upload(git.diff(), f"{this.folder}/git.diff")
     return this
+
+
+def _check_locations(this: Submission, store) -> None:
+    """Warn of buckets that are not in the job's region, before anything is copied there.
+
+    Raises:
+        CloudError: the job could not write to its TensorBoard.
+    """
+    region, own = this.settings["region"], this.folder.split("/")[2]
+    for bucket in dict.fromkeys(re.findall(r"gs://([a-z0-9._-]+)", json.dumps(this.spec))):
+        found = store.find_location(bucket)
+        if not found or holds_region(region, *found):
+            continue
+        where = f"gs://{bucket} is in {' and '.join(found[1]).lower() or found[0].lower()}"
+        if bucket == own and this.spec.get("tensorboard"):
+            raise CloudError(
+                f"{where}, and the job and its TensorBoard are in {region}, which must be one "
+                f"region: take a bucket in {region}, or leave the TensorBoard out"
+            )
+        print(
+            f"warning: {where}, and the job runs in {region}: what it reads and writes there is "
+            f"slow, and billed as traffic between regions, which no estimate and no --max-cost "
+            f"includes; better take a bucket in {region}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _notes(this: Submission) -> list[str]:
+    output = (this.job.spec.get("baseOutputDirectory") or {}).get("outputUriPrefix")
+    notes = _dirty(this)
+    if output and not this.shared and output.removesuffix("/").count("/") < 3:
+        notes += [
+            f"Its output is a whole bucket: it gets a folder of its own there, {this.folder}."
+        ]
+    return notes
 
 
 def _dirty(this: Submission) -> list[str]:

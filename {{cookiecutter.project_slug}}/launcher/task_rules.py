@@ -8,6 +8,7 @@ from datetime import date
 
 from launcher import program
 from launcher.machine_rules import Said
+from launcher.place_rules import find_uri_problem, find_uri_problems
 from launcher.program import CONTRACT, FOLDERS
 
 ARGS = 100_000  # characters
@@ -39,10 +40,20 @@ def task(place: str, pool: dict, key: str) -> Iterator[Said]:
         what = f"are {len(packages)} packages, and {PACKAGES} are installed"
         yield f"{place}.packageUris", what, "put some of them together"
     for i, uri in enumerate(packages):
-        if not re.fullmatch(r"gs://[^/]+/.+", uri):
-            what = f"{uri} is not in a bucket"
-            yield f"{place}.packageUris[{i}]", what, "write gs://BUCKET/PATH.tar.gz"
-    yield from _env(f"{place}.env", spec.get("env") or [])
+        problem = find_uri_problem(uri)
+        if problem or uri.endswith("/") or uri.count("/") < 3:
+            instead = "; ".join(filter(None, ("write gs://BUCKET/PATH.tar.gz", problem)))
+            yield f"{place}.packageUris[{i}]", f"{uri} is not in a bucket", instead
+    if packages and not spec.get("executorImageUri"):  # of our own package project.yaml tells it
+        what = "is missing: the packages have no image to be installed on"
+        yield f"{place}.executorImageUri", what, "write an image that has Python and pip"
+    env = spec.get("env") or []
+    yield from _env(f"{place}.env", env)
+    if not program.read(pool).foreign:  # what other code makes of a URI is its own affair
+        for i, problem in find_uri_problems(spec.get("args") or []):
+            yield f"{place}.args[{i}]", problem, "write gs://BUCKET/PATH"
+        for i, problem in find_uri_problems(entry.get("value") or "" for entry in env):
+            yield f"{place}.env[{i}].value", problem, "write gs://BUCKET/PATH"
 
 
 def _command(place: str, pool: dict, task: dict) -> Iterator[Said]:

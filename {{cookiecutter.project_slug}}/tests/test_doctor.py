@@ -310,6 +310,8 @@ def holds(kind: str, name: str, **values):
         (denied("storage.objects.create"), "bucket", "wrong", "objects.create", "roles/storage.objectUser"),
         (holds("buckets", BUCKET, location="US-EAST1"), "bucket", "wrong", f"is in us-east1, jobs run in {REGION}", ""),
         (holds("buckets", BUCKET, location="EU", locationType="multi-region"), "bucket", "warn", "is in eu", ""),
+        (holds("buckets", BUCKET, location="US", locationType="multi-region"), "bucket", "wrong", "is in us", ""),
+        (holds("buckets", BUCKET, location="EUR4", locationType="dual-region"), "bucket", "ok", "in eur4", ""),
         (holds("buckets", BUCKET, iamConfiguration={}), "bucket", "warn", "single files", "buckets update"),
         (lacks("repositories"), "images", "wrong", "no repository images", "setup_cloud.py"),
         (holds("repositories", "images", format="PYTHON"), "images", "wrong", "holds PYTHON", ""),

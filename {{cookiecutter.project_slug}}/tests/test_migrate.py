@@ -195,8 +195,12 @@ def test_a_tpu_and_the_machine_beside_it_are_one_today():
 
 def test_another_module_stays_a_python_package():
     old = "trainingInput: {pythonModule: census.train, packageUris: [gs://lab/a.tar.gz]}"
-    [pool] = load(migrated(old)).spec["workerPoolSpecs"]
+    text = migrated(old)
+    [pool] = yaml.safe_load(text)["workerPoolSpecs"]
     assert pool["pythonPackageSpec"]["pythonModule"] == "census.train"
+    assert "needs an executorImageUri" in text
+    with pytest.raises(spec.SpecError, match="executorImageUri: is missing"):
+        load(text)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from trainer import data, runtime, task
 
 RUNS = ["digits"]  # the fixtures of trained models
 LEAVES = {"pictures"}  # what a run leaves beside what every run does
-OTHER_DATA = "--data=gs://b/x"
+OTHER_DATA = "--data=gs://lab/x"
 MISTAKE = (
     ["--data", "nothing"],
     "nothing: no such file or folder; expected SRC/<class>/*.jpg, or a CSV",

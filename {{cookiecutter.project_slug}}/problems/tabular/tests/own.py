@@ -10,7 +10,7 @@ from trainer.schema import Column
 
 RUNS = ["penguins", "masses"]  # the fixtures of trained models
 LEAVES = set()  # what a run leaves beside what every run does
-OTHER_DATA = "--train-files=gs://b/x.csv"
+OTHER_DATA = "--train-files=gs://lab/x.csv"
 MISTAKE = (["--target", "nothing"], "no column 'nothing'; there are: species")
 
 

@@ -133,7 +133,7 @@ def test_the_second_phase_changes_the_last_layers_and_no_statistic(given, head, 
 def test_killed_in_the_second_phase(project, flags, both, tmp_path):
     flags = [*flags, "--epochs=5"]
     [first] = cluster.start(project, tmp_path / "log", ONE, tmp_path / "run", *flags)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 300
     while "epoch 4/5" not in first.text():
         assert first.process.poll() is None and time.monotonic() < deadline, first.text()
         time.sleep(0.02)

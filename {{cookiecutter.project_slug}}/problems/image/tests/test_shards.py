@@ -120,6 +120,16 @@ def test_every_good_picture_is_in_one_split_and_looks_right(wild):
         assert np.abs(seen - found[path]).mean() <= outcome.tolerance, path
 
 
+def test_warnings_of_pillow_name_no_file_and_are_dropped(recwarn):
+    write_classes("in", a=3, b=3)
+    broken_exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x0e\0\2\0\0\xff\xff\0\0\0\x99"
+    random_picture(1).save("in/a/exif.jpg", exif=broken_exif)
+    random_picture(2).quantize(5).save("in/a/palette.png", transparency=bytes([0, 100, 255]))
+    Image.new("1", (9500, 9500)).save("in/a/large.png")
+    made = sharding.make("in", "out", SMALL, workers=None)
+    assert made.manifest.rejected == 1 and not recwarn.list
+
+
 def test_copies_are_told_and_share_a_split(wild):
     _, made, place = wild
     split_of = {path: split for split, paths in names(made).items() for path in paths}

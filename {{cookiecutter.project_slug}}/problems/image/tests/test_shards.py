@@ -605,6 +605,7 @@ def test_mistakes_are_one_line_and_leave_nothing():
         source: refusal(source, target, SMALL)
         for source, target in {
             "nowhere": "out",
+            "tab.tsv": "out",
             "bare": "out",
             "none": "out",
             "latin.csv": "out",

@@ -113,8 +113,8 @@ def test_a_client_may_send_the_words_that_training_or_evaluation_took_for_missin
     signature = Signature.of(json.loads(schema.to_json()))
     [row] = read(io.StringIO("a,b\n lost ,2\n"), "f", signature)
     assert np.isnan(row["a"]) and row["b"] == 2
-    with pytest.raises(InstanceError, match="feature 'b' is \"lost\"; expected a number"):
-        list(read(io.StringIO("a,b\n1,lost\n"), "f", signature))
+    [error] = read(io.StringIO("a,b\n1,lost\n"), "f", signature)
+    assert isinstance(error, InstanceError) and "feature 'b' is \"lost\"" in str(error)
 
 
 def test_what_counts_as_a_number_is_what_pyarrow_reads():

@@ -5,6 +5,7 @@ The expected pixels are made with NumPy, not with the decoder under test.
 
 from __future__ import annotations
 
+import csv
 import struct
 from pathlib import Path
 
@@ -229,6 +230,12 @@ def model_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def serve(model_dir):
+    """The signature that takes bytes: inputs in, a row for each instance out."""
+    return predict._load_model(model_dir, "serving_default")
+
+
+@pytest.fixture(scope="module")
 def sharded(tmp_path_factory):
     """({name: pixels in the shards}, {name: why it was refused})."""
     folder = tmp_path_factory.mktemp("shards")
@@ -240,8 +247,6 @@ def sharded(tmp_path_factory):
     listed = list(ALL)
     count = made.splits["train"].count
     names = [listed[int(Path(path).stem)] for path in made.names("train", range(count))]
-    import csv
-
     with open(folder / "out/rejected.csv", encoding="utf-8", newline="") as file:
         rejected = {listed[int(Path(row[0]).stem)]: row[1] for row in list(csv.reader(file))[1:]}
     return dict(zip(names, made.read("train", range(count))[0], strict=True)), rejected
@@ -271,11 +276,10 @@ def test_predictions_see_the_pixels_of_the_shards(sharded, model_dir):
         np.testing.assert_array_equal(row["image"], expected, name)
 
 
-def test_the_exported_model_sees_the_same_pixels_or_refuses(sharded, model_dir):
+def test_the_exported_model_sees_the_same_pixels_or_refuses(sharded, serve):
     import tensorflow as tf
 
     pixels, _ = sharded
-    serve = predict._load_model(model_dir, "serving_default")
     for name, data in ALL.items():
         if name in SERVED:
             [row] = serve({"image": [data]})
@@ -298,13 +302,12 @@ def test_the_exported_model_resizes_as_the_decoder_does(policy, shape, channels)
     np.testing.assert_array_equal(found, np.asarray(expected).reshape(32, 32, channels))
 
 
-def test_where_metadata_stands_in_a_jpeg_does_not_matter(sharded, model_dir):
+def test_where_metadata_stands_in_a_jpeg_does_not_matter(serve):
     """Behind 100 kB of a colour profile, and not in an image that follows."""
     exif = Image.Exif()
     exif[0x0112] = 6
     late = pack(DRAWING, "JPEG", exif=exif, icc_profile=RANDOM.bytes(150_000))
     other = pack(DRAWING, "JPEG", exif=exif)
-    serve = predict._load_model(model_dir, "serving_default")
     for data in (late, pack(DRAWING, "JPEG") + other):
         [row] = serve({"image": [data]})
         apart = np.abs(row["image"].astype(int) - np.asarray(images.decode(data))).max()
@@ -312,8 +315,7 @@ def test_where_metadata_stands_in_a_jpeg_does_not_matter(sharded, model_dir):
 
 
 @pytest.mark.parametrize("endian", "<>")
-def test_the_graph_reads_exif_of_both_byte_orders(model_dir, endian):
-    serve = predict._load_model(model_dir, "serving_default")
+def test_the_graph_reads_exif_of_both_byte_orders(serve, endian):
     for number in range(10):  # 0 and 9 mean nothing
         exif = Image.Exif()
         exif.endian = endian
@@ -321,3 +323,24 @@ def test_the_graph_reads_exif_of_both_byte_orders(model_dir, endian):
         data = pack(DRAWING, "JPEG", exif=exif.tobytes())
         [row] = serve({"image": [data]})
         assert np.abs(row["image"].astype(int) - np.asarray(images.decode(data))).max() <= 2
+
+
+def test_damaged_exif_is_refused_or_read_as_pillow_reads_it(serve):
+    import tensorflow as tf
+
+    random, refused = np.random.default_rng(1), 0
+    for number in range(100):
+        exif = Image.Exif()
+        exif.endian = "<>"[number % 2]
+        exif[0x010F], exif[0x0112], exif[0x011A] = "maker", 1 + number % 8, 72.0
+        damaged = bytearray(exif.tobytes())
+        for at in random.integers(6, 60, number % 4):
+            damaged[at] = random.choice([0, 1, 2, 3, 4, 6, 8, 0x12, 0xFF])
+        data = pack(DRAWING, "JPEG", exif=bytes(damaged))
+        try:
+            [row] = serve({"image": [data]})
+        except tf.errors.InvalidArgumentError:
+            refused += 1
+            continue
+        assert np.abs(row["image"].astype(int) - np.asarray(images.decode(data))).max() <= 2
+    assert 0 < refused < 75

@@ -99,7 +99,8 @@ def _check_jpeg(data):
     starts = _walk(file, 2, lambda at: at + 2 + _number(file, at + 2, 2), _is_scan(file))
     is_app1 = _number(file, starts, 2) == 0xFFE1
     exif = tf.boolean_mask(starts, is_app1 & (_number(file, starts + 4, 4) == _code("Exif"))) + 4
-    how, problem = _orientation(file, exif, tf.strings.substr(data, 0, starts[-1]), False)
+    ends = exif - 2 + _number(file, exif - 2, 2)
+    how, problem = _orientation(file, exif, ends, tf.strings.substr(data, 0, starts[-1]), False)
     return how, _first_problem(
         [
             (_number(file, starts[-1], 2) != 0xFFDA, "is a damaged JPEG"),
@@ -125,7 +126,8 @@ def _check_png(data):
     is_packed = (kinds == _code("zTXt")) | (_number(file, starts + 26, 1) == 1)
     hidden = (begins == _code("XML:")) & is_packed | (begins == _code("Raw "))
     exif = tf.boolean_mask(starts, kinds == _code("eXIf")) + 8
-    how, problem = _orientation(file, exif, data, tf.reduce_any(is_text & hidden))
+    ends = exif + _number(file, exif - 8, 4)
+    how, problem = _orientation(file, exif, ends, data, tf.reduce_any(is_text & hidden))
     return how, _first_problem(
         [
             (_number(file, 24, 1) != 8, "is a PNG of other than 8 bits a channel"),
@@ -135,6 +137,26 @@ def _check_png(data):
     )
 
 
+_SIZES = (
+    0,
+    1,
+    1,
+    2,
+    4,
+    8,
+    1,
+    1,
+    2,
+    4,
+    8,
+    4,
+    8,
+    4,
+    0,
+    0,
+    8,
+    0,
+)  # bytes of a value, by its type in EXIF
 _TEXTS = ("tEXt", "zTXt", "iTXt")  # the chunks of a PNG that may hold metadata of a camera
 
 
@@ -171,21 +193,36 @@ def _first_problem(checks):
     return tf.concat([tf.boolean_mask(tf.stack(problems), tf.stack(is_wrong)), [""]], 0)[0]
 
 
-def _orientation(file, exif, searched, is_hidden):
+def _orientation(file, exif, ends, searched, is_hidden):
     """(1 to 8, what is wrong or ""), as Pillow finds it: in EXIF, else in XMP, which is not read.
 
     Args:
         exif: int32 [n], where EXIF begins.
+        ends: int32 [n], where it ends.
         searched: the bytes in which XMP may stand.
         is_hidden: whether there is metadata that cannot be searched.
     """
+
+    def read_unsigned(at):
+        high = tf.cast(_number(file, at + tf.where(little, 2, 0), 2, little), tf.float64)
+        return high * 65536 + tf.cast(
+            _number(file, at + tf.where(little, 0, 2), 2, little), high.dtype
+        )
+
     at = tf.concat([exif, [0]], 0)[0]
     at += tf.where(_number(file, at, 4) == _code("Exif"), 6, 0)
     little = _number(file, at, 1) == ord("I")
     table = _number(file, at + 4, 4, little)
     is_there = (tf.size(exif) > 0) & (table > 0) & (table < tf.size(file))
+    is_tiff = tf.reduce_any(_number(file, at, 4) == [0x49492A00, 0x4D4D002A])  # II*, MM*
     count = tf.where(is_there, _number(file, at + table, 2, little), 0)
     entries = at + table + 2 + 12 * tf.range(count)
+    # Pillow stops reading at a value that lies outside.
+    kinds = tf.clip_by_value(_number(file, entries + 2, 2, little), 0, len(_SIZES) - 1)
+    sizes = tf.cast(tf.gather(_SIZES, kinds), tf.float64) * read_unsigned(entries + 4)
+    is_outside = (sizes > 4) & (
+        read_unsigned(entries + 8) + sizes > tf.cast(tf.concat([ends, [0]], 0)[0] - at, tf.float64)
+    )
     entries = tf.boolean_mask(entries, _number(file, entries, 2, little) == _ORIENTATION)
     is_short = (_number(file, entries + 2, 2, little) == 3) & (
         _number(file, entries + 4, 4, little) == 1
@@ -199,6 +236,7 @@ def _orientation(file, exif, searched, is_hidden):
     problem = _first_problem(
         [
             (tf.size(exif) > 1, "has EXIF more than once"),
+            ((tf.size(exif) > 0) & ~is_tiff | tf.reduce_any(is_outside), "has damaged EXIF"),
             (tf.reduce_any(~is_short), "has an EXIF orientation of a wrong type"),
             ((tf.size(entries) == 0) & is_in_xmp, "may be turned by metadata that is not EXIF"),
         ]

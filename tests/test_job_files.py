@@ -65,6 +65,7 @@ NUMBERS = {
     "0.000_1": None,
     "0o17": "write 15, without quotes",
     "017": "is 017, which YAML takes for 15; write 17, or 15 if eights are meant",
+    "0__7": "is 0__7, which YAML takes for 7; write 7, or 7 if eights are meant",
     "1:30": "is 1:30, which YAML takes for 90; write 90, if sixties are meant",
     "yes": "is yes; a number is expected",
     "1e-400x": "is 1e-400x; a number is expected",
@@ -87,7 +88,7 @@ def test_the_advice_for_a_number_is_a_number_in_yaml(checker):
             assert len(said[text]) == 1 and advice in said[text][0], (text, said[text])
     # Each advice, followed, gives a file without a fault.
     written = [re.search(r"write (\S+?),? ", lines[0])[1] for lines in said.values() if "write" in "".join(lines)]  # fmt: skip
-    assert len(written) == 8
+    assert len(written) == 9
     followed = checker.check(
         {
             f"followed_{i}": STUDY.replace("1.0e-7", text).replace("0.1}", "100}")
@@ -222,6 +223,7 @@ def test_a_check_runs_the_trainer_once_and_only_where_it_says_so(spied):
 
     for other in (
         "DESCRIBES = False",
+        "DESCRIBES: bool = False",
         "DESCRIBES = 'True'",
         "if True:\n    DESCRIBES = True",
         "'DESCRIBES = True'",
@@ -359,3 +361,48 @@ def test_the_projects_image_is_known_by_its_name_in_the_registry(bake, tmp_path)
 
     checked = {name: "argument --epochs: 'many'" in " ".join(lines) for name, lines in zip(images, said.values(), strict=True)}  # fmt: skip
     assert checked == images
+
+
+SERVER = "us-docker.pkg.dev/vertex-ai-restricted/training/reductionserver:latest"
+MIXED = f"""\
+workerPoolSpecs:
+- machineSpec: &gpu {{machineType: g2-standard-8, acceleratorType: NVIDIA_L4, acceleratorCount: 1}}
+  replicaCount: 1
+  containerSpec: {{command: [python], args: [-m, trainer.task, --epochs=1]}}
+- machineSpec: *gpu
+  replicaCount: 1
+  containerSpec: {{args: [--epochs=1]}}
+- machineSpec: {{machineType: n1-highcpu-16}}
+  replicaCount: 4
+  containerSpec: {{imageUri: {SERVER}, args: [--theirs, /etc/passwd]}}
+scheduling: {{timeout: 600s}}
+"""
+
+
+@pytest.mark.parametrize("code", ["container", "package"])
+def test_a_cloud_job_of_our_trainer_and_of_others(bake, tmp_path, code):
+    project = bake(fresh=True, gcp_project="lab-4711", gcs_bucket="my-lab-runs")
+    (tmp_path / "mixed.yaml").write_text(MIXED, encoding="utf-8")
+    settings = project.read("project.yaml").replace("code: container", f"code: {code}")
+    settings = settings.replace('executor_image: ""', "executor_image: us-docker.pkg.dev/p/r/e:1")
+    (project.path / "project.yaml").write_text(settings, encoding="utf-8")
+    command = ["python", "scripts/train_cloud.py", tmp_path / "mixed.yaml", "--dry-run"]
+
+    done = project.run([*command, "--", "--seed=7"])
+
+    chief, worker, server = yaml.safe_load(done.stdout)["workerPoolSpecs"]
+    if code == "package":
+        assert chief["pythonPackageSpec"]["pythonModule"] == "trainer.task"
+        assert chief["pythonPackageSpec"]["args"] == ["--epochs=1", "--seed=7"]
+        assert worker["pythonPackageSpec"]["args"] == ["--epochs=1", "--seed=7"]
+    else:
+        assert chief["containerSpec"]["command"] == ["python"]
+        args = ["-m", "trainer.task", "--epochs=1", "--seed=7"]
+        assert chief["containerSpec"]["args"] == args
+        assert worker["containerSpec"]["args"] == ["--epochs=1", "--seed=7"]
+    # It goes as it is: its flags are its own, and its paths are not of this machine.
+    assert server["containerSpec"] == {"imageUri": SERVER, "args": ["--theirs", "/etc/passwd"]}
+
+    done = project.run(["python", "scripts/train_local.py", tmp_path / "mixed.yaml"], check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "leave it out: --replicas ps=0" in done.stderr

@@ -46,7 +46,7 @@ def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | 
     """The replicas of a CustomJobSpec, the primary first.
 
     Args:
-        flags: come after the args of every pool, so that they win.
+        flags: come after the args of the pools that run the chief's program, so that they win.
         counts: {role: number} instead of the file's own; 0 leaves a pool out.
 
     Raises:
@@ -57,7 +57,8 @@ def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | 
         if not pool:  # an empty pool keeps the place of its role
             continue
         runs = program.read(pool)
-        runs = replace(runs, args=(*runs.args, *flags))
+        if runs.foreign == program.read(spec["workerPoolSpecs"][0]).foreign:
+            runs = replace(runs, args=(*runs.args, *flags))  # not a Reduction Server's
         env = program.variables(pool.get("pythonPackageSpec") or pool.get("containerSpec") or {})
         for index in range(counts.pop(role, int(pool.get("replicaCount") or 1))):
             found.append(Replica(role, index, runs, env))

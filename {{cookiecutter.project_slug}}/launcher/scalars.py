@@ -89,7 +89,7 @@ def _other_base(value: float, text: str) -> tuple[str, str] | None:
     if ":" in text:
         return what, f"write {value}, if sixties are meant"
     if re.fullmatch("[-+]?0[0-7_]+", text):
-        return what, f"write {int(text)}, or {value} if eights are meant"
+        return what, f"write {int(text.replace('_', ''))}, or {value} if eights are meant"
     return None
 
 

@@ -22,7 +22,9 @@ MESSAGES, ENUMS = TABLE["messages"], TABLE["enums"]
 FIELDS = {field for fields in MESSAGES.values() for field in fields}
 GONE = object()  # for a value that is not of its type
 ELSEWHERE = {  # what people look for in a CustomJobSpec
-    **dict.fromkeys(("labels", "displayName", "encryptionSpec"), "belongs to the job around it"),
+    **dict.fromkeys(
+        ("labels", "name", "displayName", "encryptionSpec"), "belongs to the job around it"
+    ),
     **dict.fromkeys(
         ("project", "projectId", "region", "location", "bucket"), "is no part of a job"
     ),
@@ -189,7 +191,7 @@ def _nearest_field(key: str, message: str) -> str:
     """Where a message, or one within it, has a field of this or a similar name; "" for none."""
     best, hint, seen = 0.6, "", {message}
     level, depth = [("", message)], 0
-    while level:
+    while level and depth < 3:
         below = []
         for path, name in level:
             for field, kind in MESSAGES[name].items():

@@ -27,9 +27,9 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     """
     job = spec.load(asked.job)
     flags, run_dir = run_dirs.taken_from(flags)
+    place = _place(job, asked)
     if devices := _absent(job.spec):
         print(f"[launcher] the job asks for {devices}, and there is none here: it runs on the CPU")
-    place = _place(job, asked)
     if job.tuning:
         return _study(job, asked, flags, run_dir, place)
     shown = view.Lines()

@@ -25,10 +25,10 @@ def find(job: Job, flags: Sequence[str], bucket: str, image: bool) -> list[Fault
     for i, pool in enumerate(job.spec["workerPoolSpecs"]):
         kind = "pythonPackageSpec" if "pythonPackageSpec" in (pool or {}) else "containerSpec"
         task = (pool or {}).get(kind) or {}
-        if program.read(pool).foreign:
+        runs = program.read(pool or {})
+        if runs.foreign:
             continue  # its args name files of its own image
-        for j, word in enumerate(task.get("args") or []):
-            place = job.place(f"workerPoolSpecs[{i}].{kind}.args[{j}]")
+        for place, word in runs.places(task, job.place(f"workerPoolSpecs[{i}].{kind}")):
             found = _all([word], image and not task.get("imageUri"))
             faults += [_fault(job, place, path, bucket) for path in found]
     return faults

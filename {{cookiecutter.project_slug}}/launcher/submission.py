@@ -258,6 +258,8 @@ def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
 def _complete(pool: dict, this: Submission) -> None:
     """Fills in what a worker pool leaves to project.yaml."""
     code, box = this.code, pool.get("containerSpec")
+    chief = program.read(this.job.spec["workerPoolSpecs"][0])
+    takes_flags = program.read(pool).foreign == chief.foreign
     if box is not None and not box.get("imageUri"):
         if code.image:
             box["imageUri"] = code.image
@@ -265,9 +267,9 @@ def _complete(pool: dict, this: Submission) -> None:
         else:
             runs = program.read(pool)
             del pool["containerSpec"]
-            box.pop("command", None)
-            box |= {"args": list(runs.args)} if runs.args else {}
-            pool["pythonPackageSpec"] = {"pythonModule": runs.module, **box}
+            rest = {key: box[key] for key in ("env",) if key in box}
+            rest |= {"args": list(runs.args)} if runs.args else {}
+            pool["pythonPackageSpec"] = {"pythonModule": runs.module, **rest}
     task = pool.get("pythonPackageSpec")
     if task is not None and not task.get("packageUris"):
         task["executorImageUri"] = task.get("executorImageUri") or this.settings["executor_image"]
@@ -275,7 +277,7 @@ def _complete(pool: dict, this: Submission) -> None:
         task["pythonModule"] = task.get("pythonModule") or MODULE
         _tell(task, this)
     run = pool.get("containerSpec") or task
-    if this.flags:
+    if this.flags and takes_flags:
         run["args"] = [*(run.get("args") or []), *this.flags]
 
 

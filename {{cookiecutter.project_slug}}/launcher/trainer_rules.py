@@ -173,7 +173,10 @@ def _describes() -> bool:
         tree = ast.parse(ROOT.joinpath(*MODULE.split(".")).with_suffix(".py").read_bytes())
     except (OSError, SyntaxError, ValueError):
         return False
-    return any(ast.unparse(node) == "DESCRIBES = True" for node in tree.body)
+    texts = (
+        ast.unparse(node) for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))
+    )
+    return any(re.fullmatch(r"DESCRIBES(: [\w.\[\]]+)? = True", text) for text in texts)
 
 
 @functools.lru_cache(maxsize=64)

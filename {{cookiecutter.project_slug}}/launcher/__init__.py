@@ -11,7 +11,7 @@ Where to look. The first of each line is where to begin; the others are its part
                         study_stopping, study_results, study_report, study_charts
     a run and its page  runs; report, charts, report_pictures, comparison
     asking a model      instances
-    a job in the cloud  submit; submission, vertex, watch, cloud_logs, strays, labels, git
+    a job in the cloud  submit; submission, vertex, pending, watch, cloud_logs, strays, labels, git
     its code            registry, package
     jobs out there      jobs; jobs_facts, jobs_study, remote_job, fetch
     what it costs       cost; cost_parts, prices, price_catalog

@@ -812,6 +812,44 @@ def test_nobody_is_logged_in(lab, tmp_path):
     assert "run: gcloud auth application-default login" in error_of(done) and jobs == []
 
 
+ACCOUNT = (
+    '{"type": "service_account", "client_email": "a@b", "private_key": "no", "token_uri": "x"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "does not exist"),
+        ("folder", "cannot be read (Is a directory)"),
+        ("", "is not JSON"),
+        ("[]", "holds no credentials"),
+        ('{"client_email": "a@b"}', "holds no credentials"),
+        ('{"type": "unheard_of"}', "nobody is logged in (The file "),
+        (ACCOUNT, "nobody is logged in (Failed to load service account credentials from "),
+    ],
+)
+def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, told):
+    path = tmp_path / "key.json"
+    if text == "folder":
+        path.mkdir()
+    elif text is not None:
+        path.write_text(text, encoding="utf-8")
+    named = {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "no"}
+    done, jobs = send(lab, code=2, **named)
+    error = error_of(done)
+    assert jobs == [] and told in error and "(('" not in error
+    advice = (
+        f"; GOOGLE_APPLICATION_CREDENTIALS ({path}) counts before any login: correct it, or unset"
+    )
+    assert advice in error and error.endswith("run: gcloud auth application-default login")
+    with lab.asking(**named), pytest.raises(lab.module("checkup").Skip) as refused:
+        lab.module("doctor_login").login()
+    assert text in ('{"type": "unheard_of"}', ACCOUNT) or str(path) in str(refused.value)
+    with lab.asking(**named):
+        assert lab.module("identity").login_commands()[0] == "unset GOOGLE_APPLICATION_CREDENTIALS"
+
+
 def test_the_clients_are_not_installed(lab):
     with mock.patch.dict(sys.modules, {"google.cloud.storage": None}):
         done, jobs = send(lab, code=2)
@@ -880,7 +918,8 @@ def test_a_job_that_waits_long_says_how_long_and_why_that_may_be(lab):
 def test_a_job_that_is_ended_by_others_is_no_success(lab, state):
     lab.cloud.jobs.life = states("QUEUED", "RUNNING", state)
     done, _ = send(lab, "--wait", code=1)
-    assert f"{state.lower()}" in error_of(done)
+    why = {"CANCELLED": "somebody stopped it, by jobs.py cancel", "EXPIRED": "gives no reason"}
+    assert re.search(rf"{state.lower()}( after \d+ s)?: .*{why[state]}", error_of(done))
 
 
 @pytest.mark.slow
@@ -935,6 +974,10 @@ def test_the_limit_of_the_project_asks(lab):
     done, jobs = send(lab, "configs/gpu.yaml", code=2)
     assert "gcp.max_cost in project.yaml is $0.50" in error_of(done)
     assert "no terminal to ask on" in error_of(done) and jobs == [] and lab.cloud.requests == []
+    done, jobs = send(lab, "configs/tpu.yaml", code=2)
+    assert "may cost an unknown sum" in error_of(done) and jobs == []
+    assert "unknown price of " in error_of(done) and "--max-cost" not in error_of(done)
+    assert "or empty gcp.max_cost to send it anyway" in error_of(done)
     done, jobs = send(lab, "configs/gpu.yaml", typed="\n", code=2)
     assert error_of(done) == "error: not sent" and jobs == []
     done, jobs = send(lab, "configs/gpu.yaml", typed="y\n")

@@ -321,6 +321,20 @@ def test_costs_are_added_and_what_is_unknown_is_no_nothing(lab):
     assert "no times of trial 1" in jobs(lab, "cost", "silent").out
 
 
+def test_failed_jobs_are_counted_and_the_rule_is_stated(lab):
+    put(lab, "good", 1, **ran(hours=1))
+    put(lab, "bad", 2, "FAILED", **ran(hours=2))
+    put(lab, "stopped", 3, "CANCELLED", **ran(hours=4))
+    hourly = next(job["cost"]["usd_per_hour"] for job in _json(lab) if job["name"] == "bad")
+    rule = r"; failed jobs are counted: https://\S+ exempts failed training of AutoML models only"
+    shown = jobs(lab, "cost").out
+    assert f"together: ${7 * hourly:.2f}\n" in shown
+    assert re.search(rf"^of this, \${2 * hourly:.4f} for jobs that failed{rule}", shown, re.M)
+    assert "failed" not in jobs(lab, "cost", "good", "stopped").out
+    assert "  failed jobs are counted: " in jobs(lab, "show", "bad").out
+    assert "failed jobs" not in jobs(lab, "show", "stopped").out
+
+
 # Logs.
 
 

@@ -87,11 +87,14 @@ def credentials():
     """
     if os.environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").lower() == "true":
         return sdk("google.auth.credentials").AnonymousCredentials()
+    if problem := identity.find_key_problem():
+        raise CloudError(f"{problem}; {identity.advise_login()}")
     auth = sdk("google.auth")
     try:
         return auth.default(scopes=[SCOPE])[0]
-    except auth.exceptions.GoogleAuthError as error:
-        raise CloudError(f"nobody is logged in ({clean(error)}); run: {identity.LOGIN}") from None
+    except (auth.exceptions.GoogleAuthError, ValueError, OSError) as error:
+        problem = f"nobody is logged in ({clean(error)})"
+        raise CloudError(f"{problem}; {identity.advise_login()}") from None
 
 
 def session(found):
@@ -217,7 +220,7 @@ def _told(error: BaseException, need: Need, who) -> str:
         page = f"https://console.cloud.google.com/iam-admin/quotas?project={need.project}"
         return f"the quota is used up, or there is none: {said}; see {page}, or take other machines"
     if code == 401 or isinstance(error, sdk("google.auth.exceptions").GoogleAuthError):
-        return f"asked as {_who(who)}, who was not let in: {said}; run: {identity.LOGIN}"
+        return f"asked as {_who(who)}, who was not let in: {said}; {identity.advise_login()}"
     if code == 403:
         return _forbidden(said, need, who)
     if code == 404 or re.search("does not exist|not found", said, re.IGNORECASE):
@@ -268,6 +271,8 @@ def clean(error: BaseException) -> str:
         unknown = re.search("resolve|Name or service|getaddrinfo", str(error))
         return "no network, or no such host" if unknown else "the connection was dropped"
     inner = getattr(getattr(error, "response", None), "text", None)
+    if isinstance(error, sdk("google.auth.exceptions").GoogleAuthError) and error.args:
+        inner = error.args[0]  # what follows is the cause, or the answer's body
     said = str(getattr(error, "message", None) or inner or error or type(error).__name__)
     if found := re.search(r'"message": *("(?:[^"\\]|\\.)*")', said):  # the service's own JSON
         said = json.loads(found[1])

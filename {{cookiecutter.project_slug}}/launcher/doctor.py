@@ -88,6 +88,8 @@ class Shown:
         self.why = ""
         self.remedies: set[tuple[str, ...]] = set()
         self.cloud = False
+        self.wrong = False  # in the cloud
+        self.reasons: list[str] = []  # why something was skipped there
 
     def show(self, finding: Finding) -> None:
         if finding.cloud and not self.cloud:
@@ -96,6 +98,9 @@ class Shown:
             print("\nin the cloud")
         if self.skipped and (finding.state != SKIPPED or finding.text != self.why):
             self._tell_skipped()
+        if finding.cloud:
+            self.wrong |= finding.state == WRONG
+            self.reasons += [finding.text] if finding.state == SKIPPED else []
         if finding.state == SKIPPED:
             self.skipped.append(finding.name)
             self.why = finding.text
@@ -112,8 +117,13 @@ class Shown:
     def end(self, local: bool, cloud: bool) -> None:
         self._tell_skipped()
         first = "all is there" if local else "mend what is wrong above"
-        second = "all is there" if cloud else "not ready, see above"
+        second = "all is there" if cloud else self._missing_in_cloud()
         print(f"\nlocal work: {first}\ncloud jobs: {second}", flush=True)
+
+    def _missing_in_cloud(self) -> str:
+        if self.wrong:
+            return "not ready: mend what is wrong above"
+        return f"not known: {'; '.join(dict.fromkeys(self.reasons))}"
 
     def _tell_skipped(self) -> None:
         if self.skipped:

@@ -90,7 +90,7 @@ class Cloud:
         try:
             token, told = self.login()
         except NoLogin as nobody:
-            return WRONG, str(nobody), identity.LOGIN
+            return WRONG, str(nobody), *identity.login_commands()
         if told:  # only gcloud is logged in: good enough to look around, not to send a job
             return WRONG, told, identity.LOGIN
         who = identity.find(token)
@@ -118,7 +118,7 @@ class Cloud:
             if refused.disabled:
                 return OK, f"{project} (its Service Usage API is off)"
             if refused.status == 401:
-                return WRONG, f"the login has expired: {refused}", identity.LOGIN
+                return WRONG, f"the login has expired: {refused}", *identity.login_commands()
             text = f"{project} is not there, or not for you: {refused}"
             return WRONG, text, "gcloud projects list"
         return OK, project

@@ -44,6 +44,8 @@ def login() -> tuple[str, str]:
     """
     if os.environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").lower() in ("1", "true", "yes"):
         return "", ""
+    if problem := identity.find_key_problem():
+        raise NoLogin(problem)
     if named := os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
         programs = identity.adc_path() or identity.on_google()
         told = "" if programs else f"gcloud has an access token ({named}), programs have none"

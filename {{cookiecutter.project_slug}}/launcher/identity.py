@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOGIN = "gcloud auth application-default login"
+VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"  # names a file that counts before any login
 UNKNOWN = "user:YOUR-EMAIL"  # to be filled in by whoever reads the command
 TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
 METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/"
@@ -73,10 +74,43 @@ def find(token: str = "") -> Identity:
 
 def adc_path() -> Path | None:
     """The file of the application default credentials."""
-    if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+    if named := os.environ.get(VARIABLE):
         return Path(named)
     path = _settings() / "application_default_credentials.json"
     return path if path.is_file() else None
+
+
+def find_key_problem() -> str:
+    """What is wrong with the file that VARIABLE names; "" where nothing is, or it names none."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return ""
+    try:
+        found = json.loads(Path(named).read_text(encoding="utf-8"))
+        problem = "" if isinstance(found, dict) and found.get("type") else "holds no credentials"
+    except FileNotFoundError:
+        problem = "does not exist"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+    except ValueError:
+        problem = "is not JSON"
+    return problem and f"{VARIABLE} names {named}, which {problem}"
+
+
+def advise_login() -> str:
+    """What to do where Google lets nobody in."""
+    named = os.environ.get(VARIABLE)
+    first = (
+        f"{VARIABLE} ({named}) counts before any login: correct it, or unset it and "
+        if named
+        else ""
+    )
+    return f"{first}run: {LOGIN}"
+
+
+def login_commands() -> tuple[str, ...]:
+    """The same as commands alone."""
+    return (f"unset {VARIABLE}", LOGIN) if os.environ.get(VARIABLE) else (LOGIN,)
 
 
 def account() -> str:

@@ -190,10 +190,11 @@ def cancel(asked: Namespace) -> int:
 
 def cost(asked: Namespace) -> int:
     found = _once([Jobs(text).find(text) for text in asked.id] if asked.id else Jobs().list())
-    table, known, unknown = prices.load(), 0.0, 0
+    table, known, unknown, failed = prices.load(), 0.0, 0, 0.0
     for job in found:
         price = jobs_facts.spent(job, table)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
+        failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
         ran = jobs_facts.span(3600 * price.hours)
         text = f"{job.name}: {jobs_facts.amount(job, price)}, for {ran} of running"
         print(jobs_facts.printable(text))
@@ -203,6 +204,8 @@ def cost(asked: Namespace) -> int:
     if len(found) > 1:
         more = f", and {unknown} of unknown cost" if unknown else ""
         print(f"together: {dollars(known)}{more}")
+    if failed:
+        print(f"of this, {dollars(failed)} for jobs that failed; {jobs_facts.FAILED_RULE}")
     if len(found) == MOST and not asked.id:
         print(f"these are the {MOST} newest")
     print("list prices; see also the bill, by the label project" if found else "no jobs yet")

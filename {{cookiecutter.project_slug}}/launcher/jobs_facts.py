@@ -14,6 +14,11 @@ from launcher.prices import Table
 from launcher.remote_job import WAITS, RemoteJob
 
 DAY = 86_400  # seconds
+# The page says so below "Pricing for AutoML models"; of custom training it says nothing (2026-06).
+FAILED_RULE = (
+    "failed jobs are counted: https://cloud.google.com/vertex-ai/pricing exempts failed training of "
+    "AutoML models only"
+)
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
@@ -88,6 +93,7 @@ def lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> lis
     found += [f"sent: {', '.join([moment(job.message.get('createTime')), *origin])}"]
     found += [f"machines: {part}" for part in price.parts]
     found += [f"cost: {amount(job, price)}", *(f"  {note}" for note in notes(price))]
+    found += [f"  {FAILED_RULE}"] if job.state == "FAILED" and price.most else []
     found += [f"page: {job.page}"]
     found += [f"folder: {job.folder}"] if job.folder else []
     verb = f"python scripts/jobs.py {{}} {name}".format

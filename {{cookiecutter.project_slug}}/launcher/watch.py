@@ -16,6 +16,7 @@ POLL = 5.0  # seconds between two looks
 LAST = 10.0  # seconds in which the last lines of an ended job must have come
 LONG = 600.0  # seconds of waiting after which it is told that this is long, each time again
 TAIL = 15  # lines of a failed job
+NO_ERROR = {"CANCELLED": "somebody stopped it, by jobs.py cancel or on its page"}
 NOISE = r"WARNING: All log messages before absl|I0000 "  # what TensorFlow's C++ tells of itself
 
 
@@ -56,7 +57,8 @@ def outcome(jobs: Vertex, job: RemoteJob) -> int:
     if job.succeeded:
         print(f"[launcher] {job.name} succeeded{took}: {job.folder}")
         return 0
-    print(f"error: {job.name} {job.state.lower()}{took}: {job.error}", file=sys.stderr)
+    why = job.error or NO_ERROR.get(job.state, "the service gives no reason")
+    print(f"error: {job.name} {job.state.lower()}{took}: {why}", file=sys.stderr)
     try:
         lines = _tail(Log(jobs, job).last(200))
     except CloudError as error:

@@ -29,6 +29,9 @@ from launcher import (
     google_api,
     identity,
 )
+from launcher import (
+    doctor as doctor_module,
+)
 from launcher.doctor_cloud import Cloud
 from launcher.gcp import Place, job_roles
 
@@ -135,7 +138,7 @@ def test_its_lines_are_for_people(repo):
     lines = doctor(repo, python=(sys.executable, "-I", "-S"), code=1, PATH="").splitlines()
     assert lines[-2:] == [
         "local work: mend what is wrong above",
-        "cloud jobs: not ready, see above",
+        "cloud jobs: not known: project.yaml cannot be read without pyyaml, see packages",
     ]
     told = [line for line in lines[:-2] if line.strip()]
     states = ("ok ", "warn ", "wrong ", "skipped ", "in the cloud", " " * 26 + "run")
@@ -479,7 +482,30 @@ def test_a_login_that_google_takes_no_more(google, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
     assert finding.state == "wrong" and "Reauthentication failed" in finding.text
-    assert finding.remedies == (identity.LOGIN,)
+    # The variable would count before a new login.
+    assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
+
+
+def test_a_key_that_is_not_there_is_named(google, monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "nowhere/key.json")
+    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    assert finding.state == "wrong"
+    assert (
+        finding.text
+        == "GOOGLE_APPLICATION_CREDENTIALS names nowhere/key.json, which does not exist"
+    )
+    assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
+
+
+def test_what_was_skipped_is_the_reason_and_not_called_wrong(capsys):
+    shown = doctor_module.Shown()
+    for name in ("bucket", "quota"):
+        shown.show(checkup.Finding(name, "skipped", "offline: no network", cloud=True))
+    shown.end(local=True, cloud=False)
+    assert capsys.readouterr().out.endswith("cloud jobs: not known: offline: no network\n")
+    shown.show(checkup.Finding("APIs", "wrong", "switched off", cloud=True))
+    shown.end(local=True, cloud=False)
+    assert capsys.readouterr().out.endswith("cloud jobs: not ready: mend what is wrong above\n")
 
 
 # --- how it is asked ---

@@ -1,6 +1,7 @@
 """The job files of a bake, run by `scripts/train_local.py` as their users run them."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -70,6 +71,7 @@ def together(project, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("together") / "run"
     said = train(project, "multi_worker", run_dir, flags=[project.epochs["workers"]])
     assert said.count(": exit code 0\n") == 3
+    assert said.count("epoch 1/") == 1  # the chief's; the others have it in their logs
     [checksum] = weights(said)
     assert len(list(run_dir.glob("*.log"))) == 3
     return checksum, table(run_dir)
@@ -109,6 +111,45 @@ def test_parameter_servers(project, tmp_path):
 def test_a_killed_task_of_parameter_servers(project, tmp_path, victim):
     said = serve(project, tmp_path / "run", "--kill", f"{victim}@epoch2")
     assert "is killed after epoch2" in said
+
+
+@ELSE_LATER
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a whole console there")
+def test_a_polite_stop_of_parameter_servers_writes_a_checkpoint(project, tmp_path):
+    stop_and_resume(project, tmp_path / "run", epoch=2)
+
+
+@SOAK
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a whole console there")
+def test_twenty_polite_stops_of_parameter_servers(project, tmp_path):
+    moments = random.Random(0)
+    for number in range(20):
+        pause = moments.uniform(0, 2)
+        stop_and_resume(project, tmp_path / str(number), moments.randint(1, 9), pause)
+
+
+def stop_and_resume(project, run_dir, epoch, pause=0.0):
+    """The only checkpoint of the run is the one that the stop writes, and the next run has it."""
+    words = ["configs/parameter_server.yaml", "--", "--job-dir", run_dir]
+    launcher = subprocess.Popen(
+        [sys.executable, "scripts/train_local.py", *map(str, words)]
+        + ["--epochs=100000", "--checkpoint-every=3600"],
+        cwd=project.path,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    try:
+        assert any(f"epoch {epoch}/" in line for line in launcher.stdout)
+        time.sleep(pause)
+        launcher.send_signal(signal.SIGTERM)
+        said, _ = launcher.communicate(timeout=60)
+    finally:
+        launcher.kill()
+    assert launcher.returncode == 75, said
+    assert "chief:0: stopped" in said
+    assert list((run_dir / "checkpoints").glob("*.npz")), said
+    again = train(project, "parameter_server", run_dir, flags=["--epochs=1"])
+    assert "goes on after epoch" in again
 
 
 def serve(project, run_dir, *words):

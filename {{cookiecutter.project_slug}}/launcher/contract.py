@@ -97,6 +97,7 @@ class Contract:
     run_dir: Path  # stands for baseOutputDirectory; a trial has its own
     addresses: Mapping[Replica, str]  # "host:port" of each
     trial: str | None = None
+    spec: Mapping = field(default_factory=dict)  # the CustomJobSpec
 
     @property
     def id(self) -> str:
@@ -123,7 +124,8 @@ class Contract:
             cluster = self._cluster(lambda other: other.role)
             cluster.pop("evaluator", None)  # it watches the cluster from outside
             task = self._task(replica, replica.role)
-            config = {"cluster": cluster, "environment": "local", "task": task}
+            task["cloud"] = self.id  # an id that the service uses for itself
+            config = {"cluster": cluster, "environment": "local", "job": self.spec, "task": task}
             env["TF_CONFIG"] = json.dumps(config)
         if self.trial:
             env["CLOUD_ML_TRIAL_ID"] = self.trial

@@ -8,14 +8,19 @@ included: so nothing that was started here outlives it. Standard library only, s
 """
 
 import contextlib
+import glob
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 POLITE, FIRM = b"p", b"f"
+# The launcher gives each command a value of its own in this variable, and whatever that starts
+# inherits it.
+MARK = "LAUNCHER_REPLICA"
 ORPHANED = 3.0  # seconds that a command has for its checkpoint when its launcher is gone
 
 
@@ -26,6 +31,23 @@ def send(child, firmly):
             child.kill()
         else:
             os.killpg(child.pid, signal.SIGKILL if firmly else signal.SIGTERM)
+
+
+def kill_marked(value):
+    """Kill every other process with this mark, in whatever session it is. Only Linux shows them."""
+    mark, again = f"{MARK}={value}".encode(), True
+    deadline = time.monotonic() + 2
+    while again and time.monotonic() < deadline:
+        again = False  # until there is none: they may be starting others at this moment
+        for path in glob.glob("/proc/[0-9]*/environ"):
+            pid = int(path.split("/")[2])
+            with (
+                contextlib.suppress(OSError),
+                open(path, "rb") as file,
+            ):  # it has ended, or is not ours
+                if pid != os.getpid() and mark in file.read().split(b"\0"):
+                    os.kill(pid, signal.SIGKILL)
+                    again = True
 
 
 def obey(child, ended):
@@ -44,6 +66,7 @@ def main(last, *command):
     code = child.wait()
     ended.set()
     send(child, firmly=True)  # what it may have left behind
+    kill_marked(os.environ.get(MARK))
     if json.loads(last):
         subprocess.run(json.loads(last), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os._exit(code if code >= 0 else 128 - code)  # ended by a signal: as a shell tells it

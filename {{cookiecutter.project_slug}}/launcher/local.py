@@ -111,7 +111,7 @@ class Run:
             SpecError: the job cannot have these replicas, or a fault is for none of them.
         """
         self.members = [Member(r) for r in contract.replicas(job.spec, flags, counts)]
-        self.scheduling = job.spec.get("scheduling") or {}
+        self.spec, self.scheduling = job.spec, job.spec.get("scheduling") or {}
         self.run_dir, self.trial = Path(run_dir), trial
         self.kills = [(kill, self._member(kill)) for kill in kills]
         self.preempt, self.place = preempt, place or Processes()
@@ -145,7 +145,7 @@ class Run:
             self.place.open([member.replica for member in self.members]) as addresses,
             run_dirs.lock(self.run_dir),
         ):
-            self.job = contract.Contract(self.run_dir, addresses, self.trial)
+            self.job = contract.Contract(self.run_dir, addresses, self.trial, self.spec)
             try:
                 state = self._to_its_end()
             finally:
@@ -280,14 +280,19 @@ class Run:
         return ended
 
     def _end_all(self, patience: float = 0.0, firmly: bool = False) -> None:
-        """Waits for the end of all: after `patience` they are asked, `GRACE` later made to end."""
-        begin = time.monotonic()
+        """Waits for the end of all: after `patience` they are asked, `GRACE` later made to end.
+
+        The primary is asked first, and the others when it has ended, or after half of `GRACE`: they
+        may hold what it needs for its checkpoint, such as the weights.
+        """
+        begin, primary = time.monotonic(), self.members[0]
         made = False
         while running := [member for member in self.members if member.runs]:
             waited = time.monotonic() - begin - patience
             firm = firmly or self.firmly or waited > GRACE
             for member in running:
-                if (firm and not made) or (waited >= 0 and not member.asked):
+                turn = member is primary or not primary.runs or waited > GRACE / 2
+                if (firm and not made) or (waited >= 0 and turn and not member.asked):
                     member.asked = True
                     member.process.stop(firmly=firm)
             made = firm

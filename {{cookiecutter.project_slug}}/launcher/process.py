@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -24,6 +26,8 @@ NOISE = r"WARNING: All log messages before absl|I0000 "
 if not shutil.which("nvidia-smi"):  # where there is a driver, that it fails is news
     NOISE += r"|E0000 .*failed call to cuInit"
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST_LINE = 1 << 13  # bytes of a line that are shown; the log has all of them
+CUT = " … (the rest of this line is in the log)"
 LAST_LINES = 15  # kept for the end: what a failed replica said last
 READ = 2.0  # seconds in which the last output of an ended process must have come
 
@@ -43,16 +47,21 @@ class Process:
     ):
         """Starts it.
 
+        Raises:
+            OSError: its log cannot be written.
+
         Args:
             line, end: called from threads of this object's own, `end` once, after the last line.
             last: a command that cleans up when this one has ended, however it did.
         """
-        self.log, self.line, self.end = log, line, end
+        self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
+        self.line, self.end, self.broken = line, end, False
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
+        self.mark, self.last = secrets.token_hex(8), last
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, json.dumps(list(last)), *command],
             cwd=cwd,
-            env=dict(env),
+            env={**env, guard.MARK: self.mark},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,17 +78,39 @@ class Process:
             self.process.stdin.flush()
 
     def _read(self) -> None:
-        with open(self.log, "a", encoding="utf-8", newline="\n") as log:
-            for raw in self.process.stdout:
-                text = raw.decode("utf-8", "replace").rstrip("\r\n")
-                log.write(text + "\n")
-                log.flush()
-                if not re.match(NOISE, text):
-                    self.tail.append(text)
-                    self.line(self, text)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a part may end inside a letter
+        begins = True
+        with self.log:
+            while part := self.process.stdout.readline(LONGEST_LINE):
+                text = decoder.decode(part).replace("\r\n", "\n")
+                self._write(text)
+                ends = text.endswith("\n")
+                if begins and not re.match(NOISE, text):
+                    cut = len(part) == LONGEST_LINE and not ends
+                    shown = text.rstrip("\r\n") + (CUT if cut else "")
+                    self.tail.append(shown)
+                    self.line(self, shown)
+                begins = ends
+            if not begins:
+                self._write("\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self.log.write(text.encode())
+        except (
+            OSError
+        ) as error:  # a full disk; its output must be read on, or the process would wait
+            if not self.broken:
+                self.line(self, f"{self.log.name}: {error.strerror}; the log lacks what follows")
+            self.broken = True
 
     def _wait(self, reader: threading.Thread) -> None:
         code = self.process.wait()
+        if code < 0:  # the guard itself was killed, and could not clean up
+            code = 128 - code
+            guard.kill_marked(self.mark)
+            if self.last:
+                subprocess.run(self.last, capture_output=True)
         reader.join(READ)  # longer only where something that it started holds its output
         with contextlib.suppress(OSError):
             self.process.stdin.close()

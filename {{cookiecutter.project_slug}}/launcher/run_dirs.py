@@ -60,7 +60,8 @@ def taken_from(flags: list[str]) -> tuple[list[str], Path | None]:
             f"--job-dir {found.job_dir}: a local run writes to a local folder; into a bucket writes "
             "python -m trainer.task --job-dir gs://…"
         )
-    return rest, Path(os.path.abspath(found.job_dir))  # without .., which containers would not find
+    # From the repo's folder, as the paths in other flags. Containers would not find what has a "..".
+    return rest, Path(os.path.abspath(ROOT / found.job_dir))
 
 
 @contextlib.contextmanager

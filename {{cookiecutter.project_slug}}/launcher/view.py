@@ -25,6 +25,8 @@ class Lines:
         print(f"[launcher] {text}", flush=True)
 
     def show(self, replica: Replica, line: str) -> None:
+        if self.width and not replica.is_primary and faults.progress(line):
+            return  # as the primary's; its log has it
         name = f"{str(replica):{self.width}} | " if self.width else ""
         print(name + line, flush=True)
 

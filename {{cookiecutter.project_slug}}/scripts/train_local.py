@@ -4,7 +4,8 @@
     python scripts/train_local.py [JOB.yaml] [options] [-- trainer flags]
 
 Without a job file: configs/cpu.yaml. The trainer's own flags: python -m trainer.task --help
-With --job-dir runs/NAME among them, a run that was stopped goes on.
+With --job-dir runs/NAME among them, a run that was stopped goes on. Relative paths among the flags
+begin in this repo's folder.
 """
 
 import argparse
@@ -61,6 +62,9 @@ def main(argv: list[str]) -> int:
     except spec.SpecError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"error: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_a_cluster_as_its_replicas_see_it():
         "worker": ["host-1:2222", "host-2:2222"],
         "ps": ["host-3:2222"],
     }
-    assert config["task"] == {"type": "worker", "index": 1}
+    assert config["task"] == {"type": "worker", "index": 1, "cloud": "job"}
     spec_of = json.loads(found["evaluator:0"]["CLUSTER_SPEC"])
     assert spec_of["cluster"]["workerpool3"] == ["host-4:2222"]
     assert json.loads(found["evaluator:0"]["TF_CONFIG"])["task"]["type"] == "evaluator"

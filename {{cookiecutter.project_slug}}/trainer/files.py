@@ -7,13 +7,14 @@ files can be checked before TensorFlow, and its seconds of import, is needed at 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import glob as local_glob
 import io
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from trainer.runtime import JobError
@@ -110,23 +111,35 @@ def write_text(path: str, text: str) -> None:
             file.write(text)
         return
     make_dirs(os.path.dirname(path))
-    partial = f"{path}.{os.getpid()}.partial"
-    with open(partial, "w") as file:
+    with _partial(path) as partial, open(partial, "w") as file:
         file.write(text)
-    os.replace(partial, path)
 
 
 @_one_line
 def write_from(source: IO[bytes], path: str) -> None:
     """Copies an open file to a path; the file at that path is whole or not there at all."""
-    target = path if is_remote(path) else f"{path}.{os.getpid()}.partial"
-    with open(target, "wb") as file:
+    if is_remote(path):
+        with open(path, "wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK)
+        return
+    with _partial(path) as partial, open(partial, "wb") as file:
         shutil.copyfileobj(source, file, _CHUNK)
-        if not is_remote(path):
-            file.flush()
-            os.fsync(file.fileno())  # else a crash of the machine may leave the name without data
-    if not is_remote(path):
-        os.replace(target, path)
+        file.flush()
+        os.fsync(file.fileno())  # else a crash of the machine may leave the name without data
+
+
+@contextlib.contextmanager
+def _partial(path: str) -> Iterator[str]:
+    """Gives a name to write to; the file gets its own name when it is whole, or is removed."""
+    partial = f"{path}.{os.getpid()}.partial"
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:  # a full disk
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        error.filename = error.filename or path
+        raise
 
 
 def upload(folder: str, path: str, last: str) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from trainer import record
 from trainer import strategy as spread
 from trainer.runtime import JobError, Runtime
-from trainer.train import Trainer
+from trainer.train import Terminated, Trainer
 
 BATCHES_A_CALL = 16  # enough to hide the call, few enough to spread the end of a block evenly
 CHIEF_PATIENCE = 300  # seconds in which the chief must appear
@@ -44,7 +44,8 @@ class AsyncTrainer(Trainer):
 def serve(runtime: Runtime) -> bool:
     """What a worker and a parameter server do: serve, until the chief has come and gone.
 
-    Returns whether the job is done. If not, the chief was lost: a new one needs new servers.
+    Returns whether the job is done. If not, the chief was lost: a new one needs new servers. A
+    polite stop waits for the chief, whose checkpoint needs the servers; a second one does not.
 
     Raises:
         JobError: the chief never came.
@@ -56,12 +57,15 @@ def serve(runtime: Runtime) -> bool:
     print(f"{runtime.role} {runtime.index} serves at {server.target}", flush=True)
     chief = runtime.cluster["chief"][0]
     deadline = time.monotonic() + CHIEF_PATIENCE
-    while not _answers(chief):
-        if time.monotonic() > deadline:
-            raise JobError(f"the chief at {chief} did not appear in {CHIEF_PATIENCE} s")
-        time.sleep(POLL)
-    while _answers(chief):
-        time.sleep(POLL)
+    with Terminated() as terminated:
+        while not _answers(chief):
+            if terminated():
+                return False
+            if time.monotonic() > deadline:
+                raise JobError(f"the chief at {chief} did not appear in {CHIEF_PATIENCE} s")
+            time.sleep(POLL)
+        while _answers(chief):
+            time.sleep(POLL)
     done = record.status(runtime) == "succeeded"
     told = "done" if done else "start all of them again to go on"
     print(f"the chief is gone: {told}", flush=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import gc
 import io
 import json
@@ -172,6 +173,9 @@ def _explain(error: BaseException, trained: bool) -> int:
     if isinstance(error, KeyboardInterrupt):  # while it trains it makes a checkpoint instead
         print("interrupted", file=sys.stderr)
         return 130
+    path, _, words = str(getattr(error, "message", "")).rpartition("; ")
+    if path and words in map(os.strerror, errno.errorcode):  # so TensorFlow puts it
+        error = OSError(None, words, path)
     if isinstance(error, OSError):  # a full disk, a directory that cannot be written
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
     elif _is_lost(error):
@@ -263,6 +267,8 @@ def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, trainer, r
         )
         return START_AGAIN
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, OSError) and not error.filename:
+            error.filename = place.job_dir  # a full disk
         with contextlib.suppress(OSError):  # the disk may be full
             record.write("failed", error=str(error).split("\n")[0] or type(error).__name__)
         return _explain(error, trained=trainer.trained > 0)

@@ -82,7 +82,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     text = "fit: all of the picture, amid black; crop: its middle square; stretch"
     add("--resize", DEFAULT.resize, text, choices=images.POLICIES)
     add("--channels", DEFAULT.channels, "3: colour; 1: grey", type=int, choices=(1, 3))
-    text = "in the shards: jpeg is smaller, raw is exact and quicker to read"
+    text = "in the shards: png and raw keep every pixel, raw reads faster; jpeg is smaller, but training "
+    text += "then sees pixels that predictions do not"
     add("--format", DEFAULT.encoding, text, choices=manifest.ENCODINGS, dest="encoding")
     add("--quality", DEFAULT.quality, "of jpeg", type=number(1, 100), metavar="N")
     share = {"type": number(0, 0.99, float), "metavar": "P"}

@@ -242,7 +242,7 @@ def sharded(tmp_path_factory):
     for i, (name, data) in enumerate(ALL.items()):
         kind = name.split()[0]
         write(str(folder / f"in/a/{i}{ENDINGS.get(kind, '.' + kind.lower())}"), data)
-    options = sharding.Options(SIDE, encoding="raw", eval_share=0, test_share=0)
+    options = sharding.Options(SIDE, eval_share=0, test_share=0)  # by default, exact
     made = sharding.make(str(folder / "in"), str(folder / "out"), options)
     listed = list(ALL)
     count = made.splits["train"].count

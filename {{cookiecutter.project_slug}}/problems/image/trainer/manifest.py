@@ -14,7 +14,7 @@ from trainer.runtime import JobError
 
 FORMAT, VERSION = "picture shards", 1
 SPLITS = ("train", "eval", "test")
-ENCODINGS = ("jpeg", "raw")
+ENCODINGS = ("png", "raw", "jpeg")
 AGAIN = "make the shards again: python scripts/data.py shards"
 
 

@@ -6,7 +6,7 @@
     DIR/rejected.csv                     files that were left out, and why
     DIR/copies.csv                       files with the same pixels as another
 
-A record is a `tf.train.Example`: `image` (a JPEG file, or raw uint8), `label` (a place in the
+A record is a `tf.train.Example`: `image` (a PNG or JPEG file, or raw uint8), `label` (a place in the
 manifest's labels) and `name` (the file that it was made from). This page is its only description,
 for the writer (sharding.py), for readers by index (`open`) and for `tf.data` (`parse`, `decode`).
 """
@@ -53,6 +53,8 @@ def decode(image, encoding: str, shape: tuple[int, int, int]):
 
     if encoding == "raw":
         return tf.reshape(tf.io.decode_raw(image, tf.uint8), shape)
+    if encoding == "png":
+        return tf.ensure_shape(tf.io.decode_png(image, shape[2]), shape)
     pixels = tf.io.decode_jpeg(image, shape[2], dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(pixels, shape)
 
@@ -282,7 +284,7 @@ class Dataset:
         """bytes → uint8 [height, width, channels]. TensorFlow decodes twice as fast as Pillow."""
         if self.manifest.encoding == "raw":
             return lambda image: np.frombuffer(image, np.uint8).reshape(self.shape)
-        return lambda image: decode(bytes(image), "jpeg", self.shape).numpy()
+        return lambda image: decode(bytes(image), self.manifest.encoding, self.shape).numpy()
 
     def _example(self, split: str, index: int):
         _, _, data = self._fetch(split, np.asarray([index]))

@@ -43,7 +43,7 @@ class Options:
     size: int = 160  # pixels a side
     resize: str = "fit"  # codec.images.POLICIES
     channels: int = 3  # 1: grey
-    encoding: str = "jpeg"  # manifest.ENCODINGS
+    encoding: str = "png"  # manifest.ENCODINGS
     quality: int = 90  # of JPEG
     eval_share: float = 0.1
     test_share: float = 0.1

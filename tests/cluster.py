@@ -75,3 +75,12 @@ def run(project, logs, roles, job_dir, *flags):
     codes = finish(replicas)
     assert set(codes) == {0}, "\n".join(f"{r.role} {r.index}: {r.text()[-3000:]}" for r in replicas)
     return replicas
+
+
+def wait_for_epoch(replica, epoch, timeout=120):
+    """Waits until a replica has printed the line of an epoch."""
+    deadline = time.monotonic() + timeout
+    while f"epoch {epoch}/" not in replica.text():
+        assert replica.process.poll() is None, replica.text()
+        assert time.monotonic() < deadline, replica.text()
+        time.sleep(0.05)

@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import time
 
 import pytest
 
@@ -103,7 +102,7 @@ def lose_one_and_go_on(project, place, undisturbed, victim, epoch):
     weights, history = undisturbed
     replicas = cluster.start(project, place / "log", TRIO, place / "run", *LONG)
     try:
-        wait_for_epoch(replicas[0], epoch)
+        cluster.wait_for_epoch(replicas[0], epoch)
     except AssertionError:
         for replica in replicas:
             replica.process.kill()
@@ -135,11 +134,3 @@ def test_replicas_lost_at_random_points(bake, tmp_path, undisturbed):
     for number in range(20):
         victim, epoch = number % 3, points.randint(1, 55)
         lose_one_and_go_on(bake(), tmp_path / str(number), undisturbed, victim, epoch)
-
-
-def wait_for_epoch(replica, epoch, timeout=120):
-    deadline = time.monotonic() + timeout
-    while f"epoch {epoch}/" not in replica.text():
-        assert replica.process.poll() is None, replica.text()
-        assert time.monotonic() < deadline, replica.text()
-        time.sleep(0.05)

@@ -54,7 +54,7 @@ class Trained:
     job_dir: Path
     model: object
     schema: Schema
-    data: data.Data
+    data: data.Examples
 
     @property
     def model_dir(self) -> str:

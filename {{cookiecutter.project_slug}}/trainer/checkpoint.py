@@ -14,11 +14,9 @@ import zipfile
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from trainer import files
 from trainer.runtime import JobError, join
-from trainer.strategy import read_variables, write_variables
 
 KEEP = 2  # the newest, and the one before for the case that the newest is torn
 NAME = re.compile(r"step-(\d{8,})\.npz")
@@ -33,32 +31,19 @@ class Checkpoints:
 
     Args:
         directory: local or gs://.
-        variables: everything that training changes: weights, optimizer state, metrics, seeds.
-        strategy: the strategy in whose scope they were created.
-        share: of the replicas, as `strategy.share` returns it.
         settings: the flags that a continued run must share with the one before.
         writes: whether this process is the one that writes; all others only read.
     """
 
-    def __init__(
-        self,
-        directory: str,
-        variables: Sequence[tf.Variable],
-        strategy: tf.distribute.Strategy,
-        share: tuple[int, int, int],
-        settings: dict,
-        writes: bool,
-    ):
-        self.directory, self.variables = directory, variables
-        self.strategy, self.share = strategy, share
-        self.settings, self.writes = settings, writes
+    def __init__(self, directory: str, settings: dict, writes: bool):
+        self.directory, self.settings, self.writes = directory, settings, writes
 
-    def save(self, step: int, progress: dict) -> None:
-        """Writes a checkpoint, then forgets the ones before the last `KEEP`.
+    def save(self, step: int, progress: dict, values: Sequence[np.ndarray]) -> None:
+        """Writes a checkpoint, then removes the ones before the last `KEEP`.
 
-        Every process of a cluster calls this: the metrics of all replicas are gathered.
+        Args:
+            values: all that training changes: weights, optimizer state, metrics, seeds.
         """
-        values = read_variables(self.strategy, self.variables, self.share)
         if not self.writes:
             return
         files.make_dirs(self.directory)
@@ -73,8 +58,8 @@ class Checkpoints:
             if name not in kept and LEFT.fullmatch(name):
                 files.remove(join(self.directory, name))
 
-    def restore(self) -> dict | None:
-        """Loads the newest whole checkpoint; returns its progress, or None where there is none.
+    def restore(self) -> tuple[dict, list[np.ndarray]] | None:
+        """(progress, values) of the newest whole checkpoint; None where there is none.
 
         Raises:
             JobError: the checkpoint is of a run with other settings.
@@ -83,15 +68,14 @@ class Checkpoints:
         for name in reversed(names):
             path = join(self.directory, name)
             try:
-                about, values = _read(path, len(self.variables))
+                about, values = _read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 then = "falling back to the one before" if name != names[0] else "starts anew"
                 print(f"{path} is torn ({reason}); {then}", flush=True)
                 continue
             self._refuse_others(about["settings"])
-            write_variables(self.variables, values, self.share)
-            return about["progress"]
+            return about["progress"], values
         return None
 
     def _refuse_others(self, settings: dict) -> None:
@@ -110,11 +94,11 @@ def _checkpoints(names: Sequence[str]) -> list[str]:
     return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
 
 
-def _read(path: str, count: int) -> tuple[dict, list[np.ndarray]]:
+def _read(path: str) -> tuple[dict, list[np.ndarray]]:
     """Reads all before anything is changed: each array's checksum is looked at on the way."""
     with tempfile.TemporaryFile() as file:
         files.read_into(path, file)
         file.seek(0)
         with np.load(file) as archive:
             about = json.loads(str(archive["about"]))
-            return about, [archive[f"arr_{i}"] for i in range(count)]
+            return about, [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]

@@ -1,6 +1,6 @@
 """The flags of every training job, and the types of values that flags have.
 
-They stand apart from `train.py` because `--help`, or a wrong flag, is answered before anything
+They stand apart from `loop.py` because `--help`, or a wrong flag, is answered before anything
 heavy is imported. The flags of the data and of the model stand in `options.py`.
 """
 
@@ -18,39 +18,30 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rows, or pictures, a step, over all replicas (default: %(default)s)",
     )
-    parser.add_argument("--learning-rate", type=positive, metavar="X", help="default: %(default)s")
-    parser.add_argument(
-        "--schedule",
-        choices=("constant", "cosine"),
-        default="constant",
-        help="the learning rate over time (default: constant)",
-    )
-    parser.add_argument(
-        "--warmup",
-        type=share,
-        default=0.0,
-        metavar="P",
-        help="share of all steps in which the learning rate rises from 0 (default: 0)",
-    )
     parser.add_argument(
         "--early-stopping",
         type=count,
         default=0,
         metavar="N",
-        help="stop after N epochs without a lower val_loss, and export the best (default: never)",
+        help="stop after N epochs without a better --monitor (default: never)",
+    )
+    parser.add_argument(
+        "--monitor",
+        default="val_loss",
+        metavar="METRIC",
+        help="the metric of history.csv that decides which epoch is best (default: val_loss)",
+    )
+    parser.add_argument(
+        "--export",
+        choices=("best", "last"),
+        default="best",
+        help="the epoch whose model is exported (default: best)",
     )
     parser.add_argument(
         "--class-weights",
         default="none",
         metavar="W",
         help="none, balanced, or NAME=WEIGHT,… (default: none)",
-    )
-    parser.add_argument(
-        "--accumulate",
-        type=whole,
-        default=1,
-        metavar="N",
-        help="compute a batch in N parts, to save memory; the step stays the same (default: 1)",
     )
     parser.add_argument(
         "--strategy",

@@ -17,8 +17,8 @@ from datetime import datetime, timezone
 
 from trainer import AUTHOR, PROJECT, files
 from trainer.data import READER
+from trainer.outputs import describe_metrics
 from trainer.runtime import JobError, Runtime, join
-from trainer.schema import describe_metrics
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
 WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
@@ -63,7 +63,7 @@ class Record:
             data=data.manifest,
             task=data.schema.task,
             target=data.schema.target,
-            metric_meanings=describe_metrics(data.schema),
+            metric_meanings=describe_metrics(data),
             parameters=parameters,
         )
         self._write_text("schema.json", data.schema.to_json())

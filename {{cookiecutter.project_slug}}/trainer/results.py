@@ -6,37 +6,37 @@ import hashlib
 import math
 from collections.abc import Iterator
 
+import keras
 import numpy as np
 
 from trainer import explain, export
-from trainer import model as modelling
+from trainer.loop import Progress, Training
 from trainer.record import Record, peak_memory_bytes, timed
 from trainer.runtime import Runtime
 from trainer.schema import Schema
-from trainer.train import Progress, Trainer
 
 SAMPLE = 2000  # held-out rows whose predictions are kept for the residual plot
 MISTAKES = 24  # kept, of those of a classifier
 
 
-def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress) -> None:
+def write(runtime: Runtime, record: Record, training: Training, progress: Progress) -> None:
     """Writes evaluation.json, model/ and the final run.json; replicas only print their weights."""
-    schema, times, data = trainer.schema, record.timings, trainer.data
-    model = trainer.plain_model()
+    data, times = training.examples, record.timings
+    schema, model = data.schema, training.exported_model()
     meaning = " (a checksum: replicas and runs that print the same one have equal weights)"
     print(f"weights {checksum(model)}{meaning if runtime.is_chief else ''}", flush=True)
     if not runtime.is_chief:
         return
-    errors = StandardErrors(schema, trainer.flags)
+    errors = StandardErrors(schema, model)
     with timed(times, "evaluate"):
-        pairs = errors.watch(predictions(model, data.eval))
+        pairs = errors.watch(predictions(model, data.eval, training.batch_size))
         evaluation = evaluate(schema, pairs, data.eval.rows)
     with timed(times, "export"):
         export.write(model, schema, runtime.model_dir)
     evaluation |= explain.write(record, model, data, evaluation)
     record.write_json("evaluation.json", evaluation)
     record.write_history(progress.history, final=True)
-    exported = choose_exported(trainer.flags, progress)
+    exported = choose_exported(training.flags, progress)
     row = progress.rows[exported["epoch"]]
     record.write(
         "succeeded",
@@ -45,9 +45,9 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
         standard_errors=errors.result(),
         phases={  # the first epoch of each
             phase.name: end + 1
-            for phase, end in zip(trainer.phases, [0, *progress.ends], strict=False)
+            for phase, end in zip(training.phases, [0, *progress.ends], strict=False)
         },
-        rows_per_second=round(trainer.trained / times["train"]) if trainer.trained else None,
+        rows_per_second=round(training.trained / times["train"]) if training.trained else None,
         peak_memory_bytes=peak_memory_bytes(),
     )
     values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k.startswith("val_"))
@@ -56,14 +56,11 @@ def write(runtime: Runtime, record: Record, trainer: Trainer, progress: Progress
 
 def choose_exported(flags, progress: Progress) -> dict:
     """The epoch whose weights are exported and whose metrics are the run's, and why."""
-    if flags.early_stopping:
-        return {"epoch": progress.best, "why": "the lowest val_loss, kept by --early-stopping"}
-    why, lowest = "the last", progress.rows[progress.best]["val_loss"]
-    if progress.rows[progress.epoch]["val_loss"] > 1.1 * lowest:
-        why += (
-            f"; val_loss was lower in epoch {progress.best}: {lowest:.4g}; "
-            "--early-stopping N exports the lowest"
-        )
+    if flags.export == "best":
+        return {"epoch": progress.best, "why": f"the best {flags.monitor}"}
+    why, best = "the last, by --export last", progress.rows[progress.best][flags.monitor]
+    if progress.best != progress.epoch:
+        why += f"; {flags.monitor} was best in epoch {progress.best}: {best:.4g}"
     return {"epoch": progress.epoch, "why": why}
 
 
@@ -73,16 +70,18 @@ class StandardErrors:
     The standard deviation of a metric's value over the rows, divided by the root of their number.
     """
 
-    def __init__(self, schema: Schema, flags):
-        self.schema, self.flags = schema, flags
+    def __init__(self, schema: Schema, model: keras.Model):
+        """Of a loss of `model.compile`, where there is one, and of the task's own metric."""
+        self.schema = schema
+        # Called directly, a Loss of Keras gives the mean; its method gives a value for each row.
+        self.loss = getattr(keras.losses.get(model.loss), "call", keras.losses.get(model.loss))
         self.rows = 0
         self.sums: dict[str, np.ndarray] = {}  # of a metric's values, and of their squares
 
     def watch(self, predictions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Passes (target, output) on, and adds up their losses and errors."""
         for target, output in predictions:
-            losses = modelling.loss(self.schema, self.flags, target, output)
-            values = {"loss": np.asarray(losses, np.float64)}
+            values = {"loss": np.asarray(self.loss(target, output), np.float64)}
             if self.schema.task == "classification":
                 values["accuracy"] = (output.argmax(axis=1) == target).astype(np.float64)
             else:
@@ -116,15 +115,12 @@ def checksum(model) -> str:
     return digest.hexdigest()[:12]
 
 
-def predictions(model, examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def predictions(model, examples, at_once: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(target, output) of all examples, in their order, some at a time."""
-    for steps, block in examples.batches(modelling.AT_ONCE):
-        del block["rows"]
+    for steps, (inputs, target) in examples.batches(at_once):
         for i in range(steps):
-            batch = {name: array[i] for name, array in block.items()}
-            real = batch.pop("weight") > 0
-            target = batch.pop("target")[real]
-            yield target, model(batch, training=False).numpy()[real]
+            batch = {name: array[i] for name, array in inputs.items()}
+            yield target[i], model(batch, training=False).numpy()
 
 
 def evaluate(schema: Schema, predictions, rows: int) -> dict:

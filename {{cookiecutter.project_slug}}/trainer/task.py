@@ -20,10 +20,9 @@ import os
 import sys
 import traceback
 
-from trainer import options, runtime
+from trainer import options, outputs, runtime
 from trainer.flags import add_training_flags, seconds
 from trainer.runtime import JobError
-from trainer.schema import TASKS, describe_metrics, metric_ids
 
 # The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
 DESCRIBES = True
@@ -33,7 +32,7 @@ START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 # May differ when a run goes on from its checkpoint; any other flag would make another run of it.
 # Data is compared by its contents, not by its paths.
 FREE = {"job_dir", "checkpoint_every", "repeat", "epochs", "ignored"}
-FREE |= {"histograms", "profile", "strategy", "jit"}
+FREE |= {"histograms", "profile", "strategy", "jit", "export"}
 FREE |= {name.replace("-", "_") for name in (*options.SOURCES, *options.PLACES)}
 
 
@@ -115,7 +114,10 @@ def _describe(parser: argparse.ArgumentParser, lists: list[list[str]]) -> str:
         for option in filter(lambda option: option.startswith("--"), action.option_strings):
             choices = {"choices": list(action.choices)} if action.choices else {}
             flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
-    metrics = {task: metric_ids(task) for task in TASKS}
+    metrics = {
+        task: [*names, *(f"val_{name}" for name in names)]
+        for task, names in outputs.METRICS.items()
+    }
     answers = [_answer(parser, [_hyphens(word) for word in words]) for words in lists]
     about = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "answers": answers}
     return json.dumps(about)
@@ -196,7 +198,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
     if "ps" in place.cluster and not place.is_chief:
-        from trainer.parameter_server import serve
+        from trainer.engine.parameter_server import serve
 
         return 0 if serve(place) else START_AGAIN
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
@@ -210,7 +212,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         loaded = data.load(flags, place)
     if place.is_chief:
         print(loaded.describe(), flush=True)
-        for name, meaning in describe_metrics(loaded.schema).items():
+        for name, meaning in outputs.describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
     if flags.repeat:
         _tell_differences(flags.repeat, loaded, place)
@@ -221,13 +223,13 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with timed(timings, "import tensorflow"):
         import tensorflow as tf
 
-        from trainer import parameter_server, strategy, train
+        from trainer import loop
+        from trainer.engine import parallel
     with timed(timings, "build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
-        spread = strategy.create(flags.strategy, place)
-        make = parameter_server.AsyncTrainer if "ps" in place.cluster else train.Trainer
-        trainer = make(flags, place, loaded, spread)
+        strategy = parallel.create(flags.strategy, place)
+        training = loop.Training(flags, place, loaded, strategy)
 
     gc.freeze()
     gc.enable()
@@ -235,31 +237,26 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         place = runtime.read(runtime.new_job_dir())
     with locked(place):
         return _train(
-            flags, place, loaded, trainer, Record(place, argv, vars(flags), timings, started)
+            flags, place, loaded, training, Record(place, argv, vars(flags), timings, started)
         )
 
 
-def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, trainer, record) -> int:
+def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
-    from trainer import results, train
+    from trainer import loop, results
     from trainer.checkpoint import Checkpoints
+    from trainer.engine.signals import Terminated
     from trainer.telemetry import Telemetry
 
-    checkpoints = Checkpoints(
-        place.checkpoint_dir,
-        trainer.variables,
-        trainer.strategy,
-        trainer.share,
-        _settings(flags, loaded),
-        place.is_chief,
-    )
-    progress = train.resume(flags, trainer, checkpoints)
-    record.start(loaded, trainer.model.count_params())
+    settings = _settings(flags, loaded, training)
+    checkpoints = Checkpoints(place.checkpoint_dir, settings, place.is_chief)
+    progress = loop.resume(training, checkpoints)
+    record.start(loaded, training.model.count_params())
     try:
-        with Telemetry(place, flags) as telemetry:
-            train.run(flags, trainer, progress, checkpoints, record, telemetry)
-        results.write(place, record, trainer, progress)
-    except train.Preempted:
+        with Telemetry(place, flags) as telemetry, Terminated() as terminated:
+            loop.run(training, progress, checkpoints, record, telemetry, terminated)
+        results.write(place, record, training, progress)
+    except loop.Preempted:
         record.write("preempted")
         print(
             "stopped: the checkpoint is written; start the same command again, with --job-dir "
@@ -271,7 +268,7 @@ def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, trainer, r
             error.filename = place.job_dir  # a full disk
         with contextlib.suppress(OSError):  # the disk may be full
             record.write("failed", error=str(error).split("\n")[0] or type(error).__name__)
-        return _explain(error, trained=trainer.trained > 0)
+        return _explain(error, trained=training.trained)
     if place.is_chief:
         _warn_of_ignored(build_parser(), flags.ignored)  # once more, where it is read
     print(f"done: {place.job_dir}")
@@ -298,10 +295,10 @@ def _tell_differences(path: str, loaded, place) -> None:
         print(f"warning: not as in {path}: {difference}", file=sys.stderr)
 
 
-def _settings(flags: argparse.Namespace, loaded) -> dict:
+def _settings(flags: argparse.Namespace, loaded, training) -> dict:
     """What two runs must share for one to go on from the other's checkpoint."""
     settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in FREE}
-    if flags.warmup or flags.schedule != "constant":
+    if training.steps.has_schedule:
         settings["epochs"] = flags.epochs  # the learning rate of every step depends on their number
     digests = [f["digest"] for part in loaded.manifest.values() for f in part["files"]]
     return json.loads(json.dumps(settings | {" and --".join(options.SOURCES): digests}))

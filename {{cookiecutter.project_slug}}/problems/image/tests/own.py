@@ -30,7 +30,7 @@ def write_pictures(folder: str, size: int = 8, **counts: int) -> str:
     return folder
 
 
-def load(*flags: str) -> data.Data:
+def load(*flags: str) -> data.Examples:
     """What the trainer makes of these flags, up to the point where it would import TensorFlow."""
     parsed = task.parse(["--job-dir", "runs/a", *flags])
     return data.load(parsed, runtime.read(parsed.job_dir))

@@ -12,12 +12,14 @@ import pytest
 from conftest import ROOT, read_json, train
 from own import write_pictures
 
+from trainer import loop, options, task
 from trainer import model as modelling
-from trainer import options, task
-from trainer import train as loop
 from trainer.augment import Augment
 from trainer.backbone import Backbone
-from trainer.optimize import Phase
+from trainer.data import Examples
+from trainer.engine import pace
+from trainer.engine.phase import Phase
+from trainer.engine.steps import Steps
 from trainer.schema import Pictures, Schema
 
 # A small network with batch normalisation; the tests of this project's template take densenet121.
@@ -64,6 +66,7 @@ def test_the_head_learns_first_then_the_last_layers(flags, weights, tmp_path):
     fresh = Backbone(NAME, SIZE).network
     fresh.load_weights(weights)
     phases = ["--head-epochs", "1", "--fine-tune-layers", "4", "--fine-tune-rate", "0.01"]
+    phases += ["--export", "last"]
 
     one = train(tmp_path / "head alone", *flags, "--epochs", "1")
     two = train(tmp_path / "both", *flags, *phases, "--epochs", "3")
@@ -84,17 +87,20 @@ def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
     given += ["--dropout", "0.3", "--augment", "flip,shift", "--early-stopping", "9"]
     given += ["--checkpoint-every", "0", "--hidden-units", "8"]
     whole = train(tmp_path / "whole", *given)
-    really_train, stops = loop.Trainer.train_epoch, [1, 2, None]
+    really_train, stops = Steps.train, [1, 2, None]
 
-    def stopped(trainer, progress):
-        for steps in really_train(trainer, progress):
-            if progress.epoch == stops[0] and progress.step:
-                stops.pop(0)
-                os.kill(os.getpid(), 15)
-            yield steps
+    def stopped(steps, block, first, last):
+        really_train(steps, block, first, last)
+        if last and len(epochs()) == stops[0]:
+            stops.pop(0)
+            os.kill(os.getpid(), 15)
 
-    monkeypatch.setattr(loop, "CALL_SECONDS", 1e-9)  # a step a call
-    monkeypatch.setattr(loop.Trainer, "train_epoch", stopped)
+    def epochs():
+        history = tmp_path / "run" / "history.csv"
+        return history.read_text().splitlines()[1:] if history.exists() else []
+
+    monkeypatch.setattr(pace, "CALL_SECONDS", 1e-9)  # one step a call
+    monkeypatch.setattr(Steps, "train", stopped)
     for _ in range(2):
         assert task.main(["--job-dir", str(tmp_path / "run"), *given]) == task.START_AGAIN
     again = train(tmp_path / "run", *given)
@@ -121,7 +127,7 @@ def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
 def test_each_phase_stops_for_itself(epoch, best, ends, over):
     flags = task.parse(["--early-stopping", "2"])
     progress = loop.Progress(epoch=epoch, best=best, ends=ends)
-    assert loop._is_over(flags, Phase("any", 10, 0.1, []), progress) == over
+    assert loop.is_over(flags, Phase("any", 10), progress) == over
 
 
 def test_every_network_of_keras_is_offered():
@@ -200,26 +206,29 @@ def test_a_flip_is_a_mirror_and_a_shift_moves():
 # The small network, the loss
 
 
+def examples(classes: int, size: int, channels: int) -> Examples:
+    """What the data looks like, and no data."""
+    schema = Schema(list("abcdefgh"[:classes]), Pictures(size, channels, "fit"))
+    return Examples(schema, None, None, {})
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 28, 33, 160])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_small_network_takes_any_size(size, channels):
-    schema = Schema(["a", "b", "c"], Pictures(size, channels, "fit"))
-    model = modelling.build(schema, task.parse([]))
+    model = modelling.build(examples(3, size, channels), task.parse([]))
     pixels = np.zeros((2, size, size, channels), np.uint8)
     assert model({"image": pixels}).shape == (2, 3)
     assert model.count_params() < 200_000
 
 
 def test_smoothing_spreads_a_share_of_the_truth():
-    schema = Schema(["a", "b", "c", "d"], Pictures(8, 3, "fit"))
     logits = np.array([[2.0, 0.5, -1.0, 0.0]], np.float32)
     shares = np.exp(logits[0]) / np.exp(logits[0]).sum()
-    found = [
-        float(
-            modelling.loss(schema, task.parse(["--label-smoothing", p]), np.array([1]), logits)[0]
-        )
-        for p in ("0", "0.2")
+    models = [
+        modelling.build(examples(4, 8, 3), task.parse(["--label-smoothing", p]))
+        for p in ["0", "0.2"]
     ]
+    found = [float(model.compute_loss(y=np.array([1]), y_pred=logits)) for model in models]
     truth = np.array([0.05, 0.85, 0.05, 0.05])
     assert found == pytest.approx([-np.log(shares[1]), -(truth * np.log(shares)).sum()], rel=1e-5)
 

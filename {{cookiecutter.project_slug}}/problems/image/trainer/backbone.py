@@ -48,11 +48,12 @@ class Backbone(keras.layers.Layer):
         module = sys.modules[_application(self.name_of).__module__]
         return self.network(module.preprocess_input(pixels), training=False)
 
-    def last(self, count: int) -> list:
-        """The weights of the last `count` layers that have any."""
-        found = [layer for layer in self.network.layers if layer.trainable_variables]
-        some = found[max(0, len(found) - count) :]
-        return [weight for layer in some for weight in layer.trainable_variables]
+    def unfreeze(self, count: int) -> None:
+        """Makes the last `count` layers that have weights trainable, and no others."""
+        self.trainable = True  # and every layer inside; the others are frozen again, one by one
+        weighted = [layer for layer in self.network.layers if layer.trainable_variables]
+        for layer in weighted[: max(0, len(weighted) - count)]:
+            layer.trainable = False
 
     def load(self, source: str) -> None:
         """Takes over weights: "imagenet", or a file that Keras has written, local or gs://….

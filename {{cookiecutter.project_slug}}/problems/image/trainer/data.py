@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer import cache, dealing, digits, files, sharding, shards
+from trainer import cache, digits, files, sharding, shards
+from trainer.engine import batching
 from trainer.pixels import Pixels, choose
 from trainer.runtime import JobError, Runtime, join
 from trainer.schema import Pictures, Schema
@@ -31,7 +32,7 @@ TELL_EVERY = 10.0  # seconds, while shards are made
 
 
 @dataclass(frozen=True)
-class Examples:
+class Split:
     """The pictures of one split, with their classes."""
 
     pixels: Pixels
@@ -48,38 +49,29 @@ class Examples:
         seed: int | None = None,
         epoch: int = 0,
         first: int = 0,
-        share: tuple[int, int, int] = dealing.WHOLE,
-    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Deals out one epoch, many batches at a time: `dealing.deal` explains the arguments.
+        share: tuple[int, int, int] = batching.WHOLE,
+    ) -> Iterator[tuple[int, tuple]]:
+        """The batches of one epoch, many at a time: `batching.arrange` explains the arguments.
 
-        Yields `(steps, block)`: `image` uint8 [K, share of batch_size, height, width, channels] and
-        `target` int32 [K, share of batch_size], of which the first `steps` batches count, and
-        `weight` and `rows` beside them. A replica reads its own share, and no other.
+        Yields `(steps, (inputs, target))`: `image` uint8 [K, share of batch_size, height, width,
+        channels] and the target int32 [K, share of batch_size], of which the first `steps` batches
+        count. A replica reads its own share, and no other.
         """
         at_once = self.steps_per_block(batch_size)
         order = (seed, epoch, first, share)
-        for deal in dealing.deal(self.rows, batch_size, at_once, NEIGHBOURS, *order):
-            yield deal.steps, deal.block(self._read(deal))
-
-    def steps(self, batch_size: int) -> int:
-        """Batches in an epoch."""
-        return dealing.steps(self.rows, batch_size)
+        for batches in batching.arrange(self.rows, batch_size, at_once, NEIGHBOURS, *order):
+            indices = batches.indices()
+            real = indices[: batches.steps]
+            image = self.pixels.read(self.split, real.ravel())
+            if real.size < indices.size:  # batches that fill up are never looked at
+                filler = np.zeros((indices.size - real.size, *image.shape[1:]), np.uint8)
+                image = np.concatenate([image, filler])
+            image = image.reshape(*indices.shape, *image.shape[1:])
+            yield batches.steps, ({"image": image}, self._targets()[indices])
 
     def steps_per_block(self, batch_size: int) -> int:
-        rows = min(AT_ONCE, AT_ONCE_BYTES // math.prod(self.pixels.dataset.shape))
-        return min(self.steps(batch_size), max(1, rows // batch_size))
-
-    def _read(self, deal: dealing.Deal) -> dict[str, np.ndarray]:
-        """The pictures of a deal; black ones fill up."""
-        indices = deal.indices()
-        real = indices >= 0
-        image = self.pixels.read(self.split, indices[real])
-        if not real.all():
-            filled = np.zeros((indices.size, *image.shape[1:]), np.uint8)
-            filled[real.ravel()] = image
-            image = filled
-        image = image.reshape(*indices.shape, *image.shape[1:])
-        return {"image": image, "target": np.where(real, self._targets()[indices], 0)}
+        rows = min(AT_ONCE, AT_ONCE_BYTES // math.prod(self.pixels.dataset.shape), self.rows)
+        return max(1, rows // batch_size)
 
     def _targets(self) -> np.ndarray:
         return self.pixels.dataset.targets(self.split)
@@ -90,13 +82,23 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Data:
-    """All that the trainer needs to know of its data."""
+class Examples:
+    """All that `model.py` and the loop know of the data."""
 
     schema: Schema
-    train: Examples
-    eval: Examples
+    train: Split
+    eval: Split
     manifest: dict  # for run.json: files, bytes, digests, rows
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of the input `image`, uint8 [batch, height, width, channels]."""
+        return self.schema.pictures.shape
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; the target is their number, int32 [batch]."""
+        return self.schema.labels
 
     def describe(self) -> str:
         """What there is, and what becomes of it, for the log."""
@@ -115,7 +117,7 @@ class Data:
         return "\n".join(lines)
 
 
-def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
+def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     """Finds the shards that the flags name; makes them where there are only pictures.
 
     Raises:
@@ -138,10 +140,10 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
             )
     looks = Pictures(dataset.size, dataset.shape[2], dataset.manifest.resize)
     pixels = choose(dataset, flags.cache, place)
-    return Data(
+    return Examples(
         Schema(list(dataset.labels), looks, notes=dataset.remarks()),
-        Examples(pixels, "train"),
-        Examples(pixels, "eval"),
+        Split(pixels, "train"),
+        Split(pixels, "eval"),
         {split: _identity(dataset, split) for split in ("train", "eval")},
     )
 

@@ -1,4 +1,4 @@
-"""The flags of this project's data and model; `flags.py` has those of every training job.
+"""EDIT THIS FILE: the flags of this project's data and model; `flags.py` has those of every training job.
 
 They stand apart from `data.py` and `model.py` because `--help`, or a wrong flag, is answered before
 anything heavy is imported.
@@ -71,6 +71,20 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The model's own: each is a parameter that a tuning study can set."""
+    parser.add_argument("--learning-rate", type=positive, metavar="X", help="default: %(default)s")
+    parser.add_argument(
+        "--optimizer",
+        default="adam",
+        metavar="NAME",
+        help="one of keras.optimizers, such as adam, adamw, sgd (default: adam)",
+    )
+    parser.add_argument(
+        "--weight-decay",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="share of each weight that the optimizer takes off in a step (default: 0)",
+    )
     parser.add_argument(
         "--backbone",
         type=backbone,

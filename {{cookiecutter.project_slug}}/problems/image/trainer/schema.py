@@ -9,9 +9,6 @@ import json
 from dataclasses import asdict, dataclass, field
 
 TASKS = ("classification",)
-# What is reported beside the loss: `model.metrics` makes them, tuning jobs name them.
-METRICS = {"classification": {"accuracy": "share of images whose class is predicted right"}}
-LOSS = "cross-entropy, the mean over the images"
 
 
 @dataclass
@@ -45,14 +42,3 @@ class Schema:
     def from_json(text: str) -> Schema:
         fields = json.loads(text)
         return Schema(**{**fields, "pictures": Pictures(**fields["pictures"])})
-
-
-def metric_ids(task: str) -> list[str]:
-    """The columns of history.csv but for the epoch: over the training data, then the held-out."""
-    names = ["loss", *METRICS[task]]
-    return names + [f"val_{name}" for name in names]
-
-
-def describe_metrics(schema: Schema) -> dict[str, str]:
-    """What each metric is, in words; its id with val_ before it is the same of held-out images."""
-    return {"loss": LOSS, **METRICS[schema.task]}

@@ -14,7 +14,7 @@ OTHER_DATA = "--train-files=gs://lab/x.csv"
 MISTAKE = (["--target", "nothing"], "no column 'nothing'; there are: species")
 
 
-def load(train_files: str, target: str, *flags: str) -> data.Data:
+def load(train_files: str, target: str, *flags: str) -> data.Examples:
     """What the trainer makes of these flags, up to the point where it would import TensorFlow."""
     argv = ["--train-files", train_files, "--target", target, "--job-dir", "runs/a", *flags]
     parsed = task.parse(argv)

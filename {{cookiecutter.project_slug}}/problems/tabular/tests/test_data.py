@@ -22,13 +22,14 @@ from own import column, load, refusal
 
 from launcher import spec
 from trainer import cache, data, tables, task
+from trainer.engine import batching
 from trainer.schema import Column, Schema
 
 ROWS = "".join(f"{i},{'uv'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60))
 TABLE = "a,b,y\n" + ROWS
 
 
-def kinds(loaded: data.Data) -> dict[str, str]:
+def kinds(loaded: data.Examples) -> dict[str, str]:
     return {column.name: column.kind for column in loaded.schema.columns}
 
 
@@ -472,15 +473,14 @@ def table(rows: int, columns: int = 1) -> data.Table:
 
 
 def dealt(blocks) -> list[list[int]]:
-    """The rows of each batch, by their places; checks shapes and weights on the way."""
+    """The rows of each batch, by their places; checks shapes on the way."""
     batches, shapes = [], set()
-    for steps, block in blocks:
-        shapes.add(tuple((name, array.shape) for name, array in sorted(block.items())))
-        for i in range(steps):
-            real = block["weight"][i] > 0
-            batches.append(block["numbers"][i, real, 0].astype(int).tolist())
-        assert not block["weight"][steps:].any()
-    assert len(shapes) <= 1  # so that a compiled loop is compiled once
+    for steps, (inputs, target) in blocks:
+        assert len({len(array) for array in (*inputs.values(), target)}) == 1
+        shapes.add(inputs["numbers"].shape)
+        batches += inputs["numbers"][:steps, :, 0].astype(int).tolist()
+        assert target[:steps].tolist() == (inputs["numbers"][:steps, :, 0] % 2).tolist()
+    assert len(shapes) <= 2  # one for the last batch: so a compiled loop compiles twice at most
     return batches
 
 
@@ -503,7 +503,7 @@ def test_every_row_exactly_once_an_epoch(rows, size):
     batches = dealt(table(rows).batches(size, seed=3, epoch=1))
     assert sorted(row for batch in batches for row in batch) == list(range(rows))
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
-    assert len(batches) == table(rows).steps(size)
+    assert len(batches) == batching.steps(rows, size)
 
 
 def test_without_a_seed_the_order_is_the_files():
@@ -534,26 +534,45 @@ def test_rows_are_mixed_near_and_far():
 def test_an_epoch_goes_on_in_the_middle_just_as_it_would_have(rows, size, share):
     t = table(rows)
     whole = dealt(t.batches(size, seed=1, epoch=4))
-    first = int(t.steps(size) * share)
+    first = int(batching.steps(rows, size) * share)
     assert dealt(t.batches(size, seed=1, epoch=4, first=first)) == whole[first:]
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "parts"), [(1000, 64, 2), (1000, 33, 4), (70_000, 100, 8)]
+    ("rows", "size", "parts"), [(1000, 64, 2), (1000, 33, 4), (70_000, 100, 8), (65, 64, 2)]
 )
-def test_shares_part_every_batch(rows, size, parts):
+def test_replicas_share_every_batch(rows, size, parts):
     t = table(rows)
     whole = dealt(t.batches(size, seed=1))
     shares = [dealt(t.batches(size, seed=1, share=(i, 1, parts))) for i in range(parts)]
-    together = [sum((share[i] for share in shares), []) for i in range(len(whole))]
-    assert together == whole
+    together = [sum((share[i] for share in shares), []) for i in range(len(shares[0]))]
+    assert len(together) == batching.steps(rows, size, parts)
+    assert together == whole[: len(together)]  # without the last, where it is too small for all
+    assert all(np.ptp([len(share[i]) for share in shares]) <= 1 for i in range(len(together)))
     double = dealt(t.batches(size, seed=1, share=(0, 2, parts)))
-    assert double == [shares[0][i] + shares[1][i] for i in range(len(whole))]
+    assert all(len(batch) for batch in double) and len(double) == len(together)
+
+
+@pytest.mark.parametrize(("rows", "replicas", "here"), [(32, 3, 1), (33, 4, 2), (5, 4, 4)])
+def test_share_weights_make_the_mean_of_means_the_mean(rows, replicas, here):
+    values, means = np.random.default_rng(0).normal(size=rows), []
+    for process in range(replicas // here):
+        own = values[batching.part(rows, process, replicas // here)]
+        weights = batching.share_weights(len(own), here, rows, replicas)
+        parts = [batching.part(len(own), i, here) for i in range(here)]
+        means += [np.mean((own * weights)[part]) for part in parts]
+    assert np.mean(means) == pytest.approx(values.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(1000, 2), (65, 2), (67, 4), (66, 4)])
+def test_replicas_evaluate_every_row_once(rows, parts):
+    shares = [dealt(table(rows).batches(64, share=(i, 1, parts))) for i in range(parts)]
+    assert sorted(sum((sum(share, []) for share in shares), [])) == list(range(rows))
 
 
 def test_wide_rows_are_dealt_in_smaller_blocks():
-    block = next(table(5000, columns=4000).batches(16, seed=0))[1]
-    assert block["numbers"].nbytes <= data.WINDOW_BYTES
+    _, (inputs, _) = next(table(5000, columns=4000).batches(16, seed=0))
+    assert inputs["numbers"].nbytes <= data.WINDOW_BYTES
 
 
 def peak_bytes(rows: int) -> int:
@@ -564,7 +583,7 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 from own import load
 loaded = load("{rows}.csv", "y")
 seen = sum(steps for steps, block in loaded.train.batches(256, seed=0))
-assert seen == loaded.train.steps(256)
+assert seen == -(-loaded.train.rows // 256)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     write(f"{rows}.csv", "a,b,c,y\n" + f"1.5,2.25,{'u' * 20},p\n-3.125,4,v,q\n" * (rows // 2))

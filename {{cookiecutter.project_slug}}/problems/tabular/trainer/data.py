@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from trainer import cache, dealing, files, infer, leaks, tables
+from trainer import cache, files, infer, leaks, tables
 from trainer.encode import check_words, encode, layout
+from trainer.engine import batching
 from trainer.rows import Rows, separate
 from trainer.runtime import JobError, Runtime, join
 from trainer.schema import Schema, read_hints
@@ -67,34 +68,28 @@ class Table:
         seed: int | None = None,
         epoch: int = 0,
         first: int = 0,
-        share: tuple[int, int, int] = dealing.WHOLE,
-    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Deals out one epoch, many batches at a time: `dealing.deal` explains the arguments.
+        share: tuple[int, int, int] = batching.WHOLE,
+    ) -> Iterator[tuple[int, tuple]]:
+        """The batches of one epoch, many at a time: `batching.arrange` explains the arguments.
 
-        Yields `(steps, block)`: arrays [K, share of batch_size, …] of which the first `steps`
-        batches count, and `weight` and `rows` beside them.
+        Yields `(steps, (inputs, target))`: arrays [K, share of batch_size, …] of which the first
+        `steps` batches count.
         """
         at_once = self.steps_per_block(batch_size)
         order = (seed, epoch, first, share)
-        for deal in dealing.deal(self.rows, batch_size, at_once, DISK_BLOCK, *order):
-            yield deal.steps, deal.block(self._read(deal))
-
-    def steps(self, batch_size: int) -> int:
-        """Batches in an epoch."""
-        return dealing.steps(self.rows, batch_size)
+        for batches in batching.arrange(self.rows, batch_size, at_once, DISK_BLOCK, *order):
+            arrays = {}
+            for name, array in self.arrays().items():
+                # In one go from the disk, then each row to its place.
+                rows = np.concatenate([array[piece] for piece in batches.pieces])
+                arrays[name] = np.take(rows, batches.places, axis=0)
+            target = arrays.pop("target")
+            yield batches.steps, (arrays, target)
 
     def steps_per_block(self, batch_size: int) -> int:
         row_bytes = 4 * (self.schema.width + len(self.schema.categories) + 1)
-        rows = min(WINDOW, WINDOW_BYTES // row_bytes)
-        return min(self.steps(batch_size), max(1, rows // batch_size))
-
-    def _read(self, deal: dealing.Deal) -> dict[str, np.ndarray]:
-        """The rows of a deal: pieces in one go from the disk, then each row to its place."""
-        places, dealt = np.maximum(deal.places, 0), {}
-        for name, array in self.arrays().items():
-            rows = np.concatenate([array[piece] for piece in deal.pieces])
-            dealt[name] = np.take(rows, places, axis=0)
-        return dealt
+        rows = min(WINDOW, WINDOW_BYTES // row_bytes, self.rows)
+        return max(1, rows // batch_size)
 
     def class_counts(self) -> np.ndarray:
         """int64 [classes]: rows of each class."""
@@ -106,14 +101,44 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Data:
-    """All that the trainer needs to know of its data."""
+class Examples:
+    """All that `model.py` and the loop know of the data."""
 
     schema: Schema
     train: Table
     eval: Table
     manifest: dict  # for run.json: files, bytes, digests, rows
     reused: bool  # found in the cache
+
+    @property
+    def numbers(self) -> int:
+        """Width of the input `numbers`, float32 [batch, numbers]."""
+        return self.schema.width
+
+    @property
+    def categories(self) -> int:
+        """Width of the input `categories`, int32 [batch, categories]: places in the vocabulary."""
+        return len(self.schema.categories)
+
+    @property
+    def vocabulary(self) -> int:
+        """Places in the vocabulary that all category columns share."""
+        return self.schema.vocabulary
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; the target is their number, int32 [batch]. [] for a regression."""
+        return self.schema.labels
+
+    @property
+    def mean(self) -> float:
+        """A regression's: of the target, float32 [batch, 1], over the training rows."""
+        return self.schema.mean
+
+    @property
+    def std(self) -> float:
+        """A regression's: the target's standard deviation over the training rows."""
+        return self.schema.std
 
     def describe(self) -> str:
         """The columns and what became of them, for the log."""
@@ -137,7 +162,7 @@ class Data:
         return "\n".join([*lines, *schema.notes])
 
 
-def load(flags: argparse.Namespace, runtime: Runtime) -> Data:
+def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     """Finds, checks and, unless the cache holds them, encodes the tables that the flags name.
 
     Raises:
@@ -261,7 +286,7 @@ def _identity(path: str) -> dict:
     return {"path": path, "bytes": files.size(path), "digest": digest}
 
 
-def _open(path: str, manifest: dict, reused: bool) -> Data:
+def _open(path: str, manifest: dict, reused: bool) -> Examples:
     schema = Schema.from_json(files.read_text(os.path.join(path, "schema.json")))
     rows = json.loads(files.read_text(os.path.join(path, "rows.json")))
     parts = {name: Table(os.path.join(path, name), *rows[name], schema) for name in rows}
@@ -270,7 +295,7 @@ def _open(path: str, manifest: dict, reused: bool) -> Data:
     # Which rows are held out also depends on flags. Runs with other ones must not be ranked together.
     targets = hashlib.blake2b(parts["eval"].arrays()["target"], digest_size=16)
     manifest["eval"]["targets"] = f"blake2b:{targets.hexdigest()}"
-    return Data(schema, parts["train"], parts["eval"], manifest, reused)
+    return Examples(schema, parts["train"], parts["eval"], manifest, reused)
 
 
 def _encode_all(schema: Schema, train: Rows, held_out: Rows, folder: str) -> None:

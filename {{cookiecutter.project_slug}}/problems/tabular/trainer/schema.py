@@ -16,15 +16,6 @@ from trainer.runtime import JobError
 
 KINDS = ("number", "category", "ignore")
 TASKS = ("classification", "regression")
-# What is reported beside the loss: `model.metrics` makes them, tuning jobs name them.
-METRICS = {
-    "classification": {"accuracy": "share of rows whose class is predicted right"},
-    "regression": {"mae": "mean absolute error, in the unit of {target}"},
-}
-LOSS = {
-    "classification": "cross-entropy, the mean over the rows",
-    "regression": "mean squared error, divided by the variance of {target} in training",
-}
 
 # Spellings of "no value", without white space around them: in the trainer and, through
 # schema.json, in every client.
@@ -133,18 +124,6 @@ class Schema:
         fields["columns"] = [Column(**column) for column in fields["columns"]]
         fields["missing"] = tuple(fields["missing"])
         return Schema(**fields)
-
-
-def metric_ids(task: str) -> list[str]:
-    """The columns of history.csv but for the epoch: over the training data, then the held-out."""
-    names = ["loss", *METRICS[task]]
-    return names + [f"val_{name}" for name in names]
-
-
-def describe_metrics(schema: Schema) -> dict[str, str]:
-    """What each metric is, in words; its id with val_ before it is the same of held-out rows."""
-    meanings = {"loss": LOSS[schema.task], **METRICS[schema.task]}
-    return {id: meaning.replace("{target}", schema.target) for id, meaning in meanings.items()}
 
 
 def read_hints(text: str, path: str) -> dict[str, str]:

@@ -10,34 +10,41 @@ from __future__ import annotations
 import socket
 import time
 
+import keras
 import tensorflow as tf
 
 from trainer import record
-from trainer import strategy as spread
+from trainer.engine import parallel
+from trainer.engine.signals import Terminated
+from trainer.engine.steps import Steps
 from trainer.runtime import JobError, Runtime
-from trainer.train import Terminated, Trainer
 
 BATCHES_A_CALL = 16  # enough to hide the call, few enough to spread the end of a block evenly
 CHIEF_PATIENCE = 300  # seconds in which the chief must appear
 POLL = 2.0  # seconds between looks at the chief
 
 
-class AsyncTrainer(Trainer):
-    """The chief's trainer: blocks are cut in pieces that go to whichever worker is free."""
+class AsyncSteps(Steps):
+    """The chief's steps: blocks are cut into pieces that go to whichever worker is free."""
 
-    def __init__(self, flags, runtime: Runtime, data, strategy):
-        super().__init__(flags, runtime, data, strategy)
+    def __init__(self, model: keras.Model, strategy, here: int, jit: bool):
+        super().__init__(model, strategy, here, jit)
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 
     def place(self, block):
-        return block  # it is sent piece by piece
+        return block  # it goes out piece by piece
 
-    def call(self, function, block, first: int, last: int) -> None:
+    def train(self, block, first: int, last: int) -> None:
+        self._schedule(self._train, block, first, last)
+
+    def test(self, block, first: int, last: int) -> None:
+        self._schedule(self._test, block, first, last)
+
+    def _schedule(self, function, block, first: int, last: int) -> None:
         for start in range(first, last, BATCHES_A_CALL):
             stop = min(start + BATCHES_A_CALL, last)
-            piece = {name: tf.constant(array[start:stop]) for name, array in block.items()}
-            steps = tf.constant(stop - start)
-            self.coordinator.schedule(function, (piece, tf.constant(0), steps))
+            piece = keras.tree.map_structure(lambda a: tf.constant(a[start:stop]), block)  # noqa: B023
+            self.coordinator.schedule(function, (piece, tf.constant(0), tf.constant(stop - start)))
         self.coordinator.join()  # a checkpoint after the call must find all of it done
 
 
@@ -50,7 +57,7 @@ def serve(runtime: Runtime) -> bool:
     Raises:
         JobError: the chief never came.
     """
-    resolver = spread.resolver_of(runtime)
+    resolver = parallel.resolver_of(runtime)
     server = tf.distribute.Server(
         resolver.cluster_spec(), resolver.task_type, resolver.task_id, protocol="grpc", start=True
     )

@@ -6,11 +6,13 @@ or variable is made, and nothing here runs at import.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.engine.batching import part
 from trainer.runtime import JobError, Runtime
 
 
@@ -80,24 +82,20 @@ def share(strategy: tf.distribute.Strategy, runtime: Runtime) -> tuple[int, int,
     return before * here, here, total
 
 
-def distribute(strategy, block: dict[str, np.ndarray], here: int) -> dict:
-    """Hands each local replica its part of the block's batches; `rows` goes to all."""
+def distribute(strategy, block, here: int):
+    """Hands each local replica its rows of every batch of a block, arrays [steps, rows, …]."""
     if strategy.num_replicas_in_sync == 1:
-        return {name: tf.constant(array) for name, array in block.items()}
+        return keras.tree.map_structure(tf.constant, block)
 
-    def part(name: str) -> Callable:
-        def of(context):
-            array = block[name]
-            if name == "rows":
-                return tf.constant(array)
-            width = array.shape[1] // here
-            place = context.replica_id_in_sync_group % here  # replicas of a process are neighbours
-            return tf.constant(array[:, place * width : (place + 1) * width])
+    def distribute_array(array: np.ndarray):
+        def rows_of(context):
+            # Replicas of a process are neighbours.
+            number = context.replica_id_in_sync_group % here
+            return tf.constant(array[:, part(array.shape[1], number, here)])
 
-        return of
+        return strategy.experimental_distribute_values_from_function(rows_of)
 
-    make = strategy.experimental_distribute_values_from_function
-    return {name: make(part(name)) for name in block}
+    return keras.tree.map_structure(distribute_array, block)
 
 
 def total(strategy, value: float, here: int) -> float:

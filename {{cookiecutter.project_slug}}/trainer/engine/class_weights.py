@@ -1,0 +1,55 @@
+"""The weight of each class in the loss, for one categorical target (`--class-weights`)."""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+import numpy as np
+
+from trainer.runtime import JobError
+
+
+def class_weights(wish: str, examples) -> np.ndarray | None:
+    """float32 [classes], or None for equal weights.
+
+    "balanced" gives each class the same sum of weights: rows / (classes × rows of the class).
+
+    Raises:
+        JobError: the target is no class, or the classes do not exist.
+    """
+    if wish == "none":
+        return None
+    if not examples.classes:
+        raise JobError("--class-weights is for one target that is a class; remove the flag")
+    labels = list(examples.classes)
+    if wish == "balanced":
+        rows = examples.train.class_counts()
+        return (rows.sum() / (len(labels) * np.maximum(rows, 1))).astype(np.float32)
+    weights = np.ones(len(labels), np.float32)
+    for pair in wish.split(","):
+        label, equals, weight = pair.rpartition("=")
+        if not equals:
+            near = difflib.get_close_matches(pair, ["balanced", "none", *labels], 1)
+            example = f"{near[0] if near else labels[0]}=2"
+            if near and near[0] not in labels:
+                example = near[0]
+            hint = f"did you mean {example}?" if near else f"write balanced, none, or {example},…"
+            raise JobError(f"--class-weights: {pair!r} is not NAME=WEIGHT; {hint}")
+        if label not in labels:
+            near = difflib.get_close_matches(label, labels, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "write balanced, or NAME=WEIGHT,…"
+            more = f", … ({len(labels)} in all)" if len(labels) > 20 else ""
+            raise JobError(
+                f"--class-weights: no class {label!r}; {hint} The classes are: "
+                f"{', '.join(labels[:20])}{more}"
+            )
+        try:
+            weights[labels.index(label)] = number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise JobError(
+                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 up"
+            )
+    return weights

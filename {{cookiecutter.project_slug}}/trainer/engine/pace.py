@@ -1,0 +1,44 @@
+"""How many steps one compiled call takes: short calls cost time, long ones hold up a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+CALL_SECONDS = 0.5  # about so long a call should take; nothing else can happen in it
+
+
+class Pace:
+    """Steps a call, adapted to how long calls take."""
+
+    def __init__(self, most: int, total: Callable[[float], float]):
+        """Starts with one step a call.
+
+        Args:
+            most: steps in a block.
+            total: the sum of a number over all processes, which must choose the same pace.
+        """
+        self.most, self.total, self.processes = most, total, round(total(1))
+        self.steps = 1
+
+    def calls(self, steps: int) -> Iterator[tuple[int, int]]:
+        """(first, last) of each call for a block."""
+        done = 0
+        while done < steps:
+            last = min(done + self.steps, steps)
+            yield done, last
+            done = last
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        """Takes the time of a call, and adapts the number of steps of the next."""
+        start = time.monotonic()
+        yield
+        self._adapt(self.total(time.monotonic() - start) / self.processes)
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds < CALL_SECONDS / 2:
+            self.steps = min(self.steps * 2, self.most)
+        elif seconds > CALL_SECONDS * 2 and self.steps > 1:
+            self.steps //= 2

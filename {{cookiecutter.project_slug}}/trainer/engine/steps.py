@@ -1,0 +1,159 @@
+"""A model's own `train_step` and `test_step`, many of them in one compiled call.
+
+Keras's `fit` fails across processes and spends most of a small model's time between steps. Its
+training API has neither fault: here the model's public hooks run inside one `tf.function`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.engine import parallel
+from trainer.runtime import JobError
+
+
+class Steps:
+    """One compiled model, built and ready to train, on one replica or on many.
+
+    A block is what `data.py` yields: (x,), (x, y) or (x, y, sample_weight), each a nest of arrays
+    [steps, rows of this replica, …].
+    """
+
+    def __init__(self, model: keras.Model, strategy, here: int, jit: bool):
+        """Keeps them; `prepare` must follow.
+
+        Args:
+            here: replicas of this process.
+            jit: whether XLA compiles the calls.
+        """
+        self.model, self.strategy, self.here, self.jit = model, strategy, here, jit
+
+    def prepare(self, block) -> None:
+        """Creates every variable that training uses; call it after each `model.compile`.
+
+        Args:
+            block: one batch of one row: its shapes and dtypes are all that counts.
+
+        Raises:
+            JobError: the model cannot be trained here; the message says what to change.
+        """
+        model, replicas = self.model, self.strategy.num_replicas_in_sync
+        if not model.compiled:
+            raise JobError("trainer/model.py: build() returns a model that is not compiled")
+        with self.strategy.scope():
+            if not model.built:
+                model(_batch(block, 0)[0])
+            for optimizer in optimizers(model):
+                if replicas > 1 and optimizer.gradient_accumulation_steps:
+                    raise JobError(
+                        "trainer/model.py: gradient_accumulation_steps works on one replica, and "
+                        f"this job has {replicas}; remove it, or run on one machine"
+                    )
+            if model.optimizer is not None:
+                model.optimizer.build(model.trainable_variables)
+                _add_repeated_rows(model.optimizer)
+            self.strategy.run(lambda: model.test_step(_batch(block, 0)) and None)
+            model.reset_metrics()
+        self._train = tf.function(self._train_many, jit_compile=self.jit)
+        self._test = tf.function(self._test_many, jit_compile=self.jit)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Everything that training changes: weights, random seeds, optimizers' state, metrics."""
+        states = [v for optimizer in optimizers(self.model) for v in optimizer.variables]
+        metrics = [v for metric in self.model.metrics for v in metric.variables]
+        unique = {id(v): v for v in [*self.model.variables, *states, *metrics]}
+        return [v.value for v in unique.values()]
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether a learning rate changes from step to step."""
+        rates = [optimizer.get_config()["learning_rate"] for optimizer in optimizers(self.model)]
+        return any(isinstance(rate, dict) for rate in rates)
+
+    def place(self, block):
+        """Moves a block to the devices: each replica of this process gets its rows."""
+        return parallel.distribute(self.strategy, block, self.here)
+
+    def train(self, block, first: int, last: int) -> None:
+        """Runs training steps first to last of a block in one compiled call."""
+        self._train(block, tf.constant(first), tf.constant(last))
+
+    def test(self, block, first: int, last: int) -> None:
+        """Runs evaluation steps first to last of a block in one compiled call."""
+        self._test(block, tf.constant(first), tf.constant(last))
+
+    # Written with while: XLA would compile tf.range(first, last) again for each pair of numbers.
+    def _train_many(self, block, first, last):
+        i = first
+        while i < last:
+            self.strategy.run(self._train_one, (block, i))
+            i += 1
+
+    def _test_many(self, block, first, last):
+        i = first
+        while i < last:
+            self.strategy.run(self._test_one, (block, i))
+            i += 1
+
+    def _train_one(self, block, i) -> None:
+        self.model.train_step(_batch(block, i))
+
+    def _test_one(self, block, i) -> None:
+        batch = _batch(block, i)
+        # The last batch may have fewer rows than there are replicas; the mean of none is no number.
+        if keras.tree.flatten(batch)[0].shape[0]:
+            self.model.test_step(batch)
+
+    def results(self) -> dict[str, float]:
+        """The loss and the metrics by name, since the last `model.reset_metrics()`."""
+        values = self.model.get_metrics_result()
+        # By way of str: 0.72 as float32 is 0.72 in history.csv, not 0.7200000286102295.
+        return {name: float(str(np.float32(value))) for name, value in values.items()}
+
+
+def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The optimizer of `compile`, and those that a model with its own `train_step` keeps."""
+    held = [v for v in vars(model).values() if isinstance(v, keras.optimizers.Optimizer)]
+    return list({id(optimizer): optimizer for optimizer in held}.values())
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside, a model whose optimizer has `use_ema` holds the averages of its weights."""
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not getattr(inner, "use_ema", False):
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
+def _batch(block, i):
+    return keras.tree.map_structure(lambda array: array[i], block)
+
+
+def _add_repeated_rows(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes gradients dense where they meet the optimizer.
+
+    An embedding's gradient names a row once for each time that the batch looks it up. Adam squares
+    those parts one by one, and `clipnorm` measures them one by one, instead of their sum.
+    """
+    apply = optimizer.apply_gradients
+
+    def apply_dense(grads_and_vars):
+        return apply(
+            [(None if g is None else tf.convert_to_tensor(g), v) for g, v in grads_and_vars]
+        )
+
+    optimizer.apply_gradients = apply_dense

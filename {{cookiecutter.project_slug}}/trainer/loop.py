@@ -1,0 +1,319 @@
+"""The training loop, for one process and for many: read it from top to bottom.
+
+`model.py` builds and compiles an ordinary Keras model; `data.py` yields blocks of many batches. The
+loop runs the model's own `train_step` and `test_step`, many in one compiled call, and keeps what a
+job promises: checkpoints, resume, preemption, history, reports to a study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import asdict, dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import model as modelling
+from trainer import outputs
+from trainer.checkpoint import Checkpoints
+from trainer.engine import parallel
+from trainer.engine.batching import ahead, share_weights, steps
+from trainer.engine.class_weights import class_weights
+from trainer.engine.pace import Pace
+from trainer.engine.parameter_server import AsyncSteps
+from trainer.engine.phase import Phase
+from trainer.engine.steps import Steps, averaged_weights
+from trainer.record import Record, timed
+from trainer.runtime import JobError, Runtime
+from trainer.telemetry import Telemetry
+
+
+class Preempted(Exception):
+    """The platform takes the machine away: the checkpoint is written, start the job again."""
+
+
+@dataclass
+class Progress:
+    """How far a run is. With the variables, all that it needs to resume."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the next epoch
+    history: list[dict] = field(default_factory=list)  # one row an epoch
+    best: int = 0  # the epoch with the best --monitor so far
+    ends: list[int] = field(default_factory=list)  # the last epoch of each finished phase
+
+    @property
+    def rows(self) -> dict[int, dict]:
+        return {row["epoch"]: row for row in self.history}
+
+
+class Training:
+    """A model and its data, ready to train."""
+
+    def __init__(self, flags, runtime: Runtime, examples, strategy: tf.distribute.Strategy):
+        self.flags, self.runtime, self.examples, self.strategy = flags, runtime, examples, strategy
+        self.share = parallel.share(strategy, runtime)
+        self.batch_size, self.rows = flags.batch_size, examples.train.rows
+        self.steps_per_epoch = steps(self.rows, self.batch_size, self.share[2])
+        if min(self.batch_size, self.rows) < self.share[2]:
+            raise JobError(
+                f"a step needs one example for each of {self.share[2]} replicas: --batch-size is "
+                f"{self.batch_size}, and there are {self.rows} training examples"
+            )
+        keras.utils.set_random_seed(flags.seed)
+        keras.config.set_dtype_policy(flags.precision)
+        with strategy.scope():
+            self.model = modelling.build(examples, flags)
+            self.phases = [Phase("training", flags.epochs)]
+            if hasattr(modelling, "phases"):
+                self.phases = modelling.phases(self.model, flags)
+        make = AsyncSteps if "ps" in runtime.cluster else Steps
+        self.steps = make(self.model, strategy, self.share[1], _use_xla(flags.jit, strategy))
+        self.class_weights = class_weights(flags.class_weights, examples)
+        self.begin(0)
+        with strategy.scope():
+            self.best = [tf.Variable(v.value) for v in self.model.variables]
+        self.trained = 0  # examples of all replicas, since this process started
+
+    def begin(self, number: int) -> None:
+        """Starts a phase: it compiles the model again, so the optimizer starts afresh, too."""
+        self.phase = self.phases[number]
+        with self.strategy.scope():
+            self.phase.start()
+        _, block = next(self.examples.eval.batches(1))
+        self.steps.prepare(block)
+
+    def values(self) -> list[np.ndarray]:
+        """What a checkpoint of the present phase holds. Every process of a cluster calls this."""
+        return parallel.read_variables(self.strategy, self.steps.variables + self.best, self.share)
+
+    def restore(self, values: list[np.ndarray]) -> None:
+        """Takes over the values of a checkpoint.
+
+        Raises:
+            JobError: they are another model's.
+        """
+        variables = self.steps.variables + self.best
+        if len(variables) != len(values):
+            raise JobError(
+                f"the checkpoint has {len(values)} arrays, and this model has {len(variables)}: "
+                "trainer/model.py or a flag has changed; give another --job-dir, or change it back"
+            )
+        parallel.write_variables(variables, values, self.share)
+
+    def blocks(self, progress: Progress):
+        """The rest of an epoch's training data: (steps, examples a step, block on the devices)."""
+        order = (self.batch_size, self.flags.seed, progress.epoch, progress.step, self.share)
+        full = self.rows // self.batch_size - progress.step  # batches before the last, small one
+        for count, block in ahead(self.examples.train.batches(*order)):
+            rows = self.batch_size if full > 0 else self.rows % self.batch_size
+            full -= count
+            yield count, rows, self.steps.place(self._with_weights(block, rows))
+
+    def _with_weights(self, block: tuple, rows: int) -> tuple:
+        """Adds sample weights where classes differ in weight, or replicas in their rows."""
+        shape = keras.tree.flatten(block)[0].shape[:2]  # steps, rows of a batch here
+        shares = share_weights(shape[1], self.share[1], rows, self.share[2])
+        if self.class_weights is None and shares is None:
+            return block
+        inputs, target, *given = block
+        weights = [*given] if shares is None else [*given, np.broadcast_to(shares, shape)]
+        if self.class_weights is not None:
+            weights.append(self.class_weights[target])
+        return inputs, target, math.prod(weights)
+
+    def evaluate(self) -> dict[str, float]:
+        """The loss and the metrics of all held-out examples, by their names with val_ before."""
+        self.model.reset_metrics()
+        for count, block in ahead(self.examples.eval.batches(self.batch_size, share=self.share)):
+            self.steps.test(self.steps.place(block), 0, count)
+        return {f"val_{name}": value for name, value in self.steps.results().items()}
+
+    def keep_best(self) -> None:
+        for kept, variable in zip(self.best, self.model.variables, strict=True):
+            kept.assign(variable.value)
+
+    def use_best(self) -> None:
+        for kept, variable in zip(self.best, self.model.variables, strict=True):
+            variable.assign(kept)
+
+    def exported_model(self) -> keras.Model:
+        """The model to export, outside of the strategy. Every process of a cluster calls this."""
+        if self.flags.export == "best":
+            self.use_best()
+        with (
+            averaged_weights(self.model)
+            if self.flags.export == "last"
+            else contextlib.nullcontext()
+        ):
+            weights = [variable.numpy() for variable in self.model.variables]
+        model = modelling.build(self.examples, self.flags)
+        if not model.built:
+            _, block = next(self.examples.eval.batches(1))
+            model(keras.tree.map_structure(lambda array: array[0], block[0]))
+        for variable, value in zip(model.variables, weights, strict=True):
+            variable.assign(value)
+        return model
+
+    def check_loss(self, progress: Progress) -> None:
+        """Stops a run whose loss is no number any more.
+
+        Raises:
+            JobError: what to try.
+        """
+        loss = float(self.model.metrics[0].result())
+        if not math.isfinite(loss):
+            raise JobError(
+                f"the loss is not a number any more in epoch {progress.epoch + 1}, by step "
+                f"{progress.step} of {self.steps_per_epoch}: try a smaller --learning-rate, and "
+                "look for extreme values in the data"
+            )
+
+    def describe_phase(self) -> str:
+        """What a phase trains, for the log."""
+        count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
+        return f"{self.phase.name}, at most {self.phase.epochs} epochs; {count:,} numbers learn"
+
+    def total(self, value: float) -> float:
+        """The sum over all processes: how they decide together."""
+        return parallel.total(self.strategy, value, self.share[1])
+
+
+def resume(training: Training, checkpoints: Checkpoints) -> Progress:
+    """Loads the newest checkpoint; a new run's progress where there is none.
+
+    Raises:
+        JobError: the checkpoint is of another run, or replicas do not see the same one.
+    """
+
+    progress = Progress()
+    if checkpoint := checkpoints.restore():
+        progress = Progress(**checkpoint[0])
+        for number in range(1, len(progress.ends) + 1):
+            training.begin(number)
+        training.restore(checkpoint[1])
+    done = progress.epoch * training.steps_per_epoch + progress.step
+    if training.total(done) != done * training.total(1):
+        raise JobError(
+            f"this replica resumes at step {done}, others at another: the checkpoint directory "
+            "must be one that all replicas share, gs://… or a network folder"
+        )
+    if done:
+        print(f"goes on after epoch {progress.epoch}, step {progress.step} of the next", flush=True)
+    return progress
+
+
+def better(monitor: str, row: dict, best: dict | None) -> bool:
+    """Whether an epoch is the best so far.
+
+    Raises:
+        JobError: there is no such metric.
+    """
+    if monitor not in row:
+        raise JobError(f"--monitor {monitor}: no such metric; write one of {', '.join(row)}")
+    if best is None or not math.isfinite(best[monitor]):
+        return True
+    known = {name: goal for names in outputs.METRICS.values() for name, (goal, _) in names.items()}
+    if known.get(monitor.removeprefix("val_")) == "max":
+        return row[monitor] > best[monitor]
+    return row[monitor] < best[monitor]
+
+
+def is_over(flags, phase: Phase, progress: Progress) -> bool:
+    """Whether a phase had all its epochs, or as many without a better one as --early-stopping
+    allows."""
+    began = progress.ends[-1] if progress.ends else 0
+    patience, idle = flags.early_stopping, progress.epoch - max(progress.best, began)
+    stopped = bool(patience and progress.best and idle >= patience)
+    return stopped or progress.epoch - began >= phase.epochs
+
+
+def run(
+    training: Training,
+    progress: Progress,
+    checkpoints: Checkpoints,
+    record: Record,
+    telemetry: Telemetry,
+    terminated,
+) -> None:
+    """Trains to the last epoch, moving `progress` on.
+
+    Args:
+        terminated: says whether the platform asked this process to end.
+
+    Raises:
+        JobError: the loss is no number any more, or --monitor names no metric.
+        Preempted: the platform takes the machine away; the checkpoint is written.
+    """
+    flags, times, phases = training.flags, record.timings, training.phases
+    pace = Pace(training.examples.train.steps_per_block(training.batch_size), training.total)
+    saved = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved
+        with timed(times, "checkpoint"):
+            step = progress.epoch * training.steps_per_epoch + progress.step
+            checkpoints.save(step, asdict(progress), training.values())
+            record.write_history(progress.history, final=True)
+            telemetry.flush()
+        saved = time.monotonic()
+
+    while True:
+        if len(phases) > 1:
+            number = f"{len(progress.ends) + 1} of {len(phases)}"
+            print(f"phase {number}: {training.describe_phase()}", flush=True)
+
+        while not is_over(flags, training.phase, progress):
+            telemetry.begin(progress.epoch + 1, flags.epochs)
+            if progress.step == 0:
+                training.model.reset_metrics()
+
+            # Train one epoch, or what is left of it.
+            started, saving = time.monotonic(), times.get("checkpoint", 0.0)
+            for count, rows, block in training.blocks(progress):
+                for first, last in pace.calls(count):
+                    with pace.measure():
+                        training.steps.train(block, first, last)
+                        progress.step += last - first
+                        training.trained += (last - first) * rows
+                        training.check_loss(progress)
+                    telemetry.step(progress.step, training.steps_per_epoch)
+                    # A replica's clock is its own: they save together when any of them wants to.
+                    stop = training.total(1 if terminated() else 0)
+                    due = time.monotonic() - saved >= flags.checkpoint_every
+                    if stop or training.total(1 if due else 0):
+                        save()
+                    if stop:
+                        raise Preempted
+            saving = times.get("checkpoint", 0.0) - saving
+            times["train"] = times.get("train", 0.0) + time.monotonic() - started - saving
+
+            # Evaluate it on the held-out examples.
+            row = {"epoch": progress.epoch + 1, **training.steps.results()}
+            with timed(times, "evaluate"), averaged_weights(training.model):
+                row |= training.evaluate()
+                progress.epoch, progress.step = progress.epoch + 1, 0
+                if better(flags.monitor, row, progress.rows.get(progress.best)):
+                    progress.best = progress.epoch
+                    training.keep_best()
+            progress.history.append(row)
+            telemetry.epoch(row, flags.epochs, training.model)
+            record.write_history(progress.history)
+
+        save()
+        if flags.early_stopping:
+            training.use_best()
+        if not any(phase.epochs for phase in phases[len(progress.ends) + 1 :]):
+            return
+        progress.ends.append(progress.epoch)
+        training.begin(len(progress.ends))
+
+
+def _use_xla(jit: str, strategy) -> bool:
+    """XLA compiles for one device at a time here; where it pays, the model's file says."""
+    if jit != "auto" or not isinstance(strategy, type(tf.distribute.get_strategy())):
+        return jit == "on"
+    return ("GPU" if tf.config.list_physical_devices("GPU") else "CPU") in modelling.JIT

@@ -7,24 +7,24 @@ from importlib.machinery import PathFinder
 
 
 class Watch:
-    """Changes `trainer.train` when the trainer imports it, so that nothing is imported early."""
+    """Changes `trainer.engine.steps` when the trainer imports it, so that nothing is imported early."""
 
     def find_spec(self, name, path=None, target=None):
-        if name != "trainer.train":
+        if name != "trainer.engine.steps":
             return None
         spec = PathFinder.find_spec(name, path)
         load = spec.loader.exec_module
 
         def load_and_change(module):
             load(module)
-            call = module.Trainer.call
+            train = module.Steps.train
 
-            def first(trainer, *arguments):
-                call(trainer, *arguments)
-                float(trainer.metrics[0].result())
+            def first(steps, *arguments):
+                train(steps, *arguments)
+                float(steps.model.metrics[0].result())
                 os._exit(0)
 
-            module.Trainer.call = first
+            module.Steps.train = first
 
         spec.loader.exec_module = load_and_change
         return spec

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from trainer import data as pictures
-from trainer import model, runtime, shards, strategy, task, train
-from ways import deal_before, train_on
+from trainer import model, runtime, shards, task
+from trainer.engine import batching, parallel
+from ways import deal_before, make_training, train_on
 
 TIMED = 2.0  # seconds that are timed at least, after the first epoch
 SHUFFLED = 1000  # the buffer of tutorials
@@ -52,13 +53,13 @@ def rates(count, epoch):
 
 def read(flags, data):
     """Our batches, prepared a block ahead and placed on the device; nobody trains on them."""
-    spread = strategy.create(flags.strategy, runtime.read("unused"))
+    strategy = parallel.create(flags.strategy, runtime.read("unused"))
     number = iter(range(1_000_000))
 
     def epoch():
         blocks = data.train.batches(flags.batch_size, flags.seed, next(number))
-        for _, block in train._ahead(blocks):
-            strategy.distribute(spread, block, 1)
+        for _, block in batching.ahead(blocks):
+            parallel.distribute(strategy, block, 1)
 
     return rates(data.train.rows, epoch)
 
@@ -117,26 +118,21 @@ def directory(flags, data):
 
 def loop(flags, data):
     """The trainer's own loop."""
-    trainer, progress = _trainer(flags, data), train.Progress()
-    number = iter(range(1_000_000))
-    return rates(data.train.rows, lambda: train_on(trainer, progress, next(number)))
+    epoch, number = train_on(make_training(flags, data)), iter(range(1_000_000))
+    return rates(data.train.rows, lambda: epoch(next(number)))
 
 
 def placed(flags, data):
     """The same, with every batch dealt and placed before the clock: no reader can be faster."""
-    trainer, progress = _trainer(flags, data), train.Progress()
-    deal_before(trainer)
-    number = iter(range(1_000_000))
-    return rates(data.train.rows, lambda: train_on(trainer, progress, next(number)))
+    training = make_training(flags, data)
+    deal_before(training)
+    epoch, number = train_on(training), iter(range(1_000_000))
+    return rates(data.train.rows, lambda: epoch(next(number)))
 
 
 def fit(flags, data):
     """The same model, by `fit` on the tutorials' loader."""
-    import keras
-
-    built = model.build(data.schema, flags)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    built.compile(keras.optimizers.Adam(flags.learning_rate), loss, metrics=["accuracy"])
+    built = model.build(data, flags)
     # The model takes pixels from 0 to 255, and scales them itself.
     batches = _tutorial(flags, data).map(lambda image, label: ({"image": image * 255}, label))
     # One call for all epochs: each call would fill the shuffle buffer anew.
@@ -180,11 +176,6 @@ def _shards(data):
 
 def _memory(data):
     return data.train.pixels.dataset.read("train", range(data.train.rows))
-
-
-def _trainer(flags, data):
-    place = runtime.read("unused")
-    return train.Trainer(flags, place, data, strategy.create(flags.strategy, place))
 
 
 WAYS = (read, gather, decode, tutorial, directory, loop, placed, fit)

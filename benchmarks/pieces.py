@@ -11,86 +11,108 @@ import sys
 import keras
 import tensorflow as tf
 from trainer import data as tables
-from trainer import model, runtime, strategy, task, train
-from ways import deal_before, layers, rate, train_on
+from trainer import model, runtime, task
+from trainer.engine.steps import Steps
+from ways import deal_before, layers, make_training, rate, train_on
 
 
-class Whole(train.Trainer):
+def whole(flags, data):
     """As it is."""
+    return make_training(flags, data)
 
 
-class NoMetrics(train.Trainer):
-    """Neither the mean of the loss nor the accuracy is kept."""
+def no_metrics(flags, data, build=model.build):
+    """The loss is kept, which every model keeps, and no accuracy."""
 
-    def _count(self, *_):
-        pass
+    def build_without(examples, flags):
+        net = build(examples, flags)
+        net.compile(net.optimizer, net.loss)
+        return net
+
+    return _with_build(build_without, flags, data)
 
 
-class NoLookups(NoMetrics):
+def no_lookups(flags, data):
     """Nor are categories looked up: their places stand in for the embeddings, as wide as these."""
-
-    def __init__(self, flags, place, data, spread):
-        build, model.build = model.build, _without_lookups
-        try:
-            super().__init__(flags, place, data, spread)
-        finally:
-            model.build = build
+    return no_metrics(flags, data, _without_lookups)
 
 
-class PlainDescent(NoMetrics):
+def plain_descent(flags, data):
     """Plain gradient descent in Adam's place: two variables a weight fewer to read and write."""
 
-    def __init__(self, flags, place, data, spread):
-        adam, train.make_optimizer = train.make_optimizer, _plain
-        try:
-            super().__init__(flags, place, data, spread)
-        finally:
-            train.make_optimizer = adam
+    def build(examples, flags):
+        net = model_build(examples, flags)
+        net.compile(keras.optimizers.SGD(flags.learning_rate), net.loss)
+        return net
+
+    model_build = model.build
+    return _with_build(build, flags, data)
 
 
-class Forward(train.Trainer):
+def forward(flags, data):
     """The loss of each batch and its mean; no gradient, no update."""
-
-    def train_step(self, block, i):
-        batch = {name: array[i] for name, array in block.items() if name != "rows"}
-        target, weight = batch.pop("target"), batch.pop("weight")
-        output = self.model(batch, training=True)
-        self.metrics[0].update_state(model.loss(self.schema, self.flags, target, output), weight)
+    return _with_step(flags, data, lambda steps, batch: steps.model.test_step(batch))
 
 
-class Take(train.Trainer):
+def take(flags, data):
     """Each batch is taken from its block and added up; no model."""
 
-    def train_step(self, block, i):
-        found = [tf.reduce_sum(tf.cast(array[i], tf.float32)) for array in block.values()]
-        self.metrics[0].update_state(tf.add_n(found))
+    def add_up(steps, batch):
+        sums = [tf.reduce_sum(tf.cast(a, tf.float32)) for a in keras.tree.flatten(batch)]
+        steps.model.metrics[0].update_state(tf.add_n(sums))
+
+    return _with_step(flags, data, add_up)
 
 
 PIECES = {
-    "all of it": Whole,
-    "without metrics": NoMetrics,
-    "without metrics and lookups": NoLookups,
-    "without metrics, plain descent for Adam": PlainDescent,
-    "forward and loss only": Forward,
-    "batches taken and added up, no model": Take,
+    "all of it": whole,
+    "without metrics": no_metrics,
+    "without metrics and lookups": no_lookups,
+    "without metrics, plain descent for Adam": plain_descent,
+    "forward and loss only": forward,
+    "batches taken and added up, no model": take,
 }
 PRODUCTS = "matrix products of a step, in the same kind of loop"
 
 
-def _plain(flags, *_):
-    return keras.optimizers.SGD(flags.learning_rate)
+def _with_build(build, flags, data):
+    before, model.build = model.build, build
+    try:
+        return make_training(flags, data)
+    finally:
+        model.build = before
 
 
-def _without_lookups(schema, flags):
+def _with_step(flags, data, step):
+    """`step` in the place of the model's own `train_step`."""
+    before = Steps._train_one
+
+    def train_one(steps, block, i):
+        step(steps, keras.tree.map_structure(lambda array: array[i], block))
+
+    Steps._train_one = train_one
+    try:
+        training = make_training(flags, data)
+        training.steps._train_one = train_one.__get__(training.steps)
+        return training
+    finally:
+        Steps._train_one = before
+
+
+def _without_lookups(examples, flags):
     """`model.build` without its embedding."""
-    numbers = keras.Input((schema.width,), name="numbers")
-    categories = keras.Input((len(schema.categories),), dtype="int32", name="categories")
-    places = keras.ops.cast(categories, "float32") / schema.vocabulary
+    numbers = keras.Input((examples.numbers,), name="numbers")
+    categories = keras.Input((examples.categories,), dtype="int32", name="categories")
+    places = keras.ops.cast(categories, "float32") / examples.vocabulary
     x = keras.layers.Concatenate()([numbers, keras.ops.tile(places, (1, flags.embedding_dim))])
     for units in flags.hidden_units:
         x = keras.layers.Dense(units, activation="relu")(x)
-    output = keras.layers.Dense(len(schema.labels), dtype="float32")(x)
-    return keras.Model({"numbers": numbers, "categories": categories}, output)
+    output = keras.layers.Dense(len(examples.classes), dtype="float32")(x)
+    net = keras.Model({"numbers": numbers, "categories": categories}, output)
+    net.compile(
+        model.optimizer(flags), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    return net
 
 
 def products(flags, data):
@@ -115,7 +137,8 @@ def products(flags, data):
         return x
 
     x, weights = tf.constant(values[0]), tuple(map(tf.constant, weights))
-    total, each = data.train.steps(flags.batch_size), data.train.steps_per_block(flags.batch_size)
+    total = -(-data.train.rows // flags.batch_size)
+    each = data.train.steps_per_block(flags.batch_size)
 
     def epoch(_):
         for start in range(0, total, each):
@@ -125,17 +148,13 @@ def products(flags, data):
 
 
 def main(words):
-    flags, place = task.parse(words), runtime.read("unused")
-    data = tables.load(flags, place)
+    flags = task.parse(words)
+    data = tables.load(flags, runtime.read("unused"))
     found, kept = {}, None
-    for name, kind in PIECES.items():
-        trainer, progress = (
-            kind(flags, place, data, strategy.create("auto", place)),
-            train.Progress(),
-        )
-        kept = deal_before(trainer, kept)
-        done = rate(data.train.rows, lambda n, t=trainer, p=progress: train_on(t, p, n))
-        found[name] = done["rate"]
+    for name, piece in PIECES.items():
+        training = piece(flags, data)
+        kept = deal_before(training, kept)
+        found[name] = rate(data.train.rows, train_on(training))["rate"]
     found[PRODUCTS] = products(flags, data)["rate"]
     print(json.dumps(found), flush=True)
     os._exit(0)

@@ -28,18 +28,19 @@ if __name__ == "__main__":
     lap("flags, and the encoded data found")
     gc.disable()  # as task.py does
     import tensorflow as tf
-    from trainer import results, strategy, telemetry, train  # noqa: F401
+    from trainer import loop, results, telemetry  # noqa: F401
+    from trainer.engine import parallel
 
     lap("`import tensorflow`, with Keras and the trainer's own modules")
-    trainer = train.Trainer(flags, place, data, strategy.create(flags.strategy, place))
+    training = loop.Training(flags, place, data, parallel.create(flags.strategy, place))
     lap("model, optimizer and metrics built")
-    _, block = next(data.train.batches(flags.batch_size, flags.seed))
-    step = trainer.place(block), tf.constant(0), tf.constant(1)
+    _, _, block = next(training.blocks(loop.Progress()))
+    step = block, tf.constant(0), tf.constant(1)
     lap("first batches dealt and placed")
-    trainer._train_steps.get_concrete_function(*step)
+    training.steps._train.get_concrete_function(*step)
     lap("step traced to a graph")
-    trainer._train_steps(*step)
-    float(trainer.metrics[0].result())
+    training.steps._train(*step)
+    float(training.model.metrics[0].result())
     lap("graph compiled, and the first step")
     print(json.dumps(laps), flush=True)
     os._exit(0)

@@ -35,12 +35,8 @@ def rate(rows, epoch, evaluate=None):
 
 def loop(flags, data):
     """The trainer's own loop."""
-    trainer, progress = _trainer(flags, data)
-    return rate(
-        data.train.rows,
-        lambda number: train_on(trainer, progress, number),
-        lambda: trainer.evaluate()["loss"],
-    )
+    training = make_training(flags, data)
+    return rate(data.train.rows, train_on(training), lambda: training.evaluate()["val_loss"])
 
 
 def ram(flags, data):
@@ -51,9 +47,9 @@ def ram(flags, data):
 
 def placed(flags, data):
     """The compiled calls alone: every batch was dealt, and placed for them, before the clock."""
-    trainer, progress = _trainer(flags, data)
-    deal_before(trainer)
-    return rate(data.train.rows, lambda number: train_on(trainer, progress, number))
+    training = make_training(flags, data)
+    deal_before(training)
+    return rate(data.train.rows, train_on(training))
 
 
 def deal(flags, data):
@@ -66,21 +62,32 @@ def deal(flags, data):
     return rate(data.train.rows, epoch)
 
 
-def train_on(trainer, progress, number):
-    """An epoch of the trainer's own loop."""
-    progress.epoch, progress.step = number, 0
-    for _ in trainer.train_epoch(progress):
-        pass
+def train_on(training):
+    """A function that trains an epoch, given its number, as the trainer's own loop does."""
+    from trainer import loop
+    from trainer.engine.pace import Pace
+
+    progress = loop.Progress()
+    pace = Pace(training.examples.train.steps_per_block(training.batch_size), training.total)
+
+    def epoch(number):
+        progress.epoch, progress.step = number, 0
+        for count, _, block in training.blocks(progress):
+            for first, last in pace.calls(count):
+                with pace.measure():
+                    training.steps.train(block, first, last)
+                    progress.step += last - first
+                    training.check_loss(progress)
+
+    return epoch
 
 
-def deal_before(trainer, kept=None):
-    """Makes every epoch take these blocks, (steps, block) on the device, or the first one's own."""
-    table, flags = trainer.data.train, trainer.flags
-    if kept is None:
-        blocks = table.batches(flags.batch_size, flags.seed)
-        kept = [(steps, trainer.place(block)) for steps, block in blocks]
-    trainer.data = _with_train(trainer.data, batches=lambda *_: iter(kept))
-    trainer.place = lambda block: block
+def deal_before(training, kept=None):
+    """Makes every epoch take these blocks on the device, or those of the first one."""
+    from trainer import loop
+
+    kept = kept or list(training.blocks(loop.Progress()))
+    training.blocks = lambda progress: iter(kept)
     return kept
 
 
@@ -91,12 +98,13 @@ def _with_train(data, **methods):
     return replace(data, train=changed(*(getattr(table, each.name) for each in fields(table))))
 
 
-def _trainer(flags, data):
-    from trainer import runtime, strategy, train
+def make_training(flags, data):
+    """The model and its compiled steps, as `python -m trainer.task` makes them."""
+    from trainer import loop, runtime
+    from trainer.engine import parallel
 
     place = runtime.read("unused")
-    trainer = train.Trainer(flags, place, data, strategy.create(flags.strategy, place))
-    return trainer, train.Progress()
+    return loop.Training(flags, place, data, parallel.create(flags.strategy, place))
 
 
 def fit(flags, data):
@@ -105,12 +113,7 @@ def fit(flags, data):
     from trainer import model
 
     keras.utils.set_random_seed(flags.seed)
-    net = model.build(data.schema, flags)
-    net.compile(
-        keras.optimizers.Adam(flags.learning_rate),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    net = model.build(data, flags)
     arrays = {name: np.array(array) for name, array in data.train.arrays().items()}
     target = arrays.pop("target")
     held_out = {name: np.array(array) for name, array in data.eval.arrays().items()}
@@ -208,7 +211,7 @@ def floor(flags, data):
     changes = [np.empty_like(weight) for weight in weights]
 
     def epoch(_):
-        for _ in range(data.train.steps(flags.batch_size)):
+        for _ in range(-(-data.train.rows // flags.batch_size)):
             for i, weight in enumerate(weights):
                 np.matmul(values[i], weight, out=down[i + 1])
             for i, weight in enumerate(weights):

@@ -37,10 +37,10 @@ import json, sys
 from hashlib import sha256
 from trainer import data, model, runtime, task
 flags = task.parse(sys.argv[1:])
-built = model.build(data.load(flags, runtime.read("runs/unused")).schema, flags)
-model.load_weights(built, flags)
+built = model.build(data.load(flags, runtime.read("runs/unused")), flags)
 backbone = built.get_layer("backbone")
-last = {id(weight) for weight in backbone.last(flags.fine_tune_layers)}
+backbone.unfreeze(flags.fine_tune_layers)
+last = {id(weight) for weight in backbone.trainable_variables}
 known = {id(variable): variable for variable in backbone.variables}
 print("TOLD " + json.dumps([
     [v.path, id(v) in known, id(v) in last, "moving" in v.path, sha256(v.numpy().tobytes()).hexdigest()]
@@ -168,7 +168,7 @@ def test_a_study_of_three_trials(bake, tmp_path):
 
 def test_replicas_of_one_process(project, tmp_path):
     """MirroredStrategy, with all that weighs and spreads the truth."""
-    flags = ["--strategy=mirrored", "--epochs=4", "--class-weights=balanced", "--accumulate=2"]
+    flags = ["--strategy=mirrored", "--epochs=4", "--class-weights=balanced"]
     cluster.run(project, tmp_path / "log", ONE, tmp_path / "run", *flags, "--label-smoothing=0.1")
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert record["metrics"]["val_accuracy"] > 0.9

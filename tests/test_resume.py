@@ -120,7 +120,7 @@ def test_another_run_in_the_same_directory_is_refused(bake, tmp_path):
 
 
 def test_repeated_from_its_record(bake, tmp_path):
-    flags = ["--epochs", "4", "--dropout", "0.1", "--hidden-units", "16,8", "--schedule", "cosine"]
+    flags = ["--epochs", "4", "--dropout", "0.1", "--hidden-units", "16,8", "--optimizer", "sgd"]
     cluster.run(bake(), tmp_path / "log", ONE, tmp_path / "run", *flags)
 
     repeat = ["--repeat", str(tmp_path / "run" / "run.json")]

@@ -28,9 +28,7 @@ REGIONS = (
 )  # fmt: skip
 
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
-OUR_FOLDERS = (
-    "codec configs data launcher notebooks problems scripts serving trainer test tests runs"
-)
+OUR_FOLDERS = "codec configs data launcher notebooks predictor problems scripts serving trainer test tests runs"
 OUR_DEPENDENCIES = (
     "build filelock google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib"
     " nbclient nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"

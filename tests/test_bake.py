@@ -172,7 +172,7 @@ def test_problems_differ_in_their_own_files_alone(bake, license):
     spine = set.intersection(*(files[problem] - own[problem] for problem in own))
     for problem, names in files.items():
         assert names == spine | own[problem]
-        assert "trainer/train.py" in spine and "trainer/model.py" in own[problem]
+        assert "trainer/loop.py" in spine and "trainer/model.py" in own[problem]
     for name in spine - ASK_FOR_THE_PROBLEM:
         one, two = ((found.path / name).read_bytes() for found in bakes.values())
         assert one == two, name
@@ -222,8 +222,8 @@ def imports(path):
 
 
 def test_walls(project):
-    """trainer and launcher meet only at the contract: a command line and an environment. Both may
-    import codec, which imports neither of them, and no TensorFlow."""
+    """launcher, trainer and predictor meet only at a command line, an environment and a model
+    directory. All may import codec, which imports none of them, and no TensorFlow."""
     reader = {"tabular": "pyarrow", "image": "PIL"}[
         yaml.safe_load(project.read("project.yaml"))["problem"]
     ]
@@ -232,8 +232,10 @@ def test_walls(project):
         assert set(imports(path)) <= lean, path
     for path in project.path.glob("trainer/**/*.py"):
         assert set(imports(path)) <= lean | {"trainer", "tensorflow", "keras"}, path
+    for path in project.path.glob("predictor/**/*.py"):
+        assert set(imports(path)) <= lean | {"predictor", "tensorflow"}, path
     for path in project.path.glob("launcher/**/*.py"):
-        assert not set(imports(path)) & {"trainer", "tensorflow", "keras"}, path
+        assert not set(imports(path)) & {"trainer", "predictor", "tensorflow", "keras"}, path
 
 
 def test_every_file_of_the_launcher_stands_on_its_map():

@@ -19,8 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import instances, runs  # noqa: E402
-from launcher.instances import InstanceError  # noqa: E402
+from launcher import runs  # noqa: E402
+from predictor import instances  # noqa: E402
+from predictor.instances import InstanceError  # noqa: E402
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 
@@ -74,12 +75,12 @@ def _signature(model_dir: str):
     if "pictures" not in schema:
         return instances.Signature.of(schema)
     try:
-        from launcher import picture_instances
+        from predictor import pictures
     except ImportError:
         raise InstanceError(
             f"{model_dir}: a model of images; predict with it in the repo that trained it"
         ) from None
-    return picture_instances.Signature.of(schema)
+    return pictures.Signature.of(schema)
 
 
 def predict(model_dir: str, signature, requested: list) -> Iterator[dict]:

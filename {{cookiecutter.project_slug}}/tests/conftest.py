@@ -84,7 +84,7 @@ def train(job_dir: str | Path, *flags: str) -> Trained:
 def project(tmp_path) -> Path:
     """A copy of this repo, so that what is tried out in it leaves no trace in your `runs/`."""
     copy = tmp_path / "project"
-    for name in ("trainer", "codec", "launcher", "scripts", "configs", "data"):
+    for name in ("trainer", "codec", "predictor", "launcher", "scripts", "configs", "data"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, ignore=ignore)
     return copy

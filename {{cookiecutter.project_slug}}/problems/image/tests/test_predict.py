@@ -17,8 +17,8 @@ import pytest
 from conftest import ROOT, Trained, write
 from PIL import Image
 
-from launcher.instances import InstanceError
-from launcher.picture_instances import Signature
+from predictor.instances import InstanceError
+from predictor.pictures import Signature
 
 
 def photo(height: int, width: int, channels: int = 3) -> Image.Image:

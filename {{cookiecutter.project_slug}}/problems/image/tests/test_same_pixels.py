@@ -17,7 +17,7 @@ from conftest import write
 from PIL import Image, ImageCms, PngImagePlugin
 
 from codec import images
-from launcher.picture_instances import Picture, Signature
+from predictor.pictures import Picture, Signature
 from trainer import sharding
 
 SIDE = 24

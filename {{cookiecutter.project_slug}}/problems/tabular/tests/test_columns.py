@@ -13,7 +13,7 @@ import pytest
 from conftest import write
 from own import column, load, refusal
 
-from launcher.instances import InstanceError, Signature, read
+from predictor.instances import InstanceError, Signature, read
 from trainer import tables
 
 # Numbers with a few words

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, Trained, train, write
 from own import load
 
-from launcher.instances import InstanceError, Signature, read, read_schema
+from predictor.instances import InstanceError, Signature, read, read_schema
 from trainer import tables
 from trainer.rows import Rows
 from trainer.schema import Schema

@@ -1,7 +1,7 @@
 """What a client sends to a model, read and checked: `{"instances": …}`, JSON lines or CSV.
 
 The model's own `assets.extra/schema.json` says what is expected: features here; for images a repo
-has `picture_instances.py`. No TensorFlow, so that a bad request is named in milliseconds.
+has `pictures.py`. No TensorFlow, so that a bad request is named in milliseconds.
 
 A bad request (not JSON, no such file) raises `InstanceError`. A bad instance in a good request does
 not: its `InstanceError` stands in its position, so that answers and instances stay in step.

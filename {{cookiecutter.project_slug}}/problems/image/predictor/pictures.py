@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from codec import images
-from launcher.instances import InstanceError, Loaded, read
+from predictor.instances import InstanceError, Loaded, read
 
 _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
 

@@ -20,8 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
+from codec.schema import Schema  # noqa: E402
 from trainer import data, runtime, task  # noqa: E402
-from trainer.schema import Schema  # noqa: E402
 
 pytest_plugins = ["own"]  # its fixtures
 

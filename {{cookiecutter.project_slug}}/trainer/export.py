@@ -8,10 +8,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from codec.schema import Schema
 from trainer import files
 from trainer.inputs import Inputs
 from trainer.runtime import join
-from trainer.schema import Schema
 
 
 def write(model: keras.Model, schema: Schema, path: str) -> None:

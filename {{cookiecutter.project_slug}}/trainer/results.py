@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from codec.schema import Schema
 from trainer import explain, export
 from trainer.loop import Progress, Training
 from trainer.record import Record, peak_memory_bytes, timed
 from trainer.runtime import Runtime
-from trainer.schema import Schema
 
 SAMPLE = 2000  # held-out rows whose predictions are kept for the residual plot
 MISTAKES = 24  # kept, of those of a classifier

@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, read_json, train
 from own import write_pictures
 
+from codec.schema import Pictures, Schema
 from trainer import loop, options, task
 from trainer import model as modelling
 from trainer.augment import Augment
@@ -20,7 +21,6 @@ from trainer.data import Examples
 from trainer.engine import pace
 from trainer.engine.phase import Phase
 from trainer.engine.steps import Steps
-from trainer.schema import Pictures, Schema
 
 # A small network with batch normalisation; the tests of this project's template take densenet121.
 NAME, SIZE = "mobilenet", 32

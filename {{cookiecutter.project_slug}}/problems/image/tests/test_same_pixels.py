@@ -217,8 +217,8 @@ def model_dir(tmp_path_factory):
     """An exported model that answers with the pixels it was given."""
     import keras
 
+    from codec.schema import Pictures, Schema
     from trainer import export
-    from trainer.schema import Pictures, Schema
 
     image = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
     model = keras.Model({"image": image}, keras.layers.Lambda(lambda x: x)(image))

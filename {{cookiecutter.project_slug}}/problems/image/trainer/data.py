@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codec.schema import Pictures, Schema
 from trainer import cache, digits, files, sharding, shards
 from trainer.engine import batching
 from trainer.pixels import Pixels, choose
 from trainer.runtime import JobError, Runtime, join
-from trainer.schema import Pictures, Schema
 
 READER = "pillow"  # the package that the shards depend on, for run.json
 NEIGHBOURS = 16  # pictures that stay together in a shard when an epoch is shuffled

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.schema import Schema
+from codec.schema import Schema
 
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
 _XMP_ORIENTATION = "tiff:Orientation"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from conftest import ROOT, Trained, train, tree
 
+from codec.schema import Column
 from trainer import data, runtime, task
-from trainer.schema import Column
 
 RUNS = ["penguins", "masses"]  # the fixtures of trained models
 LEAVES = set()  # what a run leaves beside what every run does

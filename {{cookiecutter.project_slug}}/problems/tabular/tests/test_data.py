@@ -20,10 +20,10 @@ import pytest
 from conftest import ROOT, tree, write
 from own import column, load, refusal
 
+from codec.schema import Column, Schema
 from launcher import spec
 from trainer import cache, data, tables, task
 from trainer.engine import batching
-from trainer.schema import Column, Schema
 
 ROWS = "".join(f"{i},{'uv'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60))
 TABLE = "a,b,y\n" + ROWS

@@ -14,10 +14,10 @@ import pytest
 from conftest import ROOT, Trained, train, write
 from own import load
 
+from codec.schema import Schema
 from predictor.instances import InstanceError, Signature, read, read_schema
 from trainer import tables
 from trainer.rows import Rows
-from trainer.schema import Schema
 
 BIRD = {
     "island": "Torgersen",

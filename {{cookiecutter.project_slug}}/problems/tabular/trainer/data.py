@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from codec.schema import Schema
 from trainer import cache, files, infer, leaks, tables
 from trainer.encode import check_words, encode, layout
 from trainer.engine import batching
 from trainer.rows import Rows, separate
 from trainer.runtime import JobError, Runtime, join
-from trainer.schema import Schema, read_hints
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "species"
@@ -258,7 +258,7 @@ def _hints(flags, names, target) -> dict[str, str]:
         text = files.read_text(flags.schema)
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"--schema {flags.schema}: cannot be read ({error})") from None
-    hints = read_hints(text, flags.schema)
+    hints = infer.read_hints(text, flags.schema)
     unknown = sorted(set(hints) - set(names))
     if unknown:
         raise JobError(

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codec.schema import FARTHEST, Schema
 from trainer import infer, tables
 from trainer.rows import Rows
 from trainer.runtime import JobError
-from trainer.schema import FARTHEST, Schema
 
 
 def layout(schema: Schema) -> dict[str, tuple[type, int | None]]:

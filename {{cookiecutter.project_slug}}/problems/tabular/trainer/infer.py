@@ -6,6 +6,7 @@ Memory stays flat: a column keeps running sums, and counts of its values up to a
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections import Counter
@@ -15,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codec.schema import KINDS, LARGEST, MISSING, SMALLEST_STD, Column, Schema, name_inputs
 from trainer import dates, tables
 from trainer.rows import Rows
 from trainer.runtime import JobError
-from trainer.schema import LARGEST, MISSING, SMALLEST_STD, Column, Schema, name_inputs
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
 MAX_BYTES = 1_000  # so is one with longer values
@@ -26,6 +27,28 @@ MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
 MAX_NUMERIC_CLASSES = 20  # a target of at most this many whole numbers is taken for classes
 WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing
+
+
+def read_hints(text: str, path: str) -> dict[str, str]:
+    """Reads the kinds that `--schema` gives, by column name.
+
+    Raises:
+        JobError: not JSON, not of that form, or a kind that does not exist.
+    """
+    try:
+        columns = json.loads(text)["columns"]
+        hints = {column["name"]: column["kind"] for column in columns}
+    except (ValueError, KeyError, TypeError) as error:
+        raise JobError(
+            f'--schema {path}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
+        ) from None
+    for name, kind in hints.items():
+        if kind not in KINDS:
+            raise JobError(
+                f"--schema {path}: column {name!r} has kind {kind!r}; "
+                f"write one of {', '.join(KINDS)}"
+            )
+    return hints
 
 
 class _Profile:

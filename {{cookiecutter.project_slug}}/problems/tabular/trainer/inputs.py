@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.schema import FARTHEST, Schema
+from codec.schema import FARTHEST, Schema
 
 
 class Inputs(tf.Module):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trainer.schema import Schema
+from codec.schema import Schema
 
 MAX_COUNTS = 1 << 22  # in memory, for a value and a class each; columns of few values come first
 BLOCK = 1 << 16  # rows at a time

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codec import split
+from codec.schema import MISSING
 from trainer import tables
 from trainer.runtime import JobError
-from trainer.schema import MISSING
 
 HELD_OUT = 5  # one row of so many, or one group
 _MISSING = pa.array(MISSING, pa.string())

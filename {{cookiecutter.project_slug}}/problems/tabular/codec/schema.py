@@ -12,8 +12,6 @@ import keyword
 import re
 from dataclasses import asdict, dataclass, field
 
-from trainer.runtime import JobError
-
 KINDS = ("number", "category", "ignore")
 TASKS = ("classification", "regression")
 
@@ -124,28 +122,6 @@ class Schema:
         fields["columns"] = [Column(**column) for column in fields["columns"]]
         fields["missing"] = tuple(fields["missing"])
         return Schema(**fields)
-
-
-def read_hints(text: str, path: str) -> dict[str, str]:
-    """Reads the kinds that `--schema` gives, by column name.
-
-    Raises:
-        JobError: not JSON, not of the form above, or a kind that does not exist.
-    """
-    try:
-        columns = json.loads(text)["columns"]
-        hints = {column["name"]: column["kind"] for column in columns}
-    except (ValueError, KeyError, TypeError) as error:
-        raise JobError(
-            f'--schema {path}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
-        ) from None
-    for name, kind in hints.items():
-        if kind not in KINDS:
-            raise JobError(
-                f"--schema {path}: column {name!r} has kind {kind!r}; "
-                f"write one of {', '.join(KINDS)}"
-            )
-    return hints
 
 
 def name_inputs(columns: list[Column]) -> None:

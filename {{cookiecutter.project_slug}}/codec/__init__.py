@@ -1,4 +1,4 @@
-"""Raw input to numbers: the one decoder that training and prediction share.
+"""Raw input to numbers, and numbers to answers: one way, for training and for predictions.
 
-The trainer, the scripts and the launcher import it; it imports none of them, and no TensorFlow.
+The trainer, the predictor and the scripts import it; it imports none of them, and no TensorFlow.
 """

@@ -17,8 +17,9 @@ import pytest
 from conftest import ROOT, Trained, write
 from PIL import Image
 
+from codec.schema import Pictures, Schema
+from predictor.inputs import Inputs
 from predictor.instances import InstanceError
-from predictor.pictures import Signature
 
 
 def photo(height: int, width: int, channels: int = 3) -> Image.Image:
@@ -200,8 +201,8 @@ B64 = base64.b64encode(FILES["png"]).decode()
 )  # fmt: skip
 def test_a_fault_in_an_instance_is_one_line(text, expected):
     write("f", text)
-    signature = Signature(8, 1, "fit")
-    [*_, last] = (signature.load(one).value for one in signature.open("f"))
+    inputs = Inputs(Schema(["a", "b"], Pictures(8, 1, "fit")))
+    [*_, last] = (inputs.load(one).value for one in inputs.open("f"))
     assert isinstance(last, InstanceError)
     assert str(last).startswith(expected) and "\n" not in str(last)
 

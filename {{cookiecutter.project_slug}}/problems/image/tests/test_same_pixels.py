@@ -11,13 +11,14 @@ from pathlib import Path
 
 import hostile
 import numpy as np
-import predict
 import pytest
 from conftest import write
 from PIL import Image, ImageCms, PngImagePlugin
 
 from codec import images
-from predictor.pictures import Picture, Signature
+from codec.schema import Pictures, Schema
+from predictor.inputs import Inputs, Picture
+from predictor.model import load_signature
 from trainer import sharding
 
 SIDE = 24
@@ -217,7 +218,6 @@ def model_dir(tmp_path_factory):
     """An exported model that answers with the pixels it was given."""
     import keras
 
-    from codec.schema import Pictures, Schema
     from trainer import export
 
     image = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
@@ -232,7 +232,7 @@ def model_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def serve(model_dir):
     """The signature that takes bytes: inputs in, a row for each instance out."""
-    return predict._load_model(model_dir, "serving_default")
+    return load_signature(model_dir, "serving_default")
 
 
 @pytest.fixture(scope="module")
@@ -266,12 +266,12 @@ def test_shards_hold_the_expected_pixels(sharded):
 
 def test_predictions_see_the_pixels_of_the_shards(sharded, model_dir):
     pixels, rejected = sharded
-    signature = Signature(SIDE, 3, "fit")
-    serve = predict._load_model(model_dir, signature.NAME)
-    values = {name: signature.load(Picture(name, data)).value for name, data in ALL.items()}
+    inputs = Inputs(Schema(["a", "b"], Pictures(SIDE, 3, "fit")))
+    serve = load_signature(model_dir, inputs.SIGNATURE)
+    values = {name: inputs.load(Picture(name, data)).value for name, data in ALL.items()}
     for name, reason in rejected.items():
         assert str(values[name]) == f"{name}: {reason}"
-    seen = serve(signature.inputs([values[name] for name in pixels]))
+    seen = serve(inputs.encode([values[name] for name in pixels]))
     for (name, expected), row in zip(pixels.items(), seen, strict=True):
         np.testing.assert_array_equal(row["image"], expected, name)
 

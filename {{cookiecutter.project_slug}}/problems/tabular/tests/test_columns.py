@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 
 import numpy as np
@@ -13,7 +12,10 @@ import pytest
 from conftest import write
 from own import column, load, refusal
 
-from predictor.instances import InstanceError, Signature, read
+from codec.schema import Schema
+from codec.values import is_number
+from predictor.inputs import Inputs
+from predictor.instances import InstanceError, read
 from trainer import tables
 
 # Numbers with a few words
@@ -110,10 +112,10 @@ def test_a_client_may_send_the_words_that_training_or_evaluation_took_for_missin
     words = write_words(3) if part == "training" else "t.csv"
     write("e.csv", "a,b,y\n" + "lost,1,p\n" + "1,1,q\n" * 40)
     schema = load(words, "y", "--eval-files", "e.csv").schema
-    signature = Signature.of(json.loads(schema.to_json()))
-    [row] = read(io.StringIO("a,b\n lost ,2\n"), "f", signature)
+    inputs = Inputs(Schema.from_json(schema.to_json()))
+    [row] = read(io.StringIO("a,b\n lost ,2\n"), "f", inputs)
     assert np.isnan(row["a"]) and row["b"] == 2
-    [error] = read(io.StringIO("a,b\n1,lost\n"), "f", signature)
+    [error] = read(io.StringIO("a,b\n1,lost\n"), "f", inputs)
     assert isinstance(error, InstanceError) and "feature 'b' is \"lost\"" in str(error)
 
 
@@ -123,14 +125,14 @@ def test_what_counts_as_a_number_is_what_pyarrow_reads():
     texts += ["1e999", "9" * 400, "1_000", "٣", "0x10", "Infinity", "-NaN", "1\n", "1,5"]
     matched = tables.match_numbers(pa.array(texts)).to_pylist()
     assert 100 < sum(matched) < len(texts)
-    for text, is_number in zip(texts, matched, strict=True):
-        assert tables.is_number(text) == is_number
+    for text, match in zip(texts, matched, strict=True):
+        assert is_number(text) == match
         try:
             pc.cast(pa.array([text]), pa.float64())
         except pa.ArrowInvalid:
-            assert not is_number, text
+            assert not match, text
         else:
-            assert is_number, text
+            assert match, text
 
 
 # Dates

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,7 +16,9 @@ from conftest import ROOT, Trained, train, write
 from own import load
 
 from codec.schema import Schema
-from predictor.instances import InstanceError, Signature, read, read_schema
+from predictor.inputs import Inputs
+from predictor.instances import InstanceError, read
+from predictor.model import read_schema
 from trainer import tables
 from trainer.rows import Rows
 
@@ -42,7 +45,7 @@ def answers(capsys, model: Trained, text: str) -> list[dict]:
 def refusal(model: Trained, text: str) -> str:
     """Why the text is refused, or else its last instance."""
     try:
-        *_, last = read(io.StringIO(text), "f", Signature.of(read_schema(model.model_dir)))
+        *_, last = read(io.StringIO(text), "f", Inputs(read_schema(model.model_dir)))
     except InstanceError as error:
         last = error
     assert isinstance(last, InstanceError) and "\n" not in str(last)
@@ -80,7 +83,11 @@ def test_missing_values_come_as_null_as_nothing_or_as_a_token(capsys, penguins):
     for nothing in ("", "NA", " ? "):
         row = ",".join(nothing if value is None else str(value) for value in gaps.values())
         assert answers(capsys, penguins, ",".join(gaps) + "\n" + row) == [as_null]
-    assert answers(capsys, penguins, json.dumps(gaps | {"sex": "unseen"})) == [as_null]
+    for unseen in ("unseen", "\ud800"):  # half of a surrogate pair: UTF-8 cannot hold it
+        assert answers(capsys, penguins, json.dumps(gaps | {"sex": unseen})) == [as_null]
+    assert answers(capsys, penguins, json.dumps(BIRD | {"sex": " male\t"})) == answers(
+        capsys, penguins, json.dumps(BIRD)
+    )
     assert answers(capsys, penguins, json.dumps(BIRD)) != [as_null]
 
 
@@ -96,6 +103,7 @@ def test_missing_values_come_as_null_as_nothing_or_as_a_token(capsys, penguins):
         ({"year": True}, "feature 'year' is true; expected a number without quotes, or null"),
         ({"year": [2007]}, "feature 'year' is [2007]; expected a number without quotes, or null"),
         ({"year": 10**400}, "feature 'year' is 1000"),
+        ({"year": "\ud800"}, "feature 'year' is \"\\ud800\"; expected a number without quotes"),
         ({"sex": 1}, "feature 'sex' is 1; expected a text in quotes"),
         ({"sex": None, "island": {}}, "feature 'island' is {}; expected a text in quotes"),
     ],
@@ -163,13 +171,22 @@ def test_each_instance_has_its_line_and_a_bad_one_an_error(capsys, penguins, tex
 
 
 def test_the_script_ends_with_2_and_one_line(capsys, penguins):
+    import tensorflow as tf
+
     write("latin", "\xe9".encode("latin-1"))
     write("short", "{")
+    write("short.csv", AS_CSV)
+    images, old = "images", "old"
+    write("images/assets.extra/schema.json", '{"labels": ["a"], "pictures": {"size": 8}}')
+    tf.saved_model.save(tf.Module(), old)
+    shutil.copytree(f"{penguins.model_dir}/assets.extra", f"{old}/assets.extra")
     for model, file, expected in [
         (penguins.model_dir, "short", "error: short: not JSON ("),
         (penguins.model_dir, "none", "error: none: cannot be read (No such file or directory)"),
         (penguins.model_dir, "latin", "error: latin: not a text in UTF-8"),
         ("nowhere", "short", "error: nowhere: no exported model"),
+        (images, "short", f"error: {images}: a model of another kind of data; predict"),
+        (old, "short.csv", f"error: {old}: the model has no signature 'encoded'; train it again"),
     ]:
         assert predict.main(["--model", model, file]) == 2
         printed = capsys.readouterr()
@@ -250,27 +267,39 @@ def wild_table(rng: np.random.Generator, rows: int, seen: bool) -> str:
     return "n1,n2,t1,t2,none,y\n" + "\n".join(lines) + "\n"
 
 
-def encoded_both_ways(schema: Schema, path: str) -> tuple[dict, dict]:
-    """A file's rows as training encodes them, and as the exported graph does what a client sends."""
+def encode_three_ways(schema: Schema, path: str) -> list[dict]:
+    """A file's rows as training, `predict.py` and the exported model encode them."""
     import tensorflow as tf
 
     from trainer import encode, inputs
 
-    encoder, rows = encode.Encoder(schema), Rows([tables.open_source(path)])
+    encoder, rows = encode.TableEncoder(schema), Rows([tables.open_source(path)])
     batches = [encoder(batch) for _, batch, _ in rows.read(encoder.types)]
     trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
-    write("model/assets.extra/schema.json", schema.to_json())
-    with open(path, encoding="utf-8", newline="") as file:
-        instances = list(read(file, path, Signature.of(read_schema("model"))))
+    reader = Inputs(schema)
+    instances = list(reader.open(path))
     raw = {}
     for column in schema.features:
-        values = [instance[column.input] for instance in instances]
+        values = [instance[column.name] for instance in instances]
         if column.kind == "category":  # as a client might send it who does not use our reader
             values = [f" {value or '?'}\t" for value in values]
         raw[column.input] = tf.constant(values, tf.float64 if column.kind == "number" else None)
     served = tf.function(inputs.Inputs(schema))(raw)
-    return trained, {name: array.numpy() for name, array in served.items()}
+    served = {name: array.numpy() for name, array in served.items()}
+    del trained["target"]
+    return [trained, reader.encode(instances), served]
+
+
+def assert_equal(ways: list[dict]) -> dict:
+    """Equal to the bit, types included; returns one of them."""
+    first, *others = ways
+    for other in others:
+        assert first.keys() == other.keys()
+        for name, array in first.items():
+            assert array.dtype == other[name].dtype
+            np.testing.assert_array_equal(array, other[name])
+    return first
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -282,11 +311,9 @@ def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
     schema = load("train.csv", "y", "--schema", "kinds.json").schema
     assert [len(schema.numbers), len(schema.categories)] == [2, 3]
 
-    trained, served = encoded_both_ways(schema, "wild.csv")
-    np.testing.assert_array_equal(trained["numbers"], served["numbers"])
-    np.testing.assert_array_equal(trained["categories"], served["categories"])
-    assert len(np.unique(trained["categories"])) > 15
-    assert len(np.unique(trained["numbers"])) > 1000
+    encoded = assert_equal(encode_three_ways(schema, "wild.csv"))
+    assert len(np.unique(encoded["categories"])) > 15
+    assert len(np.unique(encoded["numbers"])) > 1000
 
 
 @pytest.mark.parametrize(
@@ -299,10 +326,8 @@ def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
 )
 def test_columns_may_all_be_of_one_kind(rows, widths):
     write("t.csv", "a,b,y\n" + rows * 9)
-    trained, served = encoded_both_ways(load("t.csv", "y").schema, "t.csv")
-    for name in served:
-        np.testing.assert_array_equal(trained[name], served[name])
-    assert {name: array.shape[1] for name, array in served.items()} == widths
+    encoded = assert_equal(encode_three_ways(load("t.csv", "y").schema, "t.csv"))
+    assert {name: array.shape[1] for name, array in encoded.items()} == widths
 
 
 def test_columns_may_have_any_name(capsys, tmp_path):

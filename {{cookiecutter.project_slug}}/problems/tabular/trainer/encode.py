@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codec.schema import FARTHEST, Schema
+from codec.encoder import Encoder
+from codec.schema import Schema
+from codec.values import is_number
 from trainer import infer, tables
 from trainer.rows import Rows
 from trainer.runtime import JobError
@@ -58,7 +60,7 @@ def encode(schema: Schema, rows: Rows, path: str) -> Encoded:
         JobError: a target that no training row has, in files of their own; one that is too large.
     """
     os.makedirs(path)
-    encoder = Encoder(schema)
+    encoder = TableEncoder(schema)
     done = Encoded()
     with contextlib.ExitStack() as stack:
         out = {
@@ -103,55 +105,28 @@ def check_words(schema: Schema, rows: Rows, done: Encoded) -> None:
             raise tables.not_a_number(rows.sources, name, allowed, remedy)
 
 
-class Encoder:
-    """Record batches of text and numbers in, arrays out. `inputs.Inputs` does it in a graph.
-
-    Arithmetic is in float64 up to the last step in both, so that training and serving agree to the
-    last bit, and a column of large numbers (years, ids, timestamps) keeps its small differences.
-    """
+class TableEncoder:
+    """Record batches of text and numbers in, arrays of features and target out."""
 
     def __init__(self, schema: Schema):
         self.schema = schema
         self.classes = None
         numeric = schema.task == "regression"
         if schema.labels:
-            numeric = all(tables.is_number(label) for label in schema.labels)
+            numeric = all(is_number(label) for label in schema.labels)
             values = [float(label) for label in schema.labels] if numeric else schema.labels
             self.classes = pa.array(values)
-        self.types = {
-            c.name: pa.float64() if c.kind == "number" else pa.string() for c in schema.features
-        }
-        self.types[schema.target] = pa.float64() if numeric else pa.string()
-        self.vocabularies = [pa.array(c.categories, pa.string()) for c in schema.categories]
+        self.features = Encoder(schema)
+        self.types = self.features.types | {schema.target: pa.float64() if numeric else pa.string()}
 
     def __call__(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-        schema = self.schema
-        numbers = np.zeros((len(batch), schema.width), np.float32)
-        indicator = len(schema.numbers)
-        for i, column in enumerate(schema.numbers):
-            values = batch.column(column.name).to_numpy(zero_copy_only=False)
-            present = np.isfinite(values)
-            with np.errstate(over="ignore", invalid="ignore"):
-                scaled = np.clip((values - column.mean) / column.std, -FARTHEST, FARTHEST)
-            numbers[:, i] = np.where(present, scaled, 0)
-            if column.missing:
-                numbers[:, indicator] = ~present
-                indicator += 1
-        categories = np.zeros((len(batch), len(schema.categories)), np.int32)
-        for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
-            place = pc.index_in(batch.column(column.name), self.vocabularies[i])
-            place = pc.fill_null(place, -1)
-            categories[:, i] = place.to_numpy(zero_copy_only=False) + 1 + offset
-        target = batch.column(schema.target)
+        target = batch.column(self.schema.target)
         if self.classes is not None:
             target = pc.index_in(target, self.classes).to_numpy(zero_copy_only=False)
         else:
             target = target.to_numpy(zero_copy_only=False)[:, np.newaxis]
-        return {
-            "numbers": numbers,
-            "categories": categories,
-            "target": target.astype(layout(schema)["target"][0]),
-        }
+        target = target.astype(layout(self.schema)["target"][0])
+        return self.features.encode(batch) | {"target": target}
 
     def check_target(
         self, batch: pa.RecordBatch, source: tables.Source
@@ -181,9 +156,7 @@ class Encoder:
         unknown = infer.label(batch.column(self.schema.target)[0].as_py())
 
         def same(text: str) -> bool:
-            return text == unknown or (
-                tables.is_number(text) and infer.label(float(text)) == unknown
-            )
+            return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)
 
         line, _ = tables.find(source, self.schema.target, same)
         classes = tables.listed([tables.shown(name) for name in self.schema.labels])

@@ -8,7 +8,7 @@ from codec.schema import FARTHEST, Schema
 
 
 class Inputs(tf.Module):
-    """Raw columns to model inputs, in the graph: `encode.Encoder` for what a client sends.
+    """Raw columns to model inputs, in the graph: `codec.encoder.Encoder` for what a client sends.
 
     Takes {input: float64 [batch] or string [batch]}; NaN and texts in `schema.missing` are missing
     values. Gives what `model.build` takes. The arithmetic is the encoder's, to the last bit.
@@ -25,12 +25,21 @@ class Inputs(tf.Module):
             self.places.append(tf.lookup.StaticHashTable(pairs, default_value=offset))
 
     def signatures(self) -> dict:
-        """{name: (what prepares its inputs for the model, what they are)}: a vector a feature."""
+        """{name: (what prepares its inputs for the model, what they are)}.
+
+        serving_default: a vector [batch] for each feature; encoded: what `codec.encoder` makes.
+        """
         takes = {
             c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
             for c in self.schema.features
         }
-        return {"serving_default": (self, takes)}
+        encoded = {
+            "numbers": tf.TensorSpec([None, self.schema.width], tf.float32, "numbers"),
+            "categories": tf.TensorSpec(
+                [None, len(self.schema.categories)], tf.int32, "categories"
+            ),
+        }
+        return {"serving_default": (self, takes), "encoded": (lambda inputs: inputs, encoded)}
 
     def __call__(self, raw):
         schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]

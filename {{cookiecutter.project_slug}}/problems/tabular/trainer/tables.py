@@ -12,7 +12,6 @@ import itertools
 import math
 import os
 import re
-import string
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from codec.values import NUMBER, is_number, strip
 from trainer import files
 from trainer.runtime import JobError
 
 BLOCK_BYTES = 1 << 20  # a row must fit in a block
 _OPEN_QUOTE = "is there a quote that never ends?"
 csv.field_size_limit(4 * BLOCK_BYTES)  # its own limit would refuse rows that pyarrow reads
-# What pyarrow reads as a number. Python also takes 1_000 and ٣, which no other tool does.
-NUMBER = r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf|infinity|nan)"
 MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as
 OTHERS = ""  # which is no word
 
@@ -217,7 +215,7 @@ def find(
     """Line and value of the first row whose value in `column` is wrong, for an error message."""
     place = source.names.index(column)
     for line, row in rows(source.path):
-        value = row[place].strip(string.whitespace) if len(row) > place else ""
+        value = strip(row[place]) if len(row) > place else ""
         if line > source.skip and wrong(value):
             return line, value
     return None, None
@@ -254,10 +252,6 @@ def too_large(
                 "value empty"
             )
     return JobError(f"{sources[0].path}: target {column!r} has numbers too large for float32")
-
-
-def is_number(text: str) -> bool:
-    return bool(re.fullmatch(NUMBER, text, re.ASCII | re.IGNORECASE))
 
 
 def shown(text: str, limit: int = 40) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from codec import images
+from codec.schema import Schema
 from predictor.instances import InstanceError, Loaded, read
 
 _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
@@ -30,14 +31,14 @@ _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue]
 class Picture:
     """One image: a file, a file's bytes, or its pixels, uint8 [height, width, 3]."""
 
-    place: str
+    where: str
     data: bytes | None = None
     pixels: np.ndarray | None = None
 
     @property
     def head(self) -> dict:
         """What its answer begins with."""
-        return {"file": self.place} if self.data is None and self.pixels is None else {}
+        return {"file": self.where} if self.data is None and self.pixels is None else {}
 
     def decode(self) -> Image.Image:
         """Read a file only now: a folder may hold more than fits in memory.
@@ -50,24 +51,18 @@ class Picture:
             return Image.fromarray(self.pixels)
         if self.data is not None:
             return images.decode(self.data)
-        with open(self.place, "rb") as file:
+        with open(self.where, "rb") as file:
             return images.decode(file.read(images.MAX_BYTES + 1))
 
 
-@dataclass(frozen=True)
-class Signature:
-    """What a model of images takes."""
+class Inputs:
+    """Checks, decodes and resizes what the model takes."""
 
-    size: int  # pixels a side
-    channels: int
-    resize: str
-
-    NAME = "pixels"  # of the model's signature
+    SIGNATURE = "pixels"  # of the model
     AT_ONCE = 32  # images a call
 
-    @staticmethod
-    def of(schema: dict) -> Signature:
-        return Signature(**schema["pictures"])
+    def __init__(self, schema: Schema):
+        self._looks = schema.pictures
 
     def open(self, path: str) -> Iterator[Picture | InstanceError]:
         """The images in a file of any kind, or below a folder; - is standard input.
@@ -91,9 +86,9 @@ class Signature:
         if not _is_json(data):
             yield Picture(path, data)
             return
-        yield from read(io.StringIO(data.decode("utf-8", "replace")), path, self)
+        yield from read(io.StringIO(data.decode("utf-8", "rewhere")), path, self)
 
-    def check(self, place: str, instance: object) -> Picture:
+    def check(self, where: str, instance: object) -> Picture:
         """One instance of a request.
 
         Raises:
@@ -102,27 +97,28 @@ class Signature:
         if isinstance(instance, dict) and set(instance) == {"b64"}:
             instance = {"image": instance}  # where a model has one input, its name may be left out
         if not isinstance(instance, dict) or set(instance) != {"image"}:
-            raise InstanceError(f"{place}: {_EXPECTED}")
+            raise InstanceError(f"{where}: {_EXPECTED}")
         value = instance["image"]
         if isinstance(value, list):
-            return Picture(place, pixels=_pixels(place, value))
+            return Picture(where, pixels=_pixels(where, value))
         if not isinstance(value, dict) or not isinstance(value.get("b64"), str) or len(value) != 1:
-            raise InstanceError(f"{place}: {_EXPECTED}")
-        return Picture(place, _decode_base64(place, value["b64"]))
+            raise InstanceError(f"{where}: {_EXPECTED}")
+        return Picture(where, _decode_base64(where, value["b64"]))
 
     def load(self, picture: Picture | InstanceError) -> Loaded:
         """Its pixels as the model takes them, uint8 [size, size, 3]."""
         if isinstance(picture, InstanceError):
             return Loaded({}, picture)
+        looks = self._looks
         try:
-            image = images.fit(picture.decode(), self.size, self.channels, self.resize)
+            image = images.fit(picture.decode(), looks.size, looks.channels, looks.resize)
         except OSError as error:
-            return Loaded(picture.head, _unreadable(picture.place, error))
+            return Loaded(picture.head, _unreadable(picture.where, error))
         except images.Rejected as rejected:
-            return Loaded(picture.head, InstanceError(f"{picture.place}: {rejected}"))
+            return Loaded(picture.head, InstanceError(f"{picture.where}: {rejected}"))
         return Loaded(picture.head, np.asarray(image.convert("RGB")))
 
-    def inputs(self, loaded: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def encode(self, loaded: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Images as the model's signature takes them."""
         return {"image": np.stack(loaded)}
 
@@ -164,7 +160,7 @@ def _is_json(data: bytes) -> bool:
     return data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
-def _decode_base64(place: str, text: str) -> bytes:
+def _decode_base64(where: str, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -175,25 +171,25 @@ def _decode_base64(place: str, text: str) -> bytes:
         wrong = "b64 is URL-safe base64 (with - and _); send standard base64 (with + and /)"
     elif any(letter.isspace() for letter in text):
         wrong = "b64 has spaces or line breaks; send it as one line"
-    raise InstanceError(f"{place}: {wrong}")
+    raise InstanceError(f"{where}: {wrong}")
 
 
 def _unreadable(path: str, error: OSError) -> InstanceError:
     return InstanceError(f"{path}: cannot be read ({error.strerror or error})")
 
 
-def _pixels(place: str, value: list) -> np.ndarray:
+def _pixels(where: str, value: list) -> np.ndarray:
     """uint8 [height, width, 3] of nested lists; grey ones may leave the colours out."""
     try:
         pixels = np.asarray(value)
     except ValueError:  # rows of different lengths
-        raise InstanceError(f"{place}: {_EXPECTED}; these rows differ in length") from None
+        raise InstanceError(f"{where}: {_EXPECTED}; these rows differ in length") from None
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     whole = pixels.size and np.issubdtype(pixels.dtype, np.integer)
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not whole:
-        raise InstanceError(f"{place}: {_EXPECTED}; these are {pixels.dtype} {list(pixels.shape)}")
+        raise InstanceError(f"{where}: {_EXPECTED}; these are {pixels.dtype} {list(pixels.shape)}")
     outside = pixels[(pixels < 0) | (pixels > 255)]
     if outside.size:
-        raise InstanceError(f"{place}: {_EXPECTED}; one is {outside[0]}")
+        raise InstanceError(f"{where}: {_EXPECTED}; one is {outside[0]}")
     return np.repeat(pixels, 3 // pixels.shape[2], axis=2).astype(np.uint8)

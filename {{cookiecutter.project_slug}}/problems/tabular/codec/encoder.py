@@ -1,0 +1,64 @@
+"""Rows of a table to the arrays that a model takes: the one encoder, for training and predictions.
+
+`trainer/inputs.py` repeats it in a graph, for clients that send raw values to an exported model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from codec.schema import FARTHEST, Schema
+
+
+class Encoder:
+    """Encodes the features; the schema gives their columns.
+
+    Arithmetic is in float64 up to the last step, as in the graph, so that training and serving agree
+    to the last bit, and a column of large numbers (years, ids, timestamps) keeps its small
+    differences.
+    """
+
+    def __init__(self, schema: Schema):
+        self.schema = schema
+        self.types = {
+            c.name: pa.float64() if c.kind == "number" else pa.string() for c in schema.features
+        }
+        self._vocabularies = [pa.array(c.categories, pa.string()) for c in schema.categories]
+
+    def encode_rows(self, rows: Sequence[Mapping[str, float | str | None]]) -> dict:
+        """`encode` of some rows, a float, a text or None for each feature by its name."""
+        columns = {
+            name: pa.array([row[name] for row in rows], kind) for name, kind in self.types.items()
+        }
+        return self.encode(pa.record_batch(columns))
+
+    def encode(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+        """Inputs of the model from columns of `types`, null where a value is missing.
+
+        Returns:
+            numbers float32 [rows, schema.width]: standardised, 0 where a value is missing, then an
+                indicator for each column that lacked values in training;
+            categories int32 [rows, columns]: places in the vocabulary that all columns share.
+        """
+        schema = self.schema
+        numbers = np.zeros((len(batch), schema.width), np.float32)
+        indicator = len(schema.numbers)
+        for i, column in enumerate(schema.numbers):
+            values = batch.column(column.name).to_numpy(zero_copy_only=False)
+            present = np.isfinite(values)
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled = np.clip((values - column.mean) / column.std, -FARTHEST, FARTHEST)
+            numbers[:, i] = np.where(present, scaled, 0)
+            if column.missing:
+                numbers[:, indicator] = ~present
+                indicator += 1
+        categories = np.zeros((len(batch), len(schema.categories)), np.int32)
+        for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
+            place = pc.index_in(batch.column(column.name), self._vocabularies[i])
+            place = pc.fill_null(place, -1)
+            categories[:, i] = place.to_numpy(zero_copy_only=False) + 1 + offset
+        return {"numbers": numbers, "categories": categories}

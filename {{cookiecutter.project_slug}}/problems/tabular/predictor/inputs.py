@@ -1,0 +1,112 @@
+"""What a client sends to a model of tables: an object of features, or a row of CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+from collections.abc import Iterator
+
+from codec import values
+from codec.encoder import Encoder
+from codec.schema import Column, Schema
+from predictor.instances import InstanceError, Loaded, read_file, show
+
+_KINDS = {"number": "number", "category": "text"}
+_FIXES = {"number": " without quotes, or null where it is missing", "category": " in quotes"}
+
+Row = dict[
+    str, float | str
+]  # a checked value by each feature's name; NaN or "" where it is missing
+
+
+class Inputs:
+    """Checks and encodes what the model takes."""
+
+    SIGNATURE = "encoded"  # of the model
+    AT_ONCE = 1024  # instances a call
+
+    def __init__(self, schema: Schema):
+        self._encoder = Encoder(schema)
+        self._features = {c.name: c for c in schema.features}
+        # The rest of the training file, which the model does not look at.
+        self._others = {c.name for c in schema.columns} | {schema.target}
+        self._missing = frozenset(schema.missing)
+
+    def open(self, path: str) -> Iterator[Row | InstanceError]:
+        """Checked instances from a file; - is standard input.
+
+        Raises:
+            InstanceError: it cannot be read, or is none of the three forms.
+        """
+        return read_file(path, self)
+
+    def load(self, row: Row | InstanceError) -> Loaded:
+        return Loaded({}, row)
+
+    def encode(self, rows: list[Row]) -> dict:
+        """Rows as the model's signature takes them."""
+        return self._encoder.encode_rows(rows)
+
+    def check(self, where: str, instance: object) -> Row:
+        """One instance of a request.
+
+        Raises:
+            InstanceError: not an object, an unknown feature, one that is not there, a wrong type.
+        """
+        if not isinstance(instance, dict):
+            raise InstanceError(f"{where}: expected an object of features, got {show(instance)}")
+        for name in instance:
+            if name not in self._features and name not in self._others:
+                close = difflib.get_close_matches(name, self._features, n=1)
+                hint = f"there are: {', '.join(self._features)}"
+                hint = f"did you mean {close[0]!r}?" if close else hint
+                raise InstanceError(f"{where}: unknown feature {name!r}; {hint}")
+        row = {}
+        for name, column in self._features.items():
+            if name not in instance:
+                raise InstanceError(
+                    f"{where}: feature {name!r} is not there; expected a {_KINDS[column.kind]}, or "
+                    "null for a missing value"
+                )
+            row[name] = _check(where, column, instance[name])
+        return row
+
+    def check_csv(self, where: str, texts: dict[str, str]) -> Row:
+        """A row of texts, as `check` returns it."""
+        instance: dict[str, float | str | None] = dict(texts)
+        for name, column in self._features.items():
+            text = texts.get(name)
+            if text in self._missing or text in column.words:
+                instance[name] = None
+            elif text is not None and column.kind == "number":
+                if not values.is_number(text):
+                    raise InstanceError(
+                        f"{where}: feature {name!r} is {show(text)}; expected a number, or "
+                        "nothing where it is missing"
+                    )
+                instance[name] = float(text)
+        return self.check(where, instance)
+
+
+def _check(where: str, column: Column, value: object) -> float | str:
+    """The value of a feature.
+
+    Raises:
+        InstanceError: it is of a wrong type.
+    """
+    if column.kind == "number":
+        if value is None:
+            return math.nan
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            with contextlib.suppress(OverflowError):  # an integer of 309 digits
+                return float(value)
+    elif value is None:
+        return ""
+    elif isinstance(value, str):
+        try:
+            return values.strip(value.encode().decode())
+        except UnicodeEncodeError:  # half of a surrogate pair, as no file in UTF-8 has it: unseen
+            return ""
+    wrong = f"expected a {_KINDS[column.kind]}{_FIXES[column.kind]}"
+    raise InstanceError(f"{where}: feature {column.name!r} is {show(value)}; {wrong}")

@@ -1,0 +1,46 @@
+"""Which folder may import which: a job, a prediction and the launcher stand on their own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+# Each meets the others at a command line, an environment and a model's directory alone.
+MAY_IMPORT = {"codec": set(), "trainer": {"codec"}, "predictor": {"codec"}, "launcher": set()}
+OURS = {*MAY_IMPORT, "scripts", "tests"}
+TENSORFLOW = {"tensorflow", "keras"}
+
+
+def find_imports(tree: ast.AST, functions: bool = True) -> Iterator[str]:
+    """Top-level names of the imports in a file, with or without those inside of functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+        elif functions or not isinstance(node, ast.FunctionDef):
+            yield from find_imports(node, functions)
+
+
+def parse_files(folder: str) -> Iterator[tuple[Path, ast.AST]]:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_a_folder_imports_only_what_it_may(folder):
+    for path, tree in parse_files(folder):
+        others = OURS.intersection(find_imports(tree)) - {folder}
+        assert others <= MAY_IMPORT[folder], path
+
+
+@pytest.mark.parametrize("folder", ["codec", "launcher", "predictor"])
+def test_tensorflow_is_imported_where_it_is_needed(folder):
+    """By the trainer; by the predictor inside of functions, so that a bad request needs none."""
+    for path, tree in parse_files(folder):
+        names = find_imports(tree, functions=folder != "predictor")
+        assert not TENSORFLOW.intersection(names), path

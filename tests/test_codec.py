@@ -24,14 +24,14 @@ LABELS = np.array([b"cat", "größer".encode()], object)
     ("outputs", "expected"),
     [
         (
-            {"class": b"cat", "labels": LABELS, "probabilities": np.float32([0.9, 0.1])},
+            {"probabilities": np.float32([0.9, 0.1]), "labels": LABELS, "class": b"cat"},
             '{"class": "cat", "probabilities": {"cat": 0.9, "größer": 0.1}}',
         ),
         ({"value": np.float32(0.1)}, '{"value": 0.1}'),
         ({"value": np.float64(1e300)}, '{"value": 1e+300}'),
         (
             {"value": np.float32(2), "labels": LABELS, "probabilities": np.float32([0, 1])},
-            '{"value": 2.0, "probabilities": {"cat": 0.0, "größer": 1.0}}',
+            '{"probabilities": {"cat": 0.0, "größer": 1.0}, "value": 2.0}',
         ),
         ({"mask": np.int32([[0, 1], [2, 3]])}, '{"mask": [[0, 1], [2, 3]]}'),
         ({"labels": LABELS, "seen": np.bool_(True)}, '{"labels": ["cat", "größer"], "seen": true}'),

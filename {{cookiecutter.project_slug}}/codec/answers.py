@@ -13,7 +13,8 @@ def word_answer(outputs: Mapping[str, object]) -> dict:
     {"class": "a", "probabilities": {"a": 0.9, "b": 0.1}}, {"value": 1.5}, or any other outputs under
     their names. `labels` are the names of `probabilities`, and no part of the answer.
     """
-    answer = {name: _to_json(value) for name, value in outputs.items()}
+    # Sorted: TensorFlow returns the outputs in another order in each process.
+    answer = {name: _to_json(value) for name, value in sorted(outputs.items())}
     if "labels" in answer and "probabilities" in answer:
         pairs = zip(answer.pop("labels"), answer["probabilities"], strict=True)
         answer["probabilities"] = dict(pairs)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import string
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, Protocol
@@ -114,7 +113,7 @@ def _csv(text: str, name: str, checks: Checks) -> Iterator[Any]:
             wrong = f"{where}: {len(row)} values, but the header has {len(header)}"
             yield InstanceError(wrong)
             continue
-        values = dict(zip(header, (v.strip(string.whitespace) for v in row), strict=True))
+        values = dict(zip(header, row, strict=True))
         values.pop("", None)  # a column without a name is nobody's feature
         yield _try(checks.check_csv, where, values)
     if not count:

@@ -3,9 +3,7 @@
 
     python scripts/predict.py [--model runs/NAME/model] FILE …
 
-Without --model: the newest run's. FILE is {"instances": [{…}, …]}, a JSON object a line, or for a
-model of tables CSV with a header, for one of images an image or a folder of them; - reads standard
-input. An instance that cannot be answered gets {"error": "…"} in its line, and the exit code is 2.
+An instance that cannot be answered gets {"error": "…"} in its line, and the exit code is 2.
 """
 
 import argparse
@@ -19,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from launcher import runs  # noqa: E402
+from predictor.inputs import Inputs  # noqa: E402
 from predictor.instances import InstanceError  # noqa: E402
 from predictor.model import Model  # noqa: E402
 
@@ -29,9 +28,15 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", metavar="DIR", help="an exported model (default: the newest)")
     parser.add_argument(
-        "file", nargs="+", metavar="FILE", help="the instances; - for standard input"
+        "--model", metavar="DIR", help="an exported model (default: the newest run's)"
+    )
+    parser.add_argument(
+        "file",
+        nargs="+",
+        metavar="FILE",
+        help='{"instances": [{…}, …]}, a JSON object a line, or '
+        f"{Inputs.FORMS}; - for standard input",
     )
     args = parser.parse_args(argv)
     if not args.model:

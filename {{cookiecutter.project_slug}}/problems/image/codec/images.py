@@ -209,11 +209,11 @@ def _is_whole(data: bytes, kind: str) -> bool:
 def _has_jpeg_end(data: bytes) -> bool:
     """Walks from marker to marker: a preview inside has an end of its own, and what cameras append
     may hold anything."""
-    place = 2
-    while found := _MARKER.search(data, place):
-        if found[1][0] == _END_OF_IMAGE:
+    start = 2
+    while marker := _MARKER.search(data, start):
+        if marker[1][0] == _END_OF_IMAGE:
             return True
-        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        start = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return False
 
 

@@ -58,6 +58,7 @@ class Picture:
 class Inputs:
     """Checks, decodes and resizes what the model takes."""
 
+    FORMS = "an image, a folder of images"  # of a file, beside JSON
     SIGNATURE = "pixels"  # of the model
     AT_ONCE = 32  # images a call
 

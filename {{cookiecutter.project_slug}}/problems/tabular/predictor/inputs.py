@@ -23,6 +23,7 @@ Row = dict[
 class Inputs:
     """Checks and encodes what the model takes."""
 
+    FORMS = "CSV with a header"  # of a file, beside JSON
     SIGNATURE = "encoded"  # of the model
     AT_ONCE = 1024  # instances a call
 
@@ -74,18 +75,20 @@ class Inputs:
 
     def check_csv(self, where: str, texts: dict[str, str]) -> Row:
         """A row of texts, as `check` returns it."""
-        instance: dict[str, float | str | None] = dict(texts)
-        for name, column in self._features.items():
-            text = texts.get(name)
-            if text in self._missing or text in column.words:
+        instance: dict[str, float | str | None] = {}
+        for name, text in texts.items():
+            text, column = values.strip(text), self._features.get(name)
+            if text in self._missing or (column and text in column.words):
                 instance[name] = None
-            elif text is not None and column.kind == "number":
+            elif column and column.kind == "number":
                 if not values.is_number(text):
                     raise InstanceError(
                         f"{where}: feature {name!r} is {show(text)}; expected a number, or "
                         "nothing where it is missing"
                     )
                 instance[name] = float(text)
+            else:
+                instance[name] = text
         return self.check(where, instance)
 
 

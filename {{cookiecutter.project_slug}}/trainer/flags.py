@@ -59,6 +59,12 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--jit", choices=("auto", "on", "off"), default="auto", help="compile with XLA"
     )
     parser.add_argument(
+        "--fit",
+        action="store_true",
+        help="train with Keras's own fit, on one process, so that callbacks of Keras run; it is "
+        "slower for small models",
+    )
+    parser.add_argument(
         "--seed", type=count, default=0, metavar="N", help="same seed, same run (default: 0)"
     )
     parser.add_argument(

@@ -70,6 +70,10 @@ class Training:
             self.phases = [Phase("training", flags.epochs)]
             if hasattr(modelling, "phases"):
                 self.phases = modelling.phases(self.model, flags)
+        if flags.fit and (runtime.cluster or self.share[2] > 1):
+            raise JobError("--fit trains on one device of one machine; remove it, or run it there")
+        if hasattr(modelling, "callbacks") and not flags.fit:
+            raise JobError("trainer/model.py: only --fit runs its callbacks(); add --fit")
         make = AsyncSteps if "ps" in runtime.cluster else Steps
         self.steps = make(self.model, strategy, self.share[1], _use_xla(flags.jit, strategy))
         self.class_weights = class_weights(flags.class_weights, examples)
@@ -85,6 +89,16 @@ class Training:
             self.phase.start()
         _, block = next(self.examples.eval.batches(1))
         self.steps.prepare(block)
+
+    def next_phase(self, progress: Progress) -> bool:
+        """Begins the next phase; False after the last one that has epochs."""
+        if self.flags.early_stopping:
+            self.use_best()
+        if not any(phase.epochs for phase in self.phases[len(progress.ends) + 1 :]):
+            return False
+        progress.ends.append(progress.epoch)
+        self.begin(len(progress.ends))
+        return True
 
     def values(self) -> list[np.ndarray]:
         """What a checkpoint of the present phase holds. Every process of a cluster calls this."""
@@ -304,12 +318,8 @@ def run(
             record.write_history(progress.history)
 
         save()
-        if flags.early_stopping:
-            training.use_best()
-        if not any(phase.epochs for phase in phases[len(progress.ends) + 1 :]):
+        if not training.next_phase(progress):
             return
-        progress.ends.append(progress.epoch)
-        training.begin(len(progress.ends))
 
 
 def _use_xla(jit: str, strategy) -> bool:

@@ -243,7 +243,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
 
 def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
-    from trainer import loop, results
+    from trainer import fit, loop, results
     from trainer.checkpoint import Checkpoints
     from trainer.engine.signals import Terminated
     from trainer.telemetry import Telemetry
@@ -254,7 +254,8 @@ def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, 
     record.start(loaded, training.model.count_params())
     try:
         with Telemetry(place, flags) as telemetry, Terminated() as terminated:
-            loop.run(training, progress, checkpoints, record, telemetry, terminated)
+            train = fit.run if flags.fit else loop.run
+            train(training, progress, checkpoints, record, telemetry, terminated)
         results.write(place, record, training, progress)
     except loop.Preempted:
         record.write("preempted")

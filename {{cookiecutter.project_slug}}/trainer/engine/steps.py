@@ -56,7 +56,7 @@ class Steps:
                     )
             if model.optimizer is not None:
                 model.optimizer.build(model.trainable_variables)
-                _add_repeated_rows(model.optimizer)
+                _combine_gradients(model.optimizer, replicas)
             self.strategy.run(lambda: model.test_step(_batch(block, 0)) and None)
             model.reset_metrics()
         self._train = tf.function(self._train_many, jit_compile=self.jit)
@@ -143,17 +143,29 @@ def _batch(block, i):
     return keras.tree.map_structure(lambda array: array[i], block)
 
 
-def _add_repeated_rows(optimizer: keras.optimizers.Optimizer) -> None:
-    """Makes gradients dense where they meet the optimizer.
+def _combine_gradients(optimizer: keras.optimizers.Optimizer, replicas: int) -> None:
+    """Adds up the parts of gradients before they meet the optimizer.
 
     An embedding's gradient names a row once for each time that the batch looks it up. Adam squares
-    those parts one by one, and `clipnorm` measures them one by one, instead of their sum.
+    those parts one by one, and `clipnorm` measures them one by one, instead of their sum. Keras also
+    clips the gradient of each replica, and adds them up afterwards. Here each replica gets its equal
+    share of the sum, and of the threshold: what Keras then adds up is the clipped sum.
     """
-    apply = optimizer.apply_gradients
+    if "apply_gradients" in vars(optimizer):  # compiled again with the same optimizer
+        return
+    apply, inner = optimizer.apply_gradients, getattr(optimizer, "inner_optimizer", optimizer)
+    limits = ("clipnorm", "clipvalue", "global_clipnorm")
+    clips = replicas > 1 and any(getattr(inner, name) for name in limits)
+    for name in limits:
+        if clips and getattr(inner, name):
+            setattr(inner, name, getattr(inner, name) / replicas)
 
     def apply_dense(grads_and_vars):
-        return apply(
-            [(None if g is None else tf.convert_to_tensor(g), v) for g, v in grads_and_vars]
-        )
+        pairs = [(None if g is None else tf.convert_to_tensor(g), v) for g, v in grads_and_vars]
+        if clips:
+            reduce = tf.distribute.get_replica_context().all_reduce
+            sums = iter(reduce("SUM", [g for g, _ in pairs if g is not None]))
+            pairs = [(None if g is None else next(sums) / replicas, v) for g, v in pairs]
+        return apply(pairs)
 
     optimizer.apply_gradients = apply_dense

@@ -76,14 +76,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--optimizer",
         default="adam",
         metavar="NAME",
-        help="one of keras.optimizers, such as adam, adamw, sgd (default: adam)",
+        help="one of keras.optimizers, such as adam, adamw, sgd (default: %(default)s)",
     )
     parser.add_argument(
         "--weight-decay",
         type=share,
         default=0.0,
         metavar="P",
-        help="share of each weight that the optimizer takes off in a step (default: 0)",
+        help="share of each weight that the optimizer takes off in a step (default: %(default)s)",
     )
     parser.add_argument(
         "--backbone",
@@ -99,7 +99,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="imagenet",
         metavar="W",
         help="the backbone's: imagenet (Keras downloads them), a file that Keras has written (local "
-        "or gs://…), or none, random ones (default: imagenet)",
+        "or gs://…), or none, random ones (default: %(default)s)",
     )
     parser.add_argument(
         "--head-epochs",
@@ -107,7 +107,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default=5,
         metavar="N",
         help="with --fine-tune-layers: of --epochs, those in which the backbone stays as it is; "
-        "fewer than --epochs (default: 5)",
+        "fewer than --epochs (default: %(default)s)",
     )
     parser.add_argument(
         "--fine-tune-layers",
@@ -115,7 +115,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="after --head-epochs, the last N layers of the backbone learn, too; those with weights "
-        "are counted (default: 0)",
+        "are counted (default: %(default)s)",
     )
     parser.add_argument(
         "--fine-tune-rate",
@@ -129,21 +129,21 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="32,64",
         metavar="N,N,…",
         help="without a backbone: filters of each convolution; the last one comes again until the "
-        "picture is small (default: 32,64)",
+        "picture is small (default: %(default)s)",
     )
     parser.add_argument(
         "--hidden-units",
         type=widths,
         default="64",
         metavar="N,N,…",
-        help="width of each layer between them and the answer; '' for none (default: 64)",
+        help="width of each layer between them and the answer; '' for none (default: %(default)s)",
     )
     parser.add_argument(
         "--dropout",
         type=share,
         default=0.2,
         metavar="P",
-        help="share of hidden units left out in training (default: 0.2)",
+        help="share of hidden units left out in training (default: %(default)s)",
     )
     parser.add_argument(
         "--augment",
@@ -158,7 +158,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=0.0,
         metavar="P",
-        help="share of the truth that is spread over all classes (default: 0)",
+        help="share of the truth that is spread over all classes (default: %(default)s)",
     )
 
 

@@ -61,33 +61,33 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--optimizer",
         default="adam",
         metavar="NAME",
-        help="one of keras.optimizers, such as adam, adamw, sgd (default: adam)",
+        help="one of keras.optimizers, such as adam, adamw, sgd (default: %(default)s)",
     )
     parser.add_argument(
         "--weight-decay",
         type=share,
         default=0.0,
         metavar="P",
-        help="share of each weight that the optimizer takes off in a step (default: 0)",
+        help="share of each weight that the optimizer takes off in a step (default: %(default)s)",
     )
     parser.add_argument(
         "--hidden-units",
         type=widths,
         default="64,32",
         metavar="N,N,…",
-        help="width of each hidden layer; '' for a linear model (default: 64,32)",
+        help="width of each hidden layer; '' for a linear model (default: %(default)s)",
     )
     parser.add_argument(
         "--embedding-dim",
         type=whole,
         default=8,
         metavar="N",
-        help="width of a category's embedding (default: 8)",
+        help="width of a category's embedding (default: %(default)s)",
     )
     parser.add_argument(
         "--dropout",
         type=share,
         default=0.0,
         metavar="P",
-        help="share of hidden units left out in training (default: 0)",
+        help="share of hidden units left out in training (default: %(default)s)",
     )

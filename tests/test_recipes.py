@@ -1,0 +1,141 @@
+"""What docs/recipes.md promises: each recipe applies, trains, resumes, predicts and reports."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+
+import pytest
+
+import answers
+import cluster
+from conftest import PRODUCT
+from test_models import ONE, TWO, columns, history
+
+MADE_TO_BE_EDITED = {f"trainer/{name}.py" for name in ("data", "model", "options", "outputs")}
+LONGEST = 60  # lines of a diff
+INSTANCES = {"tabular": "data/penguins_eval.csv", "image": "runs/.cache/digits/7"}
+ANSWERS = {"tabular": 69, "image": 179}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    problem: str
+    title: str
+    diff: str
+    code: str  # what to run once before
+
+
+def read_recipes():
+    for problem in answers.PROBLEMS:
+        path = PRODUCT / "problems" / problem / "docs/recipes.md"
+        sections = path.read_text(encoding="utf-8").split("\n## ")[1:]
+        for section in sections:
+            title, _, text = section.partition("\n")
+            [diff] = re.findall(r"^```diff\n(.*?)^```$", text, flags=re.M | re.S)
+            # Keras would download its weights; random ones have the same shapes.
+            code = "".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S))
+            code = code.replace("include_top=False", "include_top=False, weights=None")
+            yield Recipe(problem, title, diff, code)
+
+
+RECIPES = {f"{recipe.problem}: {recipe.title}": recipe for recipe in read_recipes()}
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+ON_TWO_WORKERS = [
+    "tabular: L2 and dropout on the default model",
+    "tabular: A transformer over the columns of a table",
+]
+WITH_FIT = "tabular: Any model with plain `fit`"
+
+
+@pytest.fixture(scope="module")
+def adapted(bake, tmp_path_factory):
+    """adapted(name): a bake to which that recipe was applied."""
+    projects = {}
+
+    def adapted(name):
+        if name not in projects:
+            recipe = RECIPES[name]
+            original = bake(problem=recipe.problem)
+            copy = tmp_path_factory.mktemp("recipe") / "project"
+            shutil.copytree(original.path, copy, ignore=shutil.ignore_patterns("runs", ".git"))
+            project = type(original)(copy)
+            (copy.parent / "recipe.diff").write_text(recipe.diff, encoding="utf-8")
+            project.run(["git", "apply", "../recipe.diff"], GIT_CEILING_DIRECTORIES=copy.parent)
+            if recipe.code:
+                project.run(["python", "-c", recipe.code])
+            projects[name] = project
+        return projects[name]
+
+    return adapted
+
+
+@every_recipe
+def test_a_recipe_is_short_and_changes_files_made_to_be_edited(adapted, name):
+    diff = RECIPES[name].diff
+
+    assert diff.count("\n") <= LONGEST
+    assert set(re.findall(r"^\+\+\+ b/(.*)$", diff, flags=re.M)) <= MADE_TO_BE_EDITED
+    project = adapted(name)
+    project.run(["python", "-m", "ruff", "check", "--no-cache", "trainer"])
+    project.run(["python", "-m", "ruff", "format", "--no-cache", "--check", "trainer"])
+
+
+@pytest.mark.slow
+@every_recipe
+def test_a_recipe_trains_predicts_and_reports(adapted, name):
+    project, problem = adapted(name), RECIPES[name].problem
+    run = project.path / "runs/plain"
+
+    cluster.run(project, project.path / "log", ONE, run, "--epochs", "4")
+    predict = ["python", "scripts/predict.py", "--model", run / "model", INSTANCES[problem]]
+    lines = project.run(predict).stdout.splitlines()
+    project.run(["python", "scripts/report.py", run])
+
+    assert len([json.loads(line) for line in lines]) == ANSWERS[problem]
+    assert "val_loss" in (run / "report.html").read_text(encoding="utf-8")
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    losses = columns(history(run), "loss")
+    assert losses[-1] < losses[0]
+    assert record["metrics"]["val_loss"] == pytest.approx(min(columns(history(run), "val_loss")))
+
+
+@pytest.mark.soak
+@every_recipe
+def test_a_killed_recipe_ends_with_the_same_weights(adapted, tmp_path, name):
+    project, flags = adapted(name), ["--epochs", "20", "--checkpoint-every", "0"]
+    [calm] = cluster.run(project, tmp_path / "log", ONE, tmp_path / "calm", *flags)
+
+    [killed] = cluster.start(project, tmp_path / "log", ONE, tmp_path / "run", *flags)
+    cluster.wait_for_epoch(killed, 3)
+    killed.process.kill()
+    cluster.finish([killed])
+    [again] = cluster.run(project, tmp_path / "log", ONE, tmp_path / "run", *flags)
+
+    assert re.search(r"after epoch [1-9]", again.text())
+    assert again.weights == calm.weights is not None
+    assert history(tmp_path / "run") == history(tmp_path / "calm")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ON_TWO_WORKERS)
+def test_a_recipe_on_two_workers(adapted, tmp_path, name):
+    """Without dropout, which draws other numbers on each replica, it equals one process."""
+    project = adapted(name)
+    flags = ["--epochs", "4", "--batch-size", "83", "--dropout", "0"]
+
+    cluster.run(project, tmp_path / "log", ONE, tmp_path / "one", *flags)
+    two = cluster.run(project, tmp_path / "log", TWO, tmp_path / "two", *flags)
+
+    assert len({replica.weights for replica in two} - {None}) == 1
+    values = columns(history(tmp_path / "two"), "val_")
+    assert values == pytest.approx(columns(history(tmp_path / "one"), "val_"), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_fit_on_two_workers_is_refused_in_one_line(adapted, tmp_path):
+    replicas = cluster.start(adapted(WITH_FIT), tmp_path / "log", TWO, tmp_path / "run")
+
+    assert set(cluster.finish(replicas)) == {2}
+    assert "error: --fit trains on one device of one machine" in replicas[0].text()
+    assert "Traceback" not in replicas[0].text()

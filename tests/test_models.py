@@ -121,8 +121,9 @@ def test_a_model_with_averaged_weights_resumes(with_model, tmp_path):
     assert re.search(r"after epoch [1-9]", again.text())
     assert again.weights == calm.weights
     assert history(tmp_path / "run") == history(tmp_path / "calm")
-    evaluation = json.loads((tmp_path / "run/evaluation.json").read_text(encoding="utf-8"))
-    right = sum(row[i] for i, row in enumerate(evaluation["confusion"]))
+    text = (tmp_path / "run/evaluation.json").read_text(encoding="utf-8")
+    [confusion] = json.loads(text)["sections"]
+    right = sum(row[i] for i, row in enumerate(confusion["counts"]))
     record = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
     assert record["metrics"]["val_accuracy"] == pytest.approx(right / 69, abs=1e-6)
 
@@ -148,3 +149,83 @@ def test_a_model_that_cannot_train_here_is_one_line(with_model, tmp_path, messag
     assert set(codes) == {2}, replicas[0].text()
     assert f"error: {message}" in replicas[0].text()
     assert "Traceback" not in replicas[0].text()
+
+
+TWO_OUTPUTS = """
+import keras
+from keras import layers, ops
+
+
+class TwoOutputs(keras.Model):
+    def __init__(self, examples):
+        super().__init__()
+        self.hidden = layers.Dense(8, activation="relu")
+        self.logits = layers.Dense(len(examples.classes))
+
+    def call(self, inputs):
+        hidden = self.hidden(inputs["numbers"])
+        return {"logits": self.logits(hidden), "hidden": hidden}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(
+            keras.losses.sparse_categorical_crossentropy(y, y_pred["logits"], from_logits=True)
+        )
+
+
+def build(examples, flags):
+    model = TwoOutputs(examples)
+    model.compile("adam")
+    return model
+
+
+JIT = ("CPU",)
+"""
+FITTED = {
+    "context.predictions():  # [batch], [batch, classes]\n": "context.predictions():\n"
+    "        logits = logits['logits']\n",
+    "    import tensorflow as tf\n": "    import tensorflow as tf\n    output = output['logits']\n",
+}
+
+
+def test_a_model_that_outputs_py_does_not_fit_loses_nothing(bake, tmp_path):
+    """It is exported and recorded; with outputs.py adapted, the same command ends the run."""
+    copy = shutil.copytree(
+        bake().path, tmp_path / "p", ignore=shutil.ignore_patterns("runs", ".git")
+    )
+    project, job_dir = type(bake())(copy), tmp_path / "run"
+    (copy / "trainer/model.py").write_text(TWO_OUTPUTS, encoding="utf-8")
+    command = ["python", "-m", "trainer.task", "--job-dir", job_dir, *FLAGS]
+
+    failed = project.run(command, check=False)
+
+    assert failed.returncode == 2 and "Traceback" not in failed.stderr
+    [line] = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: trainer/outputs.py: answer() fails (")
+    assert "; evaluate() fails (" in line
+    record = json.loads((job_dir / "run.json").read_text(encoding="utf-8"))
+    assert (record["status"], record["error"]) == ("failed", line.removeprefix("error: "))
+    assert record["exported"]["epoch"] == 4 and set(record["metrics"]) == {"loss", "val_loss"}
+    assert (job_dir / "model/saved_model.pb").is_file()
+    assert json.loads((job_dir / "evaluation.json").read_text()) == {"sections": []}
+    assert project.run(["python", "scripts/report.py", job_dir]).returncode == 0
+
+    path = copy / "trainer/outputs.py"
+    code = path.read_text(encoding="utf-8")
+    for before, after in FITTED.items():
+        assert code.count(before) == 1
+        code = code.replace(before, after)
+    path.write_text(code, encoding="utf-8")
+    done = project.run(command)
+
+    weights = re.compile(r"^weights (\w+)", re.MULTILINE)
+    assert weights.search(done.stdout)[1] == weights.search(failed.stdout)[1]
+    assert "epoch 1/4" not in done.stdout
+    record = json.loads((job_dir / "run.json").read_text(encoding="utf-8"))
+    assert (record["status"], record["error"]) == ("succeeded", None)
+    assert record["standard_errors"] == {}  # such a loss has no value for each row
+    project.run(["python", "scripts/report.py", job_dir])
+    assert "What it confuses" in (job_dir / "report.html").read_text(encoding="utf-8")
+    answers = project.run(
+        ["python", "scripts/predict.py", "--model", job_dir / "model", "data/penguins_eval.csv"]
+    )
+    assert len(answers.stdout.splitlines()) == 69

@@ -161,7 +161,7 @@ def test_a_study_of_three_trials(bake, tmp_path):
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert {row["state"] for row in rows} == {"succeeded"}
     for row in rows:
-        assert {"model", "pictures", "report.html"} <= {
+        assert {"model", "gallery", "report.html"} <= {
             path.name for path in (table.parent / row["trial"]).iterdir()
         }
 

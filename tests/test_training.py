@@ -23,6 +23,10 @@ def run_record(job_dir):
     return json.loads((Path(job_dir) / "run.json").read_text(encoding="utf-8"))
 
 
+def sections(job_dir):
+    return json.loads((job_dir / "evaluation.json").read_text(encoding="utf-8"))["sections"]
+
+
 def write_census(path, rows, seed=0):
     """Rows shaped as the tutorials' census file, in which income follows from the columns."""
     rng = random.Random(seed)
@@ -75,7 +79,8 @@ def test_metric_ids_are_the_same_everywhere(finished):
 
     assert list(metrics) == ["loss", "accuracy", "val_loss", "val_accuracy"]
     assert list(history[0]) == ["epoch", *metrics]
-    assert {name: float(history[-1][name]) for name in metrics} == metrics
+    row = history[run_record(run_dir)["exported"]["epoch"] - 1]
+    assert {name: float(row[name]) for name in metrics} == metrics
     assert [row["epoch"] for row in history] == [str(n + 1) for n in range(30)]
     page = (run_dir / "report.html").read_text(encoding="utf-8")
     assert all(name in page for name in metrics)
@@ -91,15 +96,15 @@ def test_predictions_are_the_models_own(bake, finished):
 
     with open(project.path / "data/penguins_eval.csv", encoding="utf-8", newline="") as file:
         truth = [row["species"] for row in csv.DictReader(file)]
-    evaluation = json.loads((run_dir / "evaluation.json").read_text(encoding="utf-8"))
-    labels = evaluation["labels"]
+    [confusion] = sections(run_dir)
+    labels = confusion["labels"]
     counts = [[0] * len(labels) for _ in labels]
     for true, line in zip(truth, answers, strict=True):
         answer = json.loads(line)
         assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
         counts[labels.index(true)][labels.index(answer["class"])] += 1
-    assert counts == evaluation["confusion"]
+    assert counts == confusion["counts"]
 
 
 def test_hostile_names_stand_in_the_run_record(bake, tmp_path):
@@ -146,14 +151,15 @@ def test_regression(bake, tmp_path):
     done = train(bake(), tmp_path / "run", *flags, "--epochs", "60")
 
     record = run_record(tmp_path / "run")
-    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    numbers, scatter = sections(tmp_path / "run")
     assert record["task"] == "regression"
-    assert evaluation["r2"] > 0.6
-    assert record["metrics"]["val_mae"] == pytest.approx(evaluation["mae"], rel=1e-4)
-    assert len(evaluation["truth"]) == evaluation["rows"]
-    errors = [
-        abs(t - p) for t, p in zip(evaluation["truth"], evaluation["prediction"], strict=True)
-    ]
+    r2, rmse = (value["value"] for value in numbers["values"])
+    errors = [abs(y - x) for x, y in zip(scatter["x"], scatter["y"], strict=True)]
+    assert len(errors) == scatter["of"] == record["data"]["eval"]["rows"]
+    assert record["metrics"]["val_mae"] == pytest.approx(statistics.mean(errors), rel=1e-4)
+    assert rmse == pytest.approx(statistics.mean(e**2 for e in errors) ** 0.5, rel=1e-4)
+    assert r2 == pytest.approx(1 - rmse**2 / statistics.pvariance(scatter["x"]), rel=1e-4)
+    assert r2 > 0.6
     spread = statistics.stdev(errors) / len(errors) ** 0.5
     assert record["standard_errors"]["val_mae"] == pytest.approx(spread, rel=0.01)
 
@@ -165,7 +171,7 @@ def test_regression(bake, tmp_path):
     assert epoch < len(history)  # or nothing was stopped early
     assert record["exported"]["epoch"] == epoch
     assert record["metrics"] == {k: float(v) for k, v in lowest.items() if k != "epoch"}
-    which = f"epoch {epoch} of {len(history)} (the lowest val_loss, kept by --early-stopping)"
+    which = f"epoch {epoch} of {len(history)} (the best val_loss)"
     exported, _ = done.stdout.splitlines()[-2:]
     assert exported.startswith(f"exported {which}: val_loss {float(lowest['val_loss']):.4g}")
     bake().run(["python", "scripts/report.py", tmp_path / "run"])

@@ -9,7 +9,7 @@ Where to look. The first of each line is where to begin; the others are its part
     in containers       container; image
     a study here        study; space, study_dir, study_search, study_trial, study_curves,
                         study_stopping, study_results, study_report, study_charts
-    a run and its page  runs; report, charts, report_pictures, comparison
+    a run and its page  runs; report, charts, report_sections, comparison
     a job in the cloud  submit; submission, vertex, pending, watch, cloud_logs, strays, labels, git
     its code            registry, package
     jobs out there      jobs; jobs_facts, jobs_study, remote_job, fetch

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 # From Okabe and Ito's palette, which colour-blind people can tell apart; dashes tell in print.
 TRAIN, EVAL, DARK, PHASE = "#0072B2", "#D55E00", "#333333", "#666666"
+COLOURS = (TRAIN, EVAL, "#009E73", "#CC79A7", "#E69F00", DARK)
 STYLE = {
     "svg.hashsalt": "report",  # the same run gives the same bytes
     "font.family": "DejaVu Sans",  # it comes with matplotlib
@@ -95,27 +96,35 @@ def shares(seconds: Sequence[float], lines: Mapping[str, Sequence[float]], unit:
         return data_uri(figure)
 
 
-def scatter(truth: np.ndarray, predicted: np.ndarray) -> str:
-    """Prediction by truth, with the line on which both are equal."""
+def scatter(x: np.ndarray, y: np.ndarray, equal: bool) -> str:
+    """Points; with `equal` also the line on which y is x."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.0)
-        ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
-        axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--", label="prediction = truth")
-        size = 16 if len(truth) <= 300 else 6
-        axes.scatter(truth, predicted, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
-        axes.set(xlabel="truth", ylabel="prediction")
-        axes.legend()
+        if equal:
+            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+            axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--")
+        size = 16 if len(x) <= 300 else 6
+        axes.scatter(x, y, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
         return data_uri(figure)
 
 
-def histogram(residuals: np.ndarray) -> str:
-    """How many rows are off by how much."""
+def histogram(values: np.ndarray) -> str:
+    """How many of the values lie where, with a line at zero."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.0)
-        axes.hist(residuals, bins=min(40, max(5, round(math.sqrt(len(residuals))))), color=TRAIN)
+        axes.hist(values, bins=min(40, max(5, round(math.sqrt(len(values))))), color=TRAIN)
         axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
-        axes.set(xlabel="prediction − truth", ylabel="rows")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return data_uri(figure)
+
+
+def lines(x: Sequence[float], lines: Sequence[Sequence[float]]) -> str:
+    """Lines over the same x, in the order of COLOURS; values that are not finite are gaps."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(3.0)
+        for values, colour in zip(lines, COLOURS, strict=False):
+            known = [value if math.isfinite(value) else math.nan for value in values]
+            axes.plot(x, known, color=colour, linewidth=1.6, rasterized=len(x) > 2000)
         return data_uri(figure)
 
 

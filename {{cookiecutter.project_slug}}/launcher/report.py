@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
-from launcher import charts, report_pictures, runs
-
-MATRIX = 12  # classes that a confusion matrix shows on one screen
-ROWS = 100  # of a long table; the rest stands in the run's files
+from launcher import charts, report_sections, runs
 
 
 def write(run_dir: str | Path) -> Path:
@@ -54,26 +50,26 @@ def _environment() -> jinja2.Environment:
 def _content(run: runs.Run) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
     record, gaps = run.record, list(run.gaps)
-    classes, residuals = _classes(run.evaluation, gaps), _residuals(run.evaluation, gaps)
-    pictures, phases = report_pictures.content(run, gaps), _phases(record)
+    phases, sections = _phases(record), run.evaluation.get("sections")
+    if run.evaluation and sections is None:
+        gaps.append(
+            "evaluation.json was written by an older trainer; train again for its sections."
+        )
+    learned = report_sections.prepare(run, "evaluation.json", sections, gaps)
+    data = report_sections.prepare(run, "run.json", record.get("data_sections"), gaps)
     return {
         "run": run,
-        "rows_are": _rows_are(run),
         "project": record.get("project") or "",
         "recorded_name": record.get("name") or run.name,
         "started": f"{run.started:%Y-%m-%d %H:%M:%S} UTC" if run.started else None,
         "gaps": gaps,
-        "tiles": _tiles(run, classes),
+        "tiles": _tiles(run),
         "metrics": _metrics(run),
         "curves": _curves(run, [first for _, first in phases[1:]]),
         "phases": phases,
-        "classes": classes,
-        "pictures": pictures,
-        "residuals": residuals,
+        "sections": learned,
+        "data_sections": data,
         "data": [_part(name, part) for name, part in record.get("data", {}).items()],
-        "columns": [_column(c) for c in run.schema.get("columns", []) if isinstance(c, dict)],
-        "counts": _counts(record.get("data", {})),
-        "rows": ROWS,
         "timings": _timings(record.get("timings", {})),
         "utilisation": _utilisation(run),
         "repeat": _repeat(record),
@@ -89,44 +85,28 @@ def _content(run: runs.Run) -> dict[str, Any]:
 # --- What it learned
 
 
-def _tiles(run: runs.Run, classes: dict | None) -> list[dict[str, Any]]:
+def _tiles(run: runs.Run) -> list[dict[str, Any]]:
     """The numbers that a reader wants first."""
     tiles: list[dict[str, Any]] = []
     main = runs.main_metric(run)
     if main in run.metrics:
         show = percent if main.endswith("accuracy") else figures
         part = "held-out" if main.startswith("val_") else "training"
-        note = f"on {part} {_rows_are(run)} ({main})"
+        note = f"on {part} examples ({main})"
         if error := run.standard_error(main):
             note += f", ± {show(error)}"
         label = main.removeprefix("val_")
         tiles.append({"value": show(run.metrics[main]), "label": label, "note": note, "main": True})
-    if classes:
-        note = f"always guessing {classes['frequent']}"
-        tiles.append({"value": percent(classes["guessing"]), "label": "baseline", "note": note})
-    for key, label, note in (
-        ("r2", "R²", "1 is perfect; 0 is guessing the mean"),
-        ("rmse", "RMSE", "root of the mean squared error"),
-    ):
-        if run.evaluation.get("task") == "regression" and key in run.evaluation:
-            value = figures(runs.number(run.evaluation[key]))
-            tiles.append({"value": value, "label": label, "note": note})
     if run.seconds is not None:
         note = "from start to end"
         tiles.append({"value": duration(run.seconds), "label": "duration", "note": note})
     if "rows_per_second" in run.record:
         value = figures(run.record["rows_per_second"])
-        label = f"{_rows_are(run)} a second"
-        tiles.append({"value": value, "label": label, "note": "while training"})
+        tiles.append({"value": value, "label": "examples a second", "note": "while training"})
     if "parameters" in run.record:
         value = figures(run.record["parameters"])
         tiles.append({"value": value, "label": "parameters", "note": "in the model"})
     return [{"main": False, **tile} for tile in tiles]
-
-
-def _rows_are(run: runs.Run) -> str:
-    """What this run's examples are called."""
-    return "pictures" if "pictures" in run.schema else "rows"
 
 
 def _phases(record: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -196,120 +176,6 @@ def _in_words(word: str, epochs: list[float], values: list[float]) -> str:
     return text + (f"; {lost} epoch(s) without a finite value." if lost else ".")
 
 
-def _classes(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] | None:
-    """Confusion matrix and per-class table; None where there is no usable one."""
-    if evaluation.get("task") != "classification":
-        return None
-    labels = [str(label) for label in evaluation.get("labels", [])]
-    try:
-        counts = np.array(evaluation.get("confusion"), dtype=float)
-    except (TypeError, ValueError, OverflowError):  # ragged, or not numbers
-        counts = np.zeros(0)
-    size = len(labels)
-    counted = counts.shape == (size, size) and (counts >= 0).all() and 0 < counts.sum() < math.inf
-    if not counted:
-        gaps.append("evaluation.json: confusion is not a table of counts, labels × labels.")
-        return None
-    support, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
-    table = [
-        {
-            "label": label,
-            "precision": _ratio(hits[i], predicted[i]),
-            "recall": _ratio(hits[i], support[i]),
-            "f1": _ratio(2 * hits[i], support[i] + predicted[i]),
-            "support": int(support[i]),
-        }
-        for i, label in enumerate(labels)
-    ]
-    means = {key: _mean([row[key] for row in table]) for key in ("precision", "recall", "f1")}
-    shown = _most_mistaken(counts) if size > MATRIX else list(range(size))
-    mistakes = counts - np.diag(hits)
-    wrong = [(int(i), int(j)) for i, j in zip(*mistakes.nonzero(), strict=True)]
-    wrong.sort(key=lambda pair: (-counts[pair], support[pair[0]], pair))
-    return {
-        "rows": int(counts.sum()),
-        "right": int(hits.sum()),
-        "frequent": labels[int(support.argmax())],
-        "guessing": support.max() / counts.sum(),
-        "table": table,
-        "worst": sorted(table, key=lambda row: math.inf if row["f1"] is None else row["f1"]),
-        "means": means | {"label": "mean over the classes", "support": int(counts.sum())},
-        "matrix": _matrix(counts, labels, shown),
-        "limited": size - len(shown),
-        "pairs": [
-            {
-                "truth": labels[i],
-                "predicted": labels[j],
-                "rows": int(counts[i, j]),
-                "share": counts[i, j] / support[i],
-            }
-            for i, j in wrong[:10]
-        ],
-    }
-
-
-def _most_mistaken(counts: np.ndarray) -> list[int]:
-    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    return sorted(np.argsort(-mistakes, kind="stable")[: MATRIX - 1].tolist())
-
-
-def _matrix(counts: np.ndarray, labels: list[str], shown: list[int]) -> dict[str, Any]:
-    """The classes shown, and all others added up in one row and one column."""
-    groups = np.zeros((len(labels), len(shown)))
-    groups[shown, range(len(shown))] = 1
-    names = [labels[i] for i in shown]
-    if len(shown) < len(labels):
-        groups = np.column_stack([groups, 1 - groups.sum(axis=1)])
-        names.append(f"{len(labels) - len(shown)} others")
-    small = groups.T @ counts @ groups
-    rows = []
-    for i, name in enumerate(names):
-        total = small[i].sum()
-        cells = [
-            {
-                "count": int(value),
-                "share": _ratio(value, total),
-                "grouped": len(shown) in (i, j),
-                "style": _shade(_ratio(value, total) or 0.0, right=i == j),
-            }
-            for j, value in enumerate(small[i])
-        ]
-        rows.append({"label": name, "cells": cells, "total": int(total)})
-    return {"labels": names, "rows": rows}
-
-
-def _shade(share: float, right: bool) -> str:
-    """Blue for what is right, orange for mistakes; dark text keeps a contrast of 4.5 to 1 on it."""
-    colour = "0, 114, 178" if right else "213, 94, 0"
-    return f"background: rgba({colour}, {0.1 + 0.7 * share:.2f})"
-
-
-def _residuals(evaluation: Mapping[str, Any], gaps: list[str]) -> dict[str, Any] | None:
-    """Predicted against true, and what is left between them."""
-    if evaluation.get("task") != "regression":
-        return None
-    pair = [[runs.number(v) for v in evaluation.get(key, [])] for key in ("truth", "prediction")]
-    if not pair[0] or len(pair[0]) != len(pair[1]):
-        gaps.append("evaluation.json: truth and prediction are not two lists of the same length.")
-        return None
-    truth, predicted = np.array(pair)
-    usable = np.isfinite(truth) & np.isfinite(predicted)
-    if not usable.any():
-        gaps.append("evaluation.json: no prediction is a finite number.")
-        return None
-    truth, predicted = truth[usable], predicted[usable]
-    rest = predicted - truth
-    return {
-        "scatter": charts.scatter(truth, predicted),
-        "spread": charts.histogram(rest),
-        "shown": len(truth),
-        "lost": int((~usable).sum()),
-        "middle": float(np.median(rest)),
-        "low": float(np.quantile(rest, 0.05)),
-        "high": float(np.quantile(rest, 0.95)),
-    }
-
-
 # --- On what, how fast, and how again
 
 
@@ -323,36 +189,6 @@ def _part(name: str, part: Any) -> dict[str, Any]:
         "rows": part.get("rows"),
         "dropped": part.get("dropped"),
         "files": [{"size": size(f.get("bytes")), **f} for f in files],
-    }
-
-
-def _counts(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Examples of each class in each part, where the run tells: [{label, train, eval}]."""
-    train, held_out = (
-        part.get("classes") if isinstance(part := data.get(name), dict) else None
-        for name in ("train", "eval")
-    )
-    if not isinstance(train, dict) or not isinstance(held_out, dict):
-        return []
-    labels = dict.fromkeys([*train, *held_out])
-    return [{"label": i, "train": train.get(i, 0), "eval": held_out.get(i, 0)} for i in labels]
-
-
-def _column(column: Mapping[str, Any]) -> dict[str, Any]:
-    """One column, its values in a few words."""
-    values = ""
-    if column.get("kind") == "number":
-        mean, std = (figures(runs.number(column.get(key))) for key in ("mean", "std"))
-        values = f"mean {mean}, standard deviation {std}"
-    elif isinstance(categories := column.get("categories"), list) and categories:
-        values = ", ".join(str(category)[:40] for category in categories[:4])
-        values += f" and {len(categories) - 4} more" if len(categories) > 4 else ""
-    return {
-        "name": column.get("name"),
-        "kind": column.get("kind", ""),
-        "why": column.get("why", ""),
-        "missing": column.get("missing"),
-        "values": values,
     }
 
 
@@ -450,13 +286,3 @@ def size(count: Any) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{figures(count)} TB" if math.isfinite(count) else "–"
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    """None where there is nothing to divide by: the question has no answer then, not 0."""
-    return float(part / whole) if whole else None
-
-
-def _mean(values: list[float | None]) -> float | None:
-    given = [value for value in values if value is not None]
-    return sum(given) / len(given) if given else None

@@ -19,7 +19,7 @@ RUNS = ROOT / "runs"
 LOCK = ".launcher.lock"  # stays in the directory: the sign that it was a job's from the beginning
 # What a run writes. Without a run's record beside it, it belongs to somebody else.
 OUTPUTS = ("run.json", "history.csv", "schema.json", "evaluation.json", "report.html", "model")
-OUTPUTS += ("checkpoints", "logs", "pictures", "hypertune", "study.json")
+OUTPUTS += ("checkpoints", "logs", "gallery", "hypertune", "study.json")
 
 
 def new(name: str, runs: Path = RUNS) -> Path:

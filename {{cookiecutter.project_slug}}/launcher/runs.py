@@ -23,14 +23,10 @@ _RECORD = {
     **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
     **dict.fromkeys(("data", "metrics", "timings", "phases"), dict),
     **dict.fromkeys(("exported", "standard_errors", "metric_meanings"), dict),
-    **{"task": str, "target": str, "command": list, "parameters": Real, "rows_per_second": Real},
+    **{"task": str, "target": str, "command": list, "data_sections": list},
+    **dict.fromkeys(("parameters", "rows_per_second"), Real),
 }
-_EVALUATION = {
-    **dict.fromkeys(("labels", "confusion", "truth", "prediction"), list),
-    **dict.fromkeys(("samples", "mistakes"), list),
-    **{"task": str, "target": str, "rows": Real, "saliency": dict},
-}
-_SCHEMA = {"columns": list, "pictures": dict, "notes": list}
+_EVALUATION = {"sections": list}
 STUDY = "study.json"  # what tells a study's directory from a run's
 _NO_METRICS = ("epoch", "learning_rate")
 _LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
@@ -48,7 +44,6 @@ class Run:
     record: dict[str, Any]  # run.json
     history: dict[str, list[float]]  # history.csv by column, "epoch" first; {} where there is none
     evaluation: dict[str, Any]  # evaluation.json
-    schema: dict[str, Any]  # schema.json
     utilisation: dict[str, list[float]]  # logs/utilisation.csv by column; {} where there is none
     gaps: tuple[str, ...]  # what could not be read, a sentence each
 
@@ -119,19 +114,16 @@ def load(run_dir: str | Path) -> Run:
         record = _read_json(path / "run.json", _RECORD, gaps)
     except (OSError, ValueError) as error:
         raise RunError(f"{path / 'run.json'}: cannot be read ({error})") from None
-    parts = []
-    for file, types in (("evaluation.json", _EVALUATION), ("schema.json", _SCHEMA)):
-        try:
-            parts.append(_read_json(path / file, types, gaps))
-        except FileNotFoundError:
-            gaps.append(f"There is no {file}.")
-            parts.append({})
-        except (OSError, ValueError) as error:
-            gaps.append(f"{file} cannot be read ({error}).")
-            parts.append({})
+    evaluation = {}
+    try:
+        evaluation = _read_json(path / "evaluation.json", _EVALUATION, gaps)
+    except FileNotFoundError:
+        gaps.append("There is no evaluation.json.")
+    except (OSError, ValueError) as error:
+        gaps.append(f"evaluation.json cannot be read ({error}).")
     history = _read_history(path / "history.csv", gaps)
     samples = _read_samples(path / "logs" / "utilisation.csv")
-    return Run(path, record, history, *parts, samples, tuple(gaps))
+    return Run(path, record, history, evaluation, samples, tuple(gaps))
 
 
 def load_all(root: str | Path) -> list[Run]:

@@ -68,9 +68,9 @@ def train(job_dir: str | Path, *flags: str) -> Trained:
     exported = []
     really_write = export.write
 
-    def write_and_keep(model, schema, path):
-        exported.append((model, schema))
-        really_write(model, schema, path)
+    def write_and_keep(model, examples, path):
+        exported.append((model, examples.schema))
+        return really_write(model, examples, path)
 
     argv = ["--job-dir", str(job_dir), "--epochs", "2", *flags]
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The exported model: what a client sends goes in, answers in the client's words come out."""
+"""The exported model: what a client sends goes in, the answers of `outputs.py` come out."""
 
 from __future__ import annotations
 
@@ -8,47 +8,58 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from codec.schema import Schema
-from trainer import files
+from trainer import files, outputs
 from trainer.inputs import Inputs
 from trainer.runtime import join
 
 
-def write(model: keras.Model, schema: Schema, path: str) -> None:
-    """Writes a SavedModel; `inputs.Inputs` says what its signatures take.
+def write(model: keras.Model, examples, path: str) -> Exception | None:
+    """Writes a SavedModel; `inputs.Inputs` says what its signatures take, `outputs.answer` what
+    they return.
 
-    Answers, classification: class string [batch], probabilities float32 [batch, classes], labels
-    string [batch, classes] (the classes' names, in the order of the probabilities); regression:
-    value float32 [batch].
+    Returns the error of an `answer` that does not fit the model: it then returns its raw outputs,
+    by their names, or as `output`, `output_1`, …
     """
     exported = tf.Module()  # what the signatures use must hang on it, or it is not saved
-    exported.model, exported.inputs = model, Inputs(schema)
+    exported.model, exported.inputs = model, Inputs(examples.schema)
 
-    def serving(prepare: Callable, takes: dict[str, tf.TensorSpec]):
-        def serve(raw):
-            return answer(schema, exported.model(prepare(raw), training=False))
+    def trace(answer: Callable) -> dict:
+        def serving(prepare: Callable, takes: dict[str, tf.TensorSpec]):
+            def serve(raw):
+                return answer(exported.model(prepare(raw), training=False))
 
-        return tf.function(serve, input_signature=[takes])
+            return tf.function(serve, input_signature=[takes]).get_concrete_function()
 
-    signatures = {name: serving(*how) for name, how in exported.inputs.signatures().items()}
+        return {name: serving(*how) for name, how in exported.inputs.signatures().items()}
+
+    failed = None
+    try:
+        signatures = trace(lambda output: _check(outputs.answer(examples, output)))
+    except Exception as error:  # any model may have come here
+        failed, signatures = error, trace(_raw)
     with tempfile.TemporaryDirectory() as folder:
         # In a bucket TensorFlow would take 75 requests, and leave half a model when it is killed.
         local = folder if files.is_remote(path) else path
         tf.saved_model.save(exported, local, signatures=signatures)
         # TensorFlow leaves this folder to us: what a client must know goes with the model.
-        files.write_text(join(local, "assets.extra", "schema.json"), schema.to_json())
+        files.write_text(join(local, "assets.extra", "schema.json"), examples.schema.to_json())
         if files.is_remote(path):
             files.upload(folder, path, last="saved_model.pb")
+    return failed
 
 
-def answer(schema: Schema, output) -> dict[str, tf.Tensor]:
-    """A model's output in a client's words."""
-    if schema.task == "regression":
-        return {"value": output[:, 0]}
-    labels = tf.constant(schema.labels)
-    rows = tf.shape(output)[0]
-    return {
-        "class": tf.gather(labels, tf.argmax(output, axis=1)),
-        "probabilities": tf.nn.softmax(output),
-        "labels": tf.tile(labels[tf.newaxis], [rows, 1]),
-    }
+def _check(answer) -> dict:
+    """A signature returns tensors by name, a row of each for every instance."""
+    if not isinstance(answer, dict) or not answer:
+        raise TypeError(f"it must return a dictionary of tensors, not {type(answer).__name__}")
+    answer = {name: tf.convert_to_tensor(value) for name, value in answer.items()}
+    if flat := [name for name, value in answer.items() if value.shape.rank == 0]:
+        raise ValueError(f"{flat[0]!r} has no row for each instance")
+    return answer
+
+
+def _raw(output) -> dict[str, tf.Tensor]:
+    if isinstance(output, dict):
+        return dict(output)
+    flat = keras.tree.flatten(output)
+    return {f"output_{i}" if i else "output": value for i, value in enumerate(flat)}

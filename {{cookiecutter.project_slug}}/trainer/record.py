@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 
 from trainer import AUTHOR, PROJECT, files
 from trainer.data import READER
-from trainer.outputs import describe_metrics
+from trainer.outputs import describe_data, describe_metrics
 from trainer.runtime import JobError, Runtime, join
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
@@ -27,7 +27,7 @@ WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
 PATIENCE = 6.0
 # What a run overwrites in its directory.
 OUTPUTS = {"run.json", "history.csv", "schema.json", "evaluation.json"}
-OUTPUTS |= {"model", "checkpoints", "logs", "pictures"}
+OUTPUTS |= {"model", "checkpoints", "logs", "gallery"}
 
 
 class Record:
@@ -64,6 +64,7 @@ class Record:
             task=data.schema.task,
             target=data.schema.target,
             metric_meanings=describe_metrics(data),
+            data_sections=describe_data(data),
             parameters=parameters,
         )
         self._write_text("schema.json", data.schema.to_json())

@@ -12,7 +12,7 @@ from PIL import Image
 from trainer import data, runtime, task
 
 RUNS = ["digits"]  # the fixtures of trained models
-LEAVES = {"pictures"}  # what a run leaves beside what every run does
+LEAVES = {"gallery"}  # what a run leaves beside what every run does
 OTHER_DATA = "--data=gs://lab/x"
 MISTAKE = (
     ["--data", "nothing"],

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import re
 import shutil
 
@@ -14,8 +13,8 @@ from conftest import read_json, train
 from own import write_pictures
 from pages import page_of, words_of
 
-from launcher import report
-from trainer import explain, saliency
+from trainer import explain, outputs, saliency
+from trainer.engine import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +35,12 @@ def images_of(page):
     return [tf.io.decode_png(base64.b64decode(data)).numpy() for data in found]
 
 
+def galleries(run_dir):
+    """The items of each gallery of a run, by title."""
+    sections = read_json(run_dir / "evaluation.json")["sections"]
+    return {part["title"]: part["items"] for part in sections if part["kind"] == "gallery"}
+
+
 def change(run_dir, name, edit):
     """Edits one of a run's JSON files in place."""
     document = read_json(run_dir / name)
@@ -45,9 +50,7 @@ def change(run_dir, name, edit):
 
 def held_out(run, rows):
     """Pictures uint8 [n, height, width, channels] and their classes."""
-    examples = run.data.eval
-    targets = examples.pixels.dataset.targets(examples.split)[rows]
-    return examples.pixels.read(examples.split, np.asarray(rows)), targets
+    return run.data.eval.read(rows), run.data.eval.targets()[rows]
 
 
 def probabilities(model, pictures):
@@ -185,28 +188,33 @@ def test_what_a_map_marks_is_what_the_prediction_hangs_on(trained):
 
 
 def test_a_run_leaves_few_small_pictures_and_says_what_they_are(trained):
-    told = read_json(trained.job_dir / "evaluation.json")
-    samples, mistakes, maps = told["samples"], told["mistakes"], told["saliency"]["maps"]
-    assert len(samples) == explain.SAMPLES
-    assert len(maps) == explain.MAPS and told["saliency"]["note"] is None
-    assert max(found["error"] for found in maps) < 0.05
-    wrong = sum(map(sum, told["confusion"])) - np.trace(told["confusion"])
+    samples, mistakes, maps = galleries(trained.job_dir).values()
+    assert (len(samples), len(maps)) == (outputs.SAMPLES, explain.MAPS)
+    [confusion, *_, last] = read_json(trained.job_dir / "evaluation.json")["sections"]
+    assert float(re.search(r"among these maps is (?:less than )?([\d.]+) ?%", last["text"])[1]) < 5
+    wrong = sum(map(sum, confusion["counts"])) - np.trace(confusion["counts"])
     assert 0 < len(mistakes) == min(wrong, 24)
 
-    files = {found[key] for found in maps for key in ("picture", "map")}
-    files |= {found["picture"] for found in samples + mistakes}
-    assert {f"pictures/{path.name}" for path in (trained.job_dir / "pictures").iterdir()} == files
+    files = {image for item in samples + mistakes + maps for image in item["images"]}
+    assert {f"gallery/{path.name}" for path in (trained.job_dir / "gallery").iterdir()} == files
+    assert all(len(item["images"]) == 2 for item in maps)
 
     labels = trained.schema.labels
-    for found in samples + mistakes + maps:
-        (picture,), (target,) = held_out(trained, [found["row"]])
-        stored = tf.io.decode_png(tf.io.read_file(str(trained.job_dir / found["picture"]))).numpy()
+    for item in samples + mistakes + maps:
+        row = int(re.fullmatch(r"gallery/eval-(\d+)\.png", item["images"][0])[1])
+        (picture,), (target,) = held_out(trained, [row])
+        stored = tf.io.decode_png(tf.io.read_file(str(trained.job_dir / item["images"][0]))).numpy()
         shares = probabilities(trained.model, picture[None])[0]
         assert (stored == picture).all()
-        assert found["truth"] == labels[target] == found["name"].split("/")[0]
-        assert found["prediction"] == labels[shares.argmax()]
-        assert found["prediction_probability"] == pytest.approx(shares.max(), abs=1e-4)
-        assert found["truth_probability"] == pytest.approx(shares[target], abs=1e-4)
+        first, *truth, name = item["lines"]
+        assert item["right"] == (shares.argmax() == target) == (not truth)
+        assert name.split("/")[0] == labels[target]
+        for line, place in [(first, shares.argmax()), *((line, target) for line in truth)]:
+            label, share = line.removeprefix("truth: ").removesuffix("%").split(" ")
+            assert label == labels[place]
+            assert float(share) == pytest.approx(100 * shares[place], abs=0.06)
+    shares = [float(item["lines"][1].split()[-1].removesuffix("%")) for item in mistakes]
+    assert shares == sorted(shares)
 
 
 def test_samples_are_of_all_classes_and_the_same_each_time():
@@ -223,9 +231,9 @@ def test_the_pictures_of_the_run_before_make_room(trained, tmp_path):
     source = write_pictures(str(tmp_path / "in"), a=12, b=12)
     flags = ("--data", source, "--filters", "4", "--hidden-units", "")
     first = train(tmp_path / "run", *flags)
-    (first.job_dir / "pictures" / "eval-999999.png").write_bytes(b"old")
+    (first.job_dir / "gallery" / "eval-999999.png").write_bytes(b"old")
     again = train(tmp_path / "run", *flags, "--epochs", "3")
-    assert not (again.job_dir / "pictures" / "eval-999999.png").exists()
+    assert not (again.job_dir / "gallery" / "eval-999999.png").exists()
     assert "Not on this page" not in words_of(page_of(again.job_dir))
 
 
@@ -234,8 +242,8 @@ def test_large_pictures_are_stored_small(tmp_path):
     flags = ("--data", source, "--image-size", "300", "--filters", "2", "--epochs", "1")
     found = train(tmp_path / "run", *flags)
     images = images_of(page_of(found.job_dir))
-    assert images and all(max(image.shape) <= explain.SIDE for image in images)
-    sizes = [path.stat().st_size for path in (found.job_dir / "pictures").iterdir()]
+    assert images and all(max(image.shape) <= evaluation.SIDE for image in images)
+    sizes = [path.stat().st_size for path in (found.job_dir / "gallery").iterdir()]
     assert max(sizes) < 64_000  # random pixels, which PNG cannot make smaller
 
 
@@ -255,12 +263,10 @@ def test_a_model_that_is_no_graph_of_layers_costs_the_maps_and_not_the_run(train
         def call(self, inputs, training=False):
             return trained.model(inputs, training=training)
 
-    told = read_json(trained.job_dir / "evaluation.json")
-    (found,) = held_out(trained, told["samples"][0]["row"])[:1]
-    pixels = {told["samples"][0]["row"]: found}
-    shown = {"samples": told["samples"][:1], "mistakes": []}
-    told = explain._saliency(Own(), trained.schema.labels, pixels, shown)
-    assert told["maps"] == [] and re.match("[A-Z][A-Za-z]+Error: ", told["note"])
+    sample = outputs.Prediction(0, "1", "1", 1.0, 1.0)
+    section = explain.gallery(Own(), trained.data, None, [sample], [], {})
+    assert section["items"] == []
+    assert re.match("No maps were made: [A-Z][A-Za-z]+Error: ", section["text"])
 
 
 # --- The page
@@ -269,24 +275,23 @@ def test_a_model_that_is_no_graph_of_layers_costs_the_maps_and_not_the_run(train
 def test_the_page_shows_them(trained):
     page = page_of(trained.job_dir)
     words = words_of(page)
-    told = read_json(trained.job_dir / "evaluation.json")
-    worst = told["mistakes"][0]
+    items = galleries(trained.job_dir)
+    worst = " ".join(items["The worst mistakes"][0]["lines"])
     for expected in (
-        "accuracy on held-out pictures (val_accuracy)",
-        "pictures a second",
-        f"Of {trained.data.eval.rows} held-out pictures,",
-        "Pictures and predictions",
+        "accuracy on held-out examples (val_accuracy)",
+        "examples a second",
+        f"Of {trained.data.eval.rows} held-out examples,",
+        "Images and predictions",
         "The worst mistakes",
-        f"{worst['prediction']} {report.percent(worst['prediction_probability'])} "
-        f"truth: {worst['truth']} {report.percent(worst['truth_probability'])} {worst['name']}",
+        worst,
         "What it looked at",
-        f"Training pictures: {trained.data.train.rows:,}",
+        f"Training examples: {trained.data.train.rows:,}",
         "The model sees 8 × 8 pixels, grey.",
-        f"class training evaluation 0 {trained.data.train.class_counts()[0]} ",
+        f"class training held-out 0 {trained.data.train.class_counts()[0]} ",
     ):
         assert expected in words
     assert "rows" not in words and "Not on this page" not in words
-    shown = len(told["samples"]) + len(told["mistakes"]) + 2 * len(told["saliency"]["maps"])
+    shown = sum(len(item["images"]) for listed in items.values() for item in listed)
     assert len(images_of(page)) == shown
     assert page.count('class="pixels"') == shown  # 8 × 8: each pixel a square
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import|<script|<link""", page)
@@ -326,65 +331,55 @@ def test_two_phases_of_a_backbone_reach_the_page(tmp_path):
     assert "Blue places speak for the class" in words
 
 
+def lonely(run_dir):
+    """The first three items whose image no other one shows."""
+    items = [item for listed in galleries(run_dir).values() for item in listed]
+    images = [image for item in items for image in item["images"]]
+    return [item for item in items if images.count(item["images"][0]) == 1][:3]
+
+
 def test_pictures_that_are_gone_or_torn_are_left_out_and_counted(run):
     before = len(images_of(page_of(run)))
-    told = read_json(run / "evaluation.json")
-    only = [
-        f for f in told["samples"] if f["row"] not in {m["row"] for m in told["saliency"]["maps"]}
-    ]
-    gone, torn, other = (run / found["picture"] for found in only[:3])
+    gone, torn, other = (run / item["images"][0] for item in lonely(run))
     gone.unlink()
     torn.write_bytes(torn.read_bytes()[:20])
     other.write_bytes(b"<svg onload='alert(1)'/>")
     page = page_of(run)
     assert len(images_of(page)) == before - 3
-    assert "3 of its pictures are not there, or are no pictures." in words_of(page)
-    shutil.rmtree(run / "pictures")
+    assert "3 images of “Images and predictions” are not there, or are no images." in words_of(page)
+    shutil.rmtree(run / "gallery")
     page = page_of(run)
     assert "Class by class" in words_of(page) and not images_of(page)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../secret.png", "/etc/passwd", "pictures/../../secret.png", "pictures/link.png", 7, None],
+    ["../secret.png", "/etc/passwd", "gallery/../../secret.png", "gallery/link.png", 7, None],
 )
 def test_no_other_file_is_read(run, name):
-    picture = read_json(run / "evaluation.json")["samples"][0]["picture"]
-    secret = shutil.copy(run / picture, run.parent / "secret.png")
+    [item, *_] = galleries(run)["Images and predictions"]
+    secret = shutil.copy(run / item["images"][0], run.parent / "secret.png")
     try:
-        (run / "pictures" / "link.png").symlink_to(secret)
+        (run / "gallery" / "link.png").symlink_to(secret)
     except OSError:
-        if name == "pictures/link.png":
+        if name == "gallery/link.png":
             pytest.skip("this user may not make links on Windows")
     before = len(images_of(page_of(run)))
-    row = -1  # a sample that no map shows
-    change(run, "evaluation.json", lambda told: told["samples"][row].update(picture=name))
+    change(
+        run, "evaluation.json", lambda told: told["sections"][1]["items"][-1].update(images=[name])
+    )
     page = page_of(run)
     assert len(images_of(page)) == before - 1
-    assert "1 of its pictures are not there" in words_of(page)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"samples": 3, "mistakes": "x", "saliency": []},
-        {"samples": [1, None, {}], "mistakes": [[]], "saliency": {"maps": 5, "note": 5}},
-        {"samples": [{"picture": []}], "saliency": {"maps": [{"picture": {}}], "note": None}},
-        {"saliency": {"note": "<script>alert(1)</script>"}},
-    ],
-)
-def test_a_damaged_run_still_gets_a_page(run, damage):
-    change(run, "evaluation.json", lambda told: told.update(damage))
-    page = page_of(run)
-    assert "How to repeat it" in page and "<script" not in page
+    assert "1 images of “Images and predictions” are not there" in words_of(page)
 
 
 def test_hostile_names_stay_text(run):
     evil = """<script>alert("1")</script> & 'x' " onload="x"""
 
     def spoil(told):
-        for found in told["samples"] + told["mistakes"] + told["saliency"]["maps"]:
-            found.update(name=evil, truth=evil, error=math.inf)
+        for section in told["sections"]:
+            for item in section.get("items", []):
+                item["lines"] = [evil, evil]
 
     change(run, "evaluation.json", spoil)
     page = page_of(run)
@@ -394,7 +389,7 @@ def test_hostile_names_stay_text(run):
 
 def test_hundreds_of_pictures_are_cut_down(run):
     def multiply(told):
-        told["samples"] = told["samples"] * 100
+        told["sections"][1]["items"] *= 100
 
     change(run, "evaluation.json", multiply)
     assert len(images_of(page_of(run))) < 100
@@ -402,8 +397,8 @@ def test_hundreds_of_pictures_are_cut_down(run):
 
 def test_a_run_that_has_not_ended_has_a_page_without_pictures(run):
     (run / "evaluation.json").unlink()
-    shutil.rmtree(run / "pictures")
+    shutil.rmtree(run / "gallery")
     change(run, "run.json", lambda record: record.update(status="running"))
     words = words_of(page_of(run))
-    assert "There is no evaluation.json." in words and "pictures a second" in words
-    assert "What it looked at" not in words and "Pictures and predictions" not in words
+    assert "There is no evaluation.json." in words and "examples a second" in words
+    assert "What it looked at" not in words and "Images and predictions" not in words

@@ -218,14 +218,16 @@ def model_dir(tmp_path_factory):
     """An exported model that answers with the pixels it was given."""
     import keras
 
-    from trainer import export
+    from trainer import export, outputs
+    from trainer.data import Examples
 
     image = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
     model = keras.Model({"image": image}, keras.layers.Lambda(lambda x: x)(image))
     path = str(tmp_path_factory.mktemp("echo") / "model")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "answer", lambda schema, output: {"image": output})
-        export.write(model, Schema(["a", "b"], Pictures(SIDE, 3, "fit")), path)
+        patch.setattr(outputs, "answer", lambda examples, output: {"image": output})
+        schema = Schema(["a", "b"], Pictures(SIDE, 3, "fit"))
+        assert export.write(model, Examples(schema, None, None, {}), path) is None
     return path
 
 

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,18 +68,28 @@ class Split:
                 filler = np.zeros((indices.size - real.size, *image.shape[1:]), np.uint8)
                 image = np.concatenate([image, filler])
             image = image.reshape(*indices.shape, *image.shape[1:])
-            yield batches.steps, ({"image": image}, self._targets()[indices])
+            yield batches.steps, ({"image": image}, self.targets()[indices])
 
     def steps_per_block(self, batch_size: int) -> int:
         rows = min(AT_ONCE, AT_ONCE_BYTES // math.prod(self.pixels.dataset.shape), self.rows)
         return max(1, rows // batch_size)
 
-    def _targets(self) -> np.ndarray:
+    def targets(self) -> np.ndarray:
+        """int [rows]: the class of each picture."""
         return self.pixels.dataset.targets(self.split)
+
+    def read(self, rows: list[int]) -> np.ndarray:
+        """uint8 [n, height, width, channels]: the pictures of these rows."""
+        return self.pixels.read(self.split, np.asarray(rows))
+
+    def names(self, rows: list[int]) -> list[str]:
+        """Where these pictures came from, such as the path of a file."""
+        with ThreadPoolExecutor(16) as pool:  # in a bucket each takes its time
+            return [*pool.map(lambda row: self.pixels.dataset.names(self.split, [row])[0], rows)]
 
     def class_counts(self) -> np.ndarray:
         """int64 [classes]: pictures of each class."""
-        return np.bincount(self._targets(), minlength=len(self.pixels.dataset.labels))
+        return np.bincount(self.targets(), minlength=len(self.pixels.dataset.labels))
 
 
 @dataclass(frozen=True)

@@ -1,57 +1,26 @@
-"""What the report shows of pictures: some, the worst mistakes, and what the model looked at.
-
-A few small PNG files in the run's directory, `pictures/`, and in evaluation.json what is to be said
-of each. The same model and data give the same pictures.
-"""
+"""Which images the report shows, and what the model looked at in some of them."""
 
 from __future__ import annotations
-
-import io
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import files, saliency
-from trainer.record import Record, timed
-from trainer.runtime import join
+from trainer import saliency
+from trainer.engine import sections
 
-FOLDER = "pictures"
-SAMPLES = 24  # of the held-out pictures; the mistakes are as many as evaluation.json has
-MAPS = 8  # pictures of which it is told what the model looked at
-SIDE = 128  # pixels, at most: of a larger picture the file has a small copy
+MAPS = 8  # images of which a map says what the model looked at
 # Multiplications that all maps may take, forward alone: a few seconds. On a CPU it is enough for
 # MAPS of a small network, and for two of densenet121 with 160 pixels.
 BUDGET = {"CPU": 5e10, "GPU": 5e11}
-AT_ONCE = 16  # files at a time: in a bucket each takes its time
-
-
-def write(record: Record, model: keras.Model, data, evaluation: dict) -> dict:
-    """Writes the pictures; returns what evaluation.json is to say of them.
-
-    `mistakes` and `samples`: {row, name, truth, prediction, truth_probability,
-    prediction_probability, picture}; `saliency`: see `_saliency`. Paths are relative to the run's.
-    """
-    folder = join(record.runtime.job_dir, FOLDER)
-    with timed(record.timings, "explain"):
-        files.remove_tree(folder)  # those of a shorter training of the same run
-        files.make_dirs(folder)
-        shown = {
-            "samples": _predict(model, data, choose(_targets(data), SAMPLES)),
-            "mistakes": evaluation["mistakes"],
-        }
-        rows = sorted({found["row"] for part in shown.values() for found in part})
-        pixels = dict(zip(rows, _read(data, rows), strict=True))
-        names = dict(zip(rows, _names(data, rows), strict=True))
-        for part, found in shown.items():
-            shown[part] = [f | {"name": names[f["row"]], "picture": _path(f["row"])} for f in found]
-        explained = _saliency(model, data.schema.labels, pixels, shown)
-        images = {_path(row): _small(picture) for row, picture in pixels.items()}
-        images |= explained.pop("images")
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda path: _write(record, path, images[path]), images))
-    return {**shown, "saliency": explained}
+TITLE = "What it looked at"
+TEXT = (
+    "Blue places speak for the class that was predicted, orange ones against it: integrated "
+    "gradients, beginning from an image of one colour, the median of this one's edge. Places of "
+    "that colour have no part in it.\n"
+    "Added up, all places should give the difference between the scores of the two images; the "
+    "largest error among these maps is "
+)
 
 
 def choose(targets: np.ndarray, count: int) -> np.ndarray:
@@ -69,91 +38,45 @@ def choose(targets: np.ndarray, count: int) -> np.ndarray:
     return chosen[np.lexsort((chosen, targets[chosen]))]
 
 
-def _targets(data) -> np.ndarray:
-    return data.eval.pixels.dataset.targets(data.eval.split)
+def gallery(model: keras.Model, examples, context, samples: list, mistakes: list, items) -> dict:
+    """Maps of some images: half of them the worst mistakes, the others from the samples.
 
+    Where there can be no maps the section has no images, and its text says why.
 
-def _read(data, rows) -> np.ndarray:
-    return data.eval.pixels.read(data.eval.split, np.asarray(rows))
-
-
-def _names(data, rows) -> list[str]:
-    dataset, split = data.eval.pixels.dataset, data.eval.split
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda row: dataset.names(split, [row])[0], rows))
-
-
-def _predict(model: keras.Model, data, rows: np.ndarray) -> list[dict]:
-    """What the model says of these rows, in the words of `results.py` for mistakes."""
-    labels, found = data.schema.labels, []
-    # In a graph: called as it is, Keras keeps what every layer puts out, five times the memory.
-    predict = tf.function(lambda image: tf.nn.softmax(model({"image": image}, training=False)))
-    probabilities = predict(tf.constant(_read(data, rows))).numpy()
-    for row, target, shares in zip(rows, _targets(data)[rows], probabilities, strict=True):
-        guess = shares.argmax()
-        found.append(
-            {
-                "truth_probability": float(shares[target]),
-                "prediction_probability": float(shares[guess]),
-                "row": int(row),
-                "truth": labels[target],
-                "prediction": labels[guess],
-            }
-        )
-    return found
-
-
-def _saliency(model, labels: list[str], pixels: dict, shown: dict) -> dict:
-    """Maps of some pictures: half of them the worst mistakes, the others from the samples.
-
-    Returns {"steps", "maps": [{…, "map": path, "score", "baseline", "error"}], "note": why there
-    are none, or None, "images": {path: uint8 [height, width, 3]}}.
+    Args:
+        samples, mistakes: a `Prediction` of each.
+        items: {row: item of a gallery} of both.
     """
-    told = {"steps": saliency.STEPS, "maps": [], "note": None, "images": {}}
     try:
-        each = max(1, saliency.cost(model) * saliency.STEPS)
+        steps = max(1, saliency.cost(model) * saliency.STEPS)
         device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-        count = int(min(MAPS, BUDGET[device] // each))
+        count = int(min(MAPS, BUDGET[device] // steps))
         if not count:
-            told["note"] = "one map would take this model too long"
-            return told
-        chosen = _some(shown, count)
-        classes = np.array([labels.index(found["prediction"]) for found in chosen])
-        pictures = np.stack([pixels[found["row"]] for found in chosen])
-        maps = saliency.attributions(model, pictures, classes)
+            return _without("one map would take this model too long")
+        chosen = _some(samples, mistakes, count)
+        classes = np.array([examples.classes.index(found.guess) for found in chosen])
+        images = examples.eval.read([found.row for found in chosen])
+        maps = saliency.attributions(model, images, classes)
     except Exception as error:  # a model of any kind may stand here: no map is worth its run
-        told["note"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return told
-    for found, attribution in zip(chosen, maps, strict=True):
-        path = _path(found["row"], "-map")
-        told["images"][path] = _small(saliency.draw(pixels[found["row"]], attribution.values))
-        facts = {key: getattr(attribution, key) for key in ("score", "baseline", "error")}
-        told["maps"].append({**found, "map": path, **facts})
-    return told
+        return _without(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    shown = []
+    for found, image, attribution in zip(chosen, images, maps, strict=True):
+        drawn = saliency.draw(image, attribution.values)
+        path = context.save_image(f"eval-{found.row:06d}-map", drawn)
+        item = items[found.row]
+        shown.append(item | {"images": [*item["images"], path]})
+    worst = max(attribution.error for attribution in maps)
+    text = TEXT + ("less than 0.1 %." if worst < 0.001 else f"{worst:.1%}.")
+    return sections.gallery(TITLE, shown, text)
 
 
-def _some(shown: dict, count: int) -> list[dict]:
-    worst = shown["mistakes"][: count // 2]
-    known = {found["row"] for found in worst}
-    others = [found for found in shown["samples"] if found["row"] not in known]
+def _without(why: str) -> dict:
+    return sections.gallery(TITLE, [], f"No maps were made: {why}.")
+
+
+def _some(samples: list, mistakes: list, count: int) -> list:
+    worst = mistakes[: count // 2]
+    known = {found.row for found in worst}
+    others = [found for found in samples if found.row not in known]
     every = max(1, len(others) // (count - len(worst)))  # so that they are of many classes
     return others[::every][: count - len(worst)] + worst
-
-
-def _path(row: int, what: str = "") -> str:
-    return f"{FOLDER}/eval-{row:06d}{what}.png"
-
-
-def _small(picture: np.ndarray) -> np.ndarray:
-    """Not larger than SIDE."""
-    size = max(picture.shape[:2])
-    if size <= SIDE:
-        return picture
-    shape = [round(side * SIDE / size) for side in picture.shape[:2]]
-    smaller = tf.image.resize(picture, shape, antialias=True)
-    return tf.saturate_cast(tf.round(smaller), tf.uint8).numpy()
-
-
-def _write(record: Record, path: str, picture: np.ndarray) -> None:
-    data = tf.io.encode_png(picture).numpy()
-    files.write_from(io.BytesIO(data), join(record.runtime.job_dir, path))

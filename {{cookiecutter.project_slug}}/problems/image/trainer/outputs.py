@@ -1,6 +1,15 @@
-"""EDIT THIS FILE: what a prediction means. Metric names, and the evaluation of held-out examples."""
+"""EDIT THIS FILE: what an output means: metric names, the report's sections, a client's answer.
+
+TensorFlow is imported inside of functions: the launcher reads METRICS without waiting for it.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.engine import sections
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -10,8 +19,114 @@ METRICS = {
         "accuracy": ("max", "share of images whose class is predicted right"),
     },
 }
+SAMPLES, MISTAKES = 24, 24  # images in the report
 
 
 def describe_metrics(examples) -> dict[str, str]:
     """What each metric is, in words; its id with val_ before it is the same of held-out images."""
     return {name: meaning for name, (_, meaning) in METRICS[examples.schema.task].items()}
+
+
+def describe_data(examples) -> list[dict]:
+    """The sections of the report that say what the model is trained on."""
+    height, width, channels = examples.shape
+    colour = ", grey" if channels == 1 else ""
+    notes = [*examples.schema.notes, f"The model sees {height} × {width} pixels{colour}."]
+    counts = zip(examples.train.class_counts(), examples.eval.class_counts(), strict=True)
+    rows = [[label, *pair] for label, pair in zip(examples.classes, counts, strict=True)]
+    names = ("class", "training", "held-out")
+    return [sections.table("Classes", names, rows, text="\n".join(notes))]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one held-out image."""
+
+    row: int  # its number among the held-out images
+    truth: str
+    guess: str
+    truth_share: float  # the probability of each
+    guess_share: float
+
+    def item(self, image: str, name: str) -> dict:
+        """An item of a gallery, of the image at this path."""
+        lines = [f"{self.guess} {self.guess_share:.1%}"]
+        if self.guess != self.truth:
+            lines.append(f"truth: {self.truth} {self.truth_share:.1%}")
+        return {"images": [image], "lines": [*lines, name], "right": self.guess == self.truth}
+
+
+def evaluate(model, examples, context) -> list[dict]:
+    """The sections of the report that say how good the model is, of the held-out images.
+
+    Args:
+        model: the exported one, a `keras.Model`.
+        examples: the data, as `model.build` sees it.
+        context: yields predictions and keeps images, see `engine/evaluation.py`.
+    """
+    from trainer import explain
+
+    labels, row = examples.classes, 0
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    chosen = dict.fromkeys(explain.choose(examples.eval.targets(), SAMPLES).tolist())
+    mistakes: list[Prediction] = []
+    for target, logits in context.predictions():  # [batch], [batch, classes]
+        guess = logits.argmax(axis=1)
+        context.add_rows("accuracy", guess == target)
+        np.add.at(counts, (target, guess), 1)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        for i, (true, seen) in enumerate(zip(target, guess, strict=True), row):
+            if true == seen and i not in chosen:
+                continue
+            pair = shares[i - row, true], shares[i - row, seen]
+            found = Prediction(i, labels[true], labels[seen], *map(float, pair))
+            if i in chosen:
+                chosen[i] = found
+            if true != seen:
+                mistakes.append(found)
+        mistakes = sorted(mistakes, key=lambda found: (found.truth_share, found.row))[:MISTAKES]
+        row += len(target)
+    samples = [*chosen.values()]
+    items = _items(examples, context, [*samples, *mistakes])
+    made = [
+        sections.confusion("What it confuses", labels, counts),
+        sections.gallery(
+            "Images and predictions",
+            [items[found.row] for found in samples],
+            "Held-out images, chosen by lot, evenly over the classes. Below each stands what the "
+            "model takes it for, and with what probability. Right answers are blue, mistakes orange.",
+        ),
+    ]
+    if mistakes:
+        worst = [items[found.row] for found in mistakes]
+        text = "Those in which the model thought the truth least likely. Look for wrong labels "
+        made.append(sections.gallery("The worst mistakes", worst, text + "among them first."))
+    return [*made, explain.gallery(model, examples, context, samples, mistakes, items)]
+
+
+def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
+    """An item of a gallery for each row among the predictions; their images are read together."""
+    found = {prediction.row: prediction for prediction in predictions}
+    rows = sorted(found)
+    shown = zip(rows, examples.eval.read(rows), examples.eval.names(rows), strict=True)
+    return {
+        row: found[row].item(context.save_image(f"eval-{row:06d}", image), name)
+        for row, image, name in shown
+    }
+
+
+def answer(examples, output) -> dict:
+    """A model's output as a client gets it: tensors [batch, …] by name.
+
+    `class` string [batch], `probabilities` float32 [batch, classes], and their `labels` string
+    [batch, classes].
+    """
+    import tensorflow as tf
+
+    labels = tf.constant(examples.classes)
+    return {
+        "class": tf.gather(labels, tf.argmax(output, axis=1)),
+        "probabilities": tf.nn.softmax(output),
+        "labels": tf.tile(labels[tf.newaxis], [tf.shape(output)[0], 1]),
+    }

@@ -21,24 +21,31 @@ epoch,loss,accuracy,val_loss,val_accuracy
 2,0.4,0.8,0.5,0.75
 3,0.2,0.9,0.6,0.7125
 """
-CLASSES = {
-    "task": "classification",
-    "target": "species",
+CONFUSION = {
+    **{"kind": "confusion", "title": "What it confuses", "text": "One remark.\nAnother one."},
     "labels": ["Adelie", "Chinstrap", "Gentoo"],
-    "confusion": [[30, 10, 0], [5, 15, 0], [20, 0, 0]],
-    "rows": 80,
+    "counts": [[30, 10, 0], [5, 15, 0], [20, 0, 0]],
 }
-VALUES = {
-    **{"task": "regression", "target": "mass", "rows": 4, "mae": 0.25, "rmse": 0.5, "r2": 0.875},
-    **{"truth": [1.0, 2.0, 3.0, 4.0], "prediction": [1.0, 2.5, 3.0, 3.5]},
+NUMBERS = {
+    **{"kind": "numbers", "title": "How close it comes", "text": ""},
+    "values": [{"label": "R²", "value": 0.875, "note": "1 is perfect"}],
 }
-SCHEMA = {
-    "columns": [
-        {"name": "island", "kind": "category", "why": "text", "categories": ["Biscoe", "Dream"]},
-        {"name": "sample", "kind": "ignore", "why": "looks like an id", "missing": 3},
-    ],
-    "notes": ["warning: 'island' alone gives the class"],
+SCATTER = {
+    **{"kind": "scatter", "title": "Where it is off", "text": "", "equal": True, "of": 9},
+    **{"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.5, 3.0, 3.5]},
+    **{"x_label": "truth", "y_label": "prediction"},
 }
+COLUMNS = {
+    **{"kind": "table", "title": "Columns", "text": "warning: 'island' alone gives the class"},
+    "columns": ["column", "kind", "missing"],
+    "rows": [["island", "category", 0], ["sample", "ignore", 3]],
+}
+CURVES = {
+    **{"kind": "curves", "title": "Calibration", "text": "", "x_label": "confidence"},
+    **{"x": [0, 0.5, 1], "lines": {"model": [0, None, 1], "$\\frac$": [0, 0.5, 1]}},
+}
+GALLERY = {"kind": "gallery", "title": "Some", "text": "", "items": []}
+EVERY = (NUMBERS, COLUMNS, CONFUSION, SCATTER, CURVES, GALLERY)
 RECORD = {
     **{"status": "succeeded", "error": None, "project": "Penguins", "author": "Ada"},
     "command": ["python", "-m", "trainer.task", "--target", "body mass"],
@@ -48,6 +55,7 @@ RECORD = {
     "machine": {"cpus": 8, "gpus": [], "memory_bytes": 32_000_000_000},
     "data": {"train": {"files": [{"path": "train.csv", "bytes": 1200}], "rows": 275, "dropped": 2}},
     **{"task": "classification", "target": "species", "parameters": 2915},
+    "data_sections": [COLUMNS],
     "metrics": {"loss": 0.2, "accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.7125},
     "exported": {"epoch": 3, "why": "the last"},
     "standard_errors": {"val_loss": 0.08, "val_accuracy": 0.05},
@@ -61,11 +69,10 @@ RECORD = {
 def make(tmp_path):
     """Writes a run directory: a good one, but for what is said. A file that is None is left out."""
 
-    def write(name="run", record=None, history=HISTORY, evaluation=CLASSES, schema=SCHEMA, **keys):
+    def write(name="run", record=None, history=HISTORY, sections=(CONFUSION,), **keys):
         path = tmp_path / "runs" / name
         path.mkdir(parents=True)
-        documents = {"evaluation.json": evaluation, "schema.json": schema}
-        texts = {file: json.dumps(doc) for file, doc in documents.items() if doc is not None}
+        texts = {"evaluation.json": json.dumps({"sections": sections})} if sections else {}
         texts["run.json"] = record if record is not None else json.dumps(RECORD | keys)
         if history is not None:
             texts["history.csv"] = history
@@ -79,16 +86,15 @@ def make(tmp_path):
 def test_a_classification_run_is_told_in_numbers(make):
     words = words_of(page_of(make()))
     for expected in (
-        "71.2 % accuracy on held-out rows (val_accuracy), ± 5.0 %",
+        "71.2 % accuracy on held-out examples (val_accuracy), ± 5.0 %",
         "Metrics of the exported model: epoch 3 of 3 (the last)",
         "val_loss 0.6 ± 0.08",
-        "50.0 % baseline always guessing Adelie",
-        "Of 80 held-out rows, 45 were classified right.",
+        "One remark. Another one.",
+        "Of 80 held-out examples, 45 were predicted right; always guessing Adelie is right in 50.0 %",
         "Adelie 0.545 0.750 0.632 40",
         "Gentoo – 0.000 0.000 20",  # never predicted: its precision has no value
-        "Training rows: 275, 2 dropped",
-        "island category text – Biscoe, Dream",
-        "sample ignored looks like an id 3",
+        "Training examples: 275, 2 dropped",
+        "column kind missing island category 0 sample ignore 3",
         "warning: 'island' alone gives the class",
         "The slowest part was train : 6 s, 60.0 % of the 10 s",
         "git checkout 4f1c2d3e python -m trainer.task --target 'body mass'",
@@ -105,16 +111,32 @@ def test_the_exported_epoch_and_the_best_one_are_named(make):
     assert page.count('alt="Line chart of') == 2
 
 
-def test_a_regression_run_shows_errors_and_residuals(make):
-    history = "epoch,loss,mae,val_loss,val_mae\n1,4,2,5,2.5\n2,1,1,2,1.5\n"
-    path = make(evaluation=VALUES, history=history, metrics={"mae": 1, "val_mae": 1.5})
-    page = page_of(path)
+def test_sections_are_drawn_by_their_kind(make):
+    page = page_of(make(sections=EVERY))
     words = words_of(page)
-    assert "1.5 mae on held-out rows (val_mae)" in words
-    assert "0.875 R²" in words
-    assert "Where it is off" in words
-    assert "Scatter plot" in page
-    assert "Class by class" not in words
+    for expected in (
+        "How close it comes 0.875 R² 1 is perfect",
+        "The median of prediction − truth is 0; nine in ten lie between",
+        "Across: truth; up: prediction. 4 of 9 points.",
+        "Across: confidence. model $\\frac$",
+    ):
+        assert expected in words
+    assert [words.index(section["title"]) for section in EVERY] == sorted(
+        words.index(section["title"]) for section in EVERY
+    )
+    assert page.count("data:image/svg+xml") == 2 + 2 + 1  # learning curves, scatter, curves
+    assert "Not on this page" not in words
+    free = page_of(make("free", sections=[SCATTER | {"equal": False}]))
+    assert "Scatter plot" in free and "Histogram" not in free
+
+
+def test_an_evaluation_of_an_older_trainer_is_one_line(make):
+    path = make()
+    old = {"task": "classification", "labels": ["a"], "confusion": [[1]], "rows": 1}
+    (path / "evaluation.json").write_text(json.dumps(old), encoding="utf-8")
+    words = words_of(page_of(path))
+    assert "evaluation.json was written by an older trainer" in words
+    assert "What it confuses" not in words
 
 
 def test_the_page_loads_nothing_and_is_repeatable(make):
@@ -126,13 +148,20 @@ def test_the_page_loads_nothing_and_is_repeatable(make):
 
 def test_hostile_names_stay_text(make):
     evil = """<script>alert("1")</script> & 'x' 🐧 {% for %} $\\frac$"""
+    quiet = evil.replace(chr(34), chr(34) * 2)
+    hostile = [
+        CONFUSION | {"labels": [evil, '" onload="x', "$"], "title": evil, "text": evil},
+        SCATTER | {"x_label": evil, "y_label": evil},
+        CURVES | {"x_label": evil, "lines": {evil: [1, 2, 3]}},
+        NUMBERS | {"values": [{"label": evil, "value": evil, "note": evil}]},
+    ]
     page = page_of(
         make(
             project=evil,
             target=evil,
-            evaluation=CLASSES | {"labels": [evil, '" onload="x', "$"]},
-            history=f'epoch,"{evil.replace(chr(34), chr(34) * 2)}"\n1,0.5\n',
-            schema={"columns": [{"name": evil, "kind": evil, "why": evil, "categories": [evil]}]},
+            sections=hostile,
+            history=f'epoch,"{quiet}"\n1,0.5\n',
+            data_sections=[COLUMNS | {"columns": [evil], "rows": [[evil]]}],
             flags={evil: evil},
             command=["python", evil],
         )
@@ -144,7 +173,7 @@ def test_hostile_names_stay_text(make):
 
 def test_a_failed_run_says_why_and_shows_what_is_there(make):
     error = "the loss is not a number any more in epoch 3"
-    path = make(status="failed", error=error, metrics=None, evaluation=None, git={"commit": None})
+    path = make(status="failed", error=error, metrics=None, sections=None, git={"commit": None})
     words = words_of(page_of(path))
     assert words.index(error) < words.index("Learning curves")
     assert "There is no evaluation.json." in words
@@ -165,15 +194,11 @@ def test_uncommitted_changes_and_a_reused_directory_are_warned_of(make):
         {"history": "epoch,loss\n"},
         {"history": "loss\n0.5\n"},
         {"history": "epoch,loss,val_loss\n1,nan,inf\n2,,x\n3,0."},
-        {"history": None, "evaluation": None, "schema": None},
+        {"history": None, "sections": None},
         {"record": "{}"},
         {"record": '{"metrics": [1], "flags": 3, "git": "x", "timings": {"train": "long"}}'},
         {"metrics": {"val_accuracy": float("nan"), "loss": None}, "rows_per_second": "fast"},
-        {"evaluation": CLASSES | {"confusion": [[1, 2], [3]]}},
-        {"evaluation": CLASSES | {"confusion": [[0] * 3] * 3}},
-        {"evaluation": VALUES | {"prediction": [float("nan")] * 4}},
-        {"evaluation": VALUES | {"truth": [1]}},
-        {"schema": {"columns": [3, {}, {"name": None, "kind": "number", "mean": "x"}]}},
+        {"data_sections": 3},
         {"data": {"train": [], "eval": {"files": [1, {}]}}, "started": "yesterday"},
         {"data": {"eval": []}, "exported": {"epoch": "x"}, "standard_errors": {"val_loss": [1]}},
         {"exported": {"epoch": 1e300}, "metric_meanings": {"loss": 3}},
@@ -186,6 +211,28 @@ def test_a_damaged_run_still_gets_a_page(make, damage):
     assert comparison.table(found).height == 1
     comparison.histories(found)
     [*map(comparison.Group.rank, comparison.group_runs(found))]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        *(3, None, {}, [], {"kind": "unknown"}, {"kind": ["numbers"]}),
+        *({"kind": section["kind"]} for section in EVERY),
+        CONFUSION | {"counts": [[1, 2], [3]]},
+        CONFUSION | {"counts": [[0] * 3] * 3},
+        CONFUSION | {"counts": [[1, 2, 3], [1, 2, 3], [1, 2, -3]]},
+        SCATTER | {"x": [float("nan")] * 4},
+        SCATTER | {"y": [1]},
+        CURVES | {"lines": {"a": [1]}},
+        COLUMNS | {"rows": [["one"]]},
+        NUMBERS | {"values": [1]},
+        GALLERY | {"items": [{"images": 3}]},
+    ],
+)
+def test_a_damaged_section_is_left_out_and_named(make, section):
+    words = words_of(page_of(make(sections=[section, CONFUSION])))
+    assert "evaluation.json: sections[0] is not a section that can be drawn." in words
+    assert "What it confuses" in words
 
 
 def test_what_is_torn_is_named(make):
@@ -209,7 +256,7 @@ def test_hundreds_of_classes_are_cut_down_to_the_mistaken_ones(make):
     confusion = [[5 if i == j else 0 for j in range(size)] for i in range(size)]
     confusion[250][17] = 4
     labels = [f"class {i}" for i in range(size)]
-    page = page_of(make(evaluation=CLASSES | {"labels": labels, "confusion": confusion}))
+    page = page_of(make(sections=[CONFUSION | {"labels": labels, "counts": confusion}]))
     words = words_of(page)
     assert "class 250 class 17 4 44.4 %" in words
     assert "289 others" in words
@@ -249,7 +296,6 @@ def regression(make, name, target, mae, **keys):
         task="regression",
         target=target,
         history=f"epoch,mae,val_mae\n1,1,0.001\n2,1,{mae}\n",
-        evaluation=VALUES,
         metrics={"mae": 1, "val_mae": mae},
         exported={"epoch": 2, "why": "the last"},
         standard_errors={"val_mae": 0.2},
@@ -335,9 +381,9 @@ def execute_notebook(repo, monkeypatch):
 
 def test_the_notebook_compares_runs(repo, make, monkeypatch):
     make("small-rate", flags={"learning_rate": 0.001})
-    report.write(make("large-rate", flags={"learning_rate": 0.1}))
+    report.write(make("large-rate", flags={"learning_rate": 0.1}, sections=EVERY))
     outputs = execute_notebook(repo, monkeypatch)
-    assert outputs.count("image/png") == 4  # curves, exported values, flags, confusion
+    assert outputs.count("image/png") == 5  # curves, exported values, flags, confusion, scatter
     assert "val_accuracy 0.7125 ± 0.05, epoch 3 of 3 (the last)" in outputs.replace("\\u00b1", "±")
     assert "a tie, within one standard error: small-rate" in outputs
     assert "../runs/large-rate/report.html" in outputs

@@ -1,0 +1,148 @@
+"""What a report shows: sections. `outputs.py` makes them here, the launcher draws them by their kind.
+
+A section is a dictionary that JSON can hold: `kind`, `title`, `text` (plain, one paragraph a line) and
+
+    numbers    values: [{label, value, note}]       each large, beside the others
+    table      columns: [name], rows: [[cell]]      a cell is a text, a number or null
+    confusion  labels: [name], counts: [[n]]        counts[true class][predicted class]
+    scatter    x, y: [number], x_label, y_label,    `of`: how many there were before the sample;
+               of: n, equal: bool                   `equal`: x and y should be equal, as a prediction
+                                                    and the truth: the page draws that line, and how
+                                                    y - x is spread
+    curves     x: [number], lines: {name: [number]}, x_label
+    gallery    items: [{images: [path], lines: [text], right: bool or null}]
+               paths of PNG files from `context.save_image`; the first line stands in bold; `right`
+               gives a blue or an orange edge
+
+A number that is not finite may stand as null. Each function raises ValueError on values that its
+kind cannot hold.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+POINTS = 2000  # of a scatter plot; more would be a spot
+IMAGE = re.compile(r"gallery/[\w-]+\.png", re.ASCII)
+
+
+def numbers(title: str, values: Mapping[str, float | tuple[float, str]], text: str = "") -> dict:
+    """A few large numbers: {label: value} or {label: (value, note)}."""
+    listed = []
+    for label, value in values.items():
+        value, note = value if isinstance(value, tuple) else (value, "")
+        listed.append({"label": str(label), "value": _number(value), "note": note})
+    return _section("numbers", title, text, values=listed)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence], text: str = "") -> dict:
+    """Rows of cells: texts, numbers or None."""
+    rows = [[c if isinstance(c, str) else _number(c) for c in row] for row in rows]
+    if wrong := [row for row in rows if len(row) != len(columns)]:
+        raise ValueError(
+            f"table {title!r}: {len(wrong[0])} cells in a row of {len(columns)} columns"
+        )
+    return _section("table", title, text, columns=[*map(str, columns)], rows=rows)
+
+
+def confusion(title: str, labels: Sequence[str], counts, text: str = "") -> dict:
+    """How often each class was predicted as each: counts [true class, predicted class]."""
+    counts, size = np.asarray(counts), len(labels)
+    if counts.shape != (size, size):
+        raise ValueError(f"confusion {title!r}: counts {counts.shape} for {size} labels")
+    if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
+        raise ValueError(f"confusion {title!r}: counts must be whole numbers from 0")
+    return _section("confusion", title, text, labels=[*map(str, labels)], counts=counts.tolist())
+
+
+def scatter(
+    title: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    x_label: str = "truth",
+    y_label: str = "prediction",
+    equal: bool = False,
+    of: int | None = None,
+    text: str = "",
+) -> dict:
+    """Points, of which every n-th is kept where there are more than POINTS."""
+    x, y = _numbers(x), _numbers(y)
+    if len(x) != len(y):
+        raise ValueError(f"scatter {title!r}: {len(x)} values x, but {len(y)} values y")
+    every = slice(None, None, max(1, -(-len(x) // POINTS)))
+    points = {"x": x[every], "y": y[every], "of": len(x) if of is None else int(of)}
+    labels = {"x_label": x_label, "y_label": y_label}
+    return _section("scatter", title, text, **points, **labels, equal=equal)
+
+
+def curves(
+    title: str,
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    x_label: str = "",
+    text: str = "",
+) -> dict:
+    """Lines over the same x, at most six that a reader can tell apart."""
+    x, lines = _numbers(x), {str(name): _numbers(values) for name, values in lines.items()}
+    if wrong := [name for name, values in lines.items() if len(values) != len(x)]:
+        raise ValueError(f"curves {title!r}: {wrong[0]} has not {len(x)} values, as x has")
+    return _section("curves", title, text, x=x, lines=lines, x_label=x_label)
+
+
+def gallery(title: str, items: Sequence[Mapping], text: str = "") -> dict:
+    """Images with a few lines below: {"images": paths, "lines": texts, "right": bool or None}."""
+    listed = []
+    for item in items:
+        images = [*item["images"]]
+        if wrong := [path for path in images if not IMAGE.fullmatch(path)]:
+            raise ValueError(f"gallery {title!r}: {wrong[0]} is not from context.save_image")
+        lines, right = [*map(str, item.get("lines", ()))], item.get("right")
+        listed.append(
+            {"images": images, "lines": lines, "right": right if right is None else bool(right)}
+        )
+    return _section("gallery", title, text, items=listed)
+
+
+KINDS = {made.__name__ for made in (numbers, table, confusion, scatter, curves, gallery)}
+
+
+def check(sections) -> list[dict]:
+    """Returns what `outputs.py` made, if it is a list of sections.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(sections, list):
+        raise ValueError(f"expected a list of sections, not {type(sections).__name__}")
+    for section in sections:
+        if not isinstance(section, dict) or section.get("kind") not in KINDS:
+            raise ValueError(
+                f"expected sections of trainer/engine/sections.py, not {section!r:.60}"
+            )
+    return sections
+
+
+def _section(kind: str, title: str, text: str, **values) -> dict:
+    return {"kind": kind, "title": str(title), "text": str(text), **values}
+
+
+def _number(value) -> float | int | None:
+    """A number as JSON holds it: a float32 with its own digits, nothing that is not finite."""
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.shape or array.dtype.kind not in "biuf":
+        raise ValueError(f"{value!r:.40} is not a number")
+    value = float(str(array)) if array.dtype.kind == "f" else array.item()
+    return value if math.isfinite(value) else None
+
+
+def _numbers(values) -> list:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"expected a list of numbers, not an array {array.shape}")
+    return [_number(value) for value in array]

@@ -22,6 +22,7 @@ from trainer.checkpoint import Checkpoints
 from trainer.engine import parallel
 from trainer.engine.batching import ahead, share_weights, steps
 from trainer.engine.class_weights import class_weights
+from trainer.engine.examples import Examples
 from trainer.engine.pace import Pace
 from trainer.engine.parameter_server import AsyncSteps
 from trainer.engine.phase import Phase
@@ -53,7 +54,7 @@ class Progress:
 class Training:
     """A model and its data, ready to train."""
 
-    def __init__(self, flags, runtime: Runtime, examples, strategy: tf.distribute.Strategy):
+    def __init__(self, flags, runtime: Runtime, examples: Examples, strategy):
         self.flags, self.runtime, self.examples, self.strategy = flags, runtime, examples, strategy
         self.share = parallel.share(strategy, runtime)
         self.batch_size, self.rows = flags.batch_size, examples.train.rows

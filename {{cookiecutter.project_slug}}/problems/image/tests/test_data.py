@@ -15,6 +15,7 @@ from own import load, write_pictures
 from PIL import Image
 
 from trainer import data, manifest, options, pixels, sharding, task
+from trainer.engine.examples import Examples, Part
 from trainer.runtime import JobError
 
 CACHES = [cache for cache in options.CACHES if cache != "auto"]
@@ -186,6 +187,7 @@ def test_the_digits_are_there_without_a_network():
     assert found.train.rows > 4 * found.eval.rows - 20
     counts = found.train.class_counts()
     assert counts.sum() == found.train.rows and counts.min() > 130
+    assert isinstance(found, Examples) and isinstance(found.eval, Part)
 
 
 def test_the_digits_come_from_where_a_job_is_told(monkeypatch, capsys):

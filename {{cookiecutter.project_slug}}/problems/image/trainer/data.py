@@ -94,7 +94,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Examples:
-    """All that `model.py` and the loop know of the data."""
+    """All that `model.py` and the loop know of the data: `engine/examples.py` says what they need."""
 
     schema: Schema
     train: Split

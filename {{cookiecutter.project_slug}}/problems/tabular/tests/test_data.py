@@ -24,6 +24,7 @@ from codec.schema import Column, Schema
 from launcher import spec
 from trainer import cache, data, tables, task
 from trainer.engine import batching
+from trainer.engine.examples import Examples, Part
 
 ROWS = "".join(f"{i},{'uv'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60))
 TABLE = "a,b,y\n" + ROWS
@@ -381,6 +382,7 @@ def test_the_second_load_finds_what_the_first_encoded():
     assert (first.reused, second.reused) == (False, True)
     assert first.schema == second.schema
     assert first.manifest == second.manifest
+    assert isinstance(first, Examples) and isinstance(first.eval, Part)
 
 
 def test_an_edit_that_keeps_size_and_time_is_seen():

@@ -102,7 +102,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Examples:
-    """All that `model.py` and the loop know of the data."""
+    """All that `model.py` and the loop know of the data: `engine/examples.py` says what they need."""
 
     schema: Schema
     train: Table

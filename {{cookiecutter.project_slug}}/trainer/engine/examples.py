@@ -1,0 +1,58 @@
+"""What the loop needs of the data: `load` in `data.py` returns `Examples`, for any kind of data.
+
+A block is many batches that are read together: `(steps, (inputs, target))`, or with a weight for each
+row `(steps, (inputs, target, weights))`. Inputs and target are arrays, or dictionaries of arrays, of any
+dtype that TensorFlow has:
+
+    [K, rows of a batch in this process, …]
+
+The first `steps` of the K batches count; the others fill up. K is the same in an epoch, and so the loop
+compiles once. The last batch of an epoch, with the rows that are left, is a block of its own: K is 1.
+`batching.arrange` decides all of this; see it before you write `batches` by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Part(Protocol):
+    """The training examples, or the held-out ones."""
+
+    @property
+    def rows(self) -> int:
+        """How many examples there are."""
+
+    def steps_per_block(self, batch_size: int) -> int:
+        """K, of all blocks but the last of an epoch."""
+
+    def batches(
+        self, batch_size: int, seed: int | None, epoch: int, first: int, share: tuple[int, int, int]
+    ) -> Iterator[tuple[int, tuple]]:
+        """Yields the blocks of one epoch. The same arguments yield the same blocks, in any process.
+
+        Args:
+            batch_size: rows of a batch, over all replicas.
+            seed: with `epoch` it decides the order; None keeps the order and every row.
+            first: the batch to begin with, to resume in the middle of an epoch.
+            share: (i, k, n): of n replicas, this process has the k that begin with number i. It gets
+                its part of every batch; the parts are as equal as can be, and make up the batch.
+        """
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """The data of one run. `model.py` reads more from it: its own `data.py` says what."""
+
+    train: Part
+    eval: Part
+    manifest: dict  # for run.json: {"train": {"files": [{"path", "digest", …}], …}, "eval": …}
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes of one categorical target; [] for any other."""
+
+    def describe(self) -> str:
+        """What the data is and what was decided about it, for the first lines of the log."""

@@ -97,9 +97,9 @@ def gallery(title: str, items: Sequence[Mapping], text: str = "") -> dict:
     """Images with a few lines below: {"images": paths, "lines": texts, "right": bool or None}."""
     listed = []
     for item in items:
-        images = [*item["images"]]
-        if wrong := [path for path in images if not IMAGE.fullmatch(path)]:
-            raise ValueError(f"gallery {title!r}: {wrong[0]} is not from context.save_image")
+        images = [*map(str, item.get("images", ()))]
+        if not images or not all(map(IMAGE.fullmatch, images)):
+            raise ValueError(f"gallery {title!r}: images {images} are not from context.save_image")
         lines, right = [*map(str, item.get("lines", ()))], item.get("right")
         listed.append(
             {"images": images, "lines": lines, "right": right if right is None else bool(right)}
@@ -107,7 +107,7 @@ def gallery(title: str, items: Sequence[Mapping], text: str = "") -> dict:
     return _section("gallery", title, text, items=listed)
 
 
-KINDS = {made.__name__ for made in (numbers, table, confusion, scatter, curves, gallery)}
+KINDS = [made.__name__ for made in (numbers, table, confusion, scatter, curves, gallery)]
 
 
 def check(sections) -> list[dict]:

@@ -1,0 +1,78 @@
+"""The sections of a report: what each kind holds, and what it refuses."""
+
+import importlib.util
+import json
+import re
+
+import numpy as np
+import pytest
+
+from conftest import PRODUCT
+
+PATH = PRODUCT / "trainer" / "engine" / "sections.py"
+
+
+@pytest.fixture(scope="module")
+def sections():
+    spec = importlib.util.spec_from_file_location("sections", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_sections_hold_what_json_holds(sections):
+    made = [
+        sections.numbers("a", {"x": np.float32(0.1), "y": (float("nan"), "none"), "z": 2}),
+        sections.table("b", ["name", "n"], [["one", np.int64(1)], ["two", None]]),
+        sections.confusion("c", ["u", "v"], np.eye(2, dtype=np.int32)),
+        sections.scatter("d", np.arange(5000), np.arange(5000) / 2),
+        sections.curves("e", [1, 2], {"f": np.float32([0.5, np.inf])}),
+        sections.gallery("g", [{"images": ["gallery/a-1.png"], "lines": [1]}]),
+    ]
+    again = json.loads(json.dumps(sections.check(made), allow_nan=False))
+    assert [section["kind"] for section in again] == sections.KINDS
+    numbers, table, confusion, scatter, curves, gallery = again
+    assert [value["value"] for value in numbers["values"]] == [0.1, None, 2]
+    assert table["rows"] == [["one", 1], ["two", None]]
+    assert confusion["counts"] == [[1, 0], [0, 1]]
+    assert len(scatter["x"]) <= sections.POINTS < scatter["of"] == 5000
+    assert scatter["y"][-1] == scatter["x"][-1] / 2
+    assert curves["lines"] == {"f": [0.5, None]}
+    assert gallery["items"] == [{"images": ["gallery/a-1.png"], "lines": ["1"], "right": None}]
+    for kind in sections.KINDS:  # the schema is written down
+        assert re.search(rf"^    {kind} ", sections.__doc__, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda s: s.numbers("a", {"x": "text"}),
+        lambda s: s.numbers("a", {"x": [1, 2]}),
+        lambda s: s.table("a", ["one"], [[1, 2]]),
+        lambda s: s.confusion("a", ["u"], [[1, 2]]),
+        lambda s: s.confusion("a", ["u"], [[-1]]),
+        lambda s: s.confusion("a", ["u"], [[0.5]]),
+        lambda s: s.scatter("a", [1], [1, 2]),
+        lambda s: s.scatter("a", [[1]], [[2]]),
+        lambda s: s.curves("a", [1], {"f": [1, 2]}),
+        lambda s: s.gallery("a", [{"images": ["../a.png"]}]),
+        lambda s: s.gallery("a", [{"lines": ["no images"]}]),
+        lambda s: s.gallery("a", [{"images": [3]}]),
+        lambda s: s.check(None),
+        lambda s: s.check([{"kind": "other"}]),
+        lambda s: s.check([3]),
+        lambda s: s.check([{"kind": []}]),
+    ],
+)
+def test_what_a_kind_cannot_hold_is_refused(sections, make):
+    with pytest.raises(ValueError, match="."):
+        make(sections)
+
+
+def test_the_report_knows_no_problem():
+    files = [*PRODUCT.glob("launcher/report*"), PRODUCT / "launcher/sections.html"]
+    assert len(files) >= 4
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search("classification|regression|picture|mistake", text, re.IGNORECASE), path
+        assert len(text.splitlines()) <= 320

@@ -274,6 +274,14 @@ FAULTS = {
         (TABLE + '1,u,"p\n' + ROWS).rstrip(),
         "t.csv:62: a quote opens in this row",
     ),
+    "and another one below": (
+        TABLE + '1,"u,p\n' + ROWS + '1,"v,q\n' + ROWS,
+        "t.csv:62: a quote opens in this row",
+    ),
+    "in the last column": (
+        TABLE + '1,u,"p\n' + ROWS + '1,u,"q\n' + ROWS,
+        "t.csv:62: a quote opens in this row",
+    ),
     "a row beyond any block": (
         TABLE + "1," + "z" * 3_000_000 + ",p\n",
         "t.csv:62: a row of over 1048576 bytes",

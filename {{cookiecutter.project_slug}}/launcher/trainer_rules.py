@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from launcher.spec import Job
 
 PATIENCE = 10  # seconds for an answer
+_hangs: list[bool] = []  # whether the trainer gave no answer in time: it is not run again
 HELP = f"python -m {MODULE} --help explains each flag"
 LATER = re.compile(rf"\$\(({CONTRACT.pattern})\)")  # a value that only a running replica knows
 Word = tuple[str, str]  # a place in the message, and what stands there
@@ -206,7 +207,7 @@ def _ask(questions: tuple[tuple[str, ...], ...]) -> dict | None:
 
     Variables of a job in which this runs, such as TF_CONFIG, do not reach it.
     """
-    if not _describes():
+    if not _describes() or _hangs:
         return None
     env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
     try:
@@ -223,5 +224,9 @@ def _ask(questions: tuple[tuple[str, ...], ...]) -> dict | None:
         answer = json.loads(done.stdout)
         complete = {"flags", "metrics", "sources", "answers"} <= set(answer)
         return answer if complete and len(answer["answers"]) == len(questions) else None
+    except subprocess.TimeoutExpired:
+        _hangs.append(True)
+        print(f"warning: {MODULE} --describe hangs: flags are not checked", file=sys.stderr)
     except (OSError, ValueError, TypeError, subprocess.SubprocessError):
-        return None
+        pass
+    return None

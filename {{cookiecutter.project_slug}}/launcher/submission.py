@@ -251,6 +251,7 @@ def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
                 "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
                 "install the trainer on; write one, or code: container"
             )
+        package.refuse_links()
         base = f"gs://{settings['bucket']}"
         found = replace(found, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
         words = [word for task in packages for word in (*(task.get("args") or []), *flags)]

@@ -23,7 +23,7 @@ from trainer import cache, dealing, files, infer, leaks, tables
 from trainer.encode import check_words, encode, layout
 from trainer.rows import Rows, separate
 from trainer.runtime import JobError, Runtime, join
-from trainer.schema import Schema, read_hints
+from trainer.schema import MISSING_IN_WORDS, Schema, read_hints
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "species"
@@ -124,7 +124,10 @@ class Data:
         ]
         for part, table in (("training", train), ("held-out", held_out)):
             if table.dropped:
-                lines.append(f"{table.dropped} {part} rows dropped: their target is missing")
+                lines.append(
+                    f"{table.dropped} {part} rows dropped: their target is missing "
+                    f"({MISSING_IN_WORDS})"
+                )
         if schema.labels:
             more = ", …" if len(schema.labels) > 20 else ""
             lines.append(f"classes: {', '.join(schema.labels[:20])}{more}")

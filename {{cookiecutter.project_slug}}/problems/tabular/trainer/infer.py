@@ -18,7 +18,15 @@ import pyarrow.compute as pc
 from trainer import dates, tables
 from trainer.rows import Rows
 from trainer.runtime import JobError
-from trainer.schema import LARGEST, MISSING, SMALLEST_STD, Column, Schema, name_inputs
+from trainer.schema import (
+    LARGEST,
+    MISSING,
+    MISSING_IN_WORDS,
+    SMALLEST_STD,
+    Column,
+    Schema,
+    name_inputs,
+)
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
 MAX_BYTES = 1_000  # so is one with longer values
@@ -273,7 +281,10 @@ def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
     if counts is not None and len(counts) < 2:
         only = tables.shown(label(next(iter(counts))))
         where = " in the training rows; choose another --group" if rows.group else ""
-        raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn")
+        missing = (
+            f"; {profile.missing} rows have none ({MISSING_IN_WORDS})" if profile.missing else ""
+        )
+        raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn{missing}")
     found = profile.uncounted if counts is None else f"{len(counts)} classes"
     numbers = profile.values - profile.not_numbers
     remedy = "choose another --target, whose values repeat"

@@ -328,6 +328,20 @@ def test_a_job_of_unknown_fate_is_not_sent_again_until_it_is_known(lab, what):
     assert list(lab.module("pending").FOLDER.iterdir()) == []
 
 
+def test_a_job_of_unknown_fate_is_the_same_job_after_a_commit(lab):
+    lab.package()
+    lab.cloud.faults.append(Fault(CREATE, DROPPED, times=1))
+    send(lab, code=2)
+    path = lab.project.path / "notes.txt"
+    path.write_text("saved meanwhile", encoding="utf-8")
+    try:
+        done, jobs = send(lab, code=2)
+    finally:
+        path.unlink()
+    assert jobs == [] and creates(lab) == 1
+    assert "was sent before, its answer was lost" in error_of(done)
+
+
 def test_where_every_request_hangs_nothing_is_claimed_to_be_known(lab):
     lab.cloud.faults += [Fault(CREATE, LATE, seconds=1.5), Fault(LIST, LATE, seconds=1.5)]
     with mock.patch.object(lab.module("clients"), "ANSWER", 0.3):

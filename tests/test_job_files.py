@@ -235,6 +235,41 @@ def test_a_check_runs_the_trainer_once_and_only_where_it_says_so(spied):
     assert len(runs_of(spied)) == 1  # none of these was run
 
 
+def test_a_trainer_that_hangs_is_waited_for_once(spied):
+    task = "import time\nDESCRIBES = True\nopen('seen.jsonl', 'a').write('{}\\n')\ntime.sleep(60)\n"
+    (spied.path / "trainer" / "task.py").write_text(task, encoding="utf-8")
+    rules = spied.path / "launcher" / "trainer_rules.py"
+    rules.write_text(rules.read_text("utf-8").replace("PATIENCE = 10 ", "PATIENCE = 1 "), "utf-8")
+
+    done = spied.run(["python", "scripts/check.py"])
+
+    assert len(runs_of(spied)) == 1
+    assert done.stderr.splitlines() == [
+        "warning: trainer.task --describe hangs: flags are not checked"
+    ]
+
+
+def test_flags_that_exclude_each_other_are_reported(spied):
+    path = spied.path / "trainer" / "task.py"
+    line = '    job = parser.add_argument_group("job")\n'
+    two = "    two = job.add_mutually_exclusive_group()\n"
+    two += '    [two.add_argument(flag, type=int) for flag in ("--first", "--second")]\n'
+    text = path.read_text(encoding="utf-8")
+    assert line in text
+    path.write_text(text.replace(line, line + two), encoding="utf-8")
+
+    def check(*args):
+        job = JOB.format(f"containerSpec: {{args: [{', '.join(args)}]}}")
+        (spied.path / "job.yaml").write_text(job, encoding="utf-8")
+        return spied.run(["python", "scripts/check.py", "job.yaml"], check=False).stderr
+
+    assert check("--first=1", "--epochs=2") == ""
+    fault = "job.yaml:4: workerPoolSpecs[0].containerSpec.args[2]: the trainer says: argument "
+    fault += "--second: not allowed with argument --first; "
+    assert check("--first=1", "--epochs=2", "--second=3").startswith(fault)
+    assert "'x'" in (alone := check("--first=x", "--second=3")) and alone.count("\n") == 1
+
+
 def test_a_strange_answer_of_the_trainer_is_no_answer(spied):
     for answer in ("", "no JSON", "{}", "[]", "null", '{"flags": 1, "answers": 2}'):
         task = f"DESCRIBES = True\nprint({answer!r})\n"

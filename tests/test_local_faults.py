@@ -86,6 +86,22 @@ def test_a_killed_guard_leaves_no_process(project, tmp_path):
 
 
 @LINUX
+def test_a_guard_and_its_launcher_that_are_killed_leave_no_trainer(project, tmp_path):
+    launcher = start(project, "wait", tmp_path)
+    assert "started" in launcher.stdout.readline()
+    trainer, child = map(int, (tmp_path / "pids").read_text().split())
+    for pid in (launcher.pid, parent(trainer)):
+        os.kill(pid, signal.SIGKILL)
+    launcher.communicate(timeout=60)
+    os.kill(child, signal.SIGKILL)  # in a session of its own: nobody is left who knows of it
+
+    deadline = time.monotonic() + 10
+    while alive(trainer) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(trainer)
+
+
+@LINUX
 def test_a_line_of_200_mb_is_not_held_in_memory(project, tmp_path):
     with open(tmp_path / "output", "w") as output:
         launcher = start(project, "shout", tmp_path, stdout=output)

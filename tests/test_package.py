@@ -93,6 +93,8 @@ def prune(project):
     ],
 )
 def test_what_cannot_be_packed_is_refused_before_the_upload(packing, change, message):
+    # The same sources without a link are there already.
+    assert packing.run("train_cloud", Path("configs/smoke.yaml")).code == 0
     try:
         change(packing.project)
     except OSError as error:  # on Windows, for some

@@ -1,5 +1,6 @@
 """A run's directory on this machine: nothing of the user's is deleted or overwritten, one run at a time."""
 
+import json
 import os
 import signal
 import subprocess
@@ -93,6 +94,19 @@ def test_a_directory_of_somebody_else_is_refused(project, tmp_path, command, fil
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {tmp_path}: holds a {next(iter(files))} that no run of ")
     assert content(tmp_path) == before
+
+
+def test_a_run_of_another_project_keeps_its_report(project, tmp_path):
+    record = {"status": "succeeded", "project": "Another", "flags": {}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "report.html").write_text("theirs")
+
+    done = launch(project, "cpu", tmp_path)
+
+    assert done.returncode == 2
+    assert "holds a run.json that no run of " in done.stdout
+    assert "report:" not in done.stdout
+    assert (tmp_path / "report.html").read_text() == "theirs"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9 there")

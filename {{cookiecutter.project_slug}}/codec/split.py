@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+
+def name_group(text: str) -> str:
+    """The group that a text names: 7, 7.0 and 007 are one; so is a letter however it is composed.
+
+    A table writes 7.0 in one file and 7 in another, depending on whether a value is missing there.
+    """
+    text = unicodedata.normalize("NFC", text.strip())
+    number = re.fullmatch(r"([-+]?)0*(\d+)(?:\.0*)?", text, re.ASCII)
+    return number[1].removeprefix("+") + number[2] if number else text
 
 
 def hash_text(text: str) -> int:

@@ -68,7 +68,8 @@ def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | 
     chiefs = sum(replica.is_primary for replica in found)
     if chiefs != 1:
         raise SpecError(f"a job has one chief, the primary replica, not {chiefs}")
-    if any(r.role == "ps" for r in found) and not any(r.role == "worker" for r in found):
+    roles = {replica.role for replica in found}
+    if "ps" in roles and "worker" not in roles and not found[0].program.foreign:
         raise SpecError(
             "parameter servers need at least one worker: --replicas ps=0 leaves them out"
         )

@@ -8,6 +8,7 @@ included: so nothing that was started here outlives it. Standard library only, s
 """
 
 import contextlib
+import ctypes
 import glob
 import json
 import os
@@ -50,6 +51,12 @@ def kill_marked(value):
                     again = True
 
 
+def die_with_parent():
+    """Let Linux kill this process when the guard is killed, for the launcher may be gone, too."""
+    with contextlib.suppress(AttributeError, OSError):  # another system
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def obey(child, ended):
     while order := os.read(0, 1):
         send(child, firmly=order == FIRM)
@@ -61,7 +68,12 @@ def obey(child, ended):
 def main(last, *command):
     ended = threading.Event()
     # A group of its own: a signal to it does not reach the guard, nor does a terminal's Ctrl-C.
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,
+    )
     threading.Thread(target=obey, args=(child, ended), daemon=True).start()
     code = child.wait()
     ended.set()

@@ -177,8 +177,9 @@ class Run:
         while True:
             if self.stopping:
                 return self._ended("stopped")
-            if self._seconds() > seconds(self.scheduling.get("timeout") or LONGEST):
-                self.say(f"time is up: scheduling.timeout is {self.scheduling['timeout']}")
+            timeout = self.scheduling.get("timeout") or LONGEST
+            if self._seconds() > seconds(timeout):
+                self.say(f"time is up: scheduling.timeout is {timeout}")
                 return self._ended("timeout")
             if self._faults():
                 return self._ended("preempted")
@@ -236,6 +237,7 @@ class Run:
                 self.kills.remove(fault)
                 self.say(f"{member.replica} is killed after {kill.when}, as --kill asks")
                 member.process.stop(firmly=True)
+                member.failure = None  # the program did not fail: this is no repetition
         if self.preempt and self.preempt.reached(self._seconds(), newest):
             self.say(f"all machines are taken away after {self.preempt}, as --preempt-after asks")
             self.preempt = None

@@ -44,7 +44,6 @@ def build(folder: Path) -> Path:
     Raises:
         SpecError: it cannot be built; with what setuptools said. Or a file would be missing in it.
     """
-    _refuse_links()
     sources = {path.relative_to(ROOT).as_posix(): path for path in files(SOURCES)}
     with tempfile.TemporaryDirectory() as name:
         stage = Path(name)
@@ -80,8 +79,8 @@ def build(folder: Path) -> Path:
     return path
 
 
-def _refuse_links() -> None:
-    """A link to a folder works in the image, and a package cannot hold one.
+def refuse_links() -> None:
+    """Look for links to folders, which work in the image, and which neither package nor digest hold.
 
     Raises:
         SpecError: names the link.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher import machine_rules, place_rules, task_rules
+from launcher import machine_rules, place_rules, program, task_rules
 from launcher.machine_rules import Said, is_pod, machine_of
 from launcher.shape import MESSAGES, TABLE
 
@@ -89,7 +89,8 @@ def _pools(pools: list[dict]) -> Iterator[Said]:
         yield f"{place}[0].replicaCount", what, instead
     servers = pools[2] if len(pools) > 2 else {}
     reduction = REDUCTION_SERVER in image(servers)
-    if servers and not pools[1]:
+    foreign = program.read(first).foreign  # to other programs the third pool may be anything
+    if servers and not pools[1] and (reduction or not foreign):
         what = "is empty: parameter servers need workers that compute"
         if reduction:
             what = "is empty: a Reduction Server is for workers with GPUs"

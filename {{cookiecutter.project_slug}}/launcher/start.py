@@ -46,6 +46,7 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     )
     shown = view.best(len(run.members))
     run.run_dir = run_dir or run_dirs.new(asked.job.stem)
+    before = _record_version(run.run_dir)
     # The report's libraries are loaded while the trainer starts, which takes longer.
     threading.Thread(target=importlib.import_module, args=("launcher.report",), daemon=True).start()
     try:
@@ -56,7 +57,7 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
             with contextlib.suppress(OSError):
                 run.run_dir.rmdir()  # made above, and only if it is still empty
         raise
-    return _tell(run, outcome)
+    return _tell(run, outcome, recorded=_record_version(run.run_dir) != before)
 
 
 def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None, place) -> int:
@@ -124,8 +125,21 @@ def _absent(job: dict) -> str:
     return "" if shutil.which("nvidia-smi") else ", ".join(sorted(names))
 
 
-def _tell(run: machine.Run, outcome: machine.Outcome) -> int:
-    """Prints how the job ended, its metrics, where it lies."""
+def _record_version(run_dir: Path) -> tuple[int, int] | None:
+    """What differs after each write of the run's record; None without one."""
+    with contextlib.suppress(OSError):
+        found = (run_dir / "run.json").stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def _tell(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
+    """Prints how the job ended, its metrics, where it lies.
+
+    Args:
+        recorded: the job wrote the run's record. Otherwise the record and the report that lie there
+            are another run's, and stay as they are.
+    """
     from launcher import report, runs
 
     several = len(run.members) > 1
@@ -137,7 +151,7 @@ def _tell(run: machine.Run, outcome: machine.Outcome) -> int:
         print(f"the job {outcome.told}", file=sys.stderr)
     if outcome.code == machine.START_AGAIN:
         print(f"to go on, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
-    if outcome.code and not (run.run_dir / "run.json").exists():
+    if outcome.code and not recorded:
         print(f"its output: {run.run_dir}/*.log", file=sys.stderr)
         return outcome.code
     try:

@@ -147,6 +147,10 @@ class Store:
                 "such objects in the bucket, then try again"
             )
         refuse_obstacles(target / name for name in names)
+        folders = {target / name.rpartition("/")[0] for name in names if "/" in name}
+        folders |= {up for folder in folders for up in folder.parents if target in up.parents}
+        for folder in filter(Path.is_symlink, sorted(folders)):
+            raise CloudError(f"{folder}: is a link, and nothing is written through it; move it")
         return names
 
     def download(self, uri: str, path: Path, wanted: Entry | None = None) -> None:

@@ -133,10 +133,15 @@ def write_csv(path: Path, trials: Sequence[Trial], metric: str, spread: Spread) 
             writer.writerow([trial.id, trial.state, *facts, *values, trial.why])
 
 
+WRITTEN = "wrote it, and would write it anew"  # in the job files of the best trials
+
+
 def write_best(
     job: Job, flags: Sequence[str], trials: Sequence[Trial], study: Path, configs: Path, top: int
 ) -> list[Path]:
     """Writes best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
+
+    A file of that name that no study wrote stays, and the name of the study comes before ours.
 
     Args:
         flags: those that the study was started with; the trials had them too.
@@ -146,13 +151,15 @@ def write_best(
     metric = job.message["studySpec"]["metrics"][0]["metricId"]
     for place, trial in enumerate([t for t in trials if t.counts][:top], 1):
         path = configs / ("best.yaml" if place == 1 else f"best-{place}.yaml")
+        while path.exists() and WRITTEN not in path.read_text(encoding="utf-8", errors="replace"):
+            path = path.with_name(f"{study.name}-{path.name}")
         what = "The best trial" if place == 1 else f"Number {place} of the trials"
         step = f" at step {trial.step:g}" if trial.step else ""
         head = (
             f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
             f"{metric} {figures(trial.value)}{step}.\n#\n"
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"
-            f"# scripts/train_local.py configs/{job.path.name} wrote it, and would write it anew: "
+            f"# scripts/train_local.py configs/{job.path.name} {WRITTEN}: "
             "to keep it,\n# give it another name.\n"
         )
         spec = _with_args(job.spec, flags, trial)

@@ -34,6 +34,7 @@ from launcher.spec import ROOT, Fault, Job, SpecError
 from launcher.vertex import ID
 
 MODULE = "trainer.task"
+COMMIT = "git_commit"  # a label
 NEEDED = ("project", "region", "bucket")
 WAYS = ("container", "package")
 
@@ -105,11 +106,14 @@ class Submission:
 
     @property
     def fingerprint(self) -> str:
-        """What all submissions of the same job have in common; others have another one."""
+        """What all submissions of the same job have in common; others have another one.
+
+        The commit is no part of it: to commit, or to save a notebook, makes no other job.
+        """
         place = self.settings["project"], self.settings["region"]
-        common = {key: value for key, value in self.labels.items() if key != ID}
+        common = {key: value for key, value in self.labels.items() if key not in (ID, COMMIT)}
         folder = self.folder.replace(self.name, "")
-        plain = replace(self, name="", labels=common, folder=folder)
+        plain = replace(self, name="", labels=common, folder=folder, tree=None)
         text = json.dumps([place, plain.message], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -149,7 +153,7 @@ def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Su
         tree=tree,
     )
     ours = {"project": slug, "user": labels.user(), "config": job.path.stem}
-    ours |= {"git_commit": tree.label} if tree else {}
+    ours |= {COMMIT: tree.label} if tree else {}
     given = job.message.get("labels") or {} if job.tuning else {}
     every = labels.join(ours, settings.get("labels") or {}, given, {ID: found.id})
     found = replace(found, labels=every)
@@ -247,6 +251,7 @@ def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
                 "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
                 "install the trainer on; write one, or code: container"
             )
+        package.refuse_links()
         base = f"gs://{settings['bucket']}"
         found = replace(found, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
         words = [word for task in packages for word in (*(task.get("args") or []), *flags)]

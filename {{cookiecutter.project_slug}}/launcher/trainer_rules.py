@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from launcher import program
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from launcher.spec import Job
 
 PATIENCE = 10  # seconds for an answer
+_hangs: list[bool] = []  # whether the trainer gave no answer in time: it is not run again
 HELP = f"python -m {MODULE} --help explains each flag"
 LATER = re.compile(rf"\$\(({CONTRACT.pattern})\)")  # a value that only a running replica knows
 Word = tuple[str, str]  # a place in the message, and what stands there
@@ -38,23 +39,30 @@ def check(job: Job) -> Iterator[Said]:
     pools = list(enumerate(job.spec.get("workerPoolSpecs") or []))
     pools = [(i, pool) for i, pool in pools if program.read(pool).is_trainer]
     groups = [list(_flags(job.place(f"workerPoolSpecs[{i}]"), pool)) for i, pool in pools]
+    together = list(map(_join, groups))
     tunes = job.tuning and pools and pools[0][0] == 0  # the chief has the parameters as flags
     if tunes:
         tuned = parameters(job.message)
         groups.append([(word,) for place, spec in tuned for word in _trials(place, spec)])
-    questions = tuple(dict.fromkeys(_texts(chunk) for group in groups for chunk in group))
+    questions = [_texts(chunk) for group in groups for chunk in group]
+    questions = tuple(dict.fromkeys([*questions, *together]))
     description = _ask(questions) if pools else None
     if not description:
         return
     answers = dict(zip(questions, description["answers"], strict=True))
+    alone = [answers[_texts(chunk)] for group in groups for chunk in group]
     for group in groups:
         reported: set[str] = set()
         for chunk in group:
             if (answer := answers.pop(_texts(chunk), None)) is not None:  # equal flags: once
                 yield from _faults(chunk, answer, description["flags"], reported)
+    for group, words in zip(groups, together, strict=False):
+        answer = answers.pop(words, None)
+        if isinstance(answer, str) and answer not in alone:
+            yield from _conflicts(group, answer)
     if tunes:
-        args = [word for chunk in groups[0] for word in _texts(chunk)]
-        yield from _metrics(job.message, _value_of("--task", args), description["metrics"])
+        task = _value_of("--task", _join(groups[0]))
+        yield from _metrics(job.message, task, description["metrics"])
 
 
 def names_data(words: list[str]) -> bool:
@@ -81,6 +89,10 @@ def _flags(place: str, pool: dict) -> Iterator[Chunk]:
 
 def _texts(chunk: Chunk) -> tuple[str, ...]:
     return tuple(word for _, word in chunk)
+
+
+def _join(group: list[Chunk]) -> tuple[str, ...]:
+    return tuple(word for chunk in group for word in _texts(chunk))
 
 
 def _metrics(message: dict, task: list[str], metrics: dict[str, list[str]]) -> Iterator[Said]:
@@ -110,6 +122,16 @@ def _trials(place: str, spec: dict) -> Iterator[Word]:
                     yield f"{place}.{kind}.{key}[{k}]", f"{flag}={value}"
             elif values is not None:
                 yield f"{place}.{kind}.{key}", f"{flag}={values}"
+
+
+def _conflicts(group: list[Chunk], complaint: str) -> Iterator[Said]:
+    """A flag that is right alone, and wrong beside the others: of two that exclude each other."""
+    flag = re.match(r"argument (?:-\w/)?(--[\w-]+)", complaint)
+    for chunk in reversed(group):
+        place, word = chunk[0]
+        if flag and _hyphens(word).partition("=")[0] == flag[1]:
+            yield place, f"the trainer says: {complaint}", HELP
+            return
 
 
 def _faults(
@@ -158,7 +180,7 @@ def _hyphens(word: str) -> str:
     return (name.replace("_", "-") if name.startswith("--") else name) + equals + value
 
 
-def _value_of(flag: str, args: list[str]) -> list[str]:
+def _value_of(flag: str, args: Sequence[str]) -> list[str]:
     """The value of a flag, which the last one of its name gives; [] without it."""
     for i in range(len(args) - 1, -1, -1):
         name, equals, value = _hyphens(args[i]).partition("=")
@@ -185,7 +207,7 @@ def _ask(questions: tuple[tuple[str, ...], ...]) -> dict | None:
 
     Variables of a job in which this runs, such as TF_CONFIG, do not reach it.
     """
-    if not _describes():
+    if not _describes() or _hangs:
         return None
     env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
     try:
@@ -202,5 +224,9 @@ def _ask(questions: tuple[tuple[str, ...], ...]) -> dict | None:
         answer = json.loads(done.stdout)
         complete = {"flags", "metrics", "sources", "answers"} <= set(answer)
         return answer if complete and len(answer["answers"]) == len(questions) else None
+    except subprocess.TimeoutExpired:
+        _hangs.append(True)
+        print(f"warning: {MODULE} --describe hangs: flags are not checked", file=sys.stderr)
     except (OSError, ValueError, TypeError, subprocess.SubprocessError):
-        return None
+        pass
+    return None

@@ -165,6 +165,13 @@ def test_a_killed_replica_counts_as_failed():
     assert "exit code 137" in played.said[1]
 
 
+def test_two_kills_on_purpose_are_no_failure_that_repeats():
+    kills = [faults.kill("chief@0.5s"), faults.kill("chief@1.5s")]
+    played = Played(job("chief=wait", timeout="3s"), kills=kills)
+    assert played.to_the_end().state == "timeout"
+    assert played.starts() == 3
+
+
 def test_a_fault_for_nobody_is_refused():
     with pytest.raises(spec.SpecError, match="no such replica; there are: chief:0$"):
         Played(job(), kills=[faults.kill("worker:1@epoch2")])

@@ -597,6 +597,11 @@ def test_a_directory_goes_on_only_with_its_own_study(tmp_path):
     assert again.run() == 0
     assert len(starts(mine)) == 2  # nothing was trained
     assert {each.name for each in Path("configs").iterdir()} == {"best.yaml", "best-2.yaml"}
+    best = Path("configs", "best.yaml")
+    best.write_text("mine", encoding="utf-8")
+    assert make(path, study_dir=mine).run() == 0
+    assert best.read_text(encoding="utf-8") == "mine"
+    assert spec.load(best.with_name(f"{mine.name}-best.yaml"))
 
 
 def test_more_trials_can_be_asked_of_a_study(tmp_path):

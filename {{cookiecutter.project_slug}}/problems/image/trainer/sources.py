@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from codec.images import MAX_BYTES
+from codec.split import name_group
 from trainer import files
 from trainer.parallel import in_order
 from trainer.runtime import JobError
@@ -77,7 +78,7 @@ def _group_by_folder(found: Iterable[Found], level: int) -> Iterator[Found]:
         folders = one.path.split("/")[:-1]
         if len(folders) >= level:  # a name that is not UTF-8 is kept as its bytes are written
             name = os.fsencode(folders[level - 1]).decode("utf-8", "backslashreplace")
-            yield replace(one, group=unicodedata.normalize("NFC", name))
+            yield replace(one, group=name_group(name))
         else:
             reason = one.reason or f"in no group: --group {level} expects it {level} folders deep"
             yield replace(one, reason=reason)
@@ -256,7 +257,7 @@ def _row(place: str, row: list[str], columns: _Columns) -> Found:
         reason = reason or "no group"
     if not path:
         return Found(place, "", reason="no path in this line")
-    return Found(path, label, reason=reason, group=unicodedata.normalize("NFC", group))
+    return Found(path, label, reason=reason, group=name_group(group))
 
 
 def _stated(path: str, label: str, info: os.stat_result) -> Found:

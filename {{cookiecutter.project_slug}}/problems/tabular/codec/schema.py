@@ -35,6 +35,9 @@ MISSING = (
     ".",
 )
 
+# For messages: a class named "none" would otherwise be gone without a reason.
+MISSING_IN_WORDS = f"empty, or one of {' '.join(MISSING[1:])}"
+
 # Standard deviations from the mean. No training row gets there; a value that a client mistyped by
 # a hundred zeros would be infinite in float32, and each of its answers not a number.
 FARTHEST = 1e6

@@ -156,6 +156,11 @@ DATES = [
         "20{:02d}-01",
         "Mar-{:02d}",
     ],
+    # As cameras, PsychoPy, browsers, Java and databases write them.
+    *["2020:01:{:02d} 10:15:30", "2020-01-{:02d}_10h15.30.250", "2020_Jan_{}_1015"],
+    *["Mon Jan {:02d} 2020 10:15:30 GMT+0100 (CET)", "2020-01-{:02d}T10:15:30Z[UTC]"],
+    *["{:02d}-JAN-20 10.15.30.000000 AM", "10:15 {:02d}/01/2020", "Mon 2020-01-{:02d}"],
+    *["2020-01-{:02d}_10-15-30", "2020-01-{:02d} (Mon)"],
     *["2020-W{:02d}", "20{:02d}Q1", "May {:02d}", "Thu Nov {:02d} 00:38:03 UTC 2026"],
 ]
 
@@ -167,6 +172,12 @@ def test_dates_that_repeat_are_no_categories(form):
     loaded = load("t.csv", "y")
     assert column(loaded, "a").kind == "ignore"
     assert "a: ignore (dates, which are not used: make numbers of them ('" in loaded.describe()
+
+
+def test_dates_are_no_categories_beside_a_word_that_is_more_frequent():
+    rows = [f"{f'2020-01-{1 + i % 9}' if i % 3 else 'ongoing'},{i},{i % 2}\n" for i in range(99)]
+    write("t.csv", "a,b,y\n" + "".join(rows) + "ongoing,1,1\n" * 90)
+    assert column(load("t.csv", "y"), "a").kind == "ignore"
 
 
 @pytest.mark.parametrize(
@@ -181,6 +192,7 @@ def test_dates_that_repeat_are_no_categories(form):
         (["1.2.3", "1.2.4", "10.2.15"], "category"),
         (["10-12", "13-15", "16-18"], "category"),
         (["Marker-10", "Marker-11"], "category"),
+        (["Model 2020-05", "Model 2020-06"], "category"),
         (["SEPT10", "MARCH1", "DEC1"], "category"),
         (["8:00", "16:00"], "category"),
         (["192.168.1.1", "10.0.0.1"], "category"),

@@ -192,6 +192,19 @@ def test_quoted_values_hold_commas_quotes_and_line_ends():
     assert loaded.train.rows + loaded.eval.rows == 40
 
 
+def test_the_log_names_the_words_that_make_a_target_missing():
+    """A class named "none" is dropped: the log must say why."""
+    write("t.csv", "a,y\n" + "1,none\n2,left\n3,right\n" * 20)
+    loaded = load("t.csv", "y", "--eval-files", "t.csv")
+    assert loaded.schema.labels == ["left", "right"]
+    assert (
+        "20 training rows dropped: their target is missing (empty, or one of ?" in loaded.describe()
+    )
+    assert " none" in loaded.describe()
+    write("one.csv", "a,y\n" + "1,none\n2,left\n" * 20)
+    assert "none" in refusal("one.csv", "y", "--eval-files", "one.csv").partition("(empty")[2]
+
+
 def test_the_last_value_may_hold_line_ends():
     write("t.csv", TABLE + '7,"two\nlines","p\n"\n')
     loaded = load("t.csv", "y", "--eval-files", "t.csv")
@@ -274,6 +287,14 @@ FAULTS = {
     "a quote that never ends": (TABLE + '1,u,"p\n' + ROWS, "t.csv:62: a quote opens in this row"),
     "and no line end after it": (
         (TABLE + '1,u,"p\n' + ROWS).rstrip(),
+        "t.csv:62: a quote opens in this row",
+    ),
+    "and another one below": (
+        TABLE + '1,"u,p\n' + ROWS + '1,"v,q\n' + ROWS,
+        "t.csv:62: a quote opens in this row",
+    ),
+    "in the last column": (
+        TABLE + '1,u,"p\n' + ROWS + '1,u,"q\n' + ROWS,
         "t.csv:62: a quote opens in this row",
     ),
     "a row beyond any block": (

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from codec.schema import Schema
+from codec.schema import MISSING_IN_WORDS, Schema
 from trainer import cache, files, infer, leaks, tables
 from trainer.encode import check_words, encode, layout
 from trainer.engine import batching
@@ -149,7 +149,10 @@ class Examples:
         ]
         for part, table in (("training", train), ("held-out", held_out)):
             if table.dropped:
-                lines.append(f"{table.dropped} {part} rows dropped: their target is missing")
+                lines.append(
+                    f"{table.dropped} {part} rows dropped: their target is missing "
+                    f"({MISSING_IN_WORDS})"
+                )
         if schema.labels:
             more = ", …" if len(schema.labels) > 20 else ""
             lines.append(f"classes: {', '.join(schema.labels[:20])}{more}")

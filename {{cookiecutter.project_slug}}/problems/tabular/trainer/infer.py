@@ -16,7 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codec.schema import KINDS, LARGEST, MISSING, SMALLEST_STD, Column, Schema, name_inputs
+from codec.schema import (
+    KINDS,
+    LARGEST,
+    MISSING,
+    MISSING_IN_WORDS,
+    SMALLEST_STD,
+    Column,
+    Schema,
+    name_inputs,
+)
 from trainer import dates, tables
 from trainer.rows import Rows
 from trainer.runtime import JobError
@@ -296,7 +305,10 @@ def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
     if counts is not None and len(counts) < 2:
         only = tables.shown(label(next(iter(counts))))
         where = " in the training rows; choose another --group" if rows.group else ""
-        raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn")
+        missing = (
+            f"; {profile.missing} rows have none ({MISSING_IN_WORDS})" if profile.missing else ""
+        )
+        raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn{missing}")
     found = profile.uncounted if counts is None else f"{len(counts)} classes"
     numbers = profile.values - profile.not_numbers
     remedy = "choose another --target, whose values repeat"

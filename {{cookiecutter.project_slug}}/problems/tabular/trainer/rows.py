@@ -110,7 +110,9 @@ def _count_groups(sources: Sequence[tables.Source], group: str) -> Counter:
 
 def _name_groups(texts: pa.Array) -> pa.Array:
     """The group of each row; rows without one make one group."""
-    return pc.if_else(pc.is_in(texts, _MISSING), "", texts)
+    texts = pc.if_else(pc.is_in(texts, _MISSING), "", texts).dictionary_encode()
+    names = [split.name_group(text) for text in texts.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(texts.indices)
 
 
 def _describe(group: str, groups: Counter, about: str) -> list[str]:

@@ -11,8 +11,7 @@ import io
 import itertools
 import math
 import os
-import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -164,13 +163,13 @@ def batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
                 column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
             ),
         )
-        last = None
+        checked = False
         for batch in reader:
-            last = batch if len(batch) else last
+            if not checked and any(_hold_line_breaks(column) for column in batch.columns):
+                _check_quotes(source)
+                checked = True
             trimmed = [pc.ascii_trim_whitespace(column) for column in batch.columns]
             yield pa.record_batch(trimmed, names=list(columns))
-        if last is not None and any(re.search("[\r\n]", c[-1].as_py()) for c in last.columns):
-            _check_last_quote(source)
     except pa.ArrowInvalid as error:
         raise _explain(source, str(error)) from None
 
@@ -298,8 +297,23 @@ def _explain(source: Source, error: str) -> JobError:
     return JobError(f"{path}: cannot be read as CSV: {error.splitlines()[0]}; {_OPEN_QUOTE}")
 
 
-def _check_last_quote(source: Source) -> None:
-    """Refuses a quote that never ends: pyarrow and csv take the rest of the file for its value."""
-    line, _ = deque(rows(source.path), maxlen=1)[0]
-    if "".join(itertools.islice(_lines(source.path), line - 1, None)).count('"') % 2:
-        raise JobError(f"{source.path}:{line}: a quote opens in this row and never ends")
+def _hold_line_breaks(texts: pa.Array) -> bool:
+    return any(pc.any(pc.match_substring(texts, end)).as_py() for end in "\n\r")
+
+
+def _check_quotes(source: Source) -> None:
+    """Refuses a quote that swallows the rows up to the next one, or up to the end of the file.
+
+    pyarrow takes all of them for one value. Where a value has line breaks because it is meant to, its
+    last quote stands before a comma or the end of a line.
+    """
+    line = 0
+    reader = csv.reader(_lines(source.path), strict=True)
+    try:
+        for _ in reader:
+            line = reader.line_num
+    except csv.Error:
+        raise JobError(
+            f"{source.path}:{line + 1}: a quote opens in this row and never ends, or not before a comma "
+            "or the end of a line; close it"
+        ) from None

@@ -44,6 +44,7 @@ every_recipe = pytest.mark.parametrize("name", RECIPES)
 ON_TWO_WORKERS = [
     "tabular: L2 and dropout on the default model",
     "tabular: A transformer over the columns of a table",
+    "tabular: Two outputs, a class and a value, with loss weights",
 ]
 WITH_FIT = "tabular: Any model with plain `fit`"
 

@@ -698,7 +698,7 @@ def test_a_run_of_the_cloud_is_used_like_one_of_this_machine(busy):
     record = json.loads((path / "run.json").read_text(encoding="utf-8"))
     run = busy.module("runs").load(path)
     assert run.status == "succeeded" and run.history["epoch"] == [1.0, 2.0] and run.gaps == ()
-    assert "val_accuracy" in busy.module("runs").table([run]).columns
+    assert "val_accuracy" in busy.module("comparison").table([run]).columns
     page = busy.project.run(["python", "scripts/report.py", path]).stdout.strip()
     assert name in (path / "report.html").read_text(encoding="utf-8") and page.endswith(".html")
     # Without --model: the newest run, which is that one.

@@ -260,7 +260,8 @@ def test_a_replica_that_is_killed_leaves_no_container(lab):
 
 def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
     """As the README starts one, with nothing of the launcher around it."""
-    tag = lab.docker.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()[0]
+    tags = lab.docker.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
+    tag = next(tag for tag in tags if "theirs" not in tag)
     shutil.chown(tmp_path, SOMEBODY, SOMEBODY)
     words = ["--network=none", f"--user={SOMEBODY}:{SOMEBODY}", f"--volume={tmp_path}:/app/runs"]
     name = lab.docker.run("run", "--detach", *words, tag, *LONG).stdout.strip()

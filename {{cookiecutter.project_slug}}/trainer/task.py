@@ -20,7 +20,7 @@ import os
 import sys
 import traceback
 
-from trainer import options, outputs, runtime
+from trainer import options, runtime
 from trainer.flags import add_training_flags, seconds
 from trainer.runtime import JobError
 
@@ -114,6 +114,8 @@ def _describe(parser: argparse.ArgumentParser, lists: list[list[str]]) -> str:
         for option in filter(lambda option: option.startswith("--"), action.option_strings):
             choices = {"choices": list(action.choices)} if action.choices else {}
             flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
+    from trainer import outputs  # NumPy comes with it
+
     metrics = {
         task: [*names, *(f"val_{name}" for name in names)]
         for task, names in outputs.METRICS.items()
@@ -203,7 +205,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         return 0 if serve(place) else START_AGAIN
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
-    from trainer import data
+    from trainer import data, outputs
     from trainer.record import Record, locked, now, refuse_foreign, timed
 
     refuse_foreign(place)

@@ -109,13 +109,13 @@ def _describe(parser: argparse.ArgumentParser, lists: list[list[str]]) -> str:
     "sources": [flags that name data], "answers": [for each list of flags: a complaint, or a list of
     the words that are no flags]}
     """
+    from trainer import outputs  # NumPy comes with it
+
     flags = {}
     for action in parser._actions:
         for option in filter(lambda option: option.startswith("--"), action.option_strings):
             choices = {"choices": list(action.choices)} if action.choices else {}
             flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
-    from trainer import outputs  # NumPy comes with it
-
     metrics = {
         task: [*names, *(f"val_{name}" for name in names)]
         for task, names in outputs.METRICS.items()

@@ -132,8 +132,8 @@ class Training:
         """Adds sample weights where classes differ in weight, or replicas in their rows."""
         shape = keras.tree.flatten(block)[0].shape[:2]  # steps, rows of a batch here
         shares = share_weights(shape[1], self.share[1], rows, self.share[2])
-        if self.class_weights is None and shares is None:
-            return block
+        if len(block) == 1 or (self.class_weights is None and shares is None):
+            return block  # without a target, only the model knows what its loss is a mean of
         inputs, target, *given = block
         weights = [*given] if shares is None else [*given, np.broadcast_to(shares, shape)]
         if self.class_weights is not None:

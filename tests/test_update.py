@@ -46,7 +46,9 @@ def change_template(template):
     )
     replace(product / "setup.py", 'version="0.1.0"', 'version="0.2.0"')
     replace(
-        product / "problems/tabular/trainer/model.py", "The model: the file", "The model, the file"
+        product / "problems/tabular/trainer/model.py",
+        "the model. Build, compile",
+        "the model: build, compile",
     )
     (product / "scripts/new.py").write_text('"""A new verb."""\n', "utf-8")
     (product / "configs/spot.yaml").unlink()
@@ -145,7 +147,7 @@ def test_an_update_leaves_exactly_these_files(start, template, fresh, tmp_path, 
         (project.path / name).write_text("ours\n", encoding="utf-8")
     (project.path / "configs/tpu.yaml").unlink()
     replace(project.path / "setup.py", 'version="0.1.0"', 'version="0.1.1"')
-    replace(project.path / "trainer/model.py", "return [known", "return 2 * [known")
+    replace(project.path / "trainer/model.py", 'activation="relu"', 'activation="gelu"')
     with (project.path / "README.md").open("a", encoding="utf-8") as file:
         file.write("Our own words.\n")
     commit(project.path)
@@ -157,7 +159,7 @@ def test_an_update_leaves_exactly_these_files(start, template, fresh, tmp_path, 
     expected = dict(fresh)
     edit = b'<<<<<<< ours\n    version="0.1.1",\n=======\n    version="0.2.0",\n>>>>>>> theirs\n'
     expected["setup.py"] = expected["setup.py"].replace(b'    version="0.2.0",\n', edit)
-    expected["trainer/model.py"] = expected["trainer/model.py"].replace(b"[known", b"2 * [known")
+    expected["trainer/model.py"] = expected["trainer/model.py"].replace(b'"relu"', b'"gelu"')
     expected["README.md"] += b"Our own words.\n"
     del expected["configs/tpu.yaml"]
     after = contents(project.path)

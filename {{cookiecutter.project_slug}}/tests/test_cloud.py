@@ -211,4 +211,4 @@ def test_the_package_holds_the_trainer_and_nothing_else(tmp_path):
     assert {part for part in parts if not part.endswith(".egg-info")} == {
         *("PKG-INFO", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
     }
-    assert {"trainer/task.py", "trainer/train.py"} <= names
+    assert {"trainer/task.py", "trainer/engine/steps.py"} <= names

@@ -177,7 +177,7 @@ def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, loca
     weights = [re.search(r"^weights (\w+)", out, re.MULTILINE)[1] for out in said.values()]
     assert weights[0] == weights[1]
     there = {path.split("/")[2] for path in lab.buckets.names("lab", "runs/1/")}
-    assert {"model", "pictures", "checkpoints", "logs", "run.json"} <= there
+    assert {"model", "gallery", "checkpoints", "logs", "run.json"} <= there
     shutil.rmtree(lab.temporary / "runs")
 
 

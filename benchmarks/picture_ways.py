@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from trainer import data as pictures
-from trainer import model, runtime, shards, task
-from trainer.engine import batching, parallel
+from trainer import model, task
+from trainer.engine import batching, parallel, runtime
+from trainer.images import shards
 from ways import deal_before, make_training, train_on
 
 TIMED = 2.0  # seconds that are timed at least, after the first epoch

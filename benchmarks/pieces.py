@@ -11,7 +11,8 @@ import sys
 import keras
 import tensorflow as tf
 from trainer import data as tables
-from trainer import model, runtime, task
+from trainer import model, task
+from trainer.engine import runtime
 from trainer.engine.steps import Steps
 from ways import deal_before, layers, make_training, rate, train_on
 

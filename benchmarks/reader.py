@@ -11,7 +11,7 @@ TITLE = "Reading pictures"
 BATCH = 32
 MAKE = """
 import sys
-from trainer import sharding
+from trainer.images import sharding
 options = sharding.Options(size=int(sys.argv[3]), encoding=sys.argv[4], shard_mb=int(sys.argv[5]),
                            eval_share=0.02, test_share=0.0)
 made = sharding.make(sys.argv[1], sys.argv[2], options)

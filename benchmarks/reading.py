@@ -10,8 +10,9 @@ import tempfile
 import time
 
 import pyarrow.csv
-from trainer import data, encode, infer, tables
-from trainer.rows import Rows
+from trainer import data
+from trainer.columns import encode, infer, tables
+from trainer.columns.rows import Rows
 
 
 def from_disk(path):

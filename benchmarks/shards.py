@@ -11,7 +11,7 @@ TITLE = "Pictures to shards"
 MEGA = 1 << 20
 MAKE = """
 import json, os, re, resource, sys, time
-from trainer import sharding
+from trainer.images import sharding
 options = sharding.Options(size=int(sys.argv[3]))
 before, begin = os.times(), time.perf_counter()
 made = sharding.make(sys.argv[1], sys.argv[2], options, workers=int(sys.argv[4]))

@@ -21,15 +21,16 @@ def lap(name):
 
 if __name__ == "__main__":
     from trainer import data as tables
-    from trainer import runtime, task
+    from trainer import task
+    from trainer.engine import runtime
 
     flags, place = task.parse(sys.argv[1:]), runtime.read("unused")
     data = tables.load(flags, place)
     lap("flags, and the encoded data found")
     gc.disable()  # as task.py does
     import tensorflow as tf
-    from trainer import loop, results, telemetry  # noqa: F401
-    from trainer.engine import parallel
+    from trainer import loop
+    from trainer.engine import parallel, results, telemetry  # noqa: F401
 
     lap("`import tensorflow`, with Keras and the trainer's own modules")
     training = loop.Training(flags, place, data, parallel.create(flags.strategy, place))

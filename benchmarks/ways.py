@@ -100,8 +100,8 @@ def _with_train(data, **methods):
 
 def make_training(flags, data):
     """The model and its compiled steps, as `python -m trainer.task` makes them."""
-    from trainer import loop, runtime
-    from trainer.engine import parallel
+    from trainer import loop
+    from trainer.engine import parallel, runtime
 
     place = runtime.read("unused")
     return loop.Training(flags, place, data, parallel.create(flags.strategy, place))
@@ -236,7 +236,8 @@ WAYS = {way.__name__: way for way in (loop, ram, placed, deal, fit, tutorial, sc
 
 if __name__ == "__main__":
     from trainer import data as tables
-    from trainer import runtime, task
+    from trainer import task
+    from trainer.engine import runtime
 
     flags = task.parse(sys.argv[2:])
     found = WAYS[sys.argv[1]](flags, tables.load(flags, runtime.read("unused")))

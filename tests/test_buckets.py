@@ -268,8 +268,8 @@ def test_a_bucket_that_cannot_be_had_is_told_in_one_line(lab, flags):
 
 VERBS = """
 import io
-from trainer import files
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
 
 def refused(verb, *args):
     try:

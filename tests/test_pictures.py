@@ -35,7 +35,8 @@ network.save_weights(sys.argv[1])
 TELL = """
 import json, sys
 from hashlib import sha256
-from trainer import data, model, runtime, task
+from trainer import data, model, task
+from trainer.engine import runtime
 flags = task.parse(sys.argv[1:])
 built = model.build(data.load(flags, runtime.read("runs/unused")), flags)
 backbone = built.get_layer("backbone")

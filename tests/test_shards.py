@@ -156,7 +156,7 @@ def test_again_uploads_nothing(lab, remote):
 
 READ = """
 import hashlib, json, sys
-from trainer import shards
+from trainer.images import shards
 made = shards.open(sys.argv[1], verify=True)
 count = made.splits["train"].count
 images, labels = made.read("train", list(range(count))[::-3] + [5, 4, 5])
@@ -199,7 +199,7 @@ def test_a_table_in_a_bucket(lab):
 
 KILLED = """
 import os, signal
-from trainer import sharding
+from trainer.images import sharding
 def tell(what, done, of):
     if what == "write":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from codec.schema import Schema  # noqa: E402
-from trainer import data, runtime, task  # noqa: E402
+from trainer import data, task  # noqa: E402
+from trainer.engine import runtime  # noqa: E402
 
 pytest_plugins = ["own"]  # its fixtures
 
@@ -63,7 +64,7 @@ class Trained:
 
 def train(job_dir: str | Path, *flags: str) -> Trained:
     """Runs the trainer, and keeps the model that it exports."""
-    from trainer import export
+    from trainer.engine import export
 
     exported = []
     really_write = export.write

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher import contract, faults, process, spec
-from trainer import runtime
+from trainer.engine import runtime
 
 
 def pool(count: int = 1, **task) -> dict:

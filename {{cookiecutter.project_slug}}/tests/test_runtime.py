@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from trainer import runtime
-from trainer.runtime import JobError
+from trainer.engine import runtime
+from trainer.engine.runtime import JobError
 
 AIP = {
     "AIP_MODEL_DIR": "gs://b/base/model/",

@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from trainer import model as modelling
+from trainer.engine.record import timed
 from trainer.engine.steps import averaged_weights
 from trainer.loop import Preempted, Progress, Training, better, is_over
-from trainer.record import timed
 
 
 def run(training: Training, progress: Progress, *job) -> None:

@@ -18,18 +18,18 @@ import tensorflow as tf
 
 from trainer import model as modelling
 from trainer import outputs
-from trainer.checkpoint import Checkpoints
 from trainer.engine import parallel
 from trainer.engine.batching import ahead, share_weights, steps
+from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.class_weights import class_weights
 from trainer.engine.examples import Examples
 from trainer.engine.pace import Pace
 from trainer.engine.parameter_server import AsyncSteps
 from trainer.engine.phase import Phase
+from trainer.engine.record import Record, timed
+from trainer.engine.runtime import JobError, Runtime
 from trainer.engine.steps import Steps, averaged_weights
-from trainer.record import Record, timed
-from trainer.runtime import JobError, Runtime
-from trainer.telemetry import Telemetry
+from trainer.engine.telemetry import Telemetry
 
 
 class Preempted(Exception):

@@ -20,9 +20,10 @@ import os
 import sys
 import traceback
 
-from trainer import options, runtime
-from trainer.flags import add_training_flags, seconds
-from trainer.runtime import JobError
+from trainer import options
+from trainer.engine import runtime
+from trainer.engine.flags import add_training_flags, seconds
+from trainer.engine.runtime import JobError
 
 # The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
 DESCRIBES = True
@@ -93,7 +94,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         print(_describe(parser, json.loads(sys.stdin.read() or "[]")))
         raise SystemExit(0)
     if flags.repeat:
-        from trainer import repeat
+        from trainer.engine import repeat
 
         repeat.take_over(parser, repeat.read(flags.repeat))
         flags, unknown = parser.parse_known_args(words)
@@ -206,7 +207,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is told without waiting for TensorFlow.
     from trainer import data, outputs
-    from trainer.record import Record, locked, now, refuse_foreign, timed
+    from trainer.engine.record import Record, locked, now, refuse_foreign, timed
 
     refuse_foreign(place)
     started, timings = now(), {}
@@ -245,10 +246,11 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
 
 def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
-    from trainer import fit, loop, results
-    from trainer.checkpoint import Checkpoints
+    from trainer import fit, loop
+    from trainer.engine import results
+    from trainer.engine.checkpoint import Checkpoints
     from trainer.engine.signals import Terminated
-    from trainer.telemetry import Telemetry
+    from trainer.engine.telemetry import Telemetry
 
     settings = _settings(flags, loaded, training)
     checkpoints = Checkpoints(place.checkpoint_dir, settings, place.is_chief)
@@ -292,7 +294,7 @@ def _is_lost(error: Exception) -> bool:
 
 
 def _tell_differences(path: str, loaded, place) -> None:
-    from trainer import repeat
+    from trainer.engine import repeat
 
     for difference in repeat.differences(repeat.read(path), loaded.manifest, place):
         print(f"warning: not as in {path}: {difference}", file=sys.stderr)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from trainer.runtime import JobError
+from trainer.engine.runtime import JobError
 
 
 def class_weights(wish: str, examples) -> np.ndarray | None:

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import files
+from trainer.engine import files
+from trainer.engine.runtime import Runtime, join
 from trainer.engine.sections import IMAGE
-from trainer.runtime import Runtime, join
 
 SIDE = 128  # pixels, at most: of a larger image the file has a small copy
 AT_ONCE = 16  # files at a time: in a bucket each takes its time

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.engine.batching import part
-from trainer.runtime import JobError, Runtime
+from trainer.engine.runtime import JobError, Runtime
 
 
 def create(name: str, runtime: Runtime) -> tf.distribute.Strategy:

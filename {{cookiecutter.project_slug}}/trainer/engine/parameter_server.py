@@ -13,11 +13,10 @@ import time
 import keras
 import tensorflow as tf
 
-from trainer import record
-from trainer.engine import parallel
+from trainer.engine import parallel, record
+from trainer.engine.runtime import JobError, Runtime
 from trainer.engine.signals import Terminated
 from trainer.engine.steps import Steps
-from trainer.runtime import JobError, Runtime
 
 BATCHES_A_CALL = 16  # enough to hide the call, few enough to spread the end of a block evenly
 CHIEF_PATIENCE = 300  # seconds in which the chief must appear

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.engine import parallel
-from trainer.runtime import JobError
+from trainer.engine.runtime import JobError
 
 
 class Steps:

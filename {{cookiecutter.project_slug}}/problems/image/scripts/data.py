@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from codec import images  # noqa: E402
-from trainer import manifest, sharding, shards  # noqa: E402
-from trainer.runtime import JobError  # noqa: E402
+from trainer.engine.runtime import JobError  # noqa: E402
+from trainer.images import manifest, sharding, shards  # noqa: E402
 
 DEFAULT = sharding.Options()
 

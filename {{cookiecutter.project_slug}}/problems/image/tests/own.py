@@ -9,7 +9,8 @@ import pytest
 from conftest import Trained, train
 from PIL import Image
 
-from trainer import data, runtime, task
+from trainer import data, task
+from trainer.engine import runtime
 
 RUNS = ["digits"]  # the fixtures of trained models
 LEAVES = {"gallery"}  # what a run leaves beside what every run does

@@ -14,9 +14,10 @@ from conftest import ROOT, train, tree, write
 from own import load, write_pictures
 from PIL import Image
 
-from trainer import data, manifest, options, pixels, sharding, task
+from trainer import data, options, task
 from trainer.engine.examples import Examples, Part
-from trainer.runtime import JobError
+from trainer.engine.runtime import JobError
+from trainer.images import manifest, pixels, sharding
 
 CACHES = [cache for cache in options.CACHES if cache != "auto"]
 
@@ -219,7 +220,7 @@ def test_pictures_may_stand_in_a_table():
 def test_two_processes_may_need_the_same_shards_at_once():
     write_pictures("in", a=300, b=300)
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from trainer import data, runtime, task;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from trainer import data, task; from trainer.engine import runtime;"
         "flags = task.parse(['--job-dir', 'runs/a', '--data', 'in', '--image-size', '8']);"
         "print(data.load(flags, runtime.read('runs/a')).train.rows)"
     )

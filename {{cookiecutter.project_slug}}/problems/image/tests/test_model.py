@@ -15,12 +15,12 @@ from own import write_pictures
 from codec.schema import Pictures, Schema
 from trainer import loop, options, task
 from trainer import model as modelling
-from trainer.augment import Augment
-from trainer.backbone import Backbone
 from trainer.data import Examples
 from trainer.engine import pace
 from trainer.engine.phase import Phase
 from trainer.engine.steps import Steps
+from trainer.images.augment import Augment
+from trainer.images.backbone import Backbone
 
 # A small network with batch normalisation; the tests of this project's template take densenet121.
 NAME, SIZE = "mobilenet", 32

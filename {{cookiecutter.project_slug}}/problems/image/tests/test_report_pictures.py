@@ -13,8 +13,9 @@ from conftest import read_json, train
 from own import write_pictures
 from pages import page_of, words_of
 
-from trainer import explain, outputs, saliency
+from trainer import outputs
 from trainer.engine import evaluation
+from trainer.images import explain, saliency
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from codec import images
 from codec.schema import Pictures, Schema
 from predictor.inputs import Inputs, Picture
 from predictor.model import load_signature
-from trainer import sharding
+from trainer.images import sharding
 
 SIDE = 24
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp"}
@@ -218,8 +218,9 @@ def model_dir(tmp_path_factory):
     """An exported model that answers with the pixels it was given."""
     import keras
 
-    from trainer import export, outputs
+    from trainer import outputs
     from trainer.data import Examples
+    from trainer.engine import export
 
     image = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="image")
     model = keras.Model({"image": image}, keras.layers.Lambda(lambda x: x)(image))

@@ -21,10 +21,10 @@ from conftest import ROOT
 from PIL import Image
 
 from codec import images
-from trainer import digits, manifest, sharding, shards, tfrecord
-from trainer.ledger import Ledger
-from trainer.runtime import JobError
-from trainer.sharding import Options
+from trainer.engine.runtime import JobError
+from trainer.images import digits, manifest, sharding, shards, tfrecord
+from trainer.images.ledger import Ledger
+from trainer.images.sharding import Options
 
 SMALL = Options(size=16, encoding="raw")
 
@@ -148,7 +148,7 @@ def test_it_needs_no_tensorflow():
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from trainer import sharding
+from trainer.images import sharding
 sharding.make("in", "out", sharding.Options(size=8))
 assert "tensorflow" not in sys.modules
 """
@@ -404,7 +404,7 @@ def test_a_group_that_is_not_there_is_refused():
 KILLED = """
 import multiprocessing, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from trainer import sharding
+from trainer.images import sharding
 def tell(what, done, of):
     if (what, done >= int(sys.argv[5])) == (sys.argv[4], True):
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
@@ -816,7 +816,7 @@ def peak_bytes(count: int) -> int:
     code = """
 import re, sys
 sys.path.insert(0, sys.argv[1])
-from trainer import sharding
+from trainer.images import sharding
 options = sharding.Options(size=96, encoding="raw")  # 27 kB a picture
 sharding.make(sys.argv[2], sys.argv[2] + "-out", options)
 # Not getrusage: what it tells begins with the peak of whoever started this process.

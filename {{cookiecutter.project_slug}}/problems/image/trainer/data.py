@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from codec.schema import Pictures, Schema
-from trainer import cache, digits, files, sharding, shards
-from trainer.engine import batching
-from trainer.pixels import Pixels, choose
-from trainer.runtime import JobError, Runtime, join
+from trainer.engine import batching, cache, files
+from trainer.engine.runtime import JobError, Runtime, join
+from trainer.images import digits, sharding, shards
+from trainer.images.pixels import Pixels, choose
 
 READER = "pillow"  # the package that the shards depend on, for run.json
 NEIGHBOURS = 16  # pictures that stay together in a shard when an epoch is shuffled

@@ -11,11 +11,11 @@ import argparse
 import keras
 from keras import layers
 
-from trainer.augment import Augment
-from trainer.backbone import Backbone
 from trainer.data import Examples
 from trainer.engine.phase import Phase
-from trainer.runtime import JobError
+from trainer.engine.runtime import JobError
+from trainer.images.augment import Augment
+from trainer.images.backbone import Backbone
 
 # Where XLA makes this model faster. On a CPU it slows convolutions down; on a GPU nobody has
 # measured it here, and it cannot compile some of the augmentations.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 
-from trainer.flags import count, positive, share, whole, widths
+from trainer.engine.flags import count, positive, share, whole, widths
 
 # Of the flags of every job, those whose default suits this kind of data alone.
 DEFAULTS = {"epochs": 30, "batch_size": 32, "learning_rate": 0.001}

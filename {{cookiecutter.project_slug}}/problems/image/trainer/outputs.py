@@ -64,7 +64,7 @@ def evaluate(model, examples, context) -> list[dict]:
         examples: the data, as `model.build` sees it.
         context: yields predictions and keeps images, see `engine/evaluation.py`.
     """
-    from trainer import explain
+    from trainer.images import explain
 
     labels, row = examples.classes, 0
     counts = np.zeros((len(labels), len(labels)), np.int64)

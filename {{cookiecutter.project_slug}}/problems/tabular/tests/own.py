@@ -6,7 +6,8 @@ import pytest
 from conftest import ROOT, Trained, train, tree
 
 from codec.schema import Column
-from trainer import data, runtime, task
+from trainer import data, task
+from trainer.engine import runtime
 
 RUNS = ["penguins", "masses"]  # the fixtures of trained models
 LEAVES = set()  # what a run leaves beside what every run does

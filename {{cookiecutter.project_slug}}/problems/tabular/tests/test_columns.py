@@ -16,7 +16,7 @@ from codec.schema import Schema
 from codec.values import is_number
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
-from trainer import tables
+from trainer.columns import tables
 
 # Numbers with a few words
 

@@ -22,8 +22,9 @@ from own import column, load, refusal
 
 from codec.schema import Column, Schema
 from launcher import spec
-from trainer import cache, data, tables, task
-from trainer.engine import batching
+from trainer import data, task
+from trainer.columns import tables
+from trainer.engine import batching, cache
 from trainer.engine.examples import Examples, Part
 
 ROWS = "".join(f"{i},{'uv'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60))

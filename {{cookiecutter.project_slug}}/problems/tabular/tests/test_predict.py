@@ -19,8 +19,8 @@ from codec.schema import Schema
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
 from predictor.model import read_schema
-from trainer import tables
-from trainer.rows import Rows
+from trainer.columns import tables
+from trainer.columns.rows import Rows
 
 BIRD = {
     "island": "Torgersen",
@@ -271,7 +271,8 @@ def encode_three_ways(schema: Schema, path: str) -> list[dict]:
     """A file's rows as training, `predict.py` and the exported model encode them."""
     import tensorflow as tf
 
-    from trainer import encode, inputs
+    from trainer import inputs
+    from trainer.columns import encode
 
     encoder, rows = encode.TableEncoder(schema), Rows([tables.open_source(path)])
     batches = [encoder(batch) for _, batch, _ in rows.read(encoder.types)]

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from codec.schema import MISSING_IN_WORDS, Schema
-from trainer import cache, files, infer, leaks, tables
-from trainer.encode import check_words, encode, layout
-from trainer.engine import batching
-from trainer.rows import Rows, separate
-from trainer.runtime import JobError, Runtime, join
+from trainer.columns import infer, leaks, tables
+from trainer.columns.encode import check_words, encode, layout
+from trainer.columns.rows import Rows, separate
+from trainer.engine import batching, cache, files
+from trainer.engine.runtime import JobError, Runtime, join
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "species"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from codec.schema import KINDS, TASKS
-from trainer.flags import positive, share, whole, widths
+from trainer.engine.flags import positive, share, whole, widths
 
 # Of the flags of every job, those whose default suits this kind of data alone.
 DEFAULTS = {"epochs": 30, "batch_size": 32, "learning_rate": 0.003}

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from codec.encoder import Encoder
 from codec.schema import Schema
 from codec.values import is_number
-from trainer import infer, tables
-from trainer.rows import Rows
-from trainer.runtime import JobError
+from trainer.columns import infer, tables
+from trainer.columns.rows import Rows
+from trainer.engine.runtime import JobError
 
 
 def layout(schema: Schema) -> dict[str, tuple[type, int | None]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from trainer import files
-from trainer.record import git_state, versions
-from trainer.runtime import JobError, Runtime
+from trainer.engine import files
+from trainer.engine.record import git_state, versions
+from trainer.engine.runtime import JobError, Runtime
 
 NEVER = ("job_dir", "repeat")
 

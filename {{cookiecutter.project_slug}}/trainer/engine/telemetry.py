@@ -12,8 +12,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from trainer.runtime import Runtime, join
-from trainer.utilisation import Utilisation
+from trainer.engine.runtime import Runtime, join
+from trainer.engine.utilisation import Utilisation
 
 REPORTS_KEPT = 100  # hypertune's own number
 # In a bucket each flush writes the whole file again: not at every scalar, which is the default.

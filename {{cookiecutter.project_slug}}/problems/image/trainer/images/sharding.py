@@ -24,13 +24,14 @@ from dataclasses import asdict, dataclass
 
 import PIL
 
-from trainer import files, shards, sources, spool
-from trainer.ledger import Ledger, Read
-from trainer.manifest import SPLITS, Manifest
-from trainer.parallel import cores, in_order, processes
-from trainer.runtime import JobError
-from trainer.shards import MANIFEST
-from trainer.writing import Options, Progress, Writer
+from trainer.engine import files
+from trainer.engine.runtime import JobError
+from trainer.images import shards, sources, spool
+from trainer.images.ledger import Ledger, Read
+from trainer.images.manifest import SPLITS, Manifest
+from trainer.images.parallel import cores, in_order, processes
+from trainer.images.shards import MANIFEST
+from trainer.images.writing import Options, Progress, Writer
 
 AT_ONCE = 32  # pictures that a worker gets at a time
 ENOUGH = 500  # pictures for which it pays to start another process

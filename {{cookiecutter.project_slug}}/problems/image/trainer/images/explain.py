@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import saliency
 from trainer.engine import sections
+from trainer.images import saliency
 
 MAPS = 8  # images of which a map says what the model looked at
 # Multiplications that all maps may take, forward alone: a few seconds. On a CPU it is enough for

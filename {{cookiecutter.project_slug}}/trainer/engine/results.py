@@ -6,12 +6,13 @@ import hashlib
 
 import keras
 
-from trainer import export, outputs
+from trainer import outputs
+from trainer.engine import export
 from trainer.engine.evaluation import Context
+from trainer.engine.record import Record, peak_memory_bytes, timed
+from trainer.engine.runtime import JobError, Runtime
 from trainer.engine.sections import check
 from trainer.loop import Progress, Training
-from trainer.record import Record, peak_memory_bytes, timed
-from trainer.runtime import JobError, Runtime
 
 
 def write(runtime: Runtime, record: Record, training: Training, progress: Progress) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from codec.images import MAX_BYTES
 from codec.split import name_group
-from trainer import files
-from trainer.parallel import in_order
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
+from trainer.images.parallel import in_order
 
 REMOTE_REQUESTS = 32  # at a time
 # A value in quotes, from one comma (or end of the line) to the next; "" is a quote inside it.

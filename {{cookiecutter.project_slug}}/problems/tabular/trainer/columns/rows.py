@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from codec import split
 from codec.schema import MISSING
-from trainer import tables
-from trainer.runtime import JobError
+from trainer.columns import tables
+from trainer.engine.runtime import JobError
 
 HELD_OUT = 5  # one row of so many, or one group
 _MISSING = pa.array(MISSING, pa.string())

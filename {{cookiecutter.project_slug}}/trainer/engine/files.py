@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from trainer.runtime import JobError
+from trainer.engine.runtime import JobError
 
 
 class Unreadable(JobError):

@@ -15,10 +15,11 @@ import time
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 
-from trainer import AUTHOR, PROJECT, files
+from trainer import AUTHOR, PROJECT
 from trainer.data import READER
+from trainer.engine import files
+from trainer.engine.runtime import JobError, Runtime, join
 from trainer.outputs import describe_data, describe_metrics
-from trainer.runtime import JobError, Runtime, join
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
 WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0

@@ -34,7 +34,7 @@ class Runtime:
     Directories are local paths, `gs://…` or `/gcs/…`, without a trailing slash.
     """
 
-    job_dir: str | None  # None: nobody chose one; `trainer.record` makes a new runs/<time>
+    job_dir: str | None  # None: nobody chose one; `trainer.engine.record` makes a new runs/<time>
     model_dir: str
     checkpoint_dir: str
     log_dir: str

@@ -9,8 +9,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-from trainer import files
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
 
 FORMAT, VERSION = "picture shards", 1
 SPLITS = ("train", "eval", "test")

@@ -9,8 +9,8 @@ import warnings
 
 import keras
 
-from trainer import files
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
 
 
 class Backbone(keras.layers.Layer):

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer import files
-from trainer.runtime import JobError, join
+from trainer.engine import files
+from trainer.engine.runtime import JobError, join
 
 KEEP = 2  # the newest, and the one before for the case that the newest is torn
 NAME = re.compile(r"step-(\d{8,})\.npz")

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from codec.values import NUMBER, is_number, strip
-from trainer import files
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
 
 BLOCK_BYTES = 1 << 20  # a row must fit in a block
 _OPEN_QUOTE = "is there a quote that never ends?"

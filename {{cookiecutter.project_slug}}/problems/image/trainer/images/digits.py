@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainer import files
-from trainer.runtime import JobError, join
+from trainer.engine import files
+from trainer.engine.runtime import JobError, join
 
-OWN_DATA = Path(__file__).resolve().parents[1] / "data"
+OWN_DATA = Path(__file__).resolve().parents[2] / "data"
 PACKED = "digits.npz"
 INK = 16  # the highest value there; in a PNG it is 255
 

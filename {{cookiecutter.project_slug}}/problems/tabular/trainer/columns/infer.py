@@ -26,9 +26,9 @@ from codec.schema import (
     Schema,
     name_inputs,
 )
-from trainer import dates, tables
-from trainer.rows import Rows
-from trainer.runtime import JobError
+from trainer.columns import dates, tables
+from trainer.columns.rows import Rows
+from trainer.engine.runtime import JobError
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
 MAX_BYTES = 1_000  # so is one with longer values

@@ -24,9 +24,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer import files
-from trainer.manifest import AGAIN, File, Manifest, Split, checksum
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
+from trainer.images.manifest import AGAIN, File, Manifest, Split, checksum
 
 MANIFEST, REJECTED, COPIES = "manifest.json", "rejected.csv", "copies.csv"
 # A row for each record of a split, shard after shard: where its Example begins in the shard and its

@@ -18,10 +18,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from trainer import files
-from trainer.runtime import JobError
-from trainer.sources import Found
-from trainer.splitting import split_groups, split_of
+from trainer.engine import files
+from trainer.engine.runtime import JobError
+from trainer.images.sources import Found
+from trainer.images.splitting import split_groups, split_of
 
 _BATCH = 1000  # rows that are read or written in one go
 _SETTINGS = (

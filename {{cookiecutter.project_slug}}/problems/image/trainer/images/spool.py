@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from codec import images
-from trainer import files, sources, tfrecord
-from trainer.ledger import Read
-from trainer.parallel import in_order
-from trainer.shards import INDEX
+from trainer.engine import files
+from trainer.images import sources, tfrecord
+from trainer.images.ledger import Read
+from trainer.images.parallel import in_order
+from trainer.images.shards import INDEX
 
 READS = 16  # at a time, by each worker, from a bucket
 BUFFER = 1 << 20  # bytes that are written and hashed at once

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import cache, files
-from trainer.shards import Dataset
+from trainer.engine import cache, files
+from trainer.images.shards import Dataset
 
 FORMAT = 1  # raise it when the files change: old ones are then no longer found
 SPLITS = ("train", "eval")

@@ -21,12 +21,13 @@ import numpy as np
 import PIL
 from PIL import features
 
-from trainer import files, sources, spool
-from trainer.ledger import Ledger
-from trainer.manifest import SPLITS, File, Manifest, Split, checksum, index_name, shard_name
-from trainer.parallel import cores, in_order, processes
-from trainer.runtime import JobError
-from trainer.shards import COPIES, INDEX, MANIFEST, REJECTED
+from trainer.engine import files
+from trainer.engine.runtime import JobError
+from trainer.images import sources, spool
+from trainer.images.ledger import Ledger
+from trainer.images.manifest import SPLITS, File, Manifest, Split, checksum, index_name, shard_name
+from trainer.images.parallel import cores, in_order, processes
+from trainer.images.shards import COPIES, INDEX, MANIFEST, REJECTED
 
 ENOUGH = 20_000  # records for which it pays to start another process
 RECORD = 64  # bytes of a record beside its name and its image, about

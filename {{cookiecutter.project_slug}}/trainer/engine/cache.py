@@ -12,8 +12,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from trainer import files
-from trainer.runtime import JobError
+from trainer.engine import files
+from trainer.engine.runtime import JobError
 
 PARTIAL = "partial-"  # begins the name of a folder that is still being written
 ABANDONED = 24 * 3600.0  # seconds after which the work of a killed writer is swept away

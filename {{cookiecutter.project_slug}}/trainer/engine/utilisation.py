@@ -8,9 +8,9 @@ import subprocess
 import threading
 import time
 
-from trainer import files
-from trainer.record import peak_memory_bytes
-from trainer.runtime import join
+from trainer.engine import files
+from trainer.engine.record import peak_memory_bytes
+from trainer.engine.runtime import join
 
 MOST_SAMPLES = 1000  # beyond, every second one is dropped and the pace halved: enough for a picture
 WRITE_EVERY = 60.0  # seconds; a file in a bucket is written whole each time

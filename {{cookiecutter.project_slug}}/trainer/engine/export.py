@@ -8,9 +8,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from trainer import files, outputs
+from trainer import outputs
+from trainer.engine import files
+from trainer.engine.runtime import join
 from trainer.inputs import Inputs
-from trainer.runtime import join
 
 
 def write(model: keras.Model, examples, path: str) -> Exception | None:

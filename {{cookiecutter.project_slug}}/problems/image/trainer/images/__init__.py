@@ -1,0 +1,1 @@
+"""Writes and reads shards of images; augments them; explains predictions."""

@@ -268,7 +268,7 @@ def test_a_bucket_that_cannot_be_had_is_told_in_one_line(lab, flags):
 
 VERBS = """
 import io
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 
 def refused(verb, *args):

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 
 PARTIAL = "partial-"  # begins the name of a folder that is still being written

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError, join
 
 KEEP = 2  # the newest, and the one before for the case that the newest is torn

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import Runtime, join
 from trainer.engine.sections import IMAGE
 

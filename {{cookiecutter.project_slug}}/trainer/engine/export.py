@@ -8,8 +8,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from codec import files
 from trainer import outputs
-from trainer.engine import files
 from trainer.engine.runtime import join
 from trainer.inputs import Inputs
 

@@ -15,9 +15,9 @@ import time
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 
+from codec import files
 from trainer import AUTHOR, PROJECT
 from trainer.data import READER
-from trainer.engine import files
 from trainer.engine.runtime import JobError, Runtime, join
 from trainer.outputs import describe_data, describe_metrics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.record import git_state, versions
 from trainer.engine.runtime import JobError, Runtime
 

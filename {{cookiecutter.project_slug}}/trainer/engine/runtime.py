@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from codec.errors import JobError
+
 ROLES = ("chief", "worker", "ps", "evaluator")
 POOL_ROLES = dict(
     zip(("workerpool0", "workerpool1", "workerpool2", "workerpool3"), ROLES, strict=True)
@@ -21,10 +23,6 @@ POOL_ROLES = dict(
 CONTRACT = re.compile(
     r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC|GIT_COMMIT|GIT_DIRTY|OWN_DATA_URI)$"
 )
-
-
-class JobError(Exception):
-    """A mistake that a person can mend: told in one line, without a traceback."""
 
 
 @dataclass(frozen=True)

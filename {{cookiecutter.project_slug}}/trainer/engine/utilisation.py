@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.record import peak_memory_bytes
 from trainer.engine.runtime import join
 

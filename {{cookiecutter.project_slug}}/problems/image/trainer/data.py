@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codec import files
 from codec.schema import Pictures, Schema
-from trainer.engine import batching, cache, files
+from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime, join
 from trainer.images import digits, sharding, shards
 from trainer.images.pixels import Pixels, choose

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from codec import files
 from codec.schema import MISSING_IN_WORDS, Schema
 from trainer.columns import infer, leaks, tables
 from trainer.columns.encode import check_words, encode, layout
 from trainer.columns.rows import Rows, separate
-from trainer.engine import batching, cache, files
+from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime, join
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"

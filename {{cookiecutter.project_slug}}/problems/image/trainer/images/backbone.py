@@ -9,7 +9,7 @@ import warnings
 
 import keras
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 
 

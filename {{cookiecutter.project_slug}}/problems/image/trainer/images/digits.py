@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError, join
 
 OWN_DATA = Path(__file__).resolve().parents[2] / "data"

@@ -18,7 +18,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 from trainer.images.sources import Found
 from trainer.images.splitting import split_groups, split_of

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 
 FORMAT, VERSION = "picture shards", 1

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.engine import cache, files
+from codec import files
+from trainer.engine import cache
 from trainer.images.shards import Dataset
 
 FORMAT = 1  # raise it when the files change: old ones are then no longer found

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 
 import PIL
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 from trainer.images import shards, sources, spool
 from trainer.images.ledger import Ledger, Read

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 from trainer.images.manifest import AGAIN, File, Manifest, Split, checksum
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from codec import files
 from codec.images import MAX_BYTES
 from codec.split import name_group
-from trainer.engine import files
 from trainer.engine.runtime import JobError
 from trainer.images.parallel import in_order
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codec import images
-from trainer.engine import files
+from codec import files, images
 from trainer.images import sources, tfrecord
 from trainer.images.ledger import Read
 from trainer.images.parallel import in_order

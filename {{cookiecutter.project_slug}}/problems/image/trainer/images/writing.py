@@ -21,7 +21,7 @@ import numpy as np
 import PIL
 from PIL import features
 
-from trainer.engine import files
+from codec import files
 from trainer.engine.runtime import JobError
 from trainer.images import sources, spool
 from trainer.images.ledger import Ledger

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from codec import files
 from codec.values import NUMBER, is_number, strip
-from trainer.engine import files
 from trainer.engine.runtime import JobError
 
 BLOCK_BYTES = 1 << 20  # a row must fit in a block

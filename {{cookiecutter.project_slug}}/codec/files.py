@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import functools
 import glob as local_glob
+import importlib
 import io
 import os
 import re
@@ -17,7 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from trainer.engine.runtime import JobError
+from codec.errors import JobError
 
 
 class Unreadable(JobError):
@@ -34,10 +35,15 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _gfile():
-    from tensorflow.io import gfile
+# The module that opens gs://, with the functions of `tensorflow.io.gfile`. codec imports no
+# TensorFlow: whoever reads buckets (trainer/__init__.py, scripts/data.py) names the module here.
+GFILE: str | None = None
 
-    return gfile
+
+def _gfile():
+    if GFILE is None:
+        raise JobError("gs://…: no module opens buckets here; set codec.files.GFILE")
+    return importlib.import_module(GFILE)
 
 
 def _one_line(verb: Callable) -> Callable:

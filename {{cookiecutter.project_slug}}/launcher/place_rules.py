@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from launcher.machine_rules import Said
+from launcher.settings import ACCOUNT, BUCKET, TENSORBOARD
 
 NETWORK = re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?")
-ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
-TENSORBOARD = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/tensorboards/[^/\s]+")
-# 3 to 63 characters, or parts of that length between dots; not an IP address.
-BUCKET = r"(?!\d+(?:\.\d+){3}$)(?=[a-z0-9].{1,220}[a-z0-9]$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
 NAME_BYTES = 1024  # of an object's name
 IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/([^/]+)/.*")
 # Locations of buckets with several regions, from https://cloud.google.com/storage/docs/locations

@@ -12,7 +12,7 @@ from measure import interleave, middle, missed, shown, standalone, table, verdic
 
 TITLE = "A cloud job, printed"
 # The launcher's own imports, and the trainer asked about its flags: the two larger parts of it.
-IMPORTS = "import sys; sys.path.insert(0, '.'); from launcher import submit"
+IMPORTS = "import sys; sys.path.insert(0, '.'); from launcher.cloud import submit"
 SETTINGS = {"project": "my-lab-4711", "bucket": "my-lab-runs"}
 GCLOUD = {
     "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",

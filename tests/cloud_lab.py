@@ -23,10 +23,10 @@ PROJECT, BUCKET, REGION = "my-lab-4711", "lab", "us-central1"
 EXECUTOR = "us-docker.pkg.dev/vertex-ai/training/pytorch-cpu.2-4.py310:latest"
 # {module: {constant: seconds}}: as short as a stand-in answers.
 PATIENCE = {
-    "clients": {"ANSWER": 5.0, "LIMIT": 0.5, "FIRST": 0.01, "LONGEST": 0.05},
-    "vertex": {"SETTLE": 0.01},
-    "watch": {"POLL": 0.1, "LAST": 0.2},
-    "registry": {"POLL": 0.01},
+    "cloud.clients": {"ANSWER": 5.0, "LIMIT": 0.5, "FIRST": 0.01, "LONGEST": 0.05},
+    "cloud.vertex": {"SETTLE": 0.01},
+    "cloud.watch": {"POLL": 0.1, "LAST": 0.2},
+    "cloud.registry": {"POLL": 0.01},
 }
 
 

@@ -43,7 +43,7 @@ def lab(cloud_lab):
     cloud_lab.cloud.jobs.runner = None
     cloud_lab.cloud.jobs.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
     cloud_lab.settings()
-    shutil.rmtree(cloud_lab.module("pending").FOLDER, ignore_errors=True)
+    shutil.rmtree(cloud_lab.module("cloud.pending").FOLDER, ignore_errors=True)
     yield cloud_lab
     cloud_lab.cloud.reset()
     assert cloud_lab.cloud.proxy.leaks == []
@@ -101,7 +101,7 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
     for verb in ("logs", "cancel", "fetch"):
         assert f"python scripts/jobs.py {verb} {name}" in done.out
     # Brought back, it is a run as any other.
-    storage = lab.module("storage")
+    storage = lab.module("cloud.storage")
     with lab.asking():
         store = storage.Store(PROJECT, REGION)
         copied = storage.sync(store, f"gs://{BUCKET}/{folder}", lab.folder / name)
@@ -172,7 +172,7 @@ def test_a_study_gives_its_trials_their_flags_and_folders_and_hears_their_metric
 
 @contextlib.contextmanager
 def fixed_names(lab, name, ids=None):
-    submission, ids = lab.module("submission"), ids or itertools.repeat("5" * 16)
+    submission, ids = lab.module("cloud.submission"), ids or itertools.repeat("5" * 16)
     with (
         mock.patch.object(submission, "_name", lambda job, now: name),
         mock.patch.object(submission.uuid, "uuid4", lambda: mock.Mock(hex=next(ids))),
@@ -226,7 +226,7 @@ def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way,
 
 
 def test_texts_that_look_like_numbers_stay_texts_for_every_reader(lab):
-    to_yaml = lab.module("submission").to_yaml
+    to_yaml = lab.module("cloud.submission").to_yaml
     words = ["1e-3", "0x10", "1_000", "12:30", "no", "null", "~", "2026-01-01", "-", "", "a: b"]
     words += [
         "1.5",
@@ -261,7 +261,7 @@ def creates(lab):
 def test_a_job_whose_answer_is_lost_is_found_and_not_sent_again(lab, what):
     """LATE as in the field: the client gives up after 60 s, the service executes after 70 s."""
     lab.cloud.faults.append(Fault(CREATE, what, times=1, seconds=0.6))
-    with mock.patch.multiple(lab.module("clients"), ANSWER=0.3, LIMIT=5.0):
+    with mock.patch.multiple(lab.module("cloud.clients"), ANSWER=0.3, LIMIT=5.0):
         done, jobs = send(lab)
     assert (len(jobs), creates(lab)) == (1, 1)
     assert "looking whether the job started" in done.err
@@ -285,7 +285,7 @@ def test_a_job_that_appears_late_in_lists_is_not_sent_again(lab):
 
 @pytest.mark.parametrize("what", [429, "refused"])
 def test_a_request_that_surely_did_nothing_is_repeated(lab, what):
-    real = lab.module("vertex").Vertex._send
+    real = lab.module("cloud.vertex").Vertex._send
     if what == 429:
         lab.cloud.faults.append(Fault(CREATE, what, times=2))
     calls = []
@@ -299,7 +299,7 @@ def test_a_request_that_surely_did_nothing_is_repeated(lab, what):
             requests.post("http://127.0.0.1:9/", timeout=5)
         return real(self, *words)
 
-    with mock.patch.object(lab.module("vertex").Vertex, "_send", unreachable):
+    with mock.patch.object(lab.module("cloud.vertex").Vertex, "_send", unreachable):
         _, jobs = send(lab)
     assert len(calls) == 3 and len(jobs) == 1
 
@@ -322,10 +322,10 @@ def test_a_job_of_unknown_fate_is_not_sent_again_until_it_is_known(lab, what):
     assert f"python scripts/jobs.py show {found[1]} shows" in error_of(done)
     _, jobs = send(lab, "--", "--seed=8")  # another job
     assert len(jobs) == 1
-    with mock.patch.object(lab.module("pending"), "LATEST", 0.0):
+    with mock.patch.object(lab.module("cloud.pending"), "LATEST", 0.0):
         _, jobs = send(lab)
     assert len(jobs) == 1 and creates(lab) == 3
-    assert list(lab.module("pending").FOLDER.iterdir()) == []
+    assert list(lab.module("cloud.pending").FOLDER.iterdir()) == []
 
 
 def test_a_job_of_unknown_fate_is_the_same_job_after_a_commit(lab):
@@ -344,7 +344,7 @@ def test_a_job_of_unknown_fate_is_the_same_job_after_a_commit(lab):
 
 def test_where_every_request_hangs_nothing_is_claimed_to_be_known(lab):
     lab.cloud.faults += [Fault(CREATE, LATE, seconds=1.5), Fault(LIST, LATE, seconds=1.5)]
-    with mock.patch.object(lab.module("clients"), "ANSWER", 0.3):
+    with mock.patch.object(lab.module("cloud.clients"), "ANSWER", 0.3):
         done, jobs = send(lab, code=2)
         assert jobs == [] and "it is unknown whether smoke-" in error_of(done)
         time.sleep(1.5)  # until it takes effect
@@ -386,11 +386,13 @@ def test_a_command_that_is_killed_while_it_sends_and_repeated_starts_one_job(lab
 
 
 def test_two_commands_at_once_do_not_share_a_note(lab):
-    pending, submission = lab.module("pending"), lab.module("submission")
-    this = submission.plan(lab.module("spec").load(lab.project.path / "configs" / "smoke.yaml"))
+    pending, submission = lab.module("cloud.pending"), lab.module("cloud.submission")
+    this = submission.plan(
+        lab.module("jobfile.spec").load(lab.project.path / "configs" / "smoke.yaml")
+    )
     note = pending.Note.of(this)
     note.write(this)
-    with pytest.raises(lab.module("clients").CloudError, match="another command is sending"):
+    with pytest.raises(lab.module("cloud.clients").CloudError, match="another command is sending"):
         note.write(this)
     note.path.write_text("half", encoding="utf-8")
     done, jobs = send(lab, code=2)
@@ -398,7 +400,7 @@ def test_two_commands_at_once_do_not_share_a_note(lab):
 
 
 def test_nothing_is_sent_without_a_note(lab):
-    folder = lab.module("pending").FOLDER
+    folder = lab.module("cloud.pending").FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("no folder", encoding="utf-8")
@@ -414,7 +416,7 @@ def test_jobs_of_one_second_write_into_folders_of_their_own(lab):
     with fixed_names(lab, "smoke-20260301-120000", (f"{n:016}" for n in range(9))):
         names = [send(lab)[1][0] for _ in range(3)]
         # Both look at the same moment, and find the folder free.
-        with mock.patch.object(lab.module("storage").Store, "is_free", lambda *_: True):
+        with mock.patch.object(lab.module("cloud.storage").Store, "is_free", lambda *_: True):
             names += [send(lab)[1][0]]
     wanted = ["", "-2", "-3", "-4"]
     assert [m["displayName"] for m in names] == [f"smoke-20260301-120000{end}" for end in wanted]
@@ -544,7 +546,7 @@ def test_a_bucket_of_the_project_that_cannot_be_is_refused(lab, bucket):
 def test_uris_that_the_service_takes_are_taken(lab):
     args = json.dumps(["--train-files=gs://data.of.lab/x/*.csv,gs://b_1/y"])
     send(lab, job_file(lab, f"containerSpec: {{args: {args}}}"), "--dry-run")
-    find = lab.module("place_rules").find_uri_problems
+    find = lab.module("jobfile.place_rules").find_uri_problems
     assert (
         list(find(["--a=gs://$(BUCKET)//x", "gs://lab/a b/ü..c/.hidden/", "/local//x", "-", ""]))
         == []
@@ -678,7 +680,7 @@ def test_what_passes_is_tried_again(lab, key, step, what):
     fault = Fault(STEPS[step][0], what, times=2, seconds=1.0)
     # Neither so short that an answer of a busy machine counts as none.
     waits = {"ANSWER": 0.5, "LIMIT": 10.0} if what == SLOW else {"ANSWER": 5.0}
-    with mock.patch.multiple(lab.module("clients"), **waits):
+    with mock.patch.multiple(lab.module("cloud.clients"), **waits):
         done, jobs = disturbed(lab, step, key, 0, fault)
     assert fault.seen == 2 or (step, what) in {("create", LOST), ("create", SLOW)}
     assert len(jobs) == 1
@@ -857,11 +859,14 @@ def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, to
         f"; GOOGLE_APPLICATION_CREDENTIALS ({path}) counts before any login: correct it, or unset"
     )
     assert advice in error and error.endswith("run: gcloud auth application-default login")
-    with lab.asking(**named), pytest.raises(lab.module("checkup").Skip) as refused:
-        lab.module("doctor_login").login()
+    with lab.asking(**named), pytest.raises(lab.module("doctor.checkup").Skip) as refused:
+        lab.module("doctor.doctor_login").login()
     assert text in ('{"type": "unheard_of"}', ACCOUNT) or str(path) in str(refused.value)
     with lab.asking(**named):
-        assert lab.module("identity").login_commands()[0] == "unset GOOGLE_APPLICATION_CREDENTIALS"
+        assert (
+            lab.module("cloud.identity").login_commands()[0]
+            == "unset GOOGLE_APPLICATION_CREDENTIALS"
+        )
 
 
 def test_the_clients_are_not_installed(lab):
@@ -918,7 +923,7 @@ def test_a_long_log_is_shown_whole_and_each_line_once(lab):
 
 
 def test_a_job_that_waits_long_says_how_long_and_why_that_may_be(lab):
-    with mock.patch.object(lab.module("watch"), "LONG", 0.0):
+    with mock.patch.object(lab.module("cloud.watch"), "LONG", 0.0):
         done, _ = send(lab, "--wait")
     lines = [line for line in done.out.splitlines() if "has been" in line]
     assert len(lines) >= 1
@@ -1089,7 +1094,7 @@ def test_an_image_that_cannot_be_built_starts_no_job(lab, tmp_path):
 
 
 def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
-    storage = lab.module("storage")
+    storage = lab.module("cloud.storage")
     source, back = tmp_path / "source", tmp_path / "back"
     large = bytes(9 << 20)  # goes up in pieces
     files = {"a.txt": b"a", "deep/er/b.bin": large, "empty": b"", "with space é.txt": b"x"}
@@ -1112,22 +1117,24 @@ def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
         assert {n: (back / n).read_bytes() for n in files} == files
         assert (back / "mine").exists() and not list(back.rglob("*.partial"))
         lab.cloud.buckets.write(BUCKET, f"copies/{tmp_path.name}/../../evil", b"")
-        with pytest.raises(lab.module("clients").CloudError, match="nothing was copied"):
+        with pytest.raises(lab.module("cloud.clients").CloudError, match="nothing was copied"):
             storage.sync(store, target, back, **quiet)
 
 
 def test_a_download_that_breaks_leaves_nothing_half(lab, tmp_path):
-    storage = lab.module("storage")
+    storage = lab.module("cloud.storage")
     lab.cloud.buckets.write(BUCKET, "whole", b"x" * 1000)
     lab.cloud.faults.append(Fault("GET /download", 503))
-    unavailable = pytest.raises(lab.module("clients").CloudError, match="no good answer within")
+    unavailable = pytest.raises(
+        lab.module("cloud.clients").CloudError, match="no good answer within"
+    )
     with lab.asking(), unavailable:
         storage.Store(PROJECT).download(f"gs://{BUCKET}/whole", tmp_path / "whole")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_arrives_torn_is_not_taken(lab, tmp_path):
-    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
     lab.cloud.buckets.write(BUCKET, "torn/one", b"x" * 1000)
     lab.cloud.faults.append(Fault("GET /download", TORN))
     with lab.asking():
@@ -1174,7 +1181,9 @@ def test_labels_are_made_legal(lab):
     text = lab.plain.replace("  labels:\n", '  labels:\n    Team Größe: "A/B: 4%"\n    1st: ""\n')
     (lab.project.path / "project.yaml").write_text(text, encoding="utf-8")
     try:
-        with mock.patch.object(lab.module("labels").getpass, "getuser", lambda: "Ada.Lovelace@x"):
+        with mock.patch.object(
+            lab.module("cloud.labels").getpass, "getuser", lambda: "Ada.Lovelace@x"
+        ):
             _, [message] = send(lab, "configs/multi_gpu.yaml")
     finally:
         lab.project.run(["git", "checkout", "-q", "project.yaml"])

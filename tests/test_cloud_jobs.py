@@ -366,7 +366,7 @@ def test_a_log_is_read_as_it_is_and_followed_to_the_end(lab):
 
 def test_who_has_seen_enough_leaves_the_job_alone(lab):
     put(lab, "long run", 8, "RUNNING", startTime=ago(minutes=1))
-    with mock.patch.object(lab.module("watch").time, "sleep", side_effect=KeyboardInterrupt):
+    with mock.patch.object(lab.module("cloud.watch").time, "sleep", side_effect=KeyboardInterrupt):
         done = jobs(lab, "logs", "long run", "--follow", code=130)
     assert "python scripts/jobs.py logs 'long run' --follow" in done.out
     assert not [line for line in lab.cloud.requests if "cancel" in line]
@@ -454,7 +454,7 @@ def here(lab, name):
 
 def status(lab, name):
     """As everything that reads runs sees it; None: it is no run."""
-    found = {run.name: run.status for run in lab.module("runs").load_all(here(lab, "."))}
+    found = {run.name: run.status for run in lab.module("report.runs").load_all(here(lab, "."))}
     return found.get(name)
 
 
@@ -493,7 +493,7 @@ def test_what_was_interrupted_is_no_run_and_goes_on(lab, monkeypatch, how):
     files = fill(lab, name)
     events = f"runs/{name}/logs/train/events"
     if how == "Ctrl-C":
-        store = lab.module("storage").Store
+        store = lab.module("cloud.storage").Store
         really = store.download
 
         def pressed(self, uri, *more):
@@ -525,7 +525,7 @@ def test_what_was_interrupted_is_no_run_and_goes_on(lab, monkeypatch, how):
 def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypatch):
     resource = put(lab, "live", 3, "RUNNING", startTime=ago(hours=2))
     fill(lab, "live", "running")
-    store = lab.module("storage").Store
+    store = lab.module("cloud.storage").Store
     really = store.read
 
     def ends_meanwhile(self, uri):
@@ -640,7 +640,7 @@ def key(cloud_lab):
 def test_what_goes_wrong_is_told_in_a_line(lab, key, monkeypatch, verb):
     words, request, role = VERBS[verb]
     put(lab, "cpu-1", 1, "RUNNING", startTime=ago(minutes=1))
-    monkeypatch.setattr(lab.module("clients"), "LIMIT", 0.1)
+    monkeypatch.setattr(lab.module("cloud.clients"), "LIMIT", 0.1)
     for what in (429, 503, DROPPED):
         lab.cloud.faults[:] = [Fault(request, what)]
         assert "no good answer within" in error_of(jobs(lab, *words, code=2, **key))
@@ -696,9 +696,9 @@ def test_a_run_of_the_cloud_is_used_like_one_of_this_machine(busy):
     jobs(busy, "fetch", name)
     path = here(busy, name)
     record = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    run = busy.module("runs").load(path)
+    run = busy.module("report.runs").load(path)
     assert run.status == "succeeded" and run.history["epoch"] == [1.0, 2.0] and run.gaps == ()
-    assert "val_accuracy" in busy.module("comparison").table([run]).columns
+    assert "val_accuracy" in busy.module("report.comparison").table([run]).columns
     page = busy.project.run(["python", "scripts/report.py", path]).stdout.strip()
     assert name in (path / "report.html").read_text(encoding="utf-8") and page.endswith(".html")
     # Without --model: the newest run, which is that one.
@@ -736,7 +736,7 @@ def test_a_study_of_the_cloud_is_told_like_one_of_this_machine(busy, tmp_path):
         chosen = {each["parameterId"]: each["value"] for each in trial["parameters"]}
         assert float(row["learning_rate"]) == chosen["learning_rate"]
         assert row["hidden_units"] == chosen["hidden_units"]
-    runs = busy.module("runs")
+    runs = busy.module("report.runs")
     found = {run.name: run for run in runs.load_all(here(busy, "."))}
     assert {f"{name}/1", f"{name}/2"} <= set(found)
     assert (path / "1" / "report.html").is_file()
@@ -751,7 +751,7 @@ def test_a_study_of_the_cloud_is_told_like_one_of_this_machine(busy, tmp_path):
     # And the winner is a job that can be run.
     best = busy.project.path / "configs" / "best.yaml"
     assert f"job file: {best}" in done.out
-    spec = busy.module("spec").load(best)
+    spec = busy.module("jobfile.spec").load(best)
     (pool,) = spec.spec["workerPoolSpecs"]
     assert f"--learning_rate={rows[0]['learning_rate']}" in pool["containerSpec"]["args"]
     assert "env" not in pool["containerSpec"] and "pythonPackageSpec" not in pool

@@ -238,7 +238,7 @@ def test_a_check_runs_the_trainer_once_and_only_where_it_says_so(spied):
 def test_a_trainer_that_hangs_is_waited_for_once(spied):
     task = "import time\nDESCRIBES = True\nopen('seen.jsonl', 'a').write('{}\\n')\ntime.sleep(60)\n"
     (spied.path / "trainer" / "task.py").write_text(task, encoding="utf-8")
-    rules = spied.path / "launcher" / "trainer_rules.py"
+    rules = spied.path / "launcher" / "jobfile" / "trainer_rules.py"
     rules.write_text(rules.read_text("utf-8").replace("PATIENCE = 10 ", "PATIENCE = 1 "), "utf-8")
 
     done = spied.run(["python", "scripts/check.py"])

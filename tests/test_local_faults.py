@@ -147,7 +147,8 @@ def test_tf_config_names_the_job(project):
     code = """
 import json
 from pathlib import Path
-from launcher import contract, spec
+from launcher.local import contract
+from launcher.jobfile import spec
 job = spec.load("configs/multi_worker.yaml")
 replicas = contract.replicas(job.spec)
 addresses = {replica: f"host-{i}:1" for i, replica in enumerate(replicas)}

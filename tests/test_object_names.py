@@ -79,13 +79,13 @@ def files_in(tree):
 def store(cloud_lab):
     """One client for all examples, since each keeps its connections open."""
     with cloud_lab.asking():
-        return cloud_lab.module("storage").Store(PROJECT)
+        return cloud_lab.module("cloud.storage").Store(PROJECT)
 
 
 @given(legal=st.lists(LEGAL, max_size=6), hostile=st.lists(HOSTILE, max_size=2))
 @settings(max_examples=150, **QUICK)
 def test_sync_writes_all_or_nothing(lab, store, legal, hostile):
-    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
     folder = f"names/{next(COUNTER)}"
     objects = write(lab, folder, [*legal, *hostile])
     with tempfile.TemporaryDirectory() as name:
@@ -107,18 +107,18 @@ def test_sync_writes_all_or_nothing(lab, store, legal, hostile):
 @given(legal=st.lists(LEGAL, max_size=6), hostile=st.lists(HOSTILE, max_size=2))
 @settings(max_examples=100, **QUICK)
 def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
-    fetch, error = lab.module("fetch"), lab.module("clients").CloudError
+    fetch, error = lab.module("cloud.fetch"), lab.module("cloud.clients").CloudError
     folder, said = f"runs/names-{next(COUNTER)}", []
     base = {"baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/{folder}"}}
     message = {"displayName": "names", "state": "JOB_STATE_SUCCEEDED", "jobSpec": base}
-    job = lab.module("remote_job").RemoteJob(message)
+    job = lab.module("cloud.remote_job").RemoteJob(message)
     objects = write(lab, folder, [*legal, *hostile])
     before = snapshot(lab.project.path / "runs")
     outside = set(os.listdir(lab.project.path)) | {"runs"}
     try:
         with mock.patch.object(fetch, "Store", lambda *_: store):
             fetch.fetch(
-                lab.module("vertex").Vertex(PROJECT, REGION, "", store.who), job, said.append
+                lab.module("cloud.vertex").Vertex(PROJECT, REGION, "", store.who), job, said.append
             )
     except error as refused:
         assert hostile, f"refused {legal}: {refused}"
@@ -198,14 +198,14 @@ LEGAL_PAIRS = [("x", "y.partial"), ("a/x", "x.partial"), ("a/b", "a.b"), ("ab", 
 
 
 def test_a_name_that_no_disk_should_have_is_refused(lab):
-    find_faults = lab.module("object_names").find_faults
+    find_faults = lab.module("cloud.object_names").find_faults
     for name, reason in REFUSED.items():
         (fault,) = find_faults(["good.txt", name])
         assert reason in fault and repr(name)[1:100] in fault, name
 
 
 def test_of_two_names_for_one_file_both_are_named(lab):
-    find_faults = lab.module("object_names").find_faults
+    find_faults = lab.module("cloud.object_names").find_faults
     for pair in PAIRS:
         for order in (pair, pair[::-1]):
             (fault,) = find_faults(["good.txt", *order])
@@ -213,7 +213,7 @@ def test_of_two_names_for_one_file_both_are_named(lab):
 
 
 def test_legal_names_are_accepted(lab):
-    find_faults = lab.module("object_names").find_faults
+    find_faults = lab.module("cloud.object_names").find_faults
     assert find_faults(f"{folder}/{file}" for folder in FOLDERS for file in FILES) == []
     assert [pair for pair in LEGAL_PAIRS if find_faults(pair)] == []
     assert find_faults([unicodedata.normalize("NFD", "größe"), "größe2"]) == []
@@ -253,7 +253,7 @@ def test_pages_that_fetch_writes_are_not_taken_from_the_bucket(lab):
 
 
 def test_what_stands_in_the_way_is_named_before_anything_is_written(lab, store, tmp_path):
-    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
     for name in ("a/b/c", "d"):
         lab.cloud.buckets.write(BUCKET, f"way/{name}", b"x")
 
@@ -287,7 +287,7 @@ def test_what_stands_in_the_way_is_named_before_anything_is_written(lab, store, 
 
 
 def test_what_the_disk_refuses_is_one_line(lab, store, tmp_path, monkeypatch):
-    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
     lab.cloud.buckets.write(BUCKET, "full/a", b"x")
 
     def full(*_):
@@ -301,7 +301,7 @@ def test_what_the_disk_refuses_is_one_line(lab, store, tmp_path, monkeypatch):
 
 
 def test_litter_stays_here(lab, store, tmp_path):
-    storage = lab.module("storage")
+    storage = lab.module("cloud.storage")
     litter = [".DS_Store", "deep/.DS_Store", "a.csv.partial", "__pycache__/a.pyc", "._a.csv"]
     for name in [*litter, "a.csv", ".gitkeep", "shards.partial/b", "con", "a:b"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -333,14 +333,14 @@ def test_a_copy_has_one_end_here_and_one_in_a_bucket(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "project.yaml").touch()
-    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
     with pytest.raises(error, match=message):
         storage.sync(store, source, target)
     assert [path.name for path in tmp_path.iterdir()] == ["project.yaml"]
 
 
 def test_a_local_name_that_no_object_can_have_is_refused(lab, store, tmp_path):
-    storage, error = lab.module("storage"), lab.module("clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
     if os.name == "nt":
         pytest.skip("Windows has no such names")
     (tmp_path / "a\nb").touch()

@@ -22,7 +22,7 @@ ODD += ["trainer/old.pyc", "trainer/.DS_Store", "codec/[x]/y"]
 BUILD = """
 import sys
 from pathlib import Path
-from launcher import package
+from launcher.cloud import package
 print(package.build(Path(sys.argv[1])))
 """
 USE = """

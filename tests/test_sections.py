@@ -70,7 +70,7 @@ def test_what_a_kind_cannot_hold_is_refused(sections, make):
 
 
 def test_the_report_knows_no_problem():
-    files = [*PRODUCT.glob("launcher/report*"), PRODUCT / "launcher/sections.html"]
+    files = [*PRODUCT.glob("launcher/report/report*"), PRODUCT / "launcher/report/sections.html"]
     assert len(files) >= 4
     for path in files:
         text = path.read_text(encoding="utf-8")

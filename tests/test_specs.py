@@ -42,8 +42,8 @@ def google_takes(value):
 
 
 def we_take(value):
-    from launcher import shape
-    from launcher.document import Document
+    from launcher.common.document import Document
+    from launcher.jobfile import shape
 
     name = "HyperparameterTuningJob" if "studySpec" in value else "CustomJobSpec"
     taken, faults = shape.check(Document("job.yaml", value), name)

@@ -1,4 +1,4 @@
-"""Makes launcher/messages.json from the installed SDK: what a job file may hold, by the API itself.
+"""Makes launcher/jobfile/messages.json from the installed SDK: what a job file may hold, by the API itself.
 
     python tests/vertex_messages.py
 
@@ -12,7 +12,8 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-TABLE = Path(__file__).parents[1] / "{{cookiecutter.project_slug}}" / "launcher" / "messages.json"
+PRODUCT = Path(__file__).parents[1] / "{{cookiecutter.project_slug}}"
+TABLE = PRODUCT / "launcher/jobfile/messages.json"
 ROOTS = ("CustomJobSpec", "HyperparameterTuningJob")
 PACKAGE = "google.cloud.aiplatform.v1."
 # How the API's own notation of them looks in JSON.

@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import settings, spec
-from launcher.summary import summary
+from launcher.jobfile import spec
+from launcher.jobfile.summary import summary
+from launcher.project import settings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

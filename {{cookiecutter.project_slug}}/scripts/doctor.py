@@ -19,7 +19,7 @@ def main():
         version = sys.version.split()[0]
         print("wrong    python           " + version + " is too old; install 3.10 to 3.13")
         return 1
-    from launcher import doctor
+    from launcher.doctor import doctor
 
     return doctor.main(sys.argv[1:])
 

@@ -18,7 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import jobs, prices, spec  # noqa: E402
+from launcher.cloud import jobs  # noqa: E402
+from launcher.cost import prices  # noqa: E402
+from launcher.jobfile import spec  # noqa: E402
 
 
 def count(text: str) -> int:

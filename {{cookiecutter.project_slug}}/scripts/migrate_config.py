@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import spec
-from launcher.migrate import migrate
+from launcher.jobfile import spec
+from launcher.jobfile.migrate import migrate
 
 
 def main(argv: list[str]) -> int:

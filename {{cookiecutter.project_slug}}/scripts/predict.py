@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import runs  # noqa: E402
+from launcher.report import runs  # noqa: E402
 from predictor.inputs import Inputs  # noqa: E402
 from predictor.instances import InstanceError  # noqa: E402
 from predictor.model import Model  # noqa: E402

@@ -5,7 +5,7 @@
     python scripts/prices.py --region europe-west4
     BILLING_API_KEY=… python scripts/prices.py --refresh
 
---refresh reads Google's price list and writes launcher/prices.yaml; it takes an API key of any project.
+--refresh reads Google's price list and writes launcher/cost/prices.yaml; it takes an API key of any project.
 """
 
 import argparse
@@ -16,7 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import price_catalog, prices, settings, spec
+from launcher.cost import price_catalog, prices
+from launcher.jobfile import spec
+from launcher.project import settings
 
 KEY, PAGE = "BILLING_API_KEY", "https://console.cloud.google.com/apis/credentials"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import report, runs
+from launcher.report import report, runs
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import gcp
-from launcher.cloud_setup import NEEDED, Setup
-from launcher.cloud_steps import SetupError
-from launcher.environment import python_command
-from launcher.spec import SpecError
+from launcher.doctor.environment import python_command
+from launcher.jobfile.spec import SpecError
+from launcher.project import gcp
+from launcher.setup.cloud_setup import NEEDED, Setup
+from launcher.setup.cloud_steps import SetupError
 
 
 def main(argv: list[str]) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import spec, submit  # noqa: E402
+from launcher.cloud import submit  # noqa: E402
+from launcher.jobfile import spec  # noqa: E402
 
 
 def dollars(text: str) -> float:

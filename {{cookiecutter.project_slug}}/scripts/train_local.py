@@ -14,7 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher import contract, faults, spec, start  # noqa: E402
+from launcher.cli import start  # noqa: E402
+from launcher.jobfile import spec  # noqa: E402
+from launcher.local import contract, faults  # noqa: E402
 
 
 def main(argv: list[str]) -> int:

@@ -6,7 +6,7 @@ import html
 import re
 from pathlib import Path
 
-from launcher import report
+from launcher.report import report
 
 
 def page_of(run_dir: Path) -> str:

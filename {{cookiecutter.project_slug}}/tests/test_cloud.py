@@ -15,7 +15,8 @@ import yaml
 from conftest import ROOT, tree
 from own import OTHER_DATA
 
-from launcher import labels, package, spec, submission
+from launcher.cloud import labels, package, submission
+from launcher.jobfile import spec
 
 SETTINGS = """
 slug: my-penguins

@@ -9,8 +9,12 @@ import json
 import pytest
 from conftest import ROOT
 
-from launcher import jobs_facts, jobs_study, prices, runs, spec, study_dir
-from launcher.vertex import RemoteJob
+from launcher.cloud import jobs_facts, jobs_study
+from launcher.cloud.vertex import RemoteJob
+from launcher.cost import prices
+from launcher.jobfile import spec
+from launcher.report import runs
+from launcher.study import study_dir
 
 HOUR = "2026-03-01T{:02}:00:00.123456789Z"
 POOL = {"machineSpec": {"machineType": "e2-standard-4"}, "replicaCount": "1"}

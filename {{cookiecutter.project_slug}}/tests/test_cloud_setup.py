@@ -18,10 +18,11 @@ import pytest
 from commands import exists
 from conftest import ROOT
 
-from launcher import cloud_setup, gcp
-from launcher.cloud_setup import Setup
-from launcher.cloud_steps import SetupError
-from launcher.gcp import Place
+from launcher.project import gcp
+from launcher.project.gcp import Place
+from launcher.setup import cloud_setup
+from launcher.setup.cloud_setup import Setup
+from launcher.setup.cloud_steps import SetupError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="its gcloud is a shell script")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import contract, faults, process, spec
+from launcher.jobfile import spec
+from launcher.local import contract, faults, process
 from trainer.engine import runtime
 
 

@@ -23,7 +23,8 @@ import pytest
 import yaml
 from conftest import ROOT, write
 
-from launcher import cost, price_catalog, prices, spec
+from launcher.cost import cost, price_catalog, prices
+from launcher.jobfile import spec
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 IOWA = "us-central1"

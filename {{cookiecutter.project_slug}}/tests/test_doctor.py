@@ -20,20 +20,18 @@ from cloud_standin import TOKEN, Google
 from commands import exists
 from conftest import ROOT
 
-from launcher import (
+from launcher.cloud import identity
+from launcher.doctor import (
     checkup,
     doctor_local,
     doctor_login,
     doctor_quota,
     environment,
     google_api,
-    identity,
 )
-from launcher import (
-    doctor as doctor_module,
-)
-from launcher.doctor_cloud import Cloud
-from launcher.gcp import Place, job_roles
+from launcher.doctor import doctor as doctor_module
+from launcher.doctor.doctor_cloud import Cloud
+from launcher.project.gcp import Place, job_roles
 
 SECONDS = 5  # the doctor's promise
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
@@ -148,7 +146,10 @@ def test_its_lines_are_for_people(repo):
 
 def test_what_runs_before_all_is_plain_enough_for_an_old_python():
     names = ("checkup", "doctor", "doctor_local", "environment")
-    for path in [*(ROOT / "launcher" / f"{name}.py" for name in names), ROOT / "scripts/doctor.py"]:
+    for path in [
+        *(ROOT / "launcher/doctor" / f"{name}.py" for name in names),
+        ROOT / "scripts/doctor.py",
+    ]:
         ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
@@ -674,7 +675,7 @@ def test_a_missing_program_is_no_error_of_ours(monkeypatch):
 def test_a_repo_that_is_broken_brings_no_traceback(repo):
     (repo / "setup.py").write_text("setup(install_requires=[", encoding="utf-8")
     (repo / "project.yaml").write_text("gcp: [\n", encoding="utf-8")
-    (repo / "launcher" / "doctor_cloud.py").write_text("oh(", encoding="utf-8")
+    (repo / "launcher" / "doctor" / "doctor_cloud.py").write_text("oh(", encoding="utf-8")
     answer = found(repo, code=1)
     assert "setup.py cannot be read" in answer["packages"]["text"]
     assert (

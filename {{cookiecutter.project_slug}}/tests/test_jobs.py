@@ -13,7 +13,7 @@ import own
 import pytest
 from conftest import read_json, tree, write
 
-from launcher import process, run_dirs
+from launcher.local import process, run_dirs
 
 WAIT = 120  # seconds; generous, for a machine with other things to do
 

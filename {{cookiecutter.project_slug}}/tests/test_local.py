@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from launcher import faults, local, spec
+from launcher.jobfile import spec
+from launcher.local import faults, local
 
 WAIT = 60  # seconds; generous, for a machine with other things to do
 
@@ -210,7 +211,7 @@ def test_logs_keep_everything_in_the_order_it_came():
 @pytest.mark.parametrize("act", ["wait", "deaf"])
 def test_a_killed_launcher_leaves_nothing(tmp_path, act):
     program = (
-        "import json, sys; from pathlib import Path; from launcher import local, spec\n"
+        "import json, sys; from pathlib import Path; from launcher.local import local; from launcher.jobfile import spec\n"
         "message, run_dir = json.loads(sys.argv[1]), Path(sys.argv[2])\n"
         "local.Run(spec.Job(run_dir, message, tuning=False), run_dir).run()\n"
     )

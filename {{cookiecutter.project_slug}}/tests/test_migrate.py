@@ -12,9 +12,9 @@ import yaml
 from conftest import ROOT, write
 from test_spec import places
 
-from launcher import migrate, spec
-from launcher.document import Document
-from launcher.migrate_machines import MACHINES
+from launcher.common.document import Document
+from launcher.jobfile import migrate, spec
+from launcher.jobfile.migrate_machines import MACHINES
 
 OLD = """\
 jobId: census_7

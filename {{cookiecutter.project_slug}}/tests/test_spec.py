@@ -14,9 +14,10 @@ import pytest
 import yaml
 from conftest import ROOT, write
 
-from launcher import settings, shape, spec, trainer_rules
-from launcher.document import Document
-from launcher.summary import duration, summary
+from launcher.common.document import Document
+from launcher.jobfile import shape, spec, trainer_rules
+from launcher.jobfile.summary import duration, summary
+from launcher.project import settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 PROJECT = {"gcp": {"project": "my-lab", "region": "us-central1", "bucket": "my-bucket"}}

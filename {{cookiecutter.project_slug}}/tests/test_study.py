@@ -23,10 +23,12 @@ import pytest
 import yaml
 from conftest import ROOT, read_json, write
 
-from launcher import contract, space, spec, study_stopping
-from launcher.study import Study
-from launcher.study_curves import Curves, reports
-from launcher.study_search import Search
+from launcher.jobfile import spec
+from launcher.local import contract
+from launcher.study import space, study_stopping
+from launcher.study.study import Study
+from launcher.study.study_curves import Curves, reports
+from launcher.study.study_search import Search
 
 WAIT = 120  # seconds; generous, for a machine with other things to do
 X = {"parameterId": "x", "doubleValueSpec": {"minValue": 0.01, "maxValue": 1}}
@@ -616,5 +618,5 @@ def test_more_trials_can_be_asked_of_a_study(tmp_path):
 
 
 def test_a_plain_run_does_not_load_the_optimiser():
-    code = "import sys, launcher.start; sys.exit('optuna' in sys.modules)"
+    code = "import sys, launcher.cli.start; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -21,7 +21,7 @@ from conftest import ROOT, tree, write
 from own import column, load, refusal
 
 from codec.schema import Column, Schema
-from launcher import spec
+from launcher.jobfile import spec
 from trainer import data, task
 from trainer.columns import tables
 from trainer.engine import batching, cache

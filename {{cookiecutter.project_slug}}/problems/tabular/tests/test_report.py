@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 from pages import page_of, words_of
 
-from launcher import comparison, report, runs
+from launcher.report import comparison, report, runs
 
 REPO = Path(__file__).resolve().parents[1]
 HISTORY = """\

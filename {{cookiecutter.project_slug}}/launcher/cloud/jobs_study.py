@@ -1,0 +1,258 @@
+"""A study that ran on Vertex AI, told as one that ran here: leaderboard, study.csv, report.
+
+The service's words for trials are turned into those of `study_search`; all else is the same code.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+
+from launcher.cloud import jobs_facts
+from launcher.cloud.remote_job import RemoteJob
+from launcher.jobfile import program
+from launcher.jobfile.spec import Job
+from launcher.local.process import ROOT
+from launcher.report import runs
+from launcher.study import space, study_dir, study_report, study_results, study_search
+from launcher.study.space import Parameter, Value
+from launcher.study.study_curves import Curves
+from launcher.study.study_search import UNFINISHED, Trial
+from launcher.study.study_trial import Objective
+
+READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
+# What `submission` fills in; a job file leaves it to project.yaml.
+FILLED = ("GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI")
+
+
+@dataclass(frozen=True)
+class CloudStudy:
+    """What `study_report` wants to know of a study."""
+
+    path: Path
+    job: Job
+    dir: Any  # .about is what study.json says
+    objective: Objective
+    space: Sequence[Parameter]
+    search: study_search.Search
+    curves: Curves
+    failure: str
+    flags: Sequence[str] = ()
+
+
+class CloudSearch(study_search.Search):
+    """The service has searched; here is only what came of it, for asking what decided."""
+
+    def __init__(self, job: RemoteJob, parameters: Sequence[Parameter], goal: Objective):
+        spec = job.message["studySpec"]
+        self.algorithm, self.space = spec.get("algorithm"), parameters
+        self.count = int(job.message.get("maxTrialCount") or 1)
+        self.study = optuna.create_study(direction="maximize" if goal.maximize else "minimize")
+        with warnings.catch_warnings():  # of values at a bound, which the service has rounded
+            warnings.simplefilter("ignore")
+            for trial in filter(lambda trial: trial.counts, trials(job)):
+                self.study.enqueue_trial(_inner(parameters, trial.parameters))
+                handle = self.study.ask()
+                space.suggest(parameters, handle)
+                self.study.tell(handle, trial.value)
+
+    @property
+    def method(self) -> str:
+        names = {"GRID_SEARCH": "a grid", "RANDOM_SEARCH": "random search"}
+        return f"{names.get(self.algorithm, 'Bayesian search')} (Vertex AI)"
+
+
+def objective(job: RemoteJob) -> Objective:
+    """What decides: of several metrics, the first."""
+    first = job.message["studySpec"]["metrics"][0]
+    return Objective(first["metricId"], first.get("goal") == "MAXIMIZE", takes_best=False)
+
+
+def parameters(job: RemoteJob) -> list[Parameter]:
+    """What it varies."""
+    spec = copy.deepcopy(job.message["studySpec"])
+    _fill(spec.get("parameters") or [])
+    return space.read({"parameters": [], **spec})
+
+
+def trials(job: RemoteJob) -> list[Trial]:
+    """All trials so far, by id."""
+    kinds = {each.id: each.kind for each in space.everything(parameters(job))}
+    found = [_trial(job, each, kinds, objective(job).metric) for each in job.trials]
+    return sorted(found, key=lambda trial: trial.id)
+
+
+def ranked(job: RemoteJob) -> list[Trial]:
+    """The best first."""
+    return study_results.ranked(trials(job), objective(job).maximize)
+
+
+def leaderboard(job: RemoteJob) -> None:
+    """Shows the trials, as a study on this machine does at its end."""
+    no_records = study_results.Spread({})  # those of the trials are in the bucket
+    study_results.leaderboard(ranked(job), objective(job).metric, no_records, print)
+
+
+def facts(job: RemoteJob) -> list[dict]:
+    """For a program; the best first."""
+    names = ("id", "state", "value", "step", "seconds", "parameters", "why")
+    return [{name: getattr(trial, name) for name in names} for trial in ranked(job)]
+
+
+def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[Path]:
+    """Writes what a study leaves into a folder that holds its trials; returns page and job file.
+
+    study.json comes last: before it is there, nobody takes the folder for a study.
+    """
+    goal, found, board = objective(job), parameters(job), ranked(job)
+    study = CloudStudy(
+        path=path,
+        job=Job(Path(f"{job.labels.get('config') or job.name}.yaml"), _as_file(job), True),
+        dir=SimpleNamespace(about=_about(job)),
+        objective=goal,
+        space=found,
+        search=CloudSearch(job, found, goal),
+        curves=_curves(job, path, goal.metric),
+        failure=_failure(job),
+    )
+    spread = study_results.Spread.read(path, board, goal.metric)
+    study_results.write_csv(path / "study.csv", board, goal.metric, spread)
+    written = [study_report.write(study, board, spread)] if board else []
+    if job.ended:
+        written += _write_best(study, board, configs)
+    partial = path / "study.json.partial"
+    text = json.dumps(study.dir.about, indent=2, ensure_ascii=False) + "\n"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path / "study.json")
+    return written
+
+
+def _write_best(study: CloudStudy, board: Sequence[Trial], configs: Path) -> list[Path]:
+    written = study_results.write_best(study.job, (), board, study.path, configs, top=1)
+    for path in written:  # the words are those of a study that ran here
+        before = f"scripts/train_local.py configs/{study.job.path.name} wrote"
+        text = path.read_text(encoding="utf-8")
+        text = text.replace(before, f"scripts/jobs.py fetch {study.path.name} wrote", 1)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return written
+
+
+def _about(job: RemoteJob) -> dict:
+    """study.json; without a digest of a job file, so that no study here goes on in its folder."""
+    state = study_dir.FINISHED if job.succeeded else study_dir.FAILED
+    created = job.time("createTime") or datetime.now(timezone.utc)
+    return {
+        "state": state if job.ended else study_dir.RUNNING,
+        "job": f"{job.labels.get('config') or job.name}.yaml",
+        "flags": [],
+        "started": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
+        "cloud": job.resource,
+    }
+
+
+def _failure(job: RemoteJob) -> str:
+    if job.succeeded or not job.ended:
+        return ""
+    return job.error or f"{job.state.lower()} since {jobs_facts.moment(jobs_facts.ended(job))}"
+
+
+def _trial(job: RemoteJob, told: Mapping, kinds: Mapping[str, str], metric: str) -> Trial:
+    final = told.get("finalMeasurement") or {}
+    # The service leaves out a number that is 0.
+    values = {m["metricId"]: float(m.get("value", 0.0)) for m in final.get("metrics") or []}
+    chosen = {each["parameterId"]: each.get("value") for each in told.get("parameters") or []}
+    end = told.get("endTime") or jobs_facts.ended(job)
+    alone = RemoteJob({"startTime": told.get("startTime"), "endTime": end})
+    trial = Trial(
+        id=int(told.get("id") or 0),
+        parameters={id: READ[kinds.get(id, "categorical")](v) for id, v in chosen.items()},
+        seconds=round(jobs_facts.seconds(alone) or 0.0, 3),
+        why=" ".join((told.get("infeasibleReason") or "").split()),
+    )
+    state, value = told.get("state"), values.get(metric, math.nan)
+    if state == "SUCCEEDED" and math.isfinite(value):
+        step = float(final.get("stepCount") or 0)
+        return replace(trial, state="succeeded", value=value, step=step)
+    if state == "SUCCEEDED":
+        why = f"{metric} was not a finite number" if metric in values else f"no {metric}"
+        return replace(trial, state="infeasible", why=trial.why or why)
+    if state == "INFEASIBLE":
+        return replace(trial, state="infeasible")
+    if job.ended:
+        return replace(trial, state="failed", why=f"the study ended: {job.state.lower()}")
+    return replace(trial, state=UNFINISHED)
+
+
+def _curves(job: RemoteJob, path: Path, metric: str) -> Curves:
+    """What the service has measured; where it does not tell, what the trial itself recorded."""
+    curves = Curves(path / "measurements.csv")
+    for told in job.trials:
+        points = [
+            (float(each.get("stepCount") or 0), float(m.get("value", 0.0)))
+            for each in told.get("measurements") or []
+            for m in each.get("metrics") or []
+            if m.get("metricId") == metric
+        ]
+        try:
+            history = {} if points else runs.load(path / str(told["id"])).history
+        except runs.RunError:  # it has left nothing
+            history = {}
+        points += zip(history.get("epoch", ()), history.get(metric, ()), strict=False)
+        for step, value in points:
+            curves.add(int(told["id"]), step, value, 0.0)
+    return curves
+
+
+def _as_file(job: RemoteJob) -> dict:
+    """The message as a job file has it: without what project.yaml and the launcher filled in."""
+    spec = copy.deepcopy(dict(job.spec))
+    for key in ("baseOutputDirectory", "serviceAccount", "tensorboard"):
+        spec.pop(key, None)
+    for pool in filter(None, spec["workerPoolSpecs"]):
+        pool["replicaCount"] = int(pool.get("replicaCount") or 1)  # JSON has it as a text
+        own = program.read(pool)
+        if own.foreign:
+            continue
+        task = pool.pop("pythonPackageSpec", None) or pool.get("containerSpec") or {}
+        words = {"command": list(own.command), "args": list(own.args)}
+        kept = {key: value for key, value in words.items() if value}
+        env = [each for each in task.get("env") or [] if each["name"] not in FILLED]
+        pool["containerSpec"] = kept | ({"env": env} if env else {})
+    return {"studySpec": job.message["studySpec"], "trialJobSpec": spec}
+
+
+def _fill(told: list[dict]) -> None:
+    """The service leaves out a bound that is 0."""
+    for each in told:
+        for name in ("doubleValueSpec", "integerValueSpec"):
+            if name in each:
+                each[name] = {"minValue": 0, "maxValue": 0, **each[name]}
+        _fill([child["parameterSpec"] for child in each.get("conditionalParameterSpecs") or []])
+
+
+def _inner(parameters: Sequence[Parameter], chosen: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of a trial as optuna has them, by its own names; see `space`."""
+    found: dict[str, Value] = {}
+    for parameter in parameters:
+        if parameter.id not in chosen:
+            continue
+        value = chosen[parameter.id]
+        if parameter.kind == "discrete":
+            found[parameter.key] = parameter.values.index(value)
+        elif parameter.scale == "reverse log":
+            found[parameter.key] = parameter.low + parameter.high - value
+        else:
+            found[parameter.key] = value
+        found |= _inner(parameter.brings(value), chosen)
+    return found

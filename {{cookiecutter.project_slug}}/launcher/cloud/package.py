@@ -1,0 +1,101 @@
+"""The trainer as a Python package, which a job installs before it starts (`gcp.code: package`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from launcher.jobfile.spec import ROOT, SpecError
+
+SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
+SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
+
+
+def digest(names: Sequence[str] = SOURCES) -> str:
+    """16 hexadecimal digits of what stands in these files and folders of the repo."""
+    found = hashlib.sha256()
+    for path in files(names):
+        data = path.read_bytes()
+        found.update(f"{path.relative_to(ROOT).as_posix()}\0{len(data)}\0".encode() + data)
+    return found.hexdigest()[:16]
+
+
+def files(names: Sequence[str]) -> Iterator[Path]:
+    """The files behind these names, in order, without what Python leaves behind."""
+    for name in names:
+        for path in sorted((ROOT / name, *(ROOT / name).rglob("*"))):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def build(folder: Path) -> Path:
+    """Builds the source distribution into a folder; returns its path.
+
+    The sources are copied first, so that nothing but them gets in, and nothing is left in the repo.
+
+    Raises:
+        SpecError: it cannot be built; with what setuptools said. Or a file would be missing in it.
+    """
+    sources = {path.relative_to(ROOT).as_posix(): path for path in files(SOURCES)}
+    with tempfile.TemporaryDirectory() as name:
+        stage = Path(name)
+        for source, path in sources.items():
+            place = stage / source
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        # In an environment of its own, build would fetch setuptools again from the network.
+        alone = ["--no-isolation"] if _has_setuptools() else []
+        command = [sys.executable, "-m", "build", "--sdist", *alone, "--outdir", folder, stage]
+        done = subprocess.run(
+            command,
+            cwd=stage,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    if done.returncode:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        hint = "; install it: pip install build" if "No module named build" in done.stderr else ""
+        last = said[-1].strip() if said else "it says nothing"
+        raise SpecError(f"setup.py: the package cannot be built: {last}{hint}")
+    [path] = folder.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    if missing := sorted(set(sources) - packed):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SpecError(
+            f"{missing[0]}{more}: not in the package; setup.py (package_data) and MANIFEST.in decide "
+            "what is: change them, or move the file"
+        )
+    return path
+
+
+def refuse_links() -> None:
+    """Look for links to folders, which work in the image, and which neither package nor digest hold.
+
+    Raises:
+        SpecError: names the link.
+    """
+    for name in SOURCES:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_symlink() and path.is_dir():
+                raise SpecError(
+                    f"{path.relative_to(ROOT).as_posix()}: is a link to a folder, which a package "
+                    "cannot hold; copy the folder there, or write gcp.code: container"
+                )
+
+
+def _has_setuptools() -> bool:
+    try:
+        return int(metadata.version("setuptools").split(".")[0]) >= SETUPTOOLS
+    except (metadata.PackageNotFoundError, ValueError):
+        return False

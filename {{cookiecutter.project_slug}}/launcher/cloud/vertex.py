@@ -1,0 +1,196 @@
+"""Jobs on Vertex AI: sent once, found by name, stopped.
+
+    jobs = Vertex("my-lab", "us-central1")
+    job = jobs.find("smoke-20260301-120000")       by name, by number, or by resource name
+    jobs.cancel(job)
+
+Google's own client sends them, over REST, so that a proxy or a stand-in sees what is sent.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+from launcher.cloud import clients
+from launcher.cloud.clients import CloudError, Need
+from launcher.cloud.remote_job import WAITS, RemoteJob
+
+__all__ = ["ID", "WAITS", "RemoteJob", "UnknownFate", "Vertex"]
+
+ID = "submission"  # the label by which a job is found whose answer was lost
+SETTLE = 3.0  # seconds until a new job appears in lists
+KINDS = (False, True)  # jobs, studies
+
+
+class UnknownFate(CloudError):
+    """A job was sent, its answer was lost, and it is not there yet: it may still start."""
+
+
+class Vertex:
+    """The jobs of one project in one region."""
+
+    def __init__(self, project: str, region: str, account: str = "", credentials=None):
+        """Asks nothing yet.
+
+        Args:
+            account: the service account that jobs are to run under, for messages.
+
+        Raises:
+            CloudError: the SDK is not installed, or nobody is logged in.
+        """
+        self.project, self.region = project, region
+        self.parent = f"projects/{project}/locations/{region}"
+        self.who = credentials or clients.credentials()
+        self.api = clients.sdk("google.cloud.aiplatform_v1")
+        self.json = clients.sdk("google.protobuf.json_format")
+        usual = f"https://{region}-aiplatform.googleapis.com"
+        self.client = self.api.JobServiceClient(
+            credentials=self.who,
+            transport="rest",
+            client_options={"api_endpoint": clients.endpoint("aiplatform", usual)},
+        )
+        role = "roles/aiplatform.user"
+        self.need = Need("aiplatform.googleapis.com", role, project, region=region, account=account)
+
+    def create(self, message: Mapping) -> RemoteJob:
+        """Start a job, and never a second one, whatever happens to the answer.
+
+        A request may take effect long after its client gave up, and the service has no request id
+        that would make a second one harmless. So a request is repeated only if it surely had no
+        effect; after any other failure the job is looked up by its label.
+
+        Args:
+            message: a whole CustomJob or HyperparameterTuningJob; no other job has its label
+                `submission`.
+
+        Raises:
+            UnknownFate: nobody can say yet whether the job starts.
+            CloudError: the job was refused, and does not start.
+        """
+        with clients.telling("start the job", self.need, self.who):
+            request = self._request("Create", message)
+            send = clients.retry(clients.had_no_effect)(self._send)
+            try:
+                return send("create", message, request)
+            except Exception as error:
+                if not self._may_have_started(error):
+                    raise
+                lost = clients.clean(error)
+        return self._wait_for(message, lost)
+
+    def get(self, job: RemoteJob) -> RemoteJob:
+        """The same job as it is now."""
+        with clients.telling(f"look at {job.name}", self.need, self.who):
+            return self._get(job.resource, job.tuning)
+
+    def list(self, filter: str = "", most: int = 100) -> list[RemoteJob]:
+        """Jobs and studies, the newest first.
+
+        Args:
+            filter: the service's own words, such as labels.project="penguins" AND state!="…".
+        """
+        with clients.telling("list the jobs", self.need, self.who):
+            found = [job for tuning in KINDS for job in self._list(tuning, filter, most)]
+        found.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
+        return found[:most]
+
+    def find(self, text: str) -> RemoteJob:
+        """The job with this name, or number, or resource name; the newest one of a name.
+
+        Raises:
+            CloudError: there is none, or it cannot be asked for.
+        """
+        number = re.fullmatch(r"(?:projects/.*/)?(\d+)", text)
+        if number:
+            missing = clients.sdk("google.api_core.exceptions").NotFound
+            for tuning in KINDS:
+                kind = "hyperparameterTuningJobs" if tuning else "customJobs"
+                with clients.telling(f"look for {text}", self.need, self.who):
+                    try:
+                        return self._get(f"{self.parent}/{kind}/{number[1]}", tuning)
+                    except missing:
+                        continue
+        elif '"' not in text and (found := self.list(f'display_name="{text}"', 1)):
+            return found[0]
+        raise CloudError(
+            f"{text}: no such job in {self.project}, {self.region}; "
+            "python scripts/jobs.py list shows those that there are"
+        )
+
+    def cancel(self, job: RemoteJob) -> None:
+        """Asks the service to stop a job; it ends some moments later."""
+        with clients.telling(f"cancel {job.name}", self.need, self.who):
+            verb = getattr(self.client, f"cancel_{_snake(job.tuning)}")
+            verb(name=job.resource, **self._patience())
+
+    def _request(self, verb: str, message: Mapping):
+        """The request's protobuf, by the API's own strict reader."""
+        tuning = "trialJobSpec" in message
+        kind = getattr(self.api, "HyperparameterTuningJob" if tuning else "CustomJob")
+        try:
+            body = self.json.ParseDict(dict(message), kind.pb(kind()))
+        except self.json.ParseError as error:
+            raise CloudError(f"the job's message: {clients.clean(error)}") from None
+        request = getattr(self.api, f"{verb}{kind.__name__}Request")
+        return request(parent=self.parent, **{_snake(tuning): kind.wrap(body)})
+
+    def _send(self, verb: str, message: Mapping, request) -> RemoteJob:
+        function = getattr(self.client, f"{verb}_{_snake('trialJobSpec' in message)}")
+        return self._read(function(request=request, retry=None, timeout=clients.ANSWER))
+
+    def _get(self, resource: str, tuning: bool) -> RemoteJob:
+        return self._read(
+            getattr(self.client, f"get_{_snake(tuning)}")(name=resource, **self._patience())
+        )
+
+    def _list(self, tuning: bool, filter: str, most: int) -> Iterator[RemoteJob]:
+        kind = "HyperparameterTuningJob" if tuning else "CustomJob"
+        request = getattr(self.api, f"List{kind}sRequest")(
+            parent=self.parent, filter=filter, page_size=min(most, 100)
+        )
+        pager = getattr(self.client, f"list_{_snake(tuning)}s")
+        for found, _ in zip(pager(request=request, **self._patience()), range(most), strict=False):
+            yield self._read(found)
+
+    def labelled(self, label: str, tuning: bool) -> RemoteJob | None:
+        """The job that was sent with this label `submission`; None where there is none yet."""
+        with clients.telling("look whether the job started", self.need, self.who):
+            return next(self._list(tuning, f'labels.{ID}="{label}"', 1), None)
+
+    def _may_have_started(self, error: Exception) -> bool:
+        unreadable = isinstance(error, self.json.ParseError)  # an answer, cut off
+        return unreadable or (clients.transient(error) and not clients.had_no_effect(error))
+
+    def _wait_for(self, message: Mapping, lost: str) -> RemoteJob:
+        """Look for a job whose answer was lost, for as long as a request is usually repeated."""
+        name, tuning, problem = message["displayName"], "trialJobSpec" in message, ""
+        words = f"[launcher] no good answer ({lost}): looking whether the job started"
+        print(f"{words}, for up to {clients.LIMIT:.0f} s", file=sys.stderr, flush=True)
+        pause, end = clients.FIRST, time.monotonic() + clients.LIMIT
+        while time.monotonic() < end:
+            time.sleep(max(pause, SETTLE))
+            pause = min(2 * pause, clients.LONGEST)
+            try:
+                if job := self.labelled(message["labels"][ID], tuning):
+                    return job
+                problem = ""
+            except CloudError as error:
+                problem = f" ({error})"
+        raise UnknownFate(
+            f"start the job: no good answer ({lost}), and it is unknown whether {name} starts"
+            f"{problem}; python scripts/jobs.py show {name} shows whether it did; the same command "
+            "looks, too, and sends nothing while this is unknown"
+        )
+
+    def _read(self, found) -> RemoteJob:
+        return RemoteJob(self.json.MessageToDict(type(found).pb(found)))
+
+    def _patience(self) -> dict:
+        return {"retry": clients.retry(), "timeout": clients.ANSWER}
+
+
+def _snake(tuning: bool) -> str:
+    return "hyperparameter_tuning_job" if tuning else "custom_job"

@@ -1,0 +1,268 @@
+"""What cloud jobs need: a login, the project and its APIs, the bucket, images, identity, quota.
+
+Everything is asked over HTTPS and nothing is changed. One token serves all; without a network the
+checks are skipped, and say so. None of Google's libraries is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from launcher.cloud import identity
+from launcher.doctor import doctor_quota
+from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, once
+from launcher.doctor.doctor_login import NoLogin, clients, gcloud, login, quota_project
+from launcher.doctor.environment import python_command
+from launcher.doctor.google_api import Client, Refused, Unreachable, reach
+from launcher.jobfile.place_rules import holds_region
+from launcher.project import gcp
+
+# What the one who sends jobs must be allowed to do, and the smallest role that allows it.
+TO_SUBMIT = {
+    "aiplatform.customJobs.create": "roles/aiplatform.user",
+    "aiplatform.customJobs.get": "roles/aiplatform.user",
+    "aiplatform.hyperparameterTuningJobs.create": "roles/aiplatform.user",
+    "logging.logEntries.list": "roles/logging.viewer",
+}
+TO_COPY = ("storage.objects.create", "storage.objects.get", "storage.objects.list")
+
+
+class Cloud:
+    """The checks of one project. `place` is a gcp.Place."""
+
+    def __init__(self, place):
+        self.place = place
+        self.reach = once(lambda: reach("serviceusage"))
+        self.login = once(login)
+        self.services = once(self._services)
+        # Where there is no Docker, Cloud Build makes the image.
+        builds = () if shutil.which("docker") else ("cloudbuild",)
+        self.apis_needed = (*gcp.APIS, *builds)
+        self.setup = f"{python_command()} scripts/setup_cloud.py --apply"
+
+    def checks(self) -> list[Check]:
+        looks = {
+            "gcloud": gcloud,
+            "clients": clients,
+            "credentials": self.credentials,
+            "project": self.project,
+            "billing": self.billing,
+            "APIs": self.apis,
+            "permissions": self.permissions,
+            "bucket": self.bucket,
+            "images": self.images,
+            "service account": self.service_account,
+            "quota": self.quota,
+        }
+        return [Check(name, look, cloud=True) for name, look in looks.items()]
+
+    def ask(self, api: str, path: str, query=(), body=None) -> dict:
+        """Raises: Refused; Skip, where there is no network or no login."""
+        try:
+            self.reach()
+            token, _ = self.login()
+            client = Client(token, self.place.project, quota_project())
+            return client.ask(api, path, query, body)
+        except Unreachable as error:
+            raise Skip(f"offline: {error}") from None
+
+    def read(self, api: str, path: str, query=(), body=None) -> dict:
+        """The same for what may well be hidden from this user."""
+        try:
+            return self.ask(api, path, query, body)
+        except Refused as refused:
+            raise Skip(f"may not be read: {refused}") from None
+
+    def may_not(self, api: str, path: str, permissions, body=True) -> list[str]:
+        """Of these permissions the ones that this user does not have."""
+        if body:
+            found = self.read(api, path, body={"permissions": list(permissions)})
+        else:
+            found = self.read(api, path, [("permissions", name) for name in permissions])
+        return [name for name in permissions if name not in found.get("permissions", ())]
+
+    def member(self) -> str:
+        return identity.member(self.login()[0])
+
+    def credentials(self) -> tuple[str, ...]:
+        try:
+            self.reach()
+        except Unreachable as error:
+            raise Skip(f"offline: {error}") from None
+        try:
+            token, told = self.login()
+        except NoLogin as nobody:
+            return WRONG, str(nobody), *identity.login_commands()
+        if told:  # only gcloud is logged in: good enough to look around, not to send a job
+            return WRONG, told, identity.LOGIN
+        who = identity.find(token)
+        if who.kind == "user" and identity.adc_path() and not quota_project():
+            mend = f"gcloud auth application-default set-quota-project {self.place.project}"
+            return WARN, f"{who}: without a quota project, which some APIs ask for", mend
+        return OK, str(who) if token else "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
+
+    def _services(self) -> dict[str, bool]:
+        """{API: whether it is switched on}"""
+        parent = f"projects/{self.place.project}"
+        names = [("names", f"{parent}/services/{api}.googleapis.com") for api in self.apis_needed]
+        found = self.ask("serviceusage", f"v1/{parent}/services:batchGet", names)
+        states = {
+            str(s.get("name", "")).rpartition("/")[2]: s.get("state")
+            for s in found.get("services", ())
+        }
+        return {api: states.get(f"{api}.googleapis.com") == "ENABLED" for api in self.apis_needed}
+
+    def project(self) -> tuple[str, ...]:
+        project = self.place.project
+        try:
+            self.services()
+        except Refused as refused:
+            if refused.disabled:
+                return OK, f"{project} (its Service Usage API is off)"
+            if refused.status == 401:
+                return WRONG, f"the login has expired: {refused}", *identity.login_commands()
+            text = f"{project} is not there, or not for you: {refused}"
+            return WRONG, text, "gcloud projects list"
+        return OK, project
+
+    def billing(self) -> tuple[str, ...]:
+        project = self.place.project
+        if self.read("cloudbilling", f"v1/projects/{project}/billingInfo").get("billingEnabled"):
+            return OK, "a billing account pays"
+        link = f"gcloud billing projects link {project} --billing-account=ACCOUNT_ID"
+        return WRONG, "no billing account pays for it", "gcloud billing accounts list", link
+
+    def apis(self) -> tuple[str, ...]:
+        project = self.place.project
+        enable = ["gcloud", "services", "enable"]
+        try:
+            services = self.services()
+        except Refused as refused:
+            if refused.disabled:
+                enable += ["serviceusage.googleapis.com", f"--project={project}"]
+                return WRONG, "the Service Usage API is off", " ".join(enable)
+            raise Skip("see project") from None
+        off = [f"{api}.googleapis.com" for api, on in services.items() if not on]
+        if off:
+            text = f"switched off: {', '.join(off)}"
+            return WRONG, text, " ".join([*enable, *off, f"--project={project}"])
+        return OK, f"{', '.join(self.apis_needed)} are on"
+
+    def permissions(self) -> tuple[str, ...]:
+        project = self.place.project
+        path = f"v1/projects/{project}:testIamPermissions"
+        lacking = self.may_not("cloudresourcemanager", path, TO_SUBMIT)
+        if not lacking:
+            return OK, "you may send jobs and read their logs"
+        roles = dict.fromkeys(TO_SUBMIT[name] for name in lacking)
+        grants = [identity.grant(role, project, self.member()) for role in roles]
+        return WRONG, f"you may not: {', '.join(lacking)}; ask an owner for", *grants
+
+    def bucket(self) -> tuple[str, ...]:
+        name, region = self.place.bucket, self.place.region
+        if not name:
+            raise Skip("gcp.bucket in project.yaml is empty")
+        try:
+            found = self.ask("storage", f"b/{name}")
+        except Refused as refused:
+            if refused.absent:
+                return WRONG, f"gs://{name} is not there", self.setup
+            text = f"gs://{name} is not for you, or somebody else's: {refused}"
+            grant = identity.grant_on_bucket(
+                "roles/storage.legacyBucketReader", name, self.member()
+            )
+            return WRONG, text, grant
+        lacking = self.may_not("storage", f"b/{name}/iam/testPermissions", TO_COPY, body=False)
+        if lacking:
+            text = f"gs://{name}: you may not: {', '.join(lacking)}; ask its owner for"
+            grant = identity.grant_on_bucket("roles/storage.objectUser", name, self.member())
+            return WRONG, text, grant
+        place = str(found.get("location", "")).lower()
+        parts = (found.get("customPlacementConfig") or {}).get("dataLocations") or ()
+        held = holds_region(region, place, parts)
+        if not held or found.get("locationType") == "multi-region":  # each read from it is billed
+            text = f"gs://{name} is in {place}, jobs run in {region}; buckets cannot move"
+            advice = "write another gcp.bucket, or gcp.region, in project.yaml"
+            return WARN if held else WRONG, f"{text}: {advice}"
+        uniform = found.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {})
+        if not uniform.get("enabled"):
+            text = f"gs://{name} has permissions on single files, which nobody oversees"
+            return (
+                WARN,
+                text,
+                f"gcloud storage buckets update gs://{name} --uniform-bucket-level-access",
+            )
+        return OK, f"gs://{name} in {place}"
+
+    def images(self) -> tuple[str, ...]:
+        place = self.place
+        name, region, project = place.image_repository, place.region, place.project
+        if not name or not region:
+            raise Skip("gcp.image_repository or gcp.region in project.yaml is empty")
+        path = f"v1/projects/{project}/locations/{region}/repositories/{name}"
+        try:
+            found = self.ask("artifactregistry", path)
+        except Refused as refused:
+            if refused.absent:
+                return WRONG, f"there is no repository {name} in {region}", self.setup
+            if refused.disabled:
+                raise Skip("its API is off, see APIs") from None
+            raise Skip(f"may not be read: {refused}") from None
+        if found.get("format") != "DOCKER":
+            advice = "write another gcp.image_repository in project.yaml"
+            return WRONG, f"{name} holds {found.get('format')}, not Docker images; {advice}"
+        upload = ["artifactregistry.repositories.uploadArtifacts"]
+        if self.may_not("artifactregistry", f"{path}:testIamPermissions", upload):
+            role = "roles/artifactregistry.writer"
+            grant = identity.grant_on_repository(role, name, region, project, self.member())
+            return WRONG, f"you may not push images to {name}; ask an owner for", grant
+        return OK, f"{region}-docker.pkg.dev/{project}/{name}"
+
+    def service_account(self) -> tuple[str, ...]:
+        email, project = self.place.service_account, self.place.project
+        if not email:
+            text = (
+                "none in project.yaml: jobs run under Vertex AI's own, which may read every bucket"
+            )
+            return WARN, f"{text}; write gcp.service_account, then", self.setup
+        path = f"v1/projects/-/serviceAccounts/{email}"
+        try:
+            found = self.ask("iam", path)
+        except Refused as refused:
+            if refused.absent:
+                return WRONG, f"{email} is not there", self.setup
+            raise Skip(f"may not be read: {refused}") from None
+        if found.get("disabled"):
+            mend = f"gcloud iam service-accounts enable {email} --project={project}"
+            return WRONG, f"{email} is disabled", mend
+        if self.may_not("iam", f"{path}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
+            role = "roles/iam.serviceAccountUser"
+            grant = identity.grant_on_account(role, email, project, self.member())
+            return WRONG, f"you may not let jobs run under {email}; ask an owner for", grant
+        member = f"serviceAccount:{email}"
+        try:
+            held = {on: self._roles(on, member) for on in ("project", "bucket")}
+        except (Skip, Refused):
+            return OK, f"{email} (its roles may not be read)"
+        lacking = [
+            role
+            for role in gcp.job_roles(self.place)
+            if not role.granted_by(held[role.on] | held["project"])
+        ]
+        if not lacking:
+            return OK, f"{email} has its roles"
+        names = ", ".join(role.name for role in lacking)
+        return WARN, f"{email} does not have {names}, unless by way of a group", self.setup
+
+    def _roles(self, on: str, member: str) -> set[str]:
+        """The roles of a member in the project's, or the bucket's, own policy."""
+        if on == "bucket":
+            found = self.ask("storage", f"b/{self.place.bucket}/iam")
+        else:
+            path = f"v1/projects/{self.place.project}:getIamPolicy"
+            found = self.ask("cloudresourcemanager", path, body={})
+        bindings = found.get("bindings", ())
+        return {b.get("role", "") for b in bindings if member in b.get("members", ())}
+
+    def quota(self) -> tuple[str, ...]:
+        return doctor_quota.check(self.place, self.ask)

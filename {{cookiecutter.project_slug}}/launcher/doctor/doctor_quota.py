@@ -1,0 +1,121 @@
+"""Whether the quota for training machines is enough for the files in configs/.
+
+A job above its quota is accepted, and then waits for ever: it is better known before.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable
+
+from launcher.doctor.checkup import OK, WARN, Skip, together
+
+METRIC = "aiplatform.googleapis.com/custom_model_training_"
+# As Google names the quotas. H200 and later are not here: their quotas' names are not public.
+GPUS = {
+    "NVIDIA_TESLA_T4": "nvidia_t4_gpus",
+    "NVIDIA_TESLA_P4": "nvidia_p4_gpus",
+    "NVIDIA_TESLA_V100": "nvidia_v100_gpus",
+    "NVIDIA_TESLA_A100": "nvidia_a100_gpus",
+    "NVIDIA_A100_80GB": "nvidia_a100_80gb_gpus",
+    "NVIDIA_L4": "nvidia_l4_gpus",
+    "NVIDIA_H100_80GB": "nvidia_h100_gpus",
+}
+TPUS = {"ct5lp": "tpu_v5e"}
+UNLIMITED = -1
+
+
+def check(place, ask: Callable[..., dict]) -> tuple[str, ...]:
+    """`ask(api, path)` gives an API's answer."""
+    from launcher.jobfile.spec import ROOT
+
+    if not place.region:
+        raise Skip("gcp.region in project.yaml is empty")
+    needs = needed(sorted((ROOT / "configs").glob("*.yaml")))
+    service = f"v1beta1/projects/{place.project}/services/aiplatform.googleapis.com"
+
+    def limit(metric: str) -> int | None:
+        name = urllib.parse.quote(METRIC + metric, safe="")
+        found = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
+        return limit_in(found, place.region)
+
+    limits = dict(zip(needs, together([lambda m=m: limit(m) for m in needs]), strict=True))
+    errors = [value for value in limits.values() if isinstance(value, Exception)]
+    known = {metric: value for metric, value in limits.items() if isinstance(value, int)}
+    if not known:
+        raise errors[0] if errors and isinstance(errors[0], Skip) else Skip(_why(errors))
+    short = [
+        f"{' and '.join(files)}: {count} {metric}, quota {known[metric]}"
+        for metric, (count, files) in needs.items()
+        if metric in known and known[metric] != UNLIMITED and known[metric] < count
+    ]
+    if not short:
+        unread = len(limits) - len(known)
+        told = f" ({unread} of {len(limits)} kinds could not be read)" if unread else ""
+        return OK, f"enough in {place.region} for all of configs/{told}"
+    page = f"https://console.cloud.google.com/iam-admin/quotas?project={place.project}"
+    text = f"in {place.region} these jobs would wait for ever: {'; '.join(short)}"
+    return WARN, f"{text}. Ask for more at {page}"
+
+
+def needed(paths) -> dict[str, tuple[int, list[str]]]:
+    """{metric: (the most that one file needs of it, the files that need that many)}"""
+    needs: dict[str, tuple[int, list[str]]] = {}
+    for path in paths:
+        for metric, count in _needs_of(path).items():
+            most, files = needs.get(metric, (0, []))
+            if count > most:
+                needs[metric] = (count, [path.name])
+            elif count == most:
+                files.append(path.name)
+    return needs
+
+
+def _needs_of(path) -> dict[str, int]:
+    """{metric: count} of a job file; nothing of one that is at fault, that tells check.py."""
+    from launcher.jobfile import spec
+    from launcher.jobfile.machines import MACHINES
+
+    try:
+        job = spec.read(path)
+    except spec.SpecError:
+        return {}
+    side_by_side = job.message.get("parallelTrialCount", 1) if job.tuning else 1
+    # Machines that may be taken away, or waited for, count on a quota of their own.
+    scheduling = job.spec.get("scheduling") or {}
+    kind = "preemptible_" if scheduling.get("strategy") in ("SPOT", "FLEX_START") else ""
+    needs: dict[str, int] = {}
+    for pool in filter(None, job.spec.get("workerPoolSpecs") or []):
+        machine = pool.get("machineSpec") or {}
+        replicas = pool.get("replicaCount", 1) * side_by_side
+        name = str(machine.get("machineType", ""))
+        counts = {}
+        if name in MACHINES:
+            counts["cpus"] = MACHINES[name].cores
+        if machine.get("acceleratorType") in GPUS:
+            counts[GPUS[machine["acceleratorType"]]] = machine.get("acceleratorCount", 1)
+        if name.partition("-")[0] in TPUS:
+            counts[TPUS[name.partition("-")[0]]] = int(name.rpartition("-")[2].rstrip("t"))
+            counts.pop("cpus", None)  # a TPU's machine comes with it
+        for metric, count in counts.items():
+            needs[kind + metric] = needs.get(kind + metric, 0) + count * replicas
+    return needs
+
+
+def limit_in(answer: dict, region: str) -> int | None:
+    """The limit that holds in a region; None where the answer tells none."""
+    everywhere = None
+    for limit in answer.get("consumerQuotaLimits", ()):
+        for bucket in limit.get("quotaBuckets", ()):
+            where = bucket.get("dimensions") or {}
+            # An int64 is a text in JSON; one that is 0 may be left out.
+            value = int(bucket.get("effectiveLimit", 0))
+            if where.get("region") == region:
+                return value
+            if not where:
+                everywhere = value
+    return everywhere
+
+
+def _why(errors: list) -> str:
+    return f"may not be read: {errors[0]}" if errors else "no config asks for a known machine"

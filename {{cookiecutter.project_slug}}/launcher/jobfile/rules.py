@@ -1,0 +1,204 @@
+"""The rules of a CustomJobSpec that its messages do not carry: what the service refuses late.
+
+Each rule yields (place, what is wrong, what to write instead), the place as of the CustomJobSpec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from launcher.jobfile import machine_rules, place_rules, program, task_rules
+from launcher.jobfile.machine_rules import Said, is_pod, machine_of
+from launcher.jobfile.shape import MESSAGES, TABLE
+
+POOLS = ("the chief", "workers", "parameter servers", "evaluators")
+WEEK = 604_800  # seconds
+# The launcher fills these in from project.yaml, so a job file may go without.
+FILLED_IN = {"imageUri", "executorImageUri", "packageUris"}
+FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)")
+REDUCTION_SERVER = "vertex-ai-restricted/training/reductionserver"
+
+
+def custom_job(spec: dict) -> Iterator[Said]:
+    """All faults of a CustomJobSpec."""
+    pools = spec.get("workerPoolSpecs") or []
+    yield from _pools(pools)
+    for i, pool in enumerate(pools):
+        if pool:
+            yield from _pool(f"workerPoolSpecs[{i}]", pool)
+    yield from _scheduling(spec.get("scheduling") or {}, [pool for pool in pools if pool])
+    yield from place_rules.names(spec)
+
+
+def missing(value: dict, message: str, place: str = "") -> Iterator[Said]:
+    """What the API asks for and is not there, or empty."""
+    for key in TABLE["required"].get(message, ()):
+        where = f"{place}.{key}" if place else key
+        if key in FILLED_IN or (message, key) == ("EnvVar", "value") and key in value:
+            continue
+        if value.get(key) in (None, "", []):
+            word = "is empty" if key in value else "is missing"
+            yield where, word, EXAMPLES.get(key, f"write {key}: …")
+    for key, child in value.items():
+        kind = MESSAGES[message][key]
+        where = f"{place}.{key}" if place else key
+        if kind.removesuffix("[]") not in MESSAGES:
+            continue
+        children = (
+            [("", child)] if kind in MESSAGES else [(f"[{i}]", c) for i, c in enumerate(child)]
+        )
+        for index, found in children:
+            if found or kind != "WorkerPoolSpec[]":  # an empty pool keeps the place of its role
+                yield from missing(found, kind.removesuffix("[]"), where + index)
+
+
+EXAMPLES = {
+    "workerPoolSpecs": "write at least the chief's pool, as in configs/cpu.yaml",
+    "trialJobSpec": "write the job of one trial, as in configs/tuning.yaml",
+    "studySpec": "write metrics and parameters, as in configs/tuning.yaml",
+    "metrics": "write - metricId: val_loss, and below it goal: MINIMIZE",
+    "goal": "write MINIMIZE or MAXIMIZE",
+    "parameters": "write what is to be tuned, as in configs/tuning.yaml",
+    "displayName": "write a name for the list of jobs",
+    "maxTrialCount": "write how many trials there are to be",
+    "parallelTrialCount": "write how many of them may run at a time, such as 2",
+    "outputUriPrefix": "write gs://BUCKET/PATH",
+    "pythonModule": "write trainer.task",
+    "values": "write at least one",
+}
+
+
+def _pools(pools: list[dict]) -> Iterator[Said]:
+    place = "workerPoolSpecs"
+    if len(pools) > len(POOLS):
+        what = f"there are {len(pools)} pools, and roles for four: {', '.join(POOLS)}"
+        yield f"{place}[{len(POOLS)}]", what, "put machines of one role into one pool"
+    if not pools:
+        return
+    first = pools[0]
+    if not first:
+        yield (
+            f"{place}[0]",
+            "is empty, and the first pool is the chief's",
+            "describe the chief here",
+        )
+    elif int(first.get("replicaCount", 1)) > 1:
+        what = f"is {first['replicaCount']}: a job has one chief, and the first pool is the chief's"
+        instead = "write 1 here, and put the others into the second pool, as workers"
+        yield f"{place}[0].replicaCount", what, instead
+    servers = pools[2] if len(pools) > 2 else {}
+    reduction = REDUCTION_SERVER in image(servers)
+    foreign = program.read(first).foreign  # to other programs the third pool may be anything
+    if servers and not pools[1] and (reduction or not foreign):
+        what = "is empty: parameter servers need workers that compute"
+        if reduction:
+            what = "is empty: a Reduction Server is for workers with GPUs"
+        yield f"{place}[1]", what, "describe the workers here"
+    if reduction:
+        yield from _reduction_server(pools)
+    for i, pool in enumerate(pools):
+        machine = machine_of(pool)
+        if machine and machine.is_tpu and len([pool for pool in pools if pool]) > 1:
+            what = "a TPU job has one pool with one replica"
+            yield f"{place}[{i}]", what, "remove the other pools; tpuTopology says how many chips"
+            break
+
+
+def _reduction_server(pools: list[dict]) -> Iterator[Said]:
+    for i, pool in enumerate(pools[:2]):
+        if pool and not (pool.get("machineSpec") or {}).get("acceleratorCount"):
+            what = "has no GPU, and the Reduction Server in the third pool is for GPUs only"
+            instead = "name GPUs here, or remove the third pool"
+            yield f"workerPoolSpecs[{i}].machineSpec", what, instead
+    if (pools[2].get("machineSpec") or {}).get("acceleratorCount"):
+        what = "a Reduction Server computes without GPUs"
+        yield (
+            "workerPoolSpecs[2].machineSpec.acceleratorType",
+            what,
+            "take n1-highcpu-16 without one",
+        )
+
+
+def _pool(place: str, pool: dict) -> Iterator[Said]:
+    count = pool.get("replicaCount")
+    if count is None:
+        yield f"{place}.replicaCount", "is missing", "write how many machines, such as 1"
+    elif int(count) < 1:
+        what = f"is {count}: a pool has machines"
+        instead = "write 1 or more, or {} for the whole pool to skip it"
+        yield f"{place}.replicaCount", what, instead
+    machine = machine_of(pool)
+    if machine and machine.is_tpu and int(count or 1) > 1:
+        what = f"is {count}, and a TPU pool has one replica"
+        yield f"{place}.replicaCount", what, "write 1; tpuTopology says how many chips"
+    if "machineSpec" in pool:
+        yield from machine_rules.machine(f"{place}.machineSpec", pool["machineSpec"])
+    else:
+        what = "is missing"
+        yield f"{place}.machineSpec", what, "write machineSpec: {machineType: n2-standard-4}"
+    yield from machine_rules.disk(f"{place}.diskSpec", pool.get("diskSpec") or {})
+    tasks = [key for key in ("containerSpec", "pythonPackageSpec") if key in pool]
+    if not tasks:
+        what = "has neither containerSpec nor pythonPackageSpec: nothing would run"
+        yield place, what, "write containerSpec: {args: []}"
+    for key in tasks:
+        yield from task_rules.task(f"{place}.{key}", pool, key)
+
+
+def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
+    place = "scheduling"
+    timeout = seconds(scheduling.get("timeout"))
+    if timeout is None:
+        what = "is missing: a job that hangs would run, and be paid for, for seven days"
+        yield f"{place}.timeout", what, "write timeout: 3600s for an hour"
+    elif timeout <= 0:
+        yield f"{place}.timeout", f"is {scheduling['timeout']}", "write 3600s for an hour"
+    elif timeout > WEEK:
+        what = f"is {scheduling['timeout']}, and a job runs for seven days at most"
+        yield (
+            f"{place}.timeout",
+            what,
+            f"write {WEEK}s, and go on from the checkpoint in another job",
+        )
+    if scheduling.get("restartJobOnWorkerRestart") and scheduling.get("disableRetries"):
+        what = "has no effect beside disableRetries, which overrides it"
+        yield f"{place}.restartJobOnWorkerRestart", what, "keep one of them"
+    strategy = scheduling.get("strategy", "STANDARD")
+    old = {"ON_DEMAND": "STANDARD", "LOW_COST": "SPOT"}
+    if strategy in old:
+        what = f"{strategy} is an old name"
+        yield f"{place}.strategy", what, f"write {old[strategy]}"
+    if strategy in ("SPOT", "LOW_COST") and any(map(is_pod, pools)):
+        what = f"{strategy} is not for TPU pods, several machines"
+        yield f"{place}.strategy", what, "write STANDARD, or take a topology of one machine"
+    if strategy == "FLEX_START":
+        yield from _flex_start(pools)
+    wait = seconds(scheduling.get("maxWaitDuration"))
+    if wait is not None and wait < 0:
+        what = f"is {scheduling['maxWaitDuration']}"
+        yield f"{place}.maxWaitDuration", what, "write 86400s for a day, 0s to wait for ever"
+    elif wait is not None and strategy != "FLEX_START":
+        what = f"is for strategy FLEX_START only, and the strategy is {strategy}"
+        yield f"{place}.maxWaitDuration", what, "remove it, or write strategy: FLEX_START"
+
+
+def _flex_start(pools: list[dict]) -> Iterator[Said]:
+    specs = [pool.get("machineSpec") or {} for pool in pools]
+    place = "scheduling.strategy"
+    kinds = {spec.get("acceleratorType", "no accelerator") for spec in specs}
+    unfit = sorted(kind for kind in kinds if not FLEXIBLE.fullmatch(kind))
+    if unfit:
+        what = f"FLEX_START is for L4, A100, H100, H200 and B200, not for {', '.join(unfit)}"
+        yield place, what, "write STANDARD, or take a machine as in configs/flex_start.yaml"
+    elif any(spec != specs[0] for spec in specs):
+        what = "FLEX_START needs the same machineSpec in all pools"
+        yield place, what, "write STANDARD, or the first pool's machineSpec in the others"
+
+
+def image(pool: dict) -> str:
+    return (pool.get("containerSpec") or {}).get("imageUri", "")
+
+
+def seconds(duration: str | None) -> float | None:
+    return None if duration is None else float(duration.removesuffix("s"))

@@ -1,0 +1,12 @@
+"""A job on this machine: the same replicas, environment, restarts and time limit as on Vertex AI.
+
+local      start here: `Run` runs a job
+contract   the replicas of a job and the environment of each
+process    a replica as a process: ports, output, exit
+guard      run a command, and end it when the launcher has ended
+container  a replica as a container
+image      build the project's image with the local Docker
+faults     kill or preempt a replica on purpose
+run_dirs   create or reuse a run directory
+view       show the replicas on the terminal
+"""

@@ -1,0 +1,153 @@
+"""What Vertex AI tells each replica of a job: which processes there are, and their environment."""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from launcher.jobfile import program
+from launcher.jobfile.program import Program
+from launcher.jobfile.spec import SpecError
+
+ROLES = ("chief", "worker", "ps", "evaluator")  # of the pools, in their order
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process of a job."""
+
+    role: str
+    index: int  # within its role
+    program: Program
+    env: Mapping[str, str] = field(hash=False)  # the pool's own, not yet expanded
+
+    def __str__(self) -> str:
+        return f"{self.role}:{self.index}"
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        return self.program.args
+
+    @property
+    def is_primary(self) -> bool:
+        """The one whose end is the job's end."""
+        return self.role == ROLES[0]
+
+    @property
+    def pool(self) -> str:
+        return f"workerpool{ROLES.index(self.role)}"
+
+
+def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | None = None):
+    """The replicas of a CustomJobSpec, the primary first.
+
+    Args:
+        flags: come after the args of the pools that run the chief's program, so that they win.
+        counts: {role: number} instead of the file's own; 0 leaves a pool out.
+
+    Raises:
+        SpecError: the job cannot have so many replicas of a role.
+    """
+    counts, found = dict(counts or {}), []
+    for role, pool in zip(ROLES, spec["workerPoolSpecs"], strict=False):
+        if not pool:  # an empty pool keeps the place of its role
+            continue
+        runs = program.read(pool)
+        if runs.foreign == program.read(spec["workerPoolSpecs"][0]).foreign:
+            runs = replace(runs, args=(*runs.args, *flags))  # not a Reduction Server's
+        env = program.variables(pool.get("pythonPackageSpec") or pool.get("containerSpec") or {})
+        for index in range(counts.pop(role, int(pool.get("replicaCount") or 1))):
+            found.append(Replica(role, index, runs, env))
+    for role, count in counts.items():
+        if count:
+            raise SpecError(f"--replicas {role}={count}: the job file has no pool for it")
+    chiefs = sum(replica.is_primary for replica in found)
+    if chiefs != 1:
+        raise SpecError(f"a job has one chief, the primary replica, not {chiefs}")
+    roles = {replica.role for replica in found}
+    if "ps" in roles and "worker" not in roles and not found[0].program.foreign:
+        raise SpecError(
+            "parameter servers need at least one worker: --replicas ps=0 leaves them out"
+        )
+    return found
+
+
+def counts(text: str) -> dict[str, int]:
+    """ "worker=1,ps=0" → {"worker": 1, "ps": 0}.
+
+    Raises:
+        ArgumentTypeError: not of that form.
+    """
+    found = {}
+    for part in text.split(","):
+        role, _, count = part.strip().partition("=")
+        if role not in ROLES or not re.fullmatch(r"\d{1,2}", count):
+            raise ArgumentTypeError(f"{part!r}: write ROLE=N, such as worker=1,ps=0")
+        found[role] = int(count)
+    return found
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What all replicas of a job are told alike."""
+
+    run_dir: Path  # stands for baseOutputDirectory; a trial has its own
+    addresses: Mapping[Replica, str]  # "host:port" of each
+    trial: str | None = None
+    spec: Mapping = field(default_factory=dict)  # the CustomJobSpec
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_dir.parent.name}-{self.trial}" if self.trial else self.run_dir.name
+
+    def environment(self, replica: Replica) -> dict[str, str]:
+        """The variables of one replica: the platform's, then its pool's, `$(VAR)` expanded."""
+        env = {
+            "AIP_MODEL_DIR": f"{self.run_dir}/model/",
+            "AIP_CHECKPOINT_DIR": f"{self.run_dir}/checkpoints/",
+            "AIP_TENSORBOARD_LOG_DIR": f"{self.run_dir}/logs/",
+            "CLOUD_ML_JOB_ID": self.id,
+            "CLOUD_ML_PROJECT_ID": "0",  # there it is a number, which nobody here knows
+            "CLUSTER_SPEC": json.dumps(
+                {
+                    "cluster": self._cluster(lambda other: other.pool),
+                    "environment": "local",
+                    "task": self._task(replica, replica.pool),
+                    "job": self.id,
+                }
+            ),
+        }
+        if len(self.addresses) > 1:
+            cluster = self._cluster(lambda other: other.role)
+            cluster.pop("evaluator", None)  # it watches the cluster from outside
+            task = self._task(replica, replica.role)
+            task["cloud"] = self.id  # an id that the service uses for itself
+            config = {"cluster": cluster, "environment": "local", "job": self.spec, "task": task}
+            env["TF_CONFIG"] = json.dumps(config)
+        if self.trial:
+            env["CLOUD_ML_TRIAL_ID"] = self.trial
+            env["CLOUD_ML_HP_METRIC_FILE"] = f"{self.run_dir}/hypertune/output.metrics"
+        return program.expand_all(replica.env, env)
+
+    def resolve(self, replica: Replica) -> tuple[Replica, dict[str, str]]:
+        """The replica with `$(VAR)` expanded in its command and args, and its environment."""
+        env, runs = self.environment(replica), replica.program
+        command, args = (
+            tuple(program.expand(word, env) for word in words)
+            for words in (runs.command, runs.args)
+        )
+        return replace(replica, program=replace(runs, command=command, args=args)), env
+
+    def _cluster(self, group) -> dict[str, list[str]]:
+        cluster: dict[str, list[str]] = {}
+        for replica, address in self.addresses.items():
+            cluster.setdefault(group(replica), []).append(address)
+        return cluster
+
+    def _task(self, replica: Replica, kind: str) -> dict:
+        trial = {"trial": self.trial} if self.trial else {}
+        return {"type": kind, "index": replica.index, **trial}

@@ -1,0 +1,139 @@
+"""The project's image, built by the local Docker, and again when what goes into it has changed.
+
+BASE_IMAGE in the environment, where it is set, takes the place of the image that the Dockerfile
+starts from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+from launcher.common.document import SpecError
+from launcher.local.process import ROOT
+from launcher.project import settings
+
+SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec", "trainer", "data")
+
+
+class ContainerError(SpecError):
+    """Docker cannot do what is asked: what, why and what to do, in one line."""
+
+
+def docker(*words: str) -> subprocess.CompletedProcess:
+    """Runs a docker command quietly."""
+    return subprocess.run(
+        ["docker", *words], capture_output=True, encoding="utf-8", errors="replace"
+    )
+
+
+def user() -> str | None:
+    """Who a container's process is to be, "uid:gid": the caller, whose files its files then are.
+
+    None for a rootless Docker, where the container's root is the caller already.
+
+    Raises:
+        ContainerError: no Docker here, or none that answers.
+    """
+    if os.name == "nt":
+        raise ContainerError("--container: not on Windows itself; run the same command in WSL")
+    if not shutil.which("docker"):
+        raise ContainerError(
+            "--container: docker is not installed; see https://docs.docker.com/get-docker, or run "
+            "the job without --container"
+        )
+    done = docker("info", "--format", "{{.ServerVersion}} {{json .SecurityOptions}}")
+    if done.returncode or not done.stdout.split(" ")[0]:
+        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        remedy = "start it (Docker Desktop, or sudo systemctl start docker)"
+        if "permission denied" in said:
+            remedy = "let your user speak to it (sudo usermod -aG docker $USER, then log in again)"
+        raise ContainerError(f"--container: the Docker daemon is not reachable; {remedy}: {said}")
+    return None if "name=rootless" in done.stdout else f"{os.getuid()}:{os.getgid()}"
+
+
+def build(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
+    """Builds the image, unless there is one of the same sources; gives its tag.
+
+    Args:
+        gpus: with the CUDA libraries.
+        traced: it holds the commit; where the job itself is told, an equal tree is an equal image.
+        platform: such as linux/amd64, where it is not to be that of this machine.
+
+    Raises:
+        ContainerError: the build failed; Docker has told why.
+    """
+    arguments, found = recipe(gpus, traced), tag(gpus, traced, platform)
+    if docker("image", "inspect", found).returncode == 0:
+        return found
+    print(f"[launcher] building the image {found}: minutes at first, then seconds", flush=True)
+    given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
+    given += ["--platform", platform] if platform else []
+    try:
+        code = subprocess.run(["docker", "build", "--tag", found, *given, "."], cwd=ROOT).returncode
+    except KeyboardInterrupt:
+        raise ContainerError("the image's build was interrupted; nothing runs") from None
+    if code:
+        raise ContainerError(
+            f"docker build failed with exit code {code}; mend what it tells above, in the "
+            "Dockerfile or setup.py, and give the same command again"
+        )
+    return found
+
+
+def fetch(uri: str) -> None:
+    """Pulls somebody else's image, unless it is here.
+
+    Raises:
+        ContainerError: it cannot be had; Docker has printed why.
+    """
+    if docker("image", "inspect", uri).returncode == 0:
+        return
+    print(f"[launcher] pulling the image {uri}", flush=True)
+    if subprocess.run(["docker", "pull", uri]).returncode:
+        host = uri.partition("/")[0]
+        login = f" (log in: gcloud auth configure-docker {host})" if ".pkg.dev" in host else ""
+        raise ContainerError(f"--container: docker pull {uri} failed; see above{login}")
+
+
+def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
+    """The build arguments, which decide about the image as much as its sources do."""
+    arguments = {"EXTRAS": "[gpu]" if gpus else ""}
+    if traced:
+        commit = _git("rev-parse", "HEAD")
+        dirty = str(bool(_git("status", "--porcelain"))).lower() if commit else ""
+        arguments |= {"GIT_COMMIT": commit, "GIT_DIRTY": dirty}
+    if base := os.environ.get("BASE_IMAGE"):
+        arguments["BASE_IMAGE"] = base
+    return arguments
+
+
+def tag(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
+    """The image's name and tag, without asking Docker: trainer:1a2b3c4d5e6f."""
+    return f"{settings.image_name()}:{_digest({**recipe(gpus, traced), 'platform': platform})}"
+
+
+def _digest(arguments: Mapping[str, str]) -> str:
+    """12 hexadecimal digits of what the image is made from."""
+    digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
+    files = [path for name in SOURCES for path in (ROOT / name, *(ROOT / name).rglob("*"))]
+    for path in sorted(files):
+        if path.is_file() and "__pycache__" not in path.parts:
+            place = path.relative_to(ROOT).as_posix()
+            digest.update(f"\0{place}\0{path.stat().st_size}\0".encode())
+            with open(path, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()[:12]
+
+
+def _git(*words: str) -> str:
+    """What git says of this repo; empty where there is no git, or no commit."""
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8")
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,144 @@
+"""Replicas as processes of this machine: ports, output, logs, ends."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from launcher.jobfile.program import CONTRACT
+from launcher.local import guard
+from launcher.local.contract import Replica
+
+# TensorFlow's C++ tells of itself at every start, whatever its log level; the log keeps it.
+NOISE = r"WARNING: All log messages before absl|I0000 "
+if not shutil.which("nvidia-smi"):  # where there is a driver, that it fails is news
+    NOISE += r"|E0000 .*failed call to cuInit"
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_LINE = 1 << 13  # bytes of a line that are shown; the log has all of them
+CUT = " … (the rest of this line is in the log)"
+LAST_LINES = 15  # kept for the end: what a failed replica said last
+READ = 2.0  # seconds in which the last output of an ended process must have come
+
+
+class Process:
+    """A command that runs under a guard. Its output goes to its log and, line by line, to `line`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        line: Callable[[Process, str], None],
+        end: Callable[[Process, int], None],
+        last: Sequence[str] = (),
+    ):
+        """Starts it.
+
+        Raises:
+            OSError: its log cannot be written.
+
+        Args:
+            line, end: called from threads of this object's own, `end` once, after the last line.
+            last: a command that cleans up when this one has ended, however it did.
+        """
+        self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
+        self.line, self.end, self.broken = line, end, False
+        self.tail: deque[str] = deque(maxlen=LAST_LINES)
+        self.mark, self.last = secrets.token_hex(8), last
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, json.dumps(list(last)), *command],
+            cwd=cwd,
+            env={**env, guard.MARK: self.mark},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which then stops politely
+        )
+        reader = threading.Thread(target=self._read, daemon=True)
+        reader.start()
+        threading.Thread(target=self._wait, args=(reader,), daemon=True).start()
+
+    def stop(self, firmly: bool = False) -> None:
+        """Asks the process to end, or ends it; returns at once."""
+        with contextlib.suppress(OSError):  # it has ended
+            self.process.stdin.write(guard.FIRM if firmly else guard.POLITE)
+            self.process.stdin.flush()
+
+    def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a part may end inside a letter
+        begins = True
+        with self.log:
+            while part := self.process.stdout.readline(LONGEST_LINE):
+                text = decoder.decode(part).replace("\r\n", "\n")
+                self._write(text)
+                ends = text.endswith("\n")
+                if begins and not re.match(NOISE, text):
+                    cut = len(part) == LONGEST_LINE and not ends
+                    shown = text.rstrip("\r\n") + (CUT if cut else "")
+                    self.tail.append(shown)
+                    self.line(self, shown)
+                begins = ends
+            if not begins:
+                self._write("\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self.log.write(text.encode())
+        except (
+            OSError
+        ) as error:  # a full disk; its output must be read on, or the process would wait
+            if not self.broken:
+                self.line(self, f"{self.log.name}: {error.strerror}; the log lacks what follows")
+            self.broken = True
+
+    def _wait(self, reader: threading.Thread) -> None:
+        code = self.process.wait()
+        if code < 0:  # the guard itself was killed, and could not clean up
+            code = 128 - code
+            guard.kill_marked(self.mark)
+            if self.last:
+                subprocess.run(self.last, capture_output=True)
+        reader.join(READ)  # longer only where something that it started holds its output
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.end(self, code)
+
+
+class Processes:
+    """The place of a job's replicas: processes of this machine, with this Python."""
+
+    @contextlib.contextmanager
+    def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:
+        """Holds a port for each replica while the job runs; gives their addresses."""
+        with contextlib.ExitStack() as held:
+            sockets = [held.enter_context(socket.socket()) for _ in replicas]
+            for each in sockets:
+                # Bound, but not listening: nobody else is given the port, and the replica may
+                # bind it too, since TensorFlow's server is told to share (TF_GRPC_REUSE_PORT).
+                if hasattr(socket, "SO_REUSEPORT"):
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                each.bind(("127.0.0.1", 0))
+            ports = [each.getsockname()[1] for each in sockets]
+            if not hasattr(socket, "SO_REUSEPORT"):  # Windows: free until the replica takes it
+                held.close()
+            yield {r: f"127.0.0.1:{port}" for r, port in zip(replicas, ports, strict=True)}
+
+    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **news) -> Process:
+        """Starts the replica's module; `news`: as `Process` takes it."""
+        env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
+        env |= {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1", **contract}
+        command = [sys.executable, *replica.program.python, *replica.args]
+        return Process(command, env, ROOT, log, **news)

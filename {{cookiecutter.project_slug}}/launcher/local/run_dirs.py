@@ -1,0 +1,110 @@
+"""Where runs lie: a new directory for each, or the one that `--job-dir` names."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import filelock
+
+from launcher.jobfile.spec import SpecError
+from launcher.local.process import ROOT
+
+RUNS = ROOT / "runs"
+LOCK = ".launcher.lock"  # stays in the directory: the sign that it was a job's from the beginning
+# What a run writes. Without a run's record beside it, it belongs to somebody else.
+OUTPUTS = ("run.json", "history.csv", "schema.json", "evaluation.json", "report.html", "model")
+OUTPUTS += ("checkpoints", "logs", "gallery", "hypertune", "study.json")
+
+
+def new(name: str, runs: Path = RUNS) -> Path:
+    """Makes `runs/<name>-<UTC time>`; two runs in one second get two directories.
+
+    Raises:
+        SpecError: the directory cannot be made.
+    """
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    attempt = 1
+    while True:
+        path = runs / (f"{name}-{stamp}" + (f"-{attempt}" if attempt > 1 else ""))
+        try:
+            runs.mkdir(parents=True, exist_ok=True)
+            path.mkdir()  # atomic: of two processes only one succeeds
+            return path
+        except FileExistsError:
+            if not runs.is_dir():
+                raise _cannot_make(path, "a file has the name of its folder") from None
+            attempt += 1
+        except OSError as error:
+            raise _cannot_make(path, error.strerror) from None
+
+
+def taken_from(flags: list[str]) -> tuple[list[str], Path | None]:
+    """Takes `--job-dir` out of a trainer's flags: the environment says it, as on Vertex AI.
+
+    Raises:
+        SpecError: the directory is in a bucket.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--job-dir", "--job_dir")
+    found, rest = parser.parse_known_args(flags)
+    if not found.job_dir:
+        return rest, None
+    if "://" in found.job_dir:
+        raise SpecError(
+            f"--job-dir {found.job_dir}: a local run writes to a local folder; into a bucket writes "
+            "python -m trainer.task --job-dir gs://…"
+        )
+    # From the repo's folder, as the paths in other flags. Containers would not find what has a "..".
+    return rest, Path(os.path.abspath(ROOT / found.job_dir))
+
+
+@contextlib.contextmanager
+def lock(run_dir: Path) -> Iterator[None]:
+    """Makes the directory, and refuses other launchers in it until the job has ended.
+
+    The system releases the lock of a process that was killed.
+
+    Raises:
+        SpecError: the directory is in use, is not a run's, or cannot be made.
+    """
+    _refuse_foreign(run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(run_dir / LOCK).acquire(timeout=0)
+    except filelock.Timeout:
+        raise SpecError(
+            f"{run_dir}: another run is using it; wait for its end, or give another --job-dir"
+        ) from None
+    except OSError as error:
+        raise _cannot_make(run_dir, error.strerror) from None
+    with held:
+        yield
+
+
+def _refuse_foreign(run_dir: Path) -> None:
+    """Raises SpecError where a job would overwrite what no job of ours has left."""
+    if (run_dir / LOCK).exists():
+        return
+    try:
+        record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+        if {"status", "project", "flags"} <= set(record):
+            return
+    except (OSError, ValueError, TypeError):
+        pass
+    for name in OUTPUTS:
+        path = run_dir / name
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise SpecError(
+                f"{run_dir}: holds a {name} that no run of this project has written; give another "
+                "--job-dir"
+            )
+
+
+def _cannot_make(path: Path, why: str | None) -> SpecError:
+    return SpecError(f"{path}: cannot be made ({why}); give another folder with --job-dir")

@@ -1,0 +1,158 @@
+"""Sets up the cloud part of project.yaml by gcloud, or prints the commands that would.
+
+Each step first asks whether it is done already, so that a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+from launcher.cloud import identity
+from launcher.doctor.checkup import one_line
+from launcher.local.process import ROOT
+from launcher.project import gcp
+from launcher.project.gcp import Place
+from launcher.setup import cloud_steps
+from launcher.setup.cloud_steps import SetupError, Step, Words
+
+NEEDED = ("project", "region", "bucket", "image_repository", "service_account")
+ABSENT = ("not found", "NOT_FOUND")
+# What is said of a thing that was just made, or switched on, and is not known everywhere yet.
+NOT_YET = ("does not exist", "SERVICE_DISABLED", "has not been used in project")
+WAITS = (2, 4, 8, 16, 30)  # seconds between tries
+COMMAND_SECONDS = 300  # switching on an API may take a minute
+
+
+class Setup:
+    """The steps for one place.
+
+    Args:
+        budget: an amount a month, in the currency of the billing account; None: no alert.
+        scratch: whether to have gs://BUCKET/scratch/ cleared away.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        budget: float | None,
+        scratch: bool = True,
+        say: Callable[[str], None] = print,
+        wait: Callable[[float], None] = time.sleep,
+    ):
+        self.place, self.budget, self.scratch = place, budget, scratch
+        self.say, self.wait = say, wait
+        self.changes = 0
+
+    def commands(self) -> Iterator[str]:
+        """All commands, as lines of a script; nothing is asked."""
+        for step in self._steps(lambda: "BILLING_ACCOUNT"):
+            yield f"# {step.name}: {step.why}"
+            if step.name == "budget":
+                ask = f"gcloud billing projects describe {self.place.project}"
+                yield f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {ask})"
+            for words in step.make(None):
+                yield shlex.join(["gcloud", *words])
+            yield ""
+
+    def apply(self) -> None:
+        """Does what is not done yet.
+
+        Raises:
+            SetupError: a step failed. What was done before it need not be done again.
+        """
+        for step in self._steps(self._billing_account):
+            missing = step.make(self._look(step.look))
+            for words in missing:
+                self.say(f"{step.name}: {shlex.join(['gcloud', *words])}")
+                done = self._gcloud(words)
+                if done.returncode:
+                    raise _failed(words, done)
+                self.changes += 1
+            if not missing:
+                self.say(f"{step.name}: there already")
+
+    def _steps(self, billing_account: Callable[[], str]) -> Iterator[Step]:
+        """The billing account is asked for last: what tells it may be off before."""
+        place = self.place
+        yield cloud_steps.apis(place, self.budget is not None)
+        yield cloud_steps.bucket(place)
+        if self.scratch:
+            yield cloud_steps.scratch(place)
+        yield cloud_steps.images(place)
+        yield cloud_steps.account(place)
+        for role in gcp.job_roles(place):
+            yield cloud_steps.role(place, role)
+        if self.budget is not None:
+            yield cloud_steps.budget(place, self.budget, billing_account())
+
+    def _billing_account(self) -> str:
+        found = self._look(["billing", "projects", "describe", self.place.project]) or {}
+        account = str(found.get("billingAccountName", "")).rpartition("/")[2]
+        if account:
+            return account
+        link = f"gcloud billing projects link {self.place.project} --billing-account=ACCOUNT_ID"
+        raise SetupError(
+            f"no billing account pays for {self.place.project}, and without one no job runs; "
+            f"gcloud billing accounts list shows yours; then: {link}"
+        )
+
+    def _look(self, words: Words) -> object:
+        """The answer of a command that only looks; None where the thing is not there."""
+        done = self._gcloud([*words, "--format=json"])
+        if done.returncode:
+            if any(sign in done.stderr for sign in ABSENT):
+                return None
+            raise _failed(words, done)
+        try:
+            return json.loads(done.stdout or "null")
+        except ValueError:
+            raise SetupError(f"{shlex.join(['gcloud', *words])}: answers no JSON") from None
+
+    def _gcloud(self, words: Words) -> subprocess.CompletedProcess:
+        """Runs gcloud; again after a while, where a change of ours has to get around first."""
+        done = _gcloud(words)
+        for seconds in WAITS if self.changes else ():
+            if not done.returncode or not any(sign in done.stderr for sign in NOT_YET):
+                break
+            self.wait(seconds)
+            done = _gcloud(words)
+        return done
+
+
+def _gcloud(words: Words) -> subprocess.CompletedProcess:
+    program = shutil.which("gcloud")  # with its ending: on Windows it is gcloud.cmd
+    if not program:
+        raise SetupError(
+            "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, or "
+            "paste what is printed without --apply into https://shell.cloud.google.com"
+        )
+    try:
+        return subprocess.run(
+            [program, *words],
+            cwd=ROOT,
+            env={**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        command = shlex.join(["gcloud", *words])
+        raise SetupError(f"{command}: no end in {COMMAND_SECONDS} s") from None
+    except OSError as error:
+        raise SetupError(f"gcloud cannot be started ({error.strerror or error})") from None
+
+
+def _failed(words: Words, done: subprocess.CompletedProcess) -> SetupError:
+    _, error, said = done.stderr.partition("ERROR: ")
+    said = one_line(said if error else done.stderr or f"exit code {done.returncode}", 400)
+    # gcloud tells by itself who asked only where that is not the usual account.
+    who = "" if "authenticated" in said else f" (asked as {identity.account() or 'nobody'})"
+    return SetupError(f"{shlex.join(['gcloud', *words])}: {said}{who}")

@@ -1,0 +1,72 @@
+"""The learning curves of a study: read from what the trials report, kept in `measurements.csv`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from launcher.study.study_search import cut_torn_line
+
+_FRAME = {"timestamp", "trial", "global_step", "checkpoint_path"}  # of a report; the rest: a metric
+
+
+def reports(path: Path, metric: str) -> tuple[dict[float, tuple[float, float]], set[str]]:
+    """Reads hypertune's file: {step: (value, when)} of the metric, and the names of the others.
+
+    The file is written whole at each report, not always in one go: lines that make no sense are
+    left for the next time. Of a step that stands twice, the later line counts.
+    """
+    found, others = {}, set()
+    try:
+        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    except OSError:  # not there yet, or just being replaced
+        return found, others
+    for line in lines:
+        try:
+            report = json.loads(line)
+            others |= set(report) - _FRAME - {metric}
+            if metric in report:
+                step = float(report.get("global_step") or 0)
+                found[step] = (float(report[metric]), float(report.get("timestamp") or 0))
+        except (ValueError, TypeError):
+            continue
+    return found, others
+
+
+class Curves:
+    """All measurements of a study. A trial that is run again reports some of its steps once more."""
+
+    def __init__(self, path: Path):
+        """Reads what there is."""
+        self.path = path
+        self._of: dict[int, dict[float, tuple[float, float]]] = {}  # {step: (value, seconds)}
+        cut_torn_line(path)
+        if not path.exists():
+            path.write_text("trial,step,value,seconds\n", encoding="utf-8")
+        for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+            trial, step, value, seconds = line.split(",")
+            self._of.setdefault(int(trial), {})[float(step)] = (float(value), float(seconds))
+
+    def add(self, trial: int, step: float, value: float, seconds: float) -> bool:
+        """Keeps a measurement; False if it is known."""
+        curve = self._of.setdefault(trial, {})
+        if step in curve and repr(curve[step][0]) == repr(value):  # NaN is itself here
+            return False
+        curve[step] = (value, seconds)
+        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(f"{trial},{step!r},{value!r},{seconds:.3f}\n")
+        return True
+
+    def of(self, trial: int) -> list[tuple[float, float, float]]:
+        """(step, value, seconds) of a trial's measurements, by step."""
+        return [(step, *rest) for step, rest in sorted(self._of.get(trial, {}).items())]
+
+    def chosen(self, trial: int, best: bool, maximize: bool) -> tuple[float, float] | None:
+        """The measurement that counts, as (step, value): the last one, or the best that is finite."""
+        curve = [(step, value) for step, value, _ in self.of(trial)]
+        if best:
+            finite = [each for each in curve if math.isfinite(each[1])]
+            sign = -1 if maximize else 1
+            return min(finite, key=lambda each: (sign * each[1], each[0]), default=None)
+        return curve[-1] if curve else None

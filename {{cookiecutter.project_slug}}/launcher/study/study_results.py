@@ -1,0 +1,219 @@
+"""What a study leaves: the leaderboard, `study.csv`, and job files of its best trials."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import csv
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from launcher.jobfile.program import OWN_IMAGE
+from launcher.jobfile.spec import Job
+from launcher.report import runs
+from launcher.report.report import duration, figures
+from launcher.study import space
+from launcher.study.study_search import Trial
+
+LEADERS = 20  # on the terminal; the rest stands in study.csv
+
+
+def ranked(trials: Sequence[Trial], maximize: bool) -> list[Trial]:
+    """The best first, the earlier of equals; then, by id, those without a value."""
+    sign = -1 if maximize else 1
+    return sorted(trials, key=lambda t: (not t.counts, sign * t.value if t.counts else 0, t.id))
+
+
+def columns(trials: Sequence[Trial]) -> list[str]:
+    """The ids of all parameters that any trial had."""
+    return list(dict.fromkeys(id for trial in trials for id in trial.parameters))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much the value of each trial would vary with other held-out rows, as many as these."""
+
+    errors: Mapping[int, float]  # by trial: the standard error of its exported model's metric
+    rows: int | None = None  # held out
+    tied: frozenset[int] = frozenset()  # the best trial and those within its standard error
+
+    @staticmethod
+    def read(study: Path, trials: Sequence[Trial], metric: str) -> Spread:
+        """Reads what the trials' run.json say; a trainer of another kind records no such thing.
+
+        Args:
+            trials: ranked.
+        """
+        errors, rows = {}, None
+        for trial in filter(lambda trial: trial.counts, trials):
+            with contextlib.suppress(runs.RunError):
+                run = runs.load(study / str(trial.id))
+                if error := run.standard_error(metric):
+                    errors[trial.id], rows = error, run.held_out.get("rows")
+        tied = frozenset()
+        if trials and trials[0].id in errors:
+            best, error = trials[0].value, errors[trials[0].id]
+            near = frozenset(t.id for t in trials if t.counts and abs(t.value - best) <= error)
+            tied = near if len(near) > 1 else tied
+        return Spread(errors, rows, tied)
+
+    def explain(self, metric: str) -> str:
+        """What ± means, and which trials are a tie; "" where no error is known."""
+        if not self.errors:
+            return ""
+        text = (
+            f"± is one standard error: about how much {metric} would vary with other held-out "
+            f"rows, as many as these{f' {self.rows}' if self.rows else ''}."
+        )
+        if self.tied:
+            text += (
+                f" Trials {', '.join(map(str, sorted(self.tied)))} are within one standard error of "
+                "the best: a tie, as far as these rows show."
+            )
+        return text
+
+
+def leaderboard(
+    trials: Sequence[Trial], metric: str, spread: Spread, say: Callable[[str], None]
+) -> None:
+    """Shows ranked trials: a table in colour on a terminal, plain columns elsewhere."""
+    ids = columns(trials)
+    spread_column = ["±"] if spread.errors else []
+    header = ["", "trial", metric, *spread_column, *ids, "state", "time"]
+    rows = [
+        [
+            ("=1" if trial.id in spread.tied else str(place)) if trial.counts else "",
+            str(trial.id),
+            figures(trial.value),
+            *(figures(spread.errors.get(trial.id)) for _ in spread_column),
+            *(space.short(trial.parameters[id]) if id in trial.parameters else "–" for id in ids),
+            trial.state,
+            duration(trial.seconds) if trial.seconds else "–",
+        ]
+        for place, trial in enumerate(trials[:LEADERS], 1)
+    ]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table()
+        for name in header:
+            table.add_column(Text(name), justify="right")
+        for i, row in enumerate(rows):
+            table.add_row(*map(Text, row), style="bold green" if i == 0 and row[0] else None)
+        Console().print(table)
+    else:
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            line = zip(row, widths, strict=True)
+            say("  ".join(cell.rjust(width) for cell, width in line).rstrip())
+    if len(trials) > LEADERS:
+        say(f"{len(trials) - LEADERS} more trials stand in study.csv")
+    if text := spread.explain(metric):
+        say(text)
+
+
+def write_csv(path: Path, trials: Sequence[Trial], metric: str, spread: Spread) -> None:
+    """One row a trial, in the order given; parameters by id, with all digits."""
+    ids = columns(trials)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        header = ["trial", "state", metric, "standard_error", "step", "seconds", *ids, "why"]
+        writer.writerow(header)
+        for trial in trials:
+            error = spread.errors.get(trial.id)
+            facts = [trial.value, error, trial.step, round(trial.seconds, 1)]
+            values = [
+                space.text(trial.parameters[id]) if id in trial.parameters else "" for id in ids
+            ]
+            writer.writerow([trial.id, trial.state, *facts, *values, trial.why])
+
+
+WRITTEN = "wrote it, and would write it anew"  # in the job files of the best trials
+
+
+def write_best(
+    job: Job, flags: Sequence[str], trials: Sequence[Trial], study: Path, configs: Path, top: int
+) -> list[Path]:
+    """Writes best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
+
+    A file of that name that no study wrote stays, and the name of the study comes before ours.
+
+    Args:
+        flags: those that the study was started with; the trials had them too.
+        trials: ranked.
+    """
+    written = []
+    metric = job.message["studySpec"]["metrics"][0]["metricId"]
+    for place, trial in enumerate([t for t in trials if t.counts][:top], 1):
+        path = configs / ("best.yaml" if place == 1 else f"best-{place}.yaml")
+        while path.exists() and WRITTEN not in path.read_text(encoding="utf-8", errors="replace"):
+            path = path.with_name(f"{study.name}-{path.name}")
+        what = "The best trial" if place == 1 else f"Number {place} of the trials"
+        step = f" at step {trial.step:g}" if trial.step else ""
+        head = (
+            f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
+            f"{metric} {figures(trial.value)}{step}.\n#\n"
+            f"#   python scripts/train_local.py configs/{path.name}\n#\n"
+            f"# scripts/train_local.py configs/{job.path.name} {WRITTEN}: "
+            "to keep it,\n# give it another name.\n"
+        )
+        spec = _with_args(job.spec, flags, trial)
+        style = {"sort_keys": False, "allow_unicode": True, "width": 10_000}
+        body = yaml.dump(spec, Dumper=_Dumper, **style)
+        path.write_text(head + body, encoding="utf-8", newline="\n")
+        written.append(path)
+    return written
+
+
+class _Quoted(str):
+    """An arg: it is to stand in quotes, whatever it looks like."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        return True  # pools that share a list of args each get their own
+
+
+_Dumper.add_representer(
+    _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
+
+def _with_args(spec: dict, flags: Sequence[str], trial: Trial) -> dict:
+    """The trial's CustomJobSpec, in which its parameters are args as any other."""
+    spec = copy.deepcopy(spec)
+    for pool in filter(None, spec["workerPoolSpecs"]):
+        task = pool.get("pythonPackageSpec") or pool.setdefault("containerSpec", {})
+        if "pythonPackageSpec" not in pool:
+            task.setdefault("imageUri", OWN_IMAGE)
+        args = _without([*(task.get("args") or []), *flags], set(map(_name, trial.parameters)))
+        args += [f"--{id}={space.text(value)}" for id, value in trial.parameters.items()]
+        task["args"] = list(map(_Quoted, args))
+    return spec
+
+
+def _without(args: Sequence[str], names: set[str]) -> list[str]:
+    """The args without these flags, written as one word or as two."""
+    kept, skipping = [], False
+    for arg in args:
+        if arg.startswith("--"):
+            flag, equals, _ = arg.partition("=")
+            found = _name(flag.removeprefix("--")) in names
+            skipping = found and not equals
+            if not found:
+                kept.append(arg)
+        elif skipping:
+            skipping = False  # its value; one more word would be another's
+        else:
+            kept.append(arg)
+    return kept
+
+
+def _name(flag: str) -> str:
+    return flag.replace("-", "_")

@@ -1,0 +1,182 @@
+"""The search of a study: optuna suggests what to try, and keeps in `study.journal` what came of it.
+
+optuna, since it goes on from a file, knows conditional parameters and starts in half a second; the
+service's own library, google-vizier, refuses such parameters and needs an old JAX.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import optuna
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from launcher.study import space
+from launcher.study.space import Parameter, Value
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SEED = 0  # of every study: the same file gives the same suggestions
+FIRST = 5  # trials at random before the search learns; optuna's own 10 are most of a small study
+UNFINISHED = "unfinished"
+WITH_VALUE = ("succeeded", "stopped early")  # the others: failed, infeasible
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: what was tried, and what came of it."""
+
+    id: int  # from 1, as on Vertex AI; the name of its directory
+    parameters: dict[str, Value] = field(hash=False)
+    state: str = UNFINISHED
+    value: float | None = None  # of the metric; None where it has none that counts
+    step: float | None = None  # at which the value was measured
+    seconds: float = 0.0
+    why: str = ""  # it failed, is infeasible, or was stopped early
+
+    @property
+    def counts(self) -> bool:
+        return self.state in WITH_VALUE
+
+
+class Search:
+    """The optimiser of one study and its memory. For one thread."""
+
+    def __init__(
+        self,
+        journal: Path,
+        parameters: Sequence[Parameter],
+        algorithm: str | None,
+        maximize: bool,
+        count: int,
+    ):
+        """Opens the study's memory, or makes it.
+
+        Args:
+            algorithm: as a StudySpec names it.
+            count: trials that are wanted in all; `self.count` is less where a grid has less points.
+        """
+        self.space, self.algorithm = parameters, algorithm
+        self.points = None
+        if self.algorithm == "GRID_SEARCH":
+            self.points = list(itertools.islice(space.grid(parameters), count))
+            count = len(self.points)
+        self.count = count
+        cut_torn_line(journal)
+        self.study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock())),
+            study_name="study",
+            direction="maximize" if maximize else "minimize",
+            load_if_exists=True,
+        )
+        self.open: dict[int, optuna.Trial] = {}
+
+    @property
+    def method(self) -> str:
+        """For people."""
+        names = {"GRID_SEARCH": "a grid", "RANDOM_SEARCH": "random search"}
+        return names.get(self.algorithm, f"Bayesian search (optuna {optuna.__version__}, TPE)")
+
+    def unfinished(self) -> list[Trial]:
+        """The trials that ran when the study was last left; they are to run again."""
+        left = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return [self._ask(optuna.Trial(self.study, each._trial_id), each.number) for each in left]
+
+    def next(self) -> Trial | None:
+        """A new trial; None when there are as many as are wanted."""
+        number = len(self.study.get_trials(deepcopy=False))
+        if number >= self.count:
+            return None
+        self.study.sampler = self._sampler(number)
+        return self._ask(self.study.ask(), number)
+
+    def finish(self, trial: Trial) -> None:
+        """Tells the optimiser what came of a trial."""
+        outcome = asdict(trial)
+        for name in ("id", "parameters"):
+            del outcome[name]
+        handle = self.open.pop(trial.id)
+        handle.set_user_attr("outcome", outcome)
+        if trial.counts:
+            self.study.tell(handle, trial.value)
+        else:
+            self.study.tell(handle, state=TrialState.FAIL)
+
+    def trials(self) -> list[Trial]:
+        """All trials so far, by id."""
+        found = []
+        for each in self.study.get_trials(deepcopy=False):
+            trial = Trial(each.number + 1, each.user_attrs.get("parameters", {}))
+            if each.state.is_finished():
+                trial = replace(trial, **each.user_attrs["outcome"])
+            found.append(trial)
+        return found
+
+    def importance(self) -> dict[str, float]:
+        """The share of each parameter in how good a trial is, by PED-ANOVA; {} if it cannot tell.
+
+        It compares where the better trials lie with where all lie: optuna's only method without
+        scikit-learn, which would slow every start of TensorFlow.
+        """
+        trials = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if len(trials) < 8:
+            return {}
+        # The better tenth, as its authors have it, but of a small study four trials.
+        best = max(0.1, 4 / len(trials))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a branch that few trials took is uncertain
+                found = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        except (ValueError, RuntimeError):  # all trials alike
+            return {}
+        return found if all(map(math.isfinite, found.values())) else {}
+
+    def _ask(self, handle: optuna.Trial, number: int) -> Trial:
+        """Gives the trial its parameters; those that it has already, it keeps."""
+        self.study.sampler = self._sampler(number)
+        chosen = space.suggest(self.space, handle)
+        if handle.user_attrs.get("parameters") != chosen:
+            handle.set_user_attr("parameters", chosen)
+        self.open[number + 1] = handle
+        return Trial(number + 1, chosen)
+
+    def _sampler(self, number: int) -> BaseSampler:
+        """A sampler of this trial's own, so that a study that was interrupted goes on alike."""
+        with warnings.catch_warnings():  # optuna warns that what it offers may change: it is pinned
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return self._fresh_sampler(number)
+
+    def _fresh_sampler(self, number: int) -> BaseSampler:
+        if self.points:
+            return PartialFixedSampler(self.points[number], RandomSampler(SEED))
+        if self.algorithm == "RANDOM_SEARCH":
+            return RandomSampler(SEED + number)
+        return TPESampler(seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True)
+
+
+class _NoLock:
+    """The study's directory is locked for one process already, and only one thread writes."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cuts off a last line that a crash left half-written."""
+    if path.exists():
+        text = path.read_bytes()
+        if not text.endswith(b"\n"):
+            with open(path, "r+b") as file:
+                file.truncate(text.rfind(b"\n") + 1)

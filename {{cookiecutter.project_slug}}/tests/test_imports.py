@@ -12,6 +12,9 @@ from conftest import ROOT
 # Each meets the others at a command line, an environment and a model's directory alone.
 MAY_IMPORT = {"codec": set(), "trainer": {"codec"}, "predictor": {"codec"}, "launcher": set()}
 OURS = {*MAY_IMPORT, "scripts", "tests"}
+# The launcher's packages, bottom up: each imports only itself and those before it.
+ORDER = ("common", "project", "jobfile", "local", "report", "study", "cost", "cloud")
+ORDER += ("doctor", "setup", "cli")
 TENSORFLOW = {"tensorflow", "keras"}
 
 
@@ -44,3 +47,34 @@ def test_tensorflow_is_imported_where_it_is_needed(folder):
     for path, tree in parse_files(folder):
         names = find_imports(tree, functions=folder != "predictor")
         assert not TENSORFLOW.intersection(names), path
+
+
+def test_the_packages_of_the_launcher_import_downwards():
+    packages = {path.parent.name for path in (ROOT / "launcher").glob("*/__init__.py")}
+    assert packages == set(ORDER)
+    for i, package in enumerate(ORDER):
+        for path, tree in parse_files(f"launcher/{package}"):
+            above = find_packages(tree).intersection(ORDER[i + 1 :])
+            assert not above, f"{path} imports {above}"
+
+
+def find_packages(tree: ast.AST) -> set[str]:
+    """Packages of the launcher that a file imports, inside of functions too."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "write the whole name: from launcher.cloud import jobs"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("launcher.")}
+
+
+def test_an_import_is_found_however_it_is_written():
+    source = """
+import os, launcher.cli.start
+from launcher import cloud
+def late():
+    from launcher.report.runs import load
+"""
+    assert find_packages(ast.parse(source)) == {"cli", "cloud", "report"}

@@ -257,7 +257,7 @@ def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):
 def test_another_module_than_the_trainer_is_not_asked():
     for task in (
         "pythonPackageSpec: {pythonModule: trainer.task, executorImageUri: python, packageUris: [gs://lab/a.tgz], args: [--whatever]}",
-        "containerSpec: {command: [python, -m, trainer.export], args: [--whatever]}",
+        "containerSpec: {command: [python, -m, trainer.engine.export], args: [--whatever]}",
         "containerSpec: {imageUri: theirs:1, command: [python, -m, trainer.task, --whatever]}",
     ):
         write("job.yaml", broken.JOB.replace("containerSpec: {args: []}", task))

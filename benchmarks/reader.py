@@ -11,10 +11,11 @@ TITLE = "Reading pictures"
 BATCH = 32
 MAKE = """
 import sys
-from trainer.images import sharding
-options = sharding.Options(size=int(sys.argv[3]), encoding=sys.argv[4], shard_mb=int(sys.argv[5]),
-                           eval_share=0.02, test_share=0.0)
-made = sharding.make(sys.argv[1], sys.argv[2], options)
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
+options = Options(size=int(sys.argv[3]), encoding=sys.argv[4], shard_mb=int(sys.argv[5]),
+                  eval_share=0.02, test_share=0.0)
+made = make_shards(sys.argv[1], sys.argv[2], options)
 print(len(made.splits["train"].shards))
 """
 ALONE = {  # name: (way, --cache)

@@ -11,10 +11,11 @@ TITLE = "Pictures to shards"
 MEGA = 1 << 20
 MAKE = """
 import json, os, re, resource, sys, time
-from trainer.images import sharding
-options = sharding.Options(size=int(sys.argv[3]))
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
+options = Options(size=int(sys.argv[3]))
 before, begin = os.times(), time.perf_counter()
-made = sharding.make(sys.argv[1], sys.argv[2], options, workers=int(sys.argv[4]))
+made = make_shards(sys.argv[1], sys.argv[2], options, processes=int(sys.argv[4]))
 seconds, after = time.perf_counter() - begin, os.times()
 count = sum(part.count for part in made.splits.values())
 cpu = sum(after[:4]) - sum(before[:4])

@@ -1,4 +1,4 @@
-"""Pictures and shards in a bucket: real TensorFlow, against a bucket in this process."""
+"""Images and shards in a bucket: real TensorFlow, against a bucket in this process."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SECONDS = 200  # for one command, on a busy machine; most of it is the import of
 
 
 class Faulty(Buckets):
-    """Stores another byte than was sent, as often as `spoil` says for that name."""
+    """Store another byte than was sent, as often as `spoil` says for that name."""
 
     def __init__(self, *names, **how):
         super().__init__(*names, **how)
@@ -67,11 +67,11 @@ class Lab:
         return self.run(*command, code=code)
 
     def contents(self, name):
-        """Of the shards in the bucket, all but the manifest, which tells of the source."""
+        """The files of the shards in the bucket, but the manifest, which names the source."""
         names = self.buckets.names("lab", f"{name}/")
-        found = {path.removeprefix(f"{name}/"): self.buckets.read("lab", path) for path in names}
-        assert "manifest.json" in found and ".unfinished" not in found
-        return {path: data for path, data in found.items() if path not in ("manifest.json", "")}
+        data = {path.removeprefix(f"{name}/"): self.buckets.read("lab", path) for path in names}
+        assert "manifest.json" in data and ".unfinished" not in data
+        return {path: data[path] for path in data if path not in ("manifest.json", "")}
 
     def uploads(self):
         """The names written so far, in order."""
@@ -86,15 +86,15 @@ def lab(bake, tmp_path_factory):
     random = np.random.default_rng(0)
     for i in range(150):
         path = f"{'ab'[i % 2]}/number {i}.png"
-        place = project.path / "pictures" / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (7, 7, 3), np.uint8)).save(place)
-        buckets.write("lab", f"pictures/{path}", place.read_bytes())
+        file = project.path / "pictures" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (7, 7, 3), np.uint8)).save(file)
+        buckets.write("lab", f"pictures/{path}", file.read_bytes())
     for path in ("a/bad.png", "b/.hidden.png", "nowhere.png"):
         (project.path / "pictures" / path).write_bytes(b"")
         buckets.write("lab", f"pictures/{path}", b"")
     rows = "path,label\n" + "".join(f"pictures/a/number {i}.png,{i % 3}\n" for i in range(0, 42, 2))
-    buckets.write("lab", "some.csv", rows.encode())
+    buckets.write("lab", "table.csv", rows.encode())
     with Proxy({"storage.googleapis.com": buckets, "www.googleapis.com": buckets}) as proxy:
         yield Lab(project, proxy, buckets, tmp_path_factory.mktemp("temporary"))
 
@@ -107,7 +107,7 @@ def nothing_leaks(lab):
 
 
 def left(lab):
-    """What of our own a command has left in the temporary folder."""
+    """Our own files that a command has left in the temporary folder."""
     return [
         name for name in os.listdir(lab.temporary) if "tensorflow" not in name and "__" not in name
     ]
@@ -146,7 +146,7 @@ def test_again_uploads_nothing(lab, remote):
     before = len(lab.uploads())
     lab.shards("gs://lab/pictures", remote)
     assert len(lab.uploads()) == before
-    # From the same pictures elsewhere: they are read, and only the manifest is new.
+    # From the same images elsewhere: they are read, and only the manifest is new.
     lab.shards("pictures", remote)
     new = set(lab.uploads()[before:])
     assert new == {
@@ -156,8 +156,8 @@ def test_again_uploads_nothing(lab, remote):
 
 READ = """
 import hashlib, json, sys
-from trainer.images import shards
-made = shards.open(sys.argv[1], verify=True)
+from trainer.images.shards import Dataset
+made = Dataset.open(sys.argv[1], verify=True)
 count = made.splits["train"].count
 images, labels = made.read("train", list(range(count))[::-3] + [5, 4, 5])
 names = made.names("train", [0, count - 1])
@@ -170,11 +170,11 @@ def test_read_from_a_bucket_as_from_a_folder(lab, remote, local):
 
 
 def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, local):
-    said = {}
+    logs = {}
     for data, runs in (("here", str(lab.temporary / "runs")), (remote, "gs://lab/runs")):
         flags = [f"--data={data}", f"--job-dir={runs}/1", "--epochs=2", "--batch-size=16"]
-        said[data], _ = lab.run("-m", "trainer.task", *flags, "--checkpoint-every=0")
-    weights = [re.search(r"^weights (\w+)", out, re.MULTILINE)[1] for out in said.values()]
+        logs[data], _ = lab.run("-m", "trainer.task", *flags, "--checkpoint-every=0")
+    weights = [re.search(r"^weights (\w+)", out, re.MULTILINE)[1] for out in logs.values()]
     assert weights[0] == weights[1]
     there = {path.split("/")[2] for path in lab.buckets.names("lab", "runs/1/")}
     assert {"model", "gallery", "checkpoints", "logs", "run.json"} <= there
@@ -186,7 +186,7 @@ def test_a_table_in_a_bucket(lab):
     lab.buckets.write(
         "lab",
         "more.csv",
-        lab.buckets.read("lab", "some.csv") + b"pictures/no.png,1\ngs://closed/a.png,1\n",
+        lab.buckets.read("lab", "table.csv") + b"pictures/no.png,1\ngs://closed/a.png,1\n",
     )
     out, _ = lab.shards("gs://lab/more.csv", "gs://lab/table")
     assert "of 3 classes" in out and "files rejected: 2" in out
@@ -199,12 +199,15 @@ def test_a_table_in_a_bucket(lab):
 
 KILLED = """
 import os, signal
-from trainer.images import sharding
-def tell(what, done, of):
-    if what == "write":
+from codec import files
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
+files.GFILE = "tensorflow.io.gfile"
+def report(step, done, total):
+    if step == "write":
         os.kill(os.getpid(), signal.SIGKILL)
-options = sharding.Options(size=96, encoding="raw", shard_mb=1)
-sharding.make("pictures", "gs://lab/killed", options, workers=1, progress=tell)
+options = Options(size=96, encoding="raw", shard_mb=1)
+make_shards("pictures", "gs://lab/killed", options, processes=1, progress=report)
 """
 
 
@@ -223,22 +226,22 @@ def test_killed_while_it_uploads(lab, local):
 
 
 @pytest.mark.soak
-def test_a_bucket_that_stumbles(lab, local):
+def test_a_bucket_that_fails_now_and_then(lab, local):
     lab.proxy.faults.extend([503, LOST, *[None] * 18] * 5)
-    lab.shards("gs://lab/pictures", "gs://lab/stumbled")
-    assert not lab.proxy.faults, "the faults were to happen meanwhile"
-    assert lab.contents("stumbled") == local
+    lab.shards("gs://lab/pictures", "gs://lab/unsteady")
+    assert not lab.proxy.faults, "not all faults happened"
+    assert lab.contents("unsteady") == local
 
 
 @pytest.mark.soak
-def test_what_arrives_spoilt_is_sent_again(lab, local):
+def test_what_arrives_damaged_is_sent_again(lab, local):
     name = next(name for name in local if name.startswith("train-00001"))
     lab.buckets.spoil = {f"spoilt/{name}": 2, "spoilt/train.index.npy": 1}
     lab.shards("pictures", "gs://lab/spoilt")
     assert lab.contents("spoilt") == local
     lab.buckets.spoil = {f"worse/{name}": 99}
     _, err = lab.shards("pictures", "gs://lab/worse", code=2)
-    assert f"error: gs://lab/worse/{name}: not what was sent, 3 times over" in err
+    assert f"error: gs://lab/worse/{name}: arrived damaged 3 times" in err
     assert "worse/manifest.json" not in lab.buckets.names("lab", "worse/")
     lab.buckets.spoil = {}
     lab.shards("pictures", "gs://lab/worse")
@@ -253,10 +256,10 @@ def test_what_arrives_spoilt_is_sent_again(lab, local):
         ("gs://lab/nothing", "new", "gs://lab/nothing: nothing is there"),
         ("pictures", "gs://closed/new", "not have access"),
         ("pictures", "gs://absent/new", "not exist"),
-        ("gs://lab/pictures", "gs://lab/pictures/new", "must lie apart from the pictures"),
+        ("gs://lab/pictures", "gs://lab/pictures/new", "must be apart from the images"),
     ],
 )
-def test_a_bucket_that_cannot_be_had_is_told_before_pictures_are_read(
+def test_a_bucket_that_cannot_be_used_is_named_before_images_are_read(
     lab, source, target, expected
 ):
     before = len(lab.proxy.requests)
@@ -264,7 +267,7 @@ def test_a_bucket_that_cannot_be_had_is_told_before_pictures_are_read(
     assert "Traceback" not in err
     (line,) = (line for line in err.splitlines() if line.startswith("error: "))
     assert expected in line
-    asked = [unquote(path) for _, path, _ in lab.proxy.requests[before:]]
-    assert not [path for path in asked if "pictures/a/" in path and "alt=media" in path]
+    requested = [unquote(path) for _, path, _ in lab.proxy.requests[before:]]
+    assert not [path for path in requested if "pictures/a/" in path and "alt=media" in path]
     assert not (lab.project.path / "new").exists()
     assert left(lab) == []

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Gets pictures ready for training, and looks after them.
+"""Prepare images for training.
 
-python scripts/data.py shards SRC DST      make shards of pictures; go on where a stopped run was
+python scripts/data.py shards SRC DST      make shards of images; resume a run that was stopped
 python scripts/data.py verify DST          compare shards with their checksums
 
 SRC is a folder with a folder for each class (SRC/<class>/*.jpg, png, gif, bmp, webp), or a CSV of
-path,label. SRC and DST may be gs://… What is no picture to learn from is listed in
-DST/rejected.csv, with the reason.
+path,label. SRC and DST may be gs://… Files that are no usable image are listed in DST/rejected.csv,
+with the reason.
 """
 
 import argparse
@@ -15,11 +15,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from codec import images  # noqa: E402
-from trainer.engine.runtime import JobError  # noqa: E402
-from trainer.images import manifest, sharding, shards  # noqa: E402
+from codec import files, images  # noqa: E402
+from codec.errors import JobError  # noqa: E402
+from codec.shards.folder import ShardFolder  # noqa: E402
+from codec.shards.make import make_shards  # noqa: E402
+from codec.shards.manifest import ENCODINGS, Options  # noqa: E402
 
-DEFAULT = sharding.Options()
+files.GFILE = "tensorflow.io.gfile"  # opens gs://; imported with the first such path
+DEFAULT = Options()
 
 
 def number(low: float, high: float, kind=int):
@@ -38,7 +41,7 @@ def number(low: float, high: float, kind=int):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a wrong flag in one line, without all the others."""
+    """Report a wrong flag in one line, without all the others."""
 
     def error(self, message: str):
         self.exit(2, f"error: {message}; --help explains every flag\n")
@@ -49,17 +52,17 @@ def main(argv: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="shards | verify")
     verify = verbs.add_parser("verify", help="compare shards with their checksums")
     verify.add_argument("target", metavar="DST")
-    make = verbs.add_parser("shards", help="make shards of pictures")
+    make = verbs.add_parser("shards", help="make shards of images")
     add_flags(make)
     args = parser.parse_args(argv)
     if args.verb == "shards" and args.eval_share + args.test_share >= 1:
         make.error("--eval-share and --test-share leave nothing to train on")
     try:
         if args.verb == "verify":
-            print(describe(shards.open(args.target, verify=True)))
+            print(describe(ShardFolder.open(args.target, verify=True)))
             return 0
         fields = {name: getattr(args, name) for name in vars(DEFAULT)}
-        print(describe(run(args, sharding.Options(**fields))))
+        print(describe(run(args, Options(**fields))))
         return 0
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,7 +70,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes here", file=sys.stderr)
         return 130
     return 1
 
@@ -79,12 +82,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="SRC/<class>/*, or a CSV of path,label")
     parser.add_argument("target", metavar="DST", help="where the shards go: a folder or gs://…")
     add("--size", DEFAULT.size, "pixels a side", type=number(1, 4096), metavar="N")
-    text = "fit: all of the picture, amid black; crop: its middle square; stretch"
+    text = "fit: the whole image, with black around it; crop: its middle square; stretch"
     add("--resize", DEFAULT.resize, text, choices=images.POLICIES)
     add("--channels", DEFAULT.channels, "3: colour; 1: grey", type=int, choices=(1, 3))
     text = "in the shards: png and raw keep every pixel, raw reads faster; jpeg is smaller, but training "
     text += "then sees pixels that predictions do not"
-    add("--format", DEFAULT.encoding, text, choices=manifest.ENCODINGS, dest="encoding")
+    add("--format", DEFAULT.encoding, text, choices=ENCODINGS, dest="encoding")
     add("--quality", DEFAULT.quality, "of jpeg", type=number(1, 100), metavar="N")
     share = {"type": number(0, 0.99, float), "metavar": "P"}
     add("--eval-share", DEFAULT.eval_share, "of each class, held out while training", **share)
@@ -102,17 +105,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--workers", type=number(1, 1024), metavar="N", help="processes (default: one a core)"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="make shards anew that are of other pictures"
+        "--replace",
+        action="store_true",
+        help="overwrite shards of other images, or with other options",
     )
     parser.add_argument(
         "--work-dir",
         metavar="DIR",
-        help="where pictures wait for their shard: as much space as all shards take (default: in "
+        help="where images wait for their shard: as much space as all shards take (default: in "
         "DST; for gs://, in this machine's temporary folder)",
     )
 
 
-def run(args: argparse.Namespace, options: sharding.Options) -> shards.Dataset:
+def run(args: argparse.Namespace, options: Options) -> ShardFolder:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -126,24 +131,24 @@ def run(args: argparse.Namespace, options: sharding.Options) -> shards.Dataset:
     bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
     tasks = {}
 
-    def tell(what: str, done: int, of: int) -> None:
-        if what not in tasks:
+    def show(step: str, done: int, total: int) -> None:
+        if step not in tasks:
             bars.start()
-            tasks[what] = bars.add_task(what, total=None)
-        bars.update(tasks[what], completed=done, total=of or None)
+            tasks[step] = bars.add_task(step, total=None)
+        bars.update(tasks[step], completed=done, total=total or None)
 
     try:
-        return sharding.make(
-            args.source, args.target, options, args.workers, args.replace, args.work_dir, tell
+        return make_shards(
+            args.source, args.target, options, args.workers, args.replace, args.work_dir, show
         )
     finally:
         bars.stop()
 
 
-def describe(dataset: shards.Dataset) -> str:
-    parts = [f"{name} {part.count:,}" for name, part in dataset.splits.items()]
-    head = f"{dataset.path}: {', '.join(parts)} images of {len(dataset.labels)} classes"
-    return "\n".join([head, *dataset.remarks()])
+def describe(folder: ShardFolder) -> str:
+    parts = [f"{name} {part.count:,}" for name, part in folder.splits.items()]
+    head = f"{folder.path}: {', '.join(parts)} images of {len(folder.labels)} classes"
+    return "\n".join([head, *folder.remarks()])
 
 
 if __name__ == "__main__":

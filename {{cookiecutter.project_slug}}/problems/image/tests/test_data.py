@@ -14,10 +14,13 @@ from conftest import ROOT, train, tree, write
 from own import load, write_pictures
 from PIL import Image
 
+from codec.shards import manifest
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
 from trainer import data, options, task
 from trainer.engine.examples import Examples, Part
 from trainer.engine.runtime import JobError
-from trainer.images import manifest, pixels, sharding
+from trainer.images import pixels
 
 CACHES = [cache for cache in options.CACHES if cache != "auto"]
 
@@ -29,8 +32,8 @@ def numbered(count: int, **how) -> str:
         picture[0, 0, 0], picture[0, 1, 0], picture[0, 2, 0] = i // 256, i % 256, i % 2
         Path(f"in/{'ab'[i % 2]}").mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(f"in/{'ab'[i % 2]}/{i}.png")
-    made = sharding.Options(size=4, encoding="raw", test_share=0.0, **how)
-    return sharding.make("in", "shards", made).path
+    made = Options(size=4, encoding="raw", test_share=0.0, **how)
+    return make_shards("in", "shards", made).path
 
 
 def dealt(blocks) -> list[list[int]]:
@@ -107,7 +110,7 @@ def test_a_replica_reads_its_share_and_no_other():
 @pytest.mark.parametrize("encoding", manifest.ENCODINGS)
 def test_pictures_are_the_same_wherever_they_are_kept(encoding):
     write_pictures("in", a=40, b=40)
-    sharding.make("in", "shards", sharding.Options(size=8, encoding=encoding))
+    make_shards("in", "shards", Options(size=8, encoding=encoding))
     flags = ["--data", "shards", "--cache-dir", "cache", "--cache"]
     for split in ("train", "eval"):
         found = [next(getattr(load(*flags, kept), split).batches(16, 7)) for kept in CACHES]
@@ -239,7 +242,7 @@ def test_two_processes_may_need_the_same_shards_at_once():
 
 def empty_shards() -> str:
     write_pictures("in", a=20, b=20)
-    return sharding.make("in", "shards", sharding.Options(size=8, eval_share=0.0)).path
+    return make_shards("in", "shards", Options(size=8, eval_share=0.0)).path
 
 
 FAULTS = {
@@ -247,10 +250,10 @@ FAULTS = {
     "no pictures": (
         lambda: os.path.dirname(write("in/a/x.txt", "x")),
         [],
-        "no picture among 1 files",
+        "no image among 1 files",
     ),
     "one class": (lambda: write_pictures("in", a=20), [], "one class, 'a'; a classifier needs two"),
-    "no held-out": (empty_shards, [], "no picture is in the split 'eval'; make the shards with"),
+    "no held-out": (empty_shards, [], "no image is in the split 'eval'; make the shards with"),
     "another size": (
         lambda: numbered(20),
         ["--image-size", "9"],

@@ -17,9 +17,11 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from codec import images
 from codec.schema import Pictures, Schema
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
 from predictor.inputs import Inputs, Picture
 from predictor.model import load_signature
-from trainer.images import sharding
+from trainer.images.shards import Dataset
 
 SIDE = 24
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp"}
@@ -245,8 +247,8 @@ def sharded(tmp_path_factory):
     for i, (name, data) in enumerate(ALL.items()):
         kind = name.split()[0]
         write(str(folder / f"in/a/{i}{ENDINGS.get(kind, '.' + kind.lower())}"), data)
-    options = sharding.Options(SIDE, eval_share=0, test_share=0)  # by default, exact
-    made = sharding.make(str(folder / "in"), str(folder / "out"), options)
+    options = Options(SIDE, eval_share=0, test_share=0)  # by default, exact
+    made = Dataset.open(make_shards(str(folder / "in"), str(folder / "out"), options).path)
     listed = list(ALL)
     count = made.splits["train"].count
     names = [listed[int(Path(path).stem)] for path in made.names("train", range(count))]

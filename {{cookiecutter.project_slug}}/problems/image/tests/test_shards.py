@@ -1,4 +1,4 @@
-"""Pictures to shards and back: what is accepted, how it is split, what a kill costs, what is refused."""
+"""Images to shards and back: what is accepted, how it is split, what a kill costs, what is refused."""
 
 from __future__ import annotations
 
@@ -21,64 +21,72 @@ from conftest import ROOT
 from PIL import Image
 
 from codec import images
-from trainer.engine.runtime import JobError
-from trainer.images import digits, manifest, sharding, shards, tfrecord
-from trainer.images.ledger import Ledger
-from trainer.images.sharding import Options
+from codec.errors import JobError
+from codec.shards import manifest, tfrecord
+from codec.shards.catalog import Catalog
+from codec.shards.make import UNFINISHED, make_shards
+from codec.shards.manifest import Options
+from trainer.images import digits, shards
+from trainer.images.shards import Dataset
 
 SMALL = Options(size=16, encoding="raw")
 
 
-def random_picture(seed: int, side: int = 6) -> Image.Image:
+def make(*arguments, **options) -> Dataset:
+    made = make_shards(*arguments, **options)
+    return Dataset(made.path, made.manifest)
+
+
+def random_image(seed: int, side: int = 6) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
 
 
 def write_classes(folder: str, **counts: int) -> str:
-    """Small random pictures, as PNG, BMP and JPEG files; the same ones each time."""
+    """Small random images, as PNG, BMP and JPEG files; the same ones each time."""
     for label, count in counts.items():
         os.makedirs(f"{folder}/{label}", exist_ok=True)
         for i in range(count):
             ending = ("png", "bmp", "jpg")[i % 3]
             seed = sum(label.encode()) * 100_000 + i
-            random_picture(seed).save(f"{folder}/{label}/{i}.{ending}")
+            random_image(seed).save(f"{folder}/{label}/{i}.{ending}")
     return folder
 
 
 def contents(folder: str) -> dict[str, bytes]:
-    """All files of finished shards but the manifest, which tells of the source."""
+    """All files of finished shards but the manifest, which names the source."""
     assert not [path for path in Path(folder).iterdir() if "partial" in path.name or path.is_dir()]
-    return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.name != shards.MANIFEST}
+    return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.name != manifest.MANIFEST}
 
 
-def names(dataset: shards.Dataset) -> dict[str, list[str]]:
+def names(dataset: Dataset) -> dict[str, list[str]]:
     return {
         split: dataset.names(split, range(part.count)) for split, part in dataset.splits.items()
     }
 
 
 def rejected(folder: str) -> list[tuple[str, str]]:
-    with open(f"{folder}/{shards.REJECTED}", encoding="utf-8", newline="") as file:
+    with open(f"{folder}/{manifest.REJECTED}", encoding="utf-8", newline="") as file:
         return [tuple(row) for row in csv.reader(file)][1:]
 
 
 def refusal(*arguments, **options) -> str:
     with pytest.raises(JobError) as refused:
-        sharding.make(*arguments, **options)
+        make(*arguments, **options)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
 
-# Which pictures, and what of them
+# Which images are accepted
 
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory):
-    """(what must become of each file, the shards made of them, their folder)"""
-    place = tmp_path_factory.mktemp("wild")
-    expected = hostile.make(place / "pictures")
-    made = sharding.make(str(place / "pictures"), str(place / "shards"), SMALL, workers=2)
-    yield expected, made, place
-    for path in (place / "pictures/bad").glob("locked*"):
+    """(the expected outcome of each file, the shards made of them, their folder)"""
+    folder = tmp_path_factory.mktemp("wild")
+    expected = hostile.make(folder / "images")
+    made = make(str(folder / "images"), str(folder / "shards"), SMALL, processes=2)
+    yield expected, made, folder
+    for path in (folder / "images/bad").glob("locked*"):
         path.chmod(0o700)  # else they cannot be removed
 
 
@@ -88,11 +96,11 @@ def test_there_are_enough_of_them(wild):
     assert len(expected) > 250 and len(bad) > 100
 
 
-def test_every_bad_picture_is_rejected_for_its_reason(wild):
-    expected, made, place = wild
-    found = rejected(str(place / "shards"))
-    reasons = dict(found)
-    assert len(reasons) == len(found) == made.manifest.rejected
+def test_every_bad_image_is_rejected_for_its_reason(wild):
+    expected, made, folder = wild
+    rows = rejected(str(folder / "shards"))
+    reasons = dict(rows)
+    assert len(reasons) == len(rows) == made.manifest.rejected
     for path, outcome in expected.items():
         reason = reasons.pop(path.encode("utf-8", "backslashreplace").decode(), None)
         if isinstance(outcome, hostile.Bad):
@@ -104,36 +112,36 @@ def test_every_bad_picture_is_rejected_for_its_reason(wild):
     assert made.manifest.empty == ("bad",) and "bad" not in made.labels
 
 
-def test_every_good_picture_is_in_one_split_and_looks_right(wild):
+def test_every_good_image_is_in_one_split_and_looks_right(wild):
     expected, made, _ = wild
-    found = {}
+    seen = {}
     for split, paths in names(made).items():
         pixels, labels = made.read(split, range(len(paths)))
         for path, image, label in zip(paths, pixels, labels, strict=True):
-            assert path not in found, path
-            found[path] = image
+            assert path not in seen, path
+            seen[path] = image
             assert made.labels[label] == path.split("/")[0]
     good = {p: outcome for p, outcome in expected.items() if isinstance(outcome, hostile.Good)}
-    assert found.keys() == good.keys()
+    assert seen.keys() == good.keys()
     for path, outcome in good.items():
-        seen = np.asarray(images.resize(outcome.pixels, SMALL.size, SMALL.resize), int)
-        assert np.abs(seen - found[path]).mean() <= outcome.tolerance, path
+        pixels = np.asarray(images.resize(outcome.pixels, SMALL.size, SMALL.resize), int)
+        assert np.abs(pixels - seen[path]).mean() <= outcome.tolerance, path
 
 
 def test_warnings_of_pillow_name_no_file_and_are_dropped(recwarn):
     write_classes("in", a=3, b=3)
     broken_exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x0e\0\2\0\0\xff\xff\0\0\0\x99"
-    random_picture(1).save("in/a/exif.jpg", exif=broken_exif)
-    random_picture(2).quantize(5).save("in/a/palette.png", transparency=bytes([0, 100, 255]))
+    random_image(1).save("in/a/exif.jpg", exif=broken_exif)
+    random_image(2).quantize(5).save("in/a/palette.png", transparency=bytes([0, 100, 255]))
     Image.new("1", (9500, 9500)).save("in/a/large.png")
-    made = sharding.make("in", "out", SMALL, workers=None)
+    made = make("in", "out", SMALL, processes=None)
     assert made.manifest.rejected == 1 and not recwarn.list
 
 
-def test_copies_are_told_and_share_a_split(wild):
-    _, made, place = wild
+def test_copies_are_listed_and_share_a_split(wild):
+    _, made, folder = wild
     split_of = {path: split for split, paths in names(made).items() for path in paths}
-    with open(place / "shards" / shards.COPIES, encoding="utf-8", newline="") as file:
+    with open(folder / "shards" / manifest.COPIES, encoding="utf-8", newline="") as file:
         copies = [tuple(row) for row in csv.reader(file)][1:]
     assert len(copies) == made.manifest.copies >= 4
     assert {
@@ -148,8 +156,9 @@ def test_it_needs_no_tensorflow():
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from trainer.images import sharding
-sharding.make("in", "out", sharding.Options(size=8))
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
+make_shards("in", "out", Options(size=8))
 assert "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code, str(ROOT)], check=True)
@@ -166,7 +175,7 @@ def test_a_table_of_paths_and_labels():
     rows += ["away/x/11.jpg,", ",u", "away/x/0.png,v", "away,u", "a\0b.png,u", ""]
     rows += ["http://example.com/a.png,u", "ftp://example.com/a.png,u", f"{'long' * 99},u", "a;u"]
     Path("far/labels.csv").write_bytes(("\ufeffpath,label\r\n" + "\r\n".join(rows)).encode())
-    made = sharding.make("far/labels.csv", "out", SMALL)
+    made = make("far/labels.csv", "out", SMALL)
     assert made.labels == ("u", "v")
     assert sum(part.count for part in made.splits.values()) == 10
     reasons = dict(rejected("out"))
@@ -186,17 +195,17 @@ def test_a_table_of_paths_and_labels():
     # Other columns, in any order, when the first line names them; and no first line at all.
     rows = ["id,Label,split,Path", *(f"{i},u,all,away/x/{i}.png" for i in (0, 3, 6))]
     Path("far/wide.csv").write_text("\n".join(rows), encoding="utf-8")
-    wide = sharding.make("far/wide.csv", "wide", SMALL)
+    wide = make("far/wide.csv", "wide", SMALL)
     assert wide.splits["train"].count == 2
     assert wide.remarks()[0] == (
         "columns not used: id, split; if one names a person or a recording, make the shards with "
         "--group NAME"
     )
     Path("far/bare.csv").write_text("away/x/0.png,u\naway/x/3.png,u\n", encoding="utf-8")
-    assert sharding.make("far/bare.csv", "bare", SMALL).splits["train"].count == 2
+    assert make("far/bare.csv", "bare", SMALL).splits["train"].count == 2
     # Lines of an old Mac; quotes around whole values, with spaces around them.
     Path("far/mac.csv").write_bytes(b'path,label\r"away/x/0.png" , "u, ""v"""\raway/x/3.png,u\r')
-    assert sharding.make("far/mac.csv", "mac", SMALL).labels == ("u", 'u, "v"')
+    assert make("far/mac.csv", "mac", SMALL).labels == ("u", 'u, "v"')
 
 
 @pytest.mark.parametrize(
@@ -242,29 +251,29 @@ def test_a_table_with_other_columns_is_refused(text, expected):
 
 def test_the_same_bytes_whatever_the_workers_and_the_order():
     write_classes("in", a=70, b=90, c=3)
-    first = sharding.make("in", "one", replace(SMALL, shard_mb=1), workers=1)
+    first = make("in", "one", replace(SMALL, shard_mb=1), processes=1)
     files = sorted((path for path in Path("in").rglob("*.*")), reverse=True)
     for i, path in enumerate(files):
-        place = Path("elsewhere") / path.relative_to("in")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
-        os.utime(place, (i, i))
-    second = sharding.make("elsewhere", "two", replace(SMALL, shard_mb=1), workers=3)
+        copy = Path("elsewhere") / path.relative_to("in")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        os.utime(copy, (i, i))
+    second = make("elsewhere", "two", replace(SMALL, shard_mb=1), processes=3)
     assert contents("one") == contents("two")
     assert first.digest == second.digest and first.path != second.path
 
 
 def test_the_split_does_not_depend_on_the_size():
     write_classes("in", a=50, b=30)
-    one = names(sharding.make("in", "one", SMALL))
-    two = names(sharding.make("in", "two", Options(size=33, resize="crop", channels=1)))
+    one = names(make("in", "one", SMALL))
+    two = names(make("in", "two", Options(size=33, resize="crop", channels=1)))
     assert one == two
 
 
 def test_each_class_is_split_by_the_same_shares():
     sizes = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 10, "f": 26, "g": 100}
     write_classes("in", **sizes)
-    made = sharding.make("in", "out", replace(SMALL, eval_share=0.2, test_share=0.1))
+    made = make("in", "out", replace(SMALL, eval_share=0.2, test_share=0.1))
     counts = {split: part.classes for split, part in made.splits.items()}
     assert counts["eval"] == {"a": 0, "b": 0, "c": 1, "d": 1, "e": 2, "f": 5, "g": 20}
     assert counts["test"] == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 1, "f": 3, "g": 10}
@@ -285,7 +294,7 @@ def test_each_class_is_split_by_the_same_shares():
 @pytest.mark.parametrize("shares", [(0, 0), (0.5, 0), (0, 0.9), (0.6, 0.39)])
 def test_any_shares_leave_something_to_train_on(shares):
     write_classes("in", a=3, b=8)
-    made = sharding.make("in", "out", replace(SMALL, eval_share=shares[0], test_share=shares[1]))
+    made = make("in", "out", replace(SMALL, eval_share=shares[0], test_share=shares[1]))
     for name, share in zip(("eval", "test"), shares, strict=True):
         assert bool(made.splits[name].count) == bool(share)
         assert made.read(name, [])[0].shape == (0, 16, 16, 3)
@@ -299,7 +308,7 @@ def test_copies_are_never_more_than_the_share_of_a_small_class():
         name = ("0.png", "1.bmp")[first]
         for i in range(5):
             shutil.copy(f"in/{label}/{name}", f"in/{label}/copy {i}.{name[-3:]}")
-    made = sharding.make("in", "out", SMALL)
+    made = make("in", "out", SMALL)
     assert all(made.splits["train"].classes[label] >= 5 for label in "ab")
     assert all(made.splits["eval"].classes[label] == 1 for label in "ab")
 
@@ -312,12 +321,12 @@ def write_groups(folder: str, people: int, images: int = 4) -> list[tuple[str, s
         path = f"{label}/{person}/{number}.png"
         os.makedirs(f"{folder}/{label}/{person}", exist_ok=True)
         if number % 7:
-            random_picture(number).save(f"{folder}/{path}")
+            random_image(number).save(f"{folder}/{path}")
             rows.append((path, label, person))
     return rows
 
 
-def split_of_people(dataset: shards.Dataset) -> dict[str, str]:
+def split_of_people(dataset: Dataset) -> dict[str, str]:
     """The one split of each person."""
     splits: dict[str, str] = {}
     for split, paths in names(dataset).items():
@@ -328,9 +337,9 @@ def split_of_people(dataset: shards.Dataset) -> dict[str, str]:
 
 def test_a_group_stays_on_one_side():
     rows = write_groups("in", people=20)
-    plain = sharding.make("in", "plain", SMALL)
+    plain = make("in", "plain", SMALL)
     assert plain.remarks()[0].startswith("folders with images both in train and held out: p0, p1")
-    by_folder = sharding.make("in", "folder", replace(SMALL, group="2"))
+    by_folder = make("in", "folder", replace(SMALL, group="2"))
     people = split_of_people(by_folder)
     counts = {split: list(people.values()).count(split) for split in by_folder.splits}
     assert by_folder.manifest.groups == counts and counts == {"train": 16, "eval": 2, "test": 2}
@@ -340,12 +349,9 @@ def test_a_group_stays_on_one_side():
     # By a column, in another order.
     lines = "\n".join(f"in/{path}, {label},{person} " for path, label, person in rows[::-1])
     Path("reversed.csv").write_text(f"path,label,Person\n{lines}\n", encoding="utf-8")
-    by_column = sharding.make("reversed.csv", "column", replace(SMALL, group="person"))
+    by_column = make("reversed.csv", "column", replace(SMALL, group="person"))
     assert split_of_people(by_column) == people
-    assert (
-        sharding.make("in", "again", replace(SMALL, group="2"), workers=2).digest
-        == by_folder.digest
-    )
+    assert make("in", "again", replace(SMALL, group="2"), processes=2).digest == by_folder.digest
     expected = "plain: holds shards with group '', not '2'; --replace makes"
     assert refusal("in", "plain", replace(SMALL, group="2")).startswith(expected)
 
@@ -353,7 +359,7 @@ def test_a_group_stays_on_one_side():
 def test_groups_that_are_few_or_share_an_image():
     write_groups("in", people=5)
     options = replace(SMALL, group="2")
-    made = sharding.make("in", "out", options)
+    made = make("in", "out", options)
     people = split_of_people(made)
     assert made.manifest.groups["train"] >= 3 and made.manifest.groups["eval"] == 1
     for label in "ab":
@@ -362,12 +368,12 @@ def test_groups_that_are_few_or_share_an_image():
     (one, *_), (two, three, *_) = (
         [person for person in people if (people[person] == "train") == trains] for trains in (0, 1)
     )
-    random_picture(1000).save(f"in/a/{one}/same.png")
+    random_image(1000).save(f"in/a/{one}/same.png")
     shutil.copy(f"in/a/{one}/same.png", f"in/a/{two}/same.png")
-    random_picture(1001).save(f"in/a/{two}/alike.png")
+    random_image(1001).save(f"in/a/{two}/alike.png")
     shutil.copy(f"in/a/{two}/alike.png", f"in/a/{three}/alike.png")
-    random_picture(1002).save("in/a/alone.png")
-    made = sharding.make("in", "shared", options)
+    random_image(1002).save("in/a/alone.png")
+    made = make("in", "shared", options)
     assert split_of_people(made) == people
     other_side = "in groups on both sides of the split: the same as a/"
     assert sorted(rejected("shared")) == sorted(
@@ -388,68 +394,70 @@ def test_a_group_that_is_not_there_is_refused():
     for source, group, expected in [
         ("in", "person", "--group person: in is a folder; write which folder names the group"),
         ("in", "1", "--group 1: in is a folder; write which folder names the group"),
-        ("in", "2", "in: no picture among 5 files; a/0.png: in no group"),
+        ("in", "2", "in: no image among 5 files; a/0.png: in no group"),
         ("in.csv", "site", "in.csv:1: site: no such column; the columns are path, label, who"),
         ("bare.csv", "who", "bare.csv:1: --group who needs a header: path,label,who"),
     ]:
         assert refusal(source, "out", replace(SMALL, group=group)).startswith(expected)
         assert not os.path.exists("out")
-    sharding.make("in.csv", "out", replace(SMALL, group="who", eval_share=0))
+    make("in.csv", "out", replace(SMALL, group="who", eval_share=0))
     assert rejected("out") == [("in/a/0.png", "no group")]
 
 
 # Again, and after a kill
 
-# Makes shards of argv[2] in argv[3], and kills itself when argv[4] has been told of argv[5] pictures.
+# Makes shards of argv[2] in argv[3], and kills itself when step argv[4] has done argv[5] images.
 KILLED = """
 import multiprocessing, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from trainer.images import sharding
-def tell(what, done, of):
-    if (what, done >= int(sys.argv[5])) == (sys.argv[4], True):
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
+def report(step, done, total):
+    if (step, done >= int(sys.argv[5])) == (sys.argv[4], True):
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-options = sharding.Options(size=160, encoding="raw", shard_mb=1)
-sharding.make(sys.argv[2], sys.argv[3], options, workers=int(sys.argv[6]), progress=tell)
+options = Options(size=160, encoding="raw", shard_mb=1)
+make_shards(sys.argv[2], sys.argv[3], options, processes=int(sys.argv[6]), progress=report)
 """
 HEAVY = Options(size=160, encoding="raw", shard_mb=1)
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="killed in another way here")
 
 
-def kill(what: str, done: int, workers: int = 1) -> list[int]:
-    """Runs until then; returns the processes that were at work for it."""
-    command = [sys.executable, "-c", KILLED, str(ROOT), "in", "out", what, str(done), str(workers)]
+def kill(step: str, done: int, processes: int = 1) -> list[int]:
+    """Run until then; return the ids of the processes that worked for it."""
+    words = [str(ROOT), "in", "out", step, str(done), str(processes)]
+    command = [sys.executable, "-c", KILLED, *words]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert not os.path.exists(f"out/{shards.MANIFEST}")
+    assert not os.path.exists(f"out/{manifest.MANIFEST}")
     with pytest.raises(JobError, match="out: no finished shards"):
-        shards.open("out")
+        Dataset.open("out")
     return [int(pid) for pid in ended.stdout.split()]
 
 
-def told(**options) -> tuple[shards.Dataset, dict[str, int]]:
-    """Makes shards; returns them, and how much was done already when they were begun."""
+def resume(**options) -> tuple[Dataset, dict[str, int]]:
+    """Make shards; return them, and how much of each step was done already when it began."""
     first: dict[str, int] = {}
 
-    def tell(what: str, done: int, of: int) -> None:
-        first.setdefault(what, done)
+    def report(step: str, done: int, total: int) -> None:
+        first.setdefault(step, done)
 
-    return sharding.make("in", "out", HEAVY, progress=tell, **options), first
+    return make("in", "out", HEAVY, progress=report, **options), first
 
 
 @needs_kill
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_again_and_again_it_ends_as_if_it_had_not_been(workers):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_again_and_again_it_ends_as_if_it_had_not_been(processes):
     write_classes("in", a=150, b=150)
-    undisturbed = sharding.make("in", "undisturbed", HEAVY)
+    undisturbed = make("in", "undisturbed", HEAVY)
     assert len(undisturbed.splits["train"].shards) > 10
     kill("list", 0)
-    kill("read", 90, workers)
-    kill("read", 250, workers)
-    kill("write", 60, workers)
+    kill("read", 90, processes)
+    kill("read", 250, processes)
+    kill("write", 60, processes)
     finished = {path.name: path.stat().st_mtime_ns for path in Path("out").glob("*.tfrecord")}
     assert finished
-    made, first = told(workers=workers)
+    made, first = resume(processes=processes)
     assert "read" not in first and first["write"] >= 60
     assert contents("out") == contents("undisturbed")
     assert made.digest == undisturbed.digest
@@ -468,7 +476,7 @@ def is_running(pid: int) -> bool:
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are listed in another way")
 def test_a_killed_run_leaves_no_process():
     write_classes("in", a=150, b=150)
-    workers = kill("read", 90, workers=2)
+    workers = kill("read", 90, processes=2)
     assert len(workers) == 2
     deadline = time.monotonic() + 20
     while any(map(is_running, workers)):
@@ -476,71 +484,71 @@ def test_a_killed_run_leaves_no_process():
         time.sleep(0.05)
 
 
-def test_pictures_that_come_go_and_change_after_a_kill():
+def test_images_that_are_added_removed_and_changed_after_a_kill():
     write_classes("in", a=100, b=100)
 
     class Stop(Exception):
         pass
 
-    def stop(what, done, of):
-        if what == "read" and done > 100:
+    def stop(step, done, total):
+        if step == "read" and done > 100:
             raise Stop
 
     with pytest.raises(Stop):
-        sharding.make("in", "out", HEAVY, workers=1, progress=stop)
+        make("in", "out", HEAVY, processes=1, progress=stop)
     for i in range(0, 100, 2):
         (path,) = Path("in/a").glob(f"{i}.*")
         path.unlink()
-    random_picture(1).save("in/b/0.png")
-    random_picture(2).save("in/c.png")
-    random_picture(3).save("in/b/new.png")
-    made, first = told()
+    random_image(1).save("in/b/0.png")
+    random_image(2).save("in/c.png")
+    random_image(3).save("in/b/new.png")
+    made, first = resume()
     assert first["read"] > 0
-    sharding.make("in", "fresh", HEAVY)
+    make("in", "fresh", HEAVY)
     assert contents("out") == contents("fresh")
     assert made.manifest.splits["train"].classes.keys() == {"a", "b"}
 
 
-def test_other_options_begin_anew():
+def test_other_options_start_from_the_beginning():
     write_classes("in", a=50, b=50)
 
-    def stop(what, done, of):
-        if what == "write":
+    def stop(step, done, total):
+        if step == "write":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sharding.make("in", "out", replace(HEAVY, size=20), workers=1, progress=stop)
-    sharding.make("in", "out", HEAVY)
-    sharding.make("in", "fresh", HEAVY)
+        make("in", "out", replace(HEAVY, size=20), processes=1, progress=stop)
+    make("in", "out", HEAVY)
+    make("in", "fresh", HEAVY)
     assert contents("out") == contents("fresh")
 
 
-def test_a_reader_that_dies_takes_nobody_along():
+def test_a_process_that_dies_costs_no_image():
     write_classes("in", a=150, b=150)
     killed = []
 
-    def tell(what, done, of):
-        if what == "read" and done and not killed:
+    def stab(step, done, total):
+        if step == "read" and done and not killed:
             killed.append(multiprocessing.active_children()[0])
             killed[0].kill()
 
-    made = sharding.make("in", "out", HEAVY, workers=2, progress=tell)
+    made = make("in", "out", HEAVY, processes=2, progress=stab)
     assert killed and made.manifest.rejected == 0
-    sharding.make("in", "undisturbed", HEAVY)
+    make("in", "undisturbed", HEAVY)
     assert contents("out") == contents("undisturbed")
 
 
 def test_again_copies_nothing():
     write_classes("in", a=20, b=20)
-    made = sharding.make("in", "out", SMALL)
+    made = make("in", "out", SMALL)
     before = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
-    again = sharding.make("in", "out", SMALL)
+    again = make("in", "out", SMALL)
     assert again.manifest == made.manifest
     assert {path: path.stat().st_mtime_ns for path in Path("out").iterdir()} == before
-    # The same pictures, but they look new: they are read again, and nothing is copied.
+    # The same images, but they look new: they are read again, and nothing is copied.
     for path in Path("in").rglob("*.*"):
         os.utime(path, (1, 1))
-    again = sharding.make("in", "out", SMALL)
+    again = make("in", "out", SMALL)
     assert again.digest == made.digest
     for path, written in before.items():
         assert path.stat().st_mtime_ns == written or path.suffix in (".csv", ".json")
@@ -549,37 +557,37 @@ def test_again_copies_nothing():
 def test_a_lost_shard_is_made_again():
     write_classes("in", a=40, b=40)
     options = replace(HEAVY, size=128)
-    sharding.make("in", "out", options)
+    make("in", "out", options)
     before = contents("out")
     os.remove(f"out/{next(name for name in before if name.startswith('train-'))}")
-    assert sharding.make("in", "out", options).splits
+    assert make("in", "out", options).splits
     assert contents("out") == before
 
 
 def test_shards_of_something_else_are_kept_unless_they_are_to_be_replaced():
     write_classes("in", a=20, b=20)
-    sharding.make("in", "out", replace(SMALL, shard_mb=1))
+    make("in", "out", replace(SMALL, shard_mb=1))
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
     bigger = replace(SMALL, size=17, shard_mb=1)
-    expected = "out: holds shards with size 16, not 17; --replace makes them anew"
+    expected = "out: holds shards with size 16, not 17; --replace makes new ones"
     assert refusal("in", "out", bigger).startswith(expected)
-    random_picture(5).save("in/a/new.png")
-    expected = "out: holds shards of other pictures than in has now; --replace makes them anew"
+    random_image(5).save("in/a/new.png")
+    expected = "out: holds shards of other images than in has now; --replace makes new ones"
     assert refusal("in", "out", replace(SMALL, shard_mb=1)).startswith(expected)
     assert all(path.read_bytes() == data for path, data in before.items())
-    made = sharding.make("in", "out", bigger, replace=True)
+    made = make("in", "out", bigger, replace=True)
     assert made.size == 17 and sum(part.count for part in made.splits.values()) == 41
-    sharding.make("in", "fresh", bigger)
+    make("in", "fresh", bigger)
     assert contents("out") == contents("fresh")
 
 
-def test_a_mended_picture_is_no_longer_rejected():
+def test_a_corrected_image_is_no_longer_rejected():
     write_classes("in", a=20, b=20)
     Path("in/a/bad.png").write_bytes(b"")
-    sharding.make("in", "out", SMALL)
+    make("in", "out", SMALL)
     assert rejected("out") == [("a/bad.png", "empty: the file has no bytes")]
     Path("in/a/bad.png").unlink()
-    assert sharding.make("in", "out", SMALL).manifest.rejected == 0  # no picture has changed
+    assert make("in", "out", SMALL).manifest.rejected == 0  # no image has changed
     assert rejected("out") == []
 
 
@@ -588,10 +596,10 @@ def test_a_mended_picture_is_no_longer_rejected():
 
 def test_two_at_once_are_refused():
     write_classes("in", a=5, b=5)
-    ledger = Ledger(os.path.join("out", sharding.UNFINISHED), {})
+    catalog = Catalog(os.path.join("out", UNFINISHED), {})
     assert "are these shards being made already?" in refusal("in", "out", SMALL)
-    ledger.close()
-    assert sharding.make("in", "out", SMALL).labels == ("a", "b")
+    catalog.close()
+    assert make("in", "out", SMALL).labels == ("a", "b")
 
 
 def test_mistakes_are_one_line_and_leave_nothing():
@@ -601,7 +609,7 @@ def test_mistakes_are_one_line_and_leave_nothing():
     Path("latin.csv").write_bytes("path,label\nä.png,a\n".encode("latin-1"))
     os.makedirs("none")
     before = sorted(Path().rglob("*"))
-    said = {
+    refusals = {
         source: refusal(source, target, SMALL)
         for source, target in {
             "nowhere": "out",
@@ -615,17 +623,17 @@ def test_mistakes_are_one_line_and_leave_nothing():
         }.items()
     }
     assert sorted(Path().rglob("*")) == before
-    assert said == {
+    assert refusals == {
         "nowhere": "nowhere: no such file or folder; expected SRC/<class>/*.jpg, or a CSV file",
         "tab.tsv": "tab.tsv: no such file or folder; expected SRC/<class>/*.jpg, or a CSV file",
-        "bare": "bare: no picture among 1 files; a/a.txt: not an image: its content is none of "
+        "bare": "bare: no image among 1 files; a/a.txt: not an image: its content is none of "
         "JPEG, PNG, GIF, BMP, WebP; expected SRC/<class>/*.jpg",
         "none": "none: no files; expected SRC/<class>/*.jpg",
         "latin.csv": "latin.csv:2: not UTF-8 ('utf-8' codec can't decode byte 0xe4 in position 0: "
         'invalid continuation byte); save it as "CSV UTF-8"',
         "nowhere.csv": "nowhere.csv: cannot be read (No such file or directory)",
-        "in": "in/a/out: must lie apart from the pictures in in",
-        "in/a": "in: must lie apart from the pictures in in/a",
+        "in": "in/a/out: must be apart from the images, which are in in",
+        "in/a": "in: must be apart from the images, which are in in/a",
     }
 
 
@@ -667,9 +675,9 @@ def test_the_script():
 
 
 @pytest.fixture(params=manifest.ENCODINGS)
-def made(request) -> shards.Dataset:
+def made(request) -> Dataset:
     write_classes("in", a=60, b=60)
-    return sharding.make("in", "out", Options(size=96, encoding=request.param, shard_mb=1))
+    return make("in", "out", Options(size=96, encoding=request.param, shard_mb=1))
 
 
 def test_by_number_or_by_tensorflow_the_same(made):
@@ -677,16 +685,16 @@ def test_by_number_or_by_tensorflow_the_same(made):
 
     part = made.splits["train"]
     paths = [f"out/{shard.file}" for shard in part.shards]
-    found = [
+    records = [
         (shards.decode(image, made.manifest.encoding, made.shape).numpy(), int(label), name.numpy())
         for image, label, name in tf.data.TFRecordDataset(paths).map(shards.parse)
     ]
     pixels, labels = made.read("train", range(part.count))
     assert pixels.dtype == np.uint8 and labels.dtype == np.int32
-    assert np.array_equal(pixels, [image for image, _, _ in found])
-    assert labels.tolist() == [label for _, label, _ in found] == made.targets("train").tolist()
+    assert np.array_equal(pixels, [image for image, _, _ in records])
+    assert labels.tolist() == [label for _, label, _ in records] == made.targets("train").tolist()
     assert [os.fsencode(name) for name in made.names("train", range(4))] == [
-        n for _, _, n in found
+        n for _, _, n in records
     ][:4]
     order = np.random.default_rng(0).permutation(part.count).tolist() * 2 + [7, 7, 7]
     again, labels_again = made.read("train", order)
@@ -715,37 +723,37 @@ def flip(data: bytes) -> bytes:
     return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
 
 
-def test_damaged_files_are_told_in_one_line(made):
+def test_damaged_files_are_named_in_one_line(made):
     part = made.splits["train"]
     path = f"out/{part.shards[0].file}"
     whole = Path(path).read_bytes()
     again = "; make the shards again: python scripts/data.py shards"
     damage(path, flip)
-    with pytest.raises(JobError) as told:
-        shards.open("out", verify=True)
-    assert str(told.value) == f"{path}: damaged (another checksum than in the manifest){again}"
+    with pytest.raises(JobError) as refused:
+        Dataset.open("out", verify=True)
+    assert str(refused.value) == f"{path}: damaged (another checksum than in the manifest){again}"
     damage(path, lambda _: whole[:-1])
-    with pytest.raises(JobError) as told:
-        shards.open("out")
-    found = f"{path}: damaged ({len(whole) - 1} bytes, not {len(whole)}){again}"
-    assert str(told.value) == found
+    with pytest.raises(JobError) as refused:
+        Dataset.open("out")
+    expected = f"{path}: damaged ({len(whole) - 1} bytes, not {len(whole)}){again}"
+    assert str(refused.value) == expected
     with pytest.raises(JobError, match="damaged .its end is missing"):
         damage(path, lambda _: whole[:5000])
         made.read("train", range(part.count))
     os.remove(path)
-    with pytest.raises(JobError, match="gone, but manifest.json tells of it"):
-        shards.open("out")
+    with pytest.raises(JobError, match="missing, but manifest.json lists it"):
+        Dataset.open("out")
     with pytest.raises(JobError, match="damaged .No such file"):
         made.read("train", [0])
     Path(path).write_bytes(whole)
     damage("out/train.index.npy", flip)
     with pytest.raises(JobError, match="index.npy: damaged .another checksum"):
-        shards.open("out").read("train", [0])
+        Dataset.open("out").read("train", [0])
 
 
-def test_a_record_that_is_no_picture(made):
+def test_a_record_that_is_no_image(made):
     if made.manifest.encoding == "raw":
-        pytest.skip("any bytes are a picture there")
+        pytest.skip("any bytes are an image there")
     shard = made.splits["train"].shards[0]
     damage(f"out/{shard.file}", lambda data: bytes(len(data)))
     with pytest.raises(JobError, match=f"{shard.file}: damaged .record 3 of train"):
@@ -765,13 +773,13 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("fault", MANIFESTS)
-def test_a_manifest_that_does_not_fit(fault):
+def test_a_manifest_that_cannot_be_read(fault):
     text, expected = MANIFESTS[fault]
     os.makedirs("out")
     Path("out/manifest.json").write_text(text, encoding="utf-8")
-    with pytest.raises(JobError) as told:
-        shards.open("out")
-    assert str(told.value).startswith(f"out/manifest.json: {expected}")
+    with pytest.raises(JobError) as refused:
+        Dataset.open("out")
+    assert str(refused.value).startswith(f"out/manifest.json: {expected}")
 
 
 def test_a_manifest_keeps_every_fact(made):
@@ -797,7 +805,7 @@ def test_checksums_of_records():
 def test_digits():
     own = str(digits.OWN_DATA)
     assert digits.write("data/digits", own) == digits.write("data/digits", own) == "data/digits"
-    made = sharding.make("data/digits", "out", Options(size=8, channels=1, encoding="raw"))
+    made = make("data/digits", "out", Options(size=8, channels=1, encoding="raw"))
     assert made.labels == tuple("0123456789")
     assert [part.count for part in made.splits.values()] == [1439, 179, 179]
     assert made.manifest.rejected == made.manifest.copies == 0
@@ -812,14 +820,15 @@ def test_digits():
 
 
 def peak_bytes(count: int) -> int:
-    """Peak memory of a process that makes shards of small pictures."""
+    """Peak memory of a process that makes shards of small images."""
     code = """
 import re, sys
 sys.path.insert(0, sys.argv[1])
-from trainer.images import sharding
-options = sharding.Options(size=96, encoding="raw")  # 27 kB a picture
-sharding.make(sys.argv[2], sys.argv[2] + "-out", options)
-# Not getrusage: what it tells begins with the peak of whoever started this process.
+from codec.shards.make import make_shards
+from codec.shards.manifest import Options
+options = Options(size=96, encoding="raw")  # 27 kB an image
+make_shards(sys.argv[2], sys.argv[2] + "-out", options)
+# Not getrusage: its peak includes that of the process that started this one.
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
     write_classes(f"in{count}", a=count // 2, b=count // 2)
@@ -827,6 +836,6 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
     return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is not told here")
-def test_memory_does_not_grow_with_the_pictures():
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak cannot be read here")
+def test_memory_does_not_grow_with_the_images():
     assert peak_bytes(900) < 1.2 * peak_bytes(100)

@@ -1,6 +1,6 @@
-"""Pictures for training: found, sharded where they are not, dealt out in shuffled batches.
+"""Images for training: made into shards where they are not yet, and read in shuffled batches.
 
-They stay uint8 up to the model's door. The order of an epoch follows from the seed and the epoch
+They stay uint8 up to the model's input. The order of an epoch follows from the seed and the epoch
 alone, wherever the pixels are kept.
 """
 
@@ -20,29 +20,32 @@ import numpy as np
 
 from codec import files
 from codec.schema import Pictures, Schema
+from codec.shards.make import make_shards
+from codec.shards.manifest import MANIFEST, Options
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime, join
-from trainer.images import digits, sharding, shards
+from trainer.images import digits
 from trainer.images.pixels import Pixels, choose
+from trainer.images.shards import Dataset
 
 READER = "pillow"  # the package that the shards depend on, for run.json
-NEIGHBOURS = 16  # pictures that stay together in a shard when an epoch is shuffled
-AT_ONCE = 1 << 16  # pictures that are shuffled together in memory,
+NEIGHBOURS = 16  # images that stay together in a shard when an epoch is shuffled
+AT_ONCE = 1 << 16  # images that are shuffled together in memory,
 AT_ONCE_BYTES = 1 << 25  # or fewer where they are large
-DIGITS = sharding.Options(size=8, channels=1, encoding="raw", eval_share=0.2, test_share=0.0)
-TELL_EVERY = 10.0  # seconds, while shards are made
+DIGITS = Options(size=8, channels=1, encoding="raw", eval_share=0.2, test_share=0.0)
+REPORT_EVERY = 10.0  # seconds, while shards are made
 
 
 @dataclass(frozen=True)
 class Split:
-    """The pictures of one split, with their classes."""
+    """The images of one split, with their classes."""
 
     pixels: Pixels
     split: str
 
     @property
     def rows(self) -> int:
-        """Pictures."""
+        """Images."""
         return self.pixels.dataset.splits[self.split].count
 
     def batches(
@@ -65,7 +68,7 @@ class Split:
             indices = batches.indices()
             real = indices[: batches.steps]
             image = self.pixels.read(self.split, real.ravel())
-            if real.size < indices.size:  # batches that fill up are never looked at
+            if real.size < indices.size:  # batches that only fill the block are never used
                 filler = np.zeros((indices.size - real.size, *image.shape[1:]), np.uint8)
                 image = np.concatenate([image, filler])
             image = image.reshape(*indices.shape, *image.shape[1:])
@@ -76,20 +79,20 @@ class Split:
         return max(1, rows // batch_size)
 
     def targets(self) -> np.ndarray:
-        """int [rows]: the class of each picture."""
+        """int [rows]: the class of each image."""
         return self.pixels.dataset.targets(self.split)
 
     def read(self, rows: list[int]) -> np.ndarray:
-        """uint8 [n, height, width, channels]: the pictures of these rows."""
+        """uint8 [n, height, width, channels]: the images of these rows."""
         return self.pixels.read(self.split, np.asarray(rows))
 
     def names(self, rows: list[int]) -> list[str]:
-        """Where these pictures came from, such as the path of a file."""
+        """The paths of the files that these images came from."""
         with ThreadPoolExecutor(16) as pool:  # in a bucket each takes its time
             return [*pool.map(lambda row: self.pixels.dataset.names(self.split, [row])[0], rows)]
 
     def class_counts(self) -> np.ndarray:
-        """int64 [classes]: pictures of each class."""
+        """int64 [classes]: images of each class."""
         return np.bincount(self.targets(), minlength=len(self.pixels.dataset.labels))
 
 
@@ -113,32 +116,32 @@ class Examples:
         return self.schema.labels
 
     def describe(self) -> str:
-        """What there is, and what becomes of it, for the log."""
+        """What the data is and how it is read, for the log."""
         pixels, looks = self.train.pixels, self.schema.pictures
         lines = [
-            f"classification of pictures: {self.train.rows} for training, {self.eval.rows} "
+            f"classification of images: {self.train.rows} for training, {self.eval.rows} "
             f"held-out, {looks.size}x{looks.size} {'grey' if looks.channels == 1 else 'RGB'}",
             f"classes: {', '.join(self.schema.labels[:20])}"
             + (f", … ({len(self.schema.labels)} in all)" if len(self.schema.labels) > 20 else ""),
         ]
         lines += [*self.schema.notes, f"shards: {pixels.dataset.path}"]
-        kept = {"none": "decoded anew in each epoch"}
+        kept = {"none": "decoded again in each epoch"}
         lines.append(
-            f"decoded pictures: {kept.get(pixels.kept, 'kept in ' + pixels.kept)} ({pixels.why})"
+            f"decoded images: {kept.get(pixels.kept, 'kept in ' + pixels.kept)} ({pixels.why})"
         )
         return "\n".join(lines)
 
 
 def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
-    """Finds the shards that the flags name; makes them where there are only pictures.
+    """Open the shards that the flags name; make them where there are only images.
 
     Raises:
         JobError: any fault in the flags or in the files.
     """
-    place = flags.cache_dir or cache.beside(runtime.job_dir)
-    # A job that installs the trainer as a package has no data/ beside it, and is told of a copy.
+    folder = flags.cache_dir or cache.beside(runtime.job_dir)
+    # A job that installs the trainer as a package has no data/ beside it: OWN_DATA_URI names a copy.
     own = runtime.contract.get("OWN_DATA_URI") or str(digits.OWN_DATA)
-    dataset = _dataset(flags, place, own)
+    dataset = _open_dataset(flags, folder, own)
     if len(dataset.labels) < 2:
         raise JobError(
             f"{dataset.path}: one class, {dataset.labels[0]!r}; a classifier needs two: a folder "
@@ -147,33 +150,33 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     for split, share in (("train", "a smaller --eval-share"), ("eval", "a larger --eval-share")):
         if not dataset.splits[split].count:
             raise JobError(
-                f"{dataset.path}: no picture is in the split {split!r}; make the shards with "
+                f"{dataset.path}: no image is in the split {split!r}; make the shards with "
                 f"{share}: python scripts/data.py shards"
             )
     looks = Pictures(dataset.size, dataset.shape[2], dataset.manifest.resize)
-    pixels = choose(dataset, flags.cache, place)
+    pixels = choose(dataset, flags.cache, folder)
     return Examples(
         Schema(list(dataset.labels), looks, notes=dataset.remarks()),
         Split(pixels, "train"),
         Split(pixels, "eval"),
-        {split: _identity(dataset, split) for split in ("train", "eval")},
+        {split: _identify(dataset, split) for split in ("train", "eval")},
     )
 
 
-def _dataset(flags, place: str, own: str) -> shards.Dataset:
-    """The shards that --data names, or those that are made of what it names."""
+def _open_dataset(flags, folder: str, own: str) -> Dataset:
+    """The shards that --data names, or that are made of the images that it names."""
     if flags.data is None:
         if flags.group:
             raise JobError("--group: the digits have no groups; name images with --data")
-        with cache.alone(place):
-            source = digits.write(os.path.join(place, "digits"), own)
-            return _make(source, DIGITS, flags.image_size, place)
+        with cache.alone(folder):
+            source = digits.write(os.path.join(folder, "digits"), own)
+            return _make(source, DIGITS, flags.image_size, folder)
     source = flags.data.rstrip("/") or "/"
-    if not files.exists(join(source, shards.MANIFEST)):
-        with cache.alone(place):
-            options = sharding.Options(group=flags.group)
-            return _make(source, options, flags.image_size, place)
-    dataset = shards.open(source)
+    if not files.exists(join(source, MANIFEST)):
+        with cache.alone(folder):
+            options = Options(group=flags.group)
+            return _make(source, options, flags.image_size, folder)
+    dataset = Dataset.open(source)
     if flags.group not in ("", dataset.manifest.group):
         raise JobError(
             f"--group {flags.group}: the shards in {source} have "
@@ -189,31 +192,32 @@ def _dataset(flags, place: str, own: str) -> shards.Dataset:
     return dataset
 
 
-def _make(source: str, options: sharding.Options, size: int | None, place: str) -> shards.Dataset:
-    """Shards in the cache; where the pictures are as they were, those of the run before."""
+def _make(source: str, options: Options, size: int | None, folder: str) -> Dataset:
+    """Shards in the cache; where no image has changed, those of the run before."""
     if size:
         options = replace(options, size=size)
-    apart = [source if files.is_remote(source) else os.path.abspath(source), repr(options)]
-    key = hashlib.sha256(json.dumps(apart).encode()).hexdigest()[:20]
-    target = os.path.join(place, f"shards-{key}")
-    return sharding.make(source, target, options, replace=True, progress=_teller())
+    identity = [source if files.is_remote(source) else os.path.abspath(source), repr(options)]
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
+    target = os.path.join(folder, f"shards-{key}")
+    made = make_shards(source, target, options, replace=True, progress=_report_progress())
+    return Dataset(made.path, made.manifest)
 
 
-def _teller() -> Callable[[str, int, int], None]:
-    """Tells now and then how far it is."""
+def _report_progress() -> Callable[[str, int, int], None]:
+    """A function that prints now and then how far the shards are."""
     last = time.monotonic()
 
-    def tell(what: str, done: int, of: int) -> None:
+    def report(step: str, done: int, total: int) -> None:
         nonlocal last
-        if of and time.monotonic() - last > TELL_EVERY:
+        if total and time.monotonic() - last > REPORT_EVERY:
             last = time.monotonic()
-            print(f"makes shards: {what} {done} of {of} pictures", flush=True)
+            print(f"making shards: {step} {done} of {total} images", flush=True)
 
-    return tell
+    return report
 
 
-def _identity(dataset: shards.Dataset, split: str) -> dict:
-    """What tells these pictures from any others, in this split: the checksums of its shards."""
+def _identify(dataset: Dataset, split: str) -> dict:
+    """What identifies the images of this split: the checksums of its shards."""
     part = dataset.splits[split]
     digest = hashlib.sha256("".join(shard.sha256 for shard in part.shards).encode()).hexdigest()
     shards_ = {

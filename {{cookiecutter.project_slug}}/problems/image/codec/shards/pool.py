@@ -13,25 +13,29 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 
+from codec import files
 
-def cores() -> int:
+
+def count_cores() -> int:
     """The processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def processes(count: int) -> ProcessPoolExecutor:
-    """A pool of fresh processes, which have nothing of this one's memory."""
+def start_processes(count: int) -> ProcessPoolExecutor:
+    """A pool of fresh processes, which share nothing of this one's memory."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    return ProcessPoolExecutor(
+        count, mp_context=context, initializer=_begin, initargs=(files.GFILE,)
+    )
 
 
-def in_order(
+def run_in_order(
     pool: Executor | None, function: Callable, tasks: Iterable[tuple], ahead: int
 ) -> Iterator:
-    """The results of function(*task) in the order of the tasks, of which no more than `ahead` are
-    taken before the results are wanted. Without a pool: here, one after the other."""
+    """The results of function(*task) in the order of the tasks, of which at most `ahead` wait or run
+    beside the one whose result comes next. Without a pool: in this thread, one after the other."""
     waiting: deque = deque()
     for task in tasks:
         if pool is None:
@@ -44,21 +48,22 @@ def in_order(
         yield waiting.popleft().result()
 
 
-def _begin() -> None:
+def _begin(gfile: str | None) -> None:
+    files.GFILE = gfile
     _keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner handles Ctrl-C
     threading.Thread(target=_end_with_owner, daemon=True).start()
 
 
 def _end_with_owner() -> None:
-    """An owner that was killed cannot end its workers, who would wait for work for ever."""
+    """An owner that was killed cannot end its workers, which would wait for work for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def _keep_memory() -> None:
-    """Keeps for the next picture what the last one took. The C library would give it back, page by
-    page, and ask for it anew: a third of the time for a picture (glibc; elsewhere it is left)."""
+    """Keep the memory of one image for the next. The C library would return it to the system page
+    by page: a third of the time for an image (glibc; nothing is done elsewhere)."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
             mallopt = ctypes.CDLL(None).mallopt

@@ -22,7 +22,7 @@ def frame(payload: bytes) -> bytes:
     return b"".join((length, _masked(length), payload, _masked(payload)))
 
 
-def example(name: bytes, label: int, image: bytes) -> bytes:
+def encode_example(name: bytes, label: int, image: bytes) -> bytes:
     """A serialised `tf.train.Example`; the image's bytes are its last ones."""
     features = (
         (b"name", _field(1, _field(1, name))),  # a BytesList

@@ -1,6 +1,6 @@
-"""The manifest of shards: what is in them, and by which checksums one knows that it still is.
+"""The manifest of shards: the options they were made with, what is in them, and their checksums.
 
-No count is read out of a file's name, and no label's number is left to luck.
+No count is read from a file's name, and a label's number never depends on the order of files.
 """
 
 from __future__ import annotations
@@ -9,30 +9,51 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
+import numpy as np
+
 from codec import files
-from trainer.engine.runtime import JobError
+from codec.errors import JobError
 
 FORMAT, VERSION = "picture shards", 1
+MANIFEST, REJECTED, COPIES = "manifest.json", "rejected.csv", "copies.csv"
 SPLITS = ("train", "eval", "test")
 ENCODINGS = ("png", "raw", "jpeg")
-AGAIN = "make the shards again: python scripts/data.py shards"
+REMEDY = "make the shards again: python scripts/data.py shards"
+# A row for each record of a split, shard after shard: where its Example begins in the shard and its
+# bytes; how many of them, at the end, are the image; the label.
+INDEX = np.dtype([("offset", "<u8"), ("length", "<u4"), ("image", "<u4"), ("label", "<i4")])
 
 
-def shard_name(split: str, number: int, of: int) -> str:
+def name_shard(split: str, number: int, of: int) -> str:
     return f"{split}-{number:05d}-of-{of:05d}.tfrecord"
 
 
-def index_name(split: str) -> str:
+def name_index(split: str) -> str:
     return f"{split}.index.npy"
 
 
-def checksum(path: str) -> str:
+def compute_checksum(path: str) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     hasher = hashlib.sha256()
     with files.open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             hasher.update(chunk)
     return hasher.hexdigest()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How shards are made."""
+
+    size: int = 160  # pixels a side
+    resize: str = "fit"  # codec.images.POLICIES
+    channels: int = 3  # 3: RGB; 1: grey
+    encoding: str = "png"  # ENCODINGS
+    quality: int = 90  # of JPEG
+    eval_share: float = 0.1
+    test_share: float = 0.1
+    shard_mb: int = 100  # a shard's size, about and at most
+    group: str = ""  # the column, or the level of the folder, whose images stay in one split
 
 
 @dataclass(frozen=True)
@@ -47,34 +68,25 @@ class File:
 
 @dataclass(frozen=True)
 class Split:
-    """A part of the pictures; its records are numbered from 0 to count - 1, shard after shard."""
+    """A part of the images; its records are numbered from 0 to count - 1, shard after shard."""
 
     count: int
-    classes: dict[str, int]  # records by label; every label is there
+    classes: dict[str, int]  # records by label, 0 included
     index: File
     shards: tuple[File, ...]
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What the writer wrote."""
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Options):
+    """The content of manifest.json."""
 
-    labels: tuple[str, ...]  # sorted; a record's label is a place in it
-    size: int  # pixels a side
-    channels: int  # 3: RGB; 1: grey
-    resize: str  # the policy: codec.images.resize
-    encoding: str
-    quality: int  # of JPEG
-    eval_share: float
-    test_share: float
-    shard_mb: int
+    labels: tuple[str, ...]  # sorted; a record's label is an index into it
     splits: dict[str, Split]
     rejected: int  # files
     copies: int  # files with the same pixels as another; they stay, in the same split
     empty: tuple[str, ...]  # classes of which every file was rejected
-    source: dict  # path, files, bytes; hashes by which a second run knows them again
+    source: dict  # path, files, bytes; hashes by which a second run recognises the same images
     made_with: dict[str, str]  # versions
-    group: str = ""  # the column, or the level of the folder, whose images stay in one split
     groups: dict[str, int] = field(default_factory=dict)  # groups by split
     other_groups: tuple[str, ...] = ()  # columns, or folders on both sides, that may be groups
 
@@ -91,11 +103,11 @@ class Manifest:
             if head == (FORMAT, VERSION):
                 for name, split in fields["splits"].items():
                     index = File(**split.pop("index"))
-                    parts = tuple(File(**shard) for shard in split.pop("shards"))
-                    fields["splits"][name] = Split(index=index, shards=parts, **split)
+                    shards = tuple(File(**shard) for shard in split.pop("shards"))
+                    fields["splits"][name] = Split(index=index, shards=shards, **split)
                 for name in ("labels", "empty", "other_groups"):
                     fields[name] = tuple(fields.get(name, ()))
                 return Manifest(**fields)
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise JobError(f"{path}: not a manifest of shards; {AGAIN}") from None
-        raise JobError(f"{path}: version {head[1]}, but this reads {VERSION}; {AGAIN}")
+            raise JobError(f"{path}: not a manifest of shards; {REMEDY}") from None
+        raise JobError(f"{path}: version {head[1]}, but this reads {VERSION}; {REMEDY}")

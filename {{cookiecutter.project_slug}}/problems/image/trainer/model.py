@@ -102,12 +102,6 @@ def _check(flags: argparse.Namespace) -> None:
             f"--head-epochs {flags.head_epochs} takes all of --epochs {flags.epochs}; write --epochs "
             f"{flags.head_epochs + 1} or more, a smaller --head-epochs, or --fine-tune-layers 0"
         )
-    if flags.fine_tune_layers and flags.head_epochs >= flags.epochs:
-        raise JobError(
-            f"--fine-tune-layers {flags.fine_tune_layers}: no epoch is left for it, since "
-            f"--head-epochs {flags.head_epochs} takes all of --epochs {flags.epochs}; write --epochs "
-            f"{flags.head_epochs + 1} or more, a smaller --head-epochs, or --fine-tune-layers 0"
-        )
     moved = [name for name in flags.augment if name not in ("brightness", "contrast")]
     if flags.jit == "on" and moved:
         raise JobError(

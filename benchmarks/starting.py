@@ -29,13 +29,13 @@ if __name__ == "__main__":
     lap("flags, and the encoded data found")
     gc.disable()  # as task.py does
     import tensorflow as tf
-    from trainer import loop
     from trainer.engine import parallel, results, telemetry  # noqa: F401
+    from trainer.engine.training import Progress, Training
 
     lap("`import tensorflow`, with Keras and the trainer's own modules")
-    training = loop.Training(flags, place, data, parallel.create(flags.strategy, place))
+    training = Training(flags, place, data, parallel.create(flags.strategy, place))
     lap("model, optimizer and metrics built")
-    _, _, block = next(training.blocks(loop.Progress()))
+    _, _, block = next(training.blocks(Progress()))
     step = block, tf.constant(0), tf.constant(1)
     lap("first batches dealt and placed")
     training.steps._train.get_concrete_function(*step)

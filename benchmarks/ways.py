@@ -64,10 +64,10 @@ def deal(flags, data):
 
 def train_on(training):
     """A function that trains an epoch, given its number, as the trainer's own loop does."""
-    from trainer import loop
     from trainer.engine.pace import Pace
+    from trainer.engine.training import Progress
 
-    progress = loop.Progress()
+    progress = Progress()
     pace = Pace(training.examples.train.steps_per_block(training.batch_size), training.total)
 
     def epoch(number):
@@ -84,9 +84,9 @@ def train_on(training):
 
 def deal_before(training, kept=None):
     """Makes every epoch take these blocks on the device, or those of the first one."""
-    from trainer import loop
+    from trainer.engine.training import Progress
 
-    kept = kept or list(training.blocks(loop.Progress()))
+    kept = kept or list(training.blocks(Progress()))
     training.blocks = lambda progress: iter(kept)
     return kept
 
@@ -100,11 +100,11 @@ def _with_train(data, **methods):
 
 def make_training(flags, data):
     """The model and its compiled steps, as `python -m trainer.task` makes them."""
-    from trainer import loop
     from trainer.engine import parallel, runtime
+    from trainer.engine.training import Training
 
     place = runtime.read("unused")
-    return loop.Training(flags, place, data, parallel.create(flags.strategy, place))
+    return Training(flags, place, data, parallel.create(flags.strategy, place))
 
 
 def fit(flags, data):

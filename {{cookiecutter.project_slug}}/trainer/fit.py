@@ -15,7 +15,8 @@ import tensorflow as tf
 from trainer import model as modelling
 from trainer.engine.record import timed
 from trainer.engine.steps import averaged_weights
-from trainer.loop import Preempted, Progress, Training, better, is_over
+from trainer.engine.training import Progress, Training, better, is_over
+from trainer.loop import Preempted
 
 
 def run(training: Training, progress: Progress, *job) -> None:

@@ -11,41 +11,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
-import errno
 import gc
-import io
 import json
 import os
 import sys
-import traceback
 
 from trainer import options
 from trainer.engine import runtime
+from trainer.engine.describe import describe
+from trainer.engine.exit_codes import START_AGAIN, explain
 from trainer.engine.flags import add_training_flags, seconds
+from trainer.engine.parser import Parser, hyphenate, warn_of_unknown
 from trainer.engine.runtime import JobError
 
 # The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
 DESCRIBES = True
-CRASH = 1
-MISTAKE = 2  # as argparse ends: starting again would not help
-START_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
-# May differ when a run goes on from its checkpoint; any other flag would make another run of it.
-# Data is compared by its contents, not by its paths.
-FREE = {"job_dir", "checkpoint_every", "repeat", "epochs", "ignored"}
-FREE |= {"histograms", "profile", "strategy", "jit", "export"}
-FREE |= {name.replace("-", "_") for name in (*options.SOURCES, *options.PLACES)}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong flag in one line, without the forty others."""
-
-    def error(self, message: str):
-        self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m trainer.task",
         description="Trains a model and exports it. Without flags: on the project's own data.",
         allow_abbrev=False,
@@ -88,10 +72,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     Raises:
         JobError: --repeat names no run record.
     """
-    parser, words = build_parser(), [_hyphens(word) for word in argv]
+    parser, words = build_parser(), [hyphenate(word) for word in argv]
     flags, unknown = parser.parse_known_args(words)
     if "describe" in flags:
-        print(_describe(parser, json.loads(sys.stdin.read() or "[]")))
+        print(describe(parser, json.loads(sys.stdin.read() or "[]")))
         raise SystemExit(0)
     if flags.repeat:
         from trainer.engine import repeat
@@ -99,62 +83,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         repeat.take_over(parser, repeat.read(flags.repeat))
         flags, unknown = parser.parse_known_args(words)
     flags.ignored = unknown
-    _warn_of_ignored(parser, unknown)
+    warn_of_unknown(parser, unknown)
     return flags
-
-
-def _describe(parser: argparse.ArgumentParser, lists: list[list[str]]) -> str:
-    """Describe the trainer in one line of JSON, so that job files are checked without importing it.
-
-    {"flags": {"task": {"value": true, "choices": […]}, …}, "metrics": {"regression": […], …},
-    "sources": [flags that name data], "answers": [for each list of flags: a complaint, or a list of
-    the words that are no flags]}
-    """
-    from trainer import outputs  # NumPy comes with it
-
-    flags = {}
-    for action in parser._actions:
-        for option in filter(lambda option: option.startswith("--"), action.option_strings):
-            choices = {"choices": list(action.choices)} if action.choices else {}
-            flags[option.removeprefix("--")] = {"value": action.nargs != 0, **choices}
-    metrics = {
-        task: [*names, *(f"val_{name}" for name in names)]
-        for task, names in outputs.METRICS.items()
-    }
-    answers = [_answer(parser, [_hyphens(word) for word in words]) for words in lists]
-    about = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "answers": answers}
-    return json.dumps(about)
-
-
-def _answer(parser: argparse.ArgumentParser, words: list[str]) -> str | list[str]:
-    """What argparse says of these words: its complaint, or those that are no flags."""
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            return parser.parse_known_args(words)[1]
-    except SystemExit as end:  # or --help, which is no mistake
-        return err.getvalue().removeprefix("error: ").partition("; --help")[0] if end.code else []
-
-
-def _warn_of_ignored(parser: argparse.ArgumentParser, unknown: list[str]) -> None:
-    if not unknown:
-        return
-    known = [option for action in parser._actions for option in action.option_strings]
-    close = [difflib.get_close_matches(word.partition("=")[0], known, n=1) for word in unknown]
-    hints = [
-        f"{word}: did you mean {near[0]}?"
-        for word, near in zip(unknown, close, strict=True)
-        if near
-    ]
-    text = f"warning: unknown flags, ignored: {' '.join(unknown)}"
-    print("; ".join([text, *hints]), file=sys.stderr, flush=True)
-
-
-def _hyphens(word: str) -> str:
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value
 
 
 def main(argv: list[str]) -> int:
@@ -162,34 +92,7 @@ def main(argv: list[str]) -> int:
     try:
         return _run(parse(argv), argv)
     except (Exception, KeyboardInterrupt) as error:
-        return _explain(error, trained=False)
-
-
-def _explain(error: BaseException, trained: bool) -> int:
-    """Prints why the job has ended; returns its exit code.
-
-    Args:
-        trained: this process has trained; before its first step an error is taken for a mistake in
-            code, flags or machine, which would come again.
-    """
-    if isinstance(error, JobError):
-        print(f"error: {error}", file=sys.stderr)
-        return MISTAKE
-    if isinstance(error, KeyboardInterrupt):  # while it trains it makes a checkpoint instead
-        print("interrupted", file=sys.stderr)
-        return 130
-    path, _, words = str(getattr(error, "message", "")).rpartition("; ")
-    if path and words in map(os.strerror, errno.errorcode):  # so TensorFlow puts it
-        error = OSError(None, words, path)
-    if isinstance(error, OSError):  # a full disk, a directory that cannot be written
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-    elif _is_lost(error):
-        print(f"TensorFlow: {error.message.splitlines()[0]}", file=sys.stderr)
-        print("another replica, or a server, was lost: start again to go on", file=sys.stderr)
-        return START_AGAIN
-    else:
-        traceback.print_exception(type(error), error, error.__traceback__)
-    return CRASH if trained else MISTAKE
+        return explain(error, trained=False)
 
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> int:
@@ -218,7 +121,9 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         for name, meaning in outputs.describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
     if flags.repeat:
-        _tell_differences(flags.repeat, loaded, place)
+        from trainer.engine import repeat
+
+        repeat.warn_of_differences(flags.repeat, loaded, place)
 
     # An import makes a million objects that all stay: looking for garbage among them, time and
     # again, takes a sixth of a short run.
@@ -226,13 +131,13 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with timed(timings, "import tensorflow"):
         import tensorflow as tf
 
-        from trainer import loop
         from trainer.engine import parallel
+        from trainer.engine.training import Training
     with timed(timings, "build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
         strategy = parallel.create(flags.strategy, place)
-        training = loop.Training(flags, place, loaded, strategy)
+        training = Training(flags, place, loaded, strategy)
 
     gc.freeze()
     gc.enable()
@@ -249,12 +154,13 @@ def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, 
     from trainer import fit, loop
     from trainer.engine import results
     from trainer.engine.checkpoint import Checkpoints
+    from trainer.engine.resume import describe_settings, resume
     from trainer.engine.signals import Terminated
     from trainer.engine.telemetry import Telemetry
 
-    settings = _settings(flags, loaded, training)
+    settings = describe_settings(flags, loaded, training)
     checkpoints = Checkpoints(place.checkpoint_dir, settings, place.is_chief)
-    progress = loop.resume(training, checkpoints)
+    progress = resume(training, checkpoints)
     record.start(loaded, training.model.count_params())
     try:
         with Telemetry(place, flags) as telemetry, Terminated() as terminated:
@@ -273,40 +179,11 @@ def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, 
             error.filename = place.job_dir  # a full disk
         with contextlib.suppress(OSError):  # the disk may be full
             record.write("failed", error=str(error).split("\n")[0] or type(error).__name__)
-        return _explain(error, trained=training.trained)
+        return explain(error, trained=training.trained)
     if place.is_chief:
-        _warn_of_ignored(build_parser(), flags.ignored)  # once more, where it is read
+        warn_of_unknown(build_parser(), flags.ignored)  # once more, where it is read
     print(f"done: {place.job_dir}")
     return 0
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether TensorFlow's error means that something at the other end of a wire has gone."""
-    if type(error).__module__.partition(".")[0] != "tensorflow":
-        return False
-    from tensorflow import errors
-
-    lost = (errors.UnavailableError, errors.AbortedError, errors.DeadlineExceededError)
-    if isinstance(error, lost):
-        return True
-    # Any operation may get the error of the heartbeat of those whom a lost replica left behind.
-    return isinstance(error, errors.InvalidArgumentError) and "Coordination" in error.message
-
-
-def _tell_differences(path: str, loaded, place) -> None:
-    from trainer.engine import repeat
-
-    for difference in repeat.differences(repeat.read(path), loaded.manifest, place):
-        print(f"warning: not as in {path}: {difference}", file=sys.stderr)
-
-
-def _settings(flags: argparse.Namespace, loaded, training) -> dict:
-    """What two runs must share for one to go on from the other's checkpoint."""
-    settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in FREE}
-    if training.steps.has_schedule:
-        settings["epochs"] = flags.epochs  # the learning rate of every step depends on their number
-    digests = [f["digest"] for part in loaded.manifest.values() for f in part["files"]]
-    return json.loads(json.dumps(settings | {" and --".join(options.SOURCES): digests}))
 
 
 def leave(code: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from codec import files
 from trainer.engine.record import git_state, versions
@@ -51,3 +52,8 @@ def differences(record: dict, manifest: dict, runtime: Runtime) -> list[str]:
         if [f["digest"] for f in table["files"]] != [f.get("digest") for f in recorded]:
             found.append(f"the data: other {part} files, or the same with other contents")
     return found
+
+
+def warn_of_differences(path: str, loaded, place) -> None:
+    for difference in differences(read(path), loaded.manifest, place):
+        print(f"warning: not as in {path}: {difference}", file=sys.stderr)

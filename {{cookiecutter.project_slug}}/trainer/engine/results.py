@@ -12,7 +12,7 @@ from trainer.engine.evaluation import Context
 from trainer.engine.record import Record, peak_memory_bytes, timed
 from trainer.engine.runtime import JobError, Runtime
 from trainer.engine.sections import check
-from trainer.loop import Progress, Training
+from trainer.engine.training import Progress, Training
 
 
 def write(runtime: Runtime, record: Record, training: Training, progress: Progress) -> None:

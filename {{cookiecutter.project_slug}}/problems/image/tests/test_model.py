@@ -13,12 +13,13 @@ from conftest import ROOT, read_json, train
 from own import write_pictures
 
 from codec.schema import Pictures, Schema
-from trainer import loop, options, task
 from trainer import model as modelling
+from trainer import options, task
 from trainer.data import Examples
 from trainer.engine import pace
 from trainer.engine.phase import Phase
 from trainer.engine.steps import Steps
+from trainer.engine.training import Progress, is_over
 from trainer.images.augment import Augment
 from trainer.images.backbone import Backbone
 
@@ -126,8 +127,8 @@ def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
 )
 def test_each_phase_stops_for_itself(epoch, best, ends, over):
     flags = task.parse(["--early-stopping", "2"])
-    progress = loop.Progress(epoch=epoch, best=best, ends=ends)
-    assert loop.is_over(flags, Phase("any", 10), progress) == over
+    progress = Progress(epoch=epoch, best=best, ends=ends)
+    assert is_over(flags, Phase("any", 10), progress) == over
 
 
 def test_every_network_of_keras_is_offered():

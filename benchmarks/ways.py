@@ -72,12 +72,11 @@ def train_on(training):
 
     def epoch(number):
         progress.epoch, progress.step = number, 0
-        for count, _, block in training.blocks(progress):
-            for first, last in pace.calls(count):
-                with pace.measure():
-                    training.steps.train(block, first, last)
-                    progress.step += last - first
-                    training.check_loss(progress)
+        for block, first, last, _ in training.calls(progress, pace):
+            with pace.measure():
+                training.steps.train(block, first, last)
+                progress.step += last - first
+                training.check_loss(progress)
 
     return epoch
 

@@ -170,7 +170,7 @@ def test_a_log_is_not_uploaded_anew_with_each_value(lab, undisturbed):
 def test_killed_and_started_again(lab, undisturbed, killed):
     lab.copy(killed, "runs/again")
     out, _ = lab.train("runs/again", *FLAGS)
-    assert "goes on after epoch" in out
+    assert "resuming after epoch" in out
     assert lab.result("runs/again", out) == undisturbed
 
 
@@ -181,7 +181,7 @@ def test_preempted_and_started_again(lab, undisturbed):
     lab.proxy.faults.extend([503, LOST, *[None] * 18] * 5)
     out, _ = lab.train("runs/preempted", *FLAGS)
     assert not lab.proxy.faults, "the faults were to happen during the run"
-    assert "goes on after epoch" in out
+    assert "resuming after epoch" in out
     assert lab.result("runs/preempted", out) == undisturbed
 
 
@@ -195,9 +195,9 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(lab, undisturbed, killed
     before, newest = lab.checkpoints("runs/torn")
     tear(lab, newest)
     out, _ = lab.train("runs/torn", *FLAGS)
-    assert f"gs://lab/{newest} is torn" in out
+    assert f"gs://lab/{newest} is corrupt" in out
     step = int(before.rpartition("-")[2].split(".")[0])
-    assert f"goes on after epoch {step // 9}, step {step % 9} of the next" in out
+    assert f"resuming after epoch {step // 9}, step {step % 9} of the next" in out
     assert lab.result("runs/torn", out) == undisturbed
 
 
@@ -208,10 +208,10 @@ def test_with_no_whole_checkpoint_it_starts_anew(lab, undisturbed, killed):
         tear(lab, path)
     out, _ = lab.train("runs/torn-all", *FLAGS)
     for path in torn:
-        assert f"gs://lab/{path} is torn" in out
-    assert "goes on after" not in out
+        assert f"gs://lab/{path} is corrupt" in out
+    assert "resuming after" not in out
     assert lab.result("runs/torn-all", out) == undisturbed
-    assert "starts anew" in out
+    assert "starting from the beginning" in out
 
 
 PENGUIN = {

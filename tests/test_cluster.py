@@ -79,7 +79,7 @@ def test_metrics_continue_in_the_middle_of_an_epoch(bake, tmp_path):
 
     [again, *_] = cluster.run(bake(), tmp_path / "log", roles, run_dir, *flags)
 
-    assert re.search(r"goes on after epoch 0, step [1-9]\d* of the next", again.text())
+    assert re.search(r"resuming after epoch 0, step [1-9]\d* of the next", again.text())
     assert again.weights == undisturbed.weights
     assert (run_dir / "history.csv").read_bytes() == history
 
@@ -113,7 +113,7 @@ def lose_one_and_go_on(project, place, undisturbed, victim, epoch):
 
     survivors = [number for number in range(3) if number != victim]
     assert all(codes[number] for number in survivors), [replicas[n].text() for n in survivors]
-    assert all("goes on after epoch" in replica.text() for replica in again)
+    assert all("resuming after epoch" in replica.text() for replica in again)
     assert {replica.weights for replica in again} == {weights}
     assert (place / "run" / "history.csv").read_bytes() == history
     return [(codes[number], replicas[number].text()) for number in survivors]
@@ -125,7 +125,9 @@ def test_a_lost_worker_ends_the_others_and_all_go_on(bake, tmp_path, undisturbed
 
     for code, log in survivors:
         assert code == 75, log
-        assert "another replica, or a server, was lost: start again to go on" in log
+        assert (
+            "another replica, or a server, was lost: start the same command again to resume" in log
+        )
 
 
 @pytest.mark.soak

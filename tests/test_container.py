@@ -247,7 +247,7 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_later(lab):
     assert record(run_dir)["status"] == "preempted"
     done = int(re.findall(r"epoch (\d+)/", said)[-1])
     _, said = lab.train("--container", "--", f"--epochs={done + 2}", "--job-dir", run_dir)
-    assert f"goes on after epoch {done}" in said
+    assert f"resuming after epoch {done}" in said
 
 
 def test_a_replica_that_is_killed_leaves_no_container(lab):

@@ -84,7 +84,7 @@ def test_a_killed_replica_changes_nothing(project, tmp_path, together, victim):
     flags = [project.epochs["workers"], "--checkpoint-every=0.2"]
     said = train(project, "multi_worker", run_dir, *words, flags=flags)
     assert "is killed after epoch3, as --kill asks" in said
-    assert "goes on after epoch" in said
+    assert "resuming after epoch" in said
     assert weights(said) == {together[0]}
     assert table(run_dir) == together[1]
 
@@ -149,7 +149,7 @@ def stop_and_resume(project, run_dir, epoch, pause=0.0):
     assert "chief:0: stopped" in said
     assert list((run_dir / "checkpoints").glob("*.npz")), said
     again = train(project, "parameter_server", run_dir, flags=["--epochs=1"])
-    assert "goes on after epoch" in again
+    assert "resuming after epoch" in again
 
 
 def serve(project, run_dir, *words):
@@ -166,7 +166,7 @@ def test_a_preempted_spot_job_ends_as_if_nothing_had_been(project, tmp_path):
     calm = train(project, "spot", tmp_path / "calm", flags=flags)
     said = train(project, "spot", tmp_path / "run", "--preempt-after=epoch5", flags=flags)
     assert "the job starts again from its beginning" in said
-    assert "goes on after epoch" in said
+    assert "resuming after epoch" in said
     assert weights(said) == weights(calm)
     assert table(tmp_path / "run") == table(tmp_path / "calm")
 

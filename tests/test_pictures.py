@@ -145,7 +145,7 @@ def test_killed_in_the_second_phase(project, flags, both, tmp_path):
     [second] = cluster.run(project, tmp_path / "log", ONE, tmp_path / "run", *flags)
 
     run_dir, undisturbed = both
-    assert "goes on after epoch" in second.text() and "phase 2 of 2" in second.text()
+    assert "resuming after epoch" in second.text() and "phase 2 of 2" in second.text()
     assert second.weights == undisturbed.weights
     assert (tmp_path / "run" / "history.csv").read_bytes() == (run_dir / "history.csv").read_bytes()
 

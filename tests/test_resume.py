@@ -83,7 +83,7 @@ def test_preempted(bake, tmp_path, undisturbed):
 
     assert code == 75, first.text()
     assert record["status"] == "preempted"
-    assert "goes on after epoch" in second.text()
+    assert "resuming after epoch" in second.text()
     assert second.weights == weights
 
 
@@ -100,9 +100,9 @@ def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, damage):
 
     [again] = cluster.run(bake(), tmp_path / "log", ONE, tmp_path / "run", *flags)
 
-    assert f"{newest.name} is torn" in again.text()
-    assert "falling back to the one before" in again.text()
-    assert "goes on after epoch" in again.text()
+    assert f"{newest.name} is corrupt" in again.text()
+    assert "using the one before it" in again.text()
+    assert "resuming after epoch" in again.text()
     assert again.weights == weights
     assert (tmp_path / "run" / "history.csv").read_bytes() == history
 

@@ -158,7 +158,7 @@ def test_two_trainers_do_not_share_a_directory(project, tmp_path):
         f"error: {tmp_path / 'run'}: another run is using it; wait for its end, or give another "
         "--job-dir"
     )
-    assert third.returncode == 0 and "goes on after epoch" in third.stdout
+    assert third.returncode == 0 and "resuming after epoch" in third.stdout
 
 
 @pytest.mark.slow

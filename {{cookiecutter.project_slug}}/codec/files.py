@@ -49,7 +49,7 @@ def _gfile():
 def _one_line(verb: Callable) -> Callable:
     """Raises what TensorFlow says of a bucket as a JobError: who has no access wants no traceback.
 
-    A file that cannot be had is thus never taken for one that is torn, or not there.
+    A file that cannot be read is thus never taken for one that is corrupt, or missing.
     """
 
     @functools.wraps(verb)
@@ -60,6 +60,13 @@ def _one_line(verb: Callable) -> Callable:
             if not hasattr(error, "error_code"):  # TensorFlow's; on local files it is not imported
                 raise
             message = " ".join(error.message.split())
+            if scheme := re.search(
+                r"File system scheme '(.*)' not implemented \(file: '(.*)'\)", message
+            ):
+                raise Unreadable(
+                    f"{scheme[2]}: {scheme[1]}:// is not read here; download the file, or copy it to "
+                    "a bucket and write gs://…"
+                ) from None
             doing = re.search(r" when (.*gs://.*)", message)
             said = re.search(r'"message": ?"(.*?)"', message)
             kind = Unreadable if error.error_code in _LASTING else JobError
@@ -149,8 +156,8 @@ def _partial(path: str) -> Iterator[str]:
 
 
 def upload(folder: str, path: str, last: str) -> None:
-    """Copies a local folder to a bucket; the file `last` tells that all others are there."""
-    whole = [os.path.join(place, name) for place, _, found in os.walk(folder) for name in found]
+    """Copies a local folder to a bucket; the file `last` comes last, as the sign that all others are there."""
+    whole = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
     for local in sorted(whole, key=lambda local: (os.path.basename(local) == last, local)):
         name = os.path.relpath(local, folder).replace(os.sep, "/")
         with builtins.open(local, "rb") as source:
@@ -191,8 +198,8 @@ def names(directory: str) -> list[str]:
     """Names in a directory, sorted; empty where there is no such directory."""
     if not exists(directory):  # not isdir, for which a bucket that does not answer is no directory
         return []
-    found = _gfile().listdir(directory) if is_remote(directory) else os.listdir(directory)
-    return sorted(name.rstrip("/") for name in found)
+    listed = _gfile().listdir(directory) if is_remote(directory) else os.listdir(directory)
+    return sorted(name.rstrip("/") for name in listed)
 
 
 @_one_line

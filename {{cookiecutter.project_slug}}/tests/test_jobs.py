@@ -128,7 +128,7 @@ def test_a_run_goes_on_in_the_directory_that_job_dir_names(project):
     done = run(project, *words, "3")
 
     assert done.returncode == 0, done.stderr
-    assert "goes on after epoch 2" in done.stdout
+    assert "resuming after epoch 2" in done.stdout
     assert [path.name for path in (project / "runs").glob("[!.]*")] == ["mine"]
     assert read_json(project / "runs" / "mine" / "run.json")["flags"]["epochs"] == 3
 

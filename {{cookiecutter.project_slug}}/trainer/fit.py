@@ -6,7 +6,6 @@ It runs `callbacks(model, flags)` of `model.py`, too. A checkpoint is written af
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
 from itertools import count
 
 import keras
@@ -15,30 +14,30 @@ import tensorflow as tf
 from trainer import model as modelling
 from trainer.engine.record import timed
 from trainer.engine.steps import averaged_weights
-from trainer.engine.training import Progress, Training, better, is_over
-from trainer.loop import Preempted
+from trainer.engine.training import Progress, is_over
+from trainer.loop import Job, Preempted
 
 
-def run(training: Training, progress: Progress, *job) -> None:
-    """Trains with one call of `fit` for each phase. Arguments and errors are those of `loop.run`."""
+def run(job: Job) -> None:
+    """Trains with one call of `fit` for each phase; raises what `loop.run` raises."""
+    training, progress = job.training, job.progress
     flags, model, held_out = training.flags, training.model, training.examples.eval
-    while True:
-        if not is_over(flags, training.phase, progress):
-            own = modelling.callbacks(model, flags) if hasattr(modelling, "callbacks") else []
-            model.jit_compile = training.steps.jit
-            model.fit(
-                dataset(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
-                steps_per_epoch=training.steps_per_epoch,
-                initial_epoch=progress.epoch,
-                epochs=(progress.ends or [0])[-1] + training.phase.epochs,
-                validation_data=dataset(lambda _: held_out.batches(training.batch_size)),
-                validation_steps=-(-held_out.rows // training.batch_size),
-                callbacks=[*own, Job(training, progress, *job)],
-                shuffle=False,  # the blocks are shuffled
-                verbose=0,
-            )
-        if not training.next_phase(progress):
-            return
+    for phase in training.start_phases(progress):
+        if is_over(flags, phase, progress):
+            continue
+        own = modelling.callbacks(model, flags) if hasattr(modelling, "callbacks") else []
+        model.jit_compile = training.steps.jit
+        model.fit(
+            dataset(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
+            steps_per_epoch=training.steps_per_epoch,
+            initial_epoch=progress.epoch,
+            epochs=(progress.ends or [0])[-1] + phase.epochs,
+            validation_data=dataset(lambda _: held_out.batches(training.batch_size)),
+            validation_steps=-(-held_out.rows // training.batch_size),
+            callbacks=[*own, KeepPromises(job)],
+            shuffle=False,  # the blocks are shuffled
+            verbose=0,
+        )
 
 
 def dataset(read_epoch, first: int = 0) -> tf.data.Dataset:
@@ -56,44 +55,39 @@ def dataset(read_epoch, first: int = 0) -> tf.data.Dataset:
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
-class Job(keras.callbacks.Callback):
-    """Keeps a job's promises between the epochs of `fit`. It comes after the model's callbacks."""
+class KeepPromises(keras.callbacks.Callback):
+    """Does for `fit` what the loop does between steps. It comes after the model's callbacks."""
 
-    def __init__(self, training: Training, progress: Progress, *job):
+    def __init__(self, job: Job):
         super().__init__()
-        self.training, self.progress, self.stage = training, progress, contextlib.ExitStack()
-        self.checkpoints, self.record, self.telemetry, self.terminated = job
+        self.job, self.stage = job, contextlib.ExitStack()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.telemetry.begin(epoch + 1, self.training.flags.epochs)
-        self.stage.enter_context(timed(self.record.timings, "train"))
+        self.job.telemetry.begin(epoch + 1, self.job.training.flags.epochs)
+        self.stage.enter_context(timed(self.job.record.timings, "train"))
 
     def on_train_batch_end(self, batch, logs=None):
-        self.progress.step = batch + 1
-        self.training.trained += self.training.batch_size
-        self.training.check_loss(self.progress)
-        self.telemetry.step(batch + 1, self.training.steps_per_epoch)
-        if self.terminated():
-            raise Preempted
+        job, training = self.job, self.job.training
+        job.progress.step = batch + 1
+        training.trained += training.batch_size
+        training.check_loss(job.progress)
+        job.telemetry.step(batch + 1, training.steps_per_epoch)
+        if job.terminated():
+            raise Preempted(
+                "--fit writes checkpoints after whole epochs, so the next start trains epoch "
+                f"{job.progress.epoch + 1} from its beginning"
+            )
 
     def on_test_begin(self, logs=None):
         self.stage.close()
-        self.stage.enter_context(timed(self.record.timings, "evaluate"))
+        self.stage.enter_context(timed(self.job.record.timings, "evaluate"))
         self.stage.enter_context(averaged_weights(self.model))
 
     def on_epoch_end(self, epoch, logs=None):
-        training, progress = self.training, self.progress
-        row = {"epoch": epoch + 1} | {name: float(f"{v:.7g}") for name, v in logs.items()}
-        progress.epoch, progress.step = epoch + 1, 0
-        if better(training.flags.monitor, row, progress.rows.get(progress.best)):
-            progress.best = progress.epoch
-            training.keep_best()
+        job = self.job
+        row = {name: float(f"{value:.7g}") for name, value in logs.items()}
+        job.keep_if_best({"epoch": epoch + 1} | row)
         self.stage.close()
-        progress.history.append(row)
-        self.telemetry.epoch(row, training.flags.epochs, self.model)
-        with timed(self.record.timings, "checkpoint"):
-            steps = progress.epoch * training.steps_per_epoch
-            self.checkpoints.save(steps, asdict(progress), training.values())
-            self.record.write_history(progress.history, final=True)
-            self.telemetry.flush()
-        self.model.stop_training |= is_over(training.flags, training.phase, progress)
+        job.report_epoch()
+        job.save()
+        self.model.stop_training |= is_over(job.training.flags, job.training.phase, job.progress)

@@ -1,14 +1,15 @@
 """The training loop, for one process and for many: read it from top to bottom.
 
 `model.py` builds and compiles an ordinary Keras model; `data.py` yields blocks of many batches. The
-loop runs the model's own `train_step` and `test_step`, many in one compiled call, and keeps what a
-job promises: checkpoints, resume, preemption, history, reports to a study.
+loop runs the model's own `train_step` and `test_step`, many in one compiled call (`engine/steps.py`),
+and keeps what a job promises: checkpoints, resume, preemption, history, reports to a study.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.pace import Pace
@@ -19,81 +20,101 @@ from trainer.engine.training import Progress, Training, better, is_over
 
 
 class Preempted(Exception):
-    """The platform takes the machine away: the checkpoint is written, start the job again."""
+    """The platform takes the machine away. The message says what is saved."""
 
 
-def run(
-    training: Training,
-    progress: Progress,
-    checkpoints: Checkpoints,
-    record: Record,
-    telemetry: Telemetry,
-    terminated,
-) -> None:
-    """Trains to the last epoch, moving `progress` on.
+@dataclass
+class Job:
+    """A model in training, and where its results go."""
 
-    Args:
-        terminated: says whether the platform asked this process to end.
+    training: Training
+    progress: Progress
+    checkpoints: Checkpoints
+    record: Record
+    telemetry: Telemetry
+    terminated: Callable[[], bool]  # whether the platform wants this process to end
+    saved: float = field(default_factory=time.monotonic)
+
+    def save(self) -> None:
+        """Writes a checkpoint, and all that must not fall behind it."""
+        training, progress = self.training, self.progress
+        with timed(self.record.timings, "checkpoint"):
+            step = progress.epoch * training.steps_per_epoch + progress.step
+            self.checkpoints.save(step, asdict(progress), training.values())
+            self.record.write_history(progress.history, final=True)
+            self.telemetry.flush()
+        self.saved = time.monotonic()
+
+    def is_checkpoint_due(self) -> bool:
+        return time.monotonic() - self.saved >= self.training.flags.checkpoint_every
+
+    def keep_if_best(self, row: dict) -> None:
+        """Counts an epoch as finished, and keeps its weights if they are the best so far.
+
+        Args:
+            row: the metrics of the epoch by their names.
+        """
+        training, progress = self.training, self.progress
+        progress.epoch, progress.step = row["epoch"], 0
+        if better(training.flags.monitor, row, progress.rows.get(progress.best)):
+            progress.best = progress.epoch
+            training.keep_best()
+        progress.history.append(row)
+
+    def report_epoch(self) -> None:
+        """Prints the last epoch, and writes it to history.csv, TensorBoard and the tuning service."""
+        training, history = self.training, self.progress.history
+        self.telemetry.epoch(history[-1], training.flags.epochs, training.model)
+        self.record.write_history(history)
+
+
+def train_epoch(job: Job, pace: Pace) -> None:
+    """Trains for one epoch, or for what is left of it after a resume.
 
     Raises:
-        JobError: the loss is no number any more, or --monitor names no metric.
-        Preempted: the platform takes the machine away; the checkpoint is written.
+        Preempted: the platform takes the machine away; a checkpoint is written.
+        JobError: the loss is not a number any more.
     """
-    flags, times, phases = training.flags, record.timings, training.phases
+    training, progress, telemetry = job.training, job.progress, job.telemetry
+    telemetry.begin(progress.epoch + 1, training.flags.epochs)
+    if progress.step == 0:
+        training.model.reset_metrics()
+    for block, first, last, rows in training.calls(progress, pace):
+        with pace.measure():
+            training.steps.train(block, first, last)
+            progress.step += last - first
+            training.trained += (last - first) * rows
+            training.check_loss(progress)
+        telemetry.step(progress.step, training.steps_per_epoch)
+        # Clocks of replicas differ: all of them save, or stop, when one of them must.
+        stop, due = training.any(job.terminated()), training.any(job.is_checkpoint_due())
+        if stop or due:
+            job.save()
+        if stop:
+            raise Preempted("the checkpoint is written")
+
+
+def evaluate_epoch(job: Job) -> None:
+    """Evaluates the model on the held-out examples, and keeps it if it is the best so far."""
+    training = job.training
+    row = {"epoch": job.progress.epoch + 1, **training.steps.results()}
+    with averaged_weights(training.model):
+        job.keep_if_best(row | training.evaluate())
+
+
+def run(job: Job) -> None:
+    """Trains to the last epoch; `job.progress` moves on.
+
+    Raises:
+        Preempted, JobError: see `train_epoch`; or --monitor names no metric.
+    """
+    training, progress, times = job.training, job.progress, job.record.timings
     pace = Pace(training.examples.train.steps_per_block(training.batch_size), training.total)
-    saved = time.monotonic()
-
-    def save() -> None:
-        nonlocal saved
-        with timed(times, "checkpoint"):
-            step = progress.epoch * training.steps_per_epoch + progress.step
-            checkpoints.save(step, asdict(progress), training.values())
-            record.write_history(progress.history, final=True)
-            telemetry.flush()
-        saved = time.monotonic()
-
-    while True:
-        if len(phases) > 1:
-            number = f"{len(progress.ends) + 1} of {len(phases)}"
-            print(f"phase {number}: {training.describe_phase()}", flush=True)
-
-        while not is_over(flags, training.phase, progress):
-            telemetry.begin(progress.epoch + 1, flags.epochs)
-            if progress.step == 0:
-                training.model.reset_metrics()
-
-            # Train one epoch, or what is left of it.
-            started, saving = time.monotonic(), times.get("checkpoint", 0.0)
-            for count, rows, block in training.blocks(progress):
-                for first, last in pace.calls(count):
-                    with pace.measure():
-                        training.steps.train(block, first, last)
-                        progress.step += last - first
-                        training.trained += (last - first) * rows
-                        training.check_loss(progress)
-                    telemetry.step(progress.step, training.steps_per_epoch)
-                    # A replica's clock is its own: they save together when any of them wants to.
-                    stop = training.total(1 if terminated() else 0)
-                    due = time.monotonic() - saved >= flags.checkpoint_every
-                    if stop or training.total(1 if due else 0):
-                        save()
-                    if stop:
-                        raise Preempted
-            saving = times.get("checkpoint", 0.0) - saving
-            times["train"] = times.get("train", 0.0) + time.monotonic() - started - saving
-
-            # Evaluate it on the held-out examples.
-            row = {"epoch": progress.epoch + 1, **training.steps.results()}
-            with timed(times, "evaluate"), averaged_weights(training.model):
-                row |= training.evaluate()
-                progress.epoch, progress.step = progress.epoch + 1, 0
-                if better(flags.monitor, row, progress.rows.get(progress.best)):
-                    progress.best = progress.epoch
-                    training.keep_best()
-            progress.history.append(row)
-            telemetry.epoch(row, flags.epochs, training.model)
-            record.write_history(progress.history)
-
-        save()
-        if not training.next_phase(progress):
-            return
+    for phase in training.start_phases(progress):
+        while not is_over(training.flags, phase, progress):
+            with timed(times, "train"):
+                train_epoch(job, pace)
+            with timed(times, "evaluate"):
+                evaluate_epoch(job)
+            job.report_epoch()
+        job.save()

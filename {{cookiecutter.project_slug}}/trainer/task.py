@@ -4,7 +4,7 @@
 
 Exit codes: 0 done; 1 it broke while it trained, another start may help; 2 a mistake in flags, data,
 code or set-up, which would come again: whatever fails before the first step; 75 the platform took
-the machine away: start the same command again, it goes on where it was.
+the machine away: start the same command again to resume.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import os
 import sys
 
 from trainer import options
-from trainer.engine import runtime
 from trainer.engine.describe import describe
 from trainer.engine.exit_codes import START_AGAIN, explain
 from trainer.engine.flags import add_training_flags, seconds
 from trainer.engine.parser import Parser, hyphenate, warn_of_unknown
-from trainer.engine.runtime import JobError
+from trainer.engine.runtime import JobError, Runtime, new_job_dir
+from trainer.engine.runtime import read as read_runtime
 
 # The launcher runs `--describe` to check job files; without this line it runs nothing of the trainer.
 DESCRIBES = True
@@ -89,41 +89,45 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     """Runs the job; returns its exit code."""
+    flags = None
     try:
-        return _run(parse(argv), argv)
-    except (Exception, KeyboardInterrupt) as error:
+        flags = parse(argv)
+        return _run(flags, argv)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if flags is None and isinstance(error, SystemExit):  # argparse has said why
+            raise
         return explain(error, trained=False)
 
 
 def _run(flags: argparse.Namespace, argv: list[str]) -> int:
-    place = runtime.read(flags.job_dir)
-    if place.cluster and place.job_dir is None:
+    runtime = read_runtime(flags.job_dir)
+    if runtime.cluster and runtime.job_dir is None:
         raise JobError("several replicas need a --job-dir, or AIP_MODEL_DIR, that they share")
-    if place.role == "evaluator":
+    if runtime.role == "evaluator":
         print("the chief evaluates after each epoch: an evaluator has nothing to do here")
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
-    if "ps" in place.cluster and not place.is_chief:
+    if "ps" in runtime.cluster and not runtime.is_chief:
         from trainer.engine.parameter_server import serve
 
-        return 0 if serve(place) else START_AGAIN
+        return 0 if serve(runtime) else START_AGAIN
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
-    # is wrong with the data is told without waiting for TensorFlow.
+    # is wrong with the data is reported without waiting for TensorFlow.
     from trainer import data, outputs
     from trainer.engine.record import Record, locked, now, refuse_foreign, timed
 
-    refuse_foreign(place)
+    refuse_foreign(runtime)
     started, timings = now(), {}
     with timed(timings, "read and encode data"):
-        loaded = data.load(flags, place)
-    if place.is_chief:
+        loaded = data.load(flags, runtime)
+    if runtime.is_chief:
         print(loaded.describe(), flush=True)
         for name, meaning in outputs.describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
     if flags.repeat:
         from trainer.engine import repeat
 
-        repeat.warn_of_differences(flags.repeat, loaded, place)
+        repeat.warn_of_differences(flags.repeat, loaded.manifest, runtime)
 
     # An import makes a million objects that all stay: looking for garbage among them, time and
     # again, takes a sixth of a short run.
@@ -136,20 +140,20 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with timed(timings, "build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
-        strategy = parallel.create(flags.strategy, place)
-        training = Training(flags, place, loaded, strategy)
+        strategy = parallel.create(flags.strategy, runtime)
+        training = Training(flags, runtime, loaded, strategy)
 
     gc.freeze()
     gc.enable()
-    if place.job_dir is None:
-        place = runtime.read(runtime.new_job_dir())
-    with locked(place):
+    if runtime.job_dir is None:
+        runtime = read_runtime(new_job_dir())
+    with locked(runtime):
         return _train(
-            flags, place, loaded, training, Record(place, argv, vars(flags), timings, started)
+            flags, runtime, loaded, training, Record(runtime, argv, vars(flags), timings, started)
         )
 
 
-def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, record) -> int:
+def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
     from trainer import fit, loop
     from trainer.engine import results
@@ -159,30 +163,30 @@ def _train(flags: argparse.Namespace, place: runtime.Runtime, loaded, training, 
     from trainer.engine.telemetry import Telemetry
 
     settings = describe_settings(flags, loaded, training)
-    checkpoints = Checkpoints(place.checkpoint_dir, settings, place.is_chief)
+    checkpoints = Checkpoints(runtime.checkpoint_dir, settings, runtime.is_chief)
     progress = resume(training, checkpoints)
     record.start(loaded, training.model.count_params())
     try:
-        with Telemetry(place, flags) as telemetry, Terminated() as terminated:
+        with Telemetry(runtime, flags) as telemetry, Terminated() as terminated:
             train = fit.run if flags.fit else loop.run
-            train(training, progress, checkpoints, record, telemetry, terminated)
-        results.write(place, record, training, progress)
-    except loop.Preempted:
+            train(loop.Job(training, progress, checkpoints, record, telemetry, terminated))
+        results.write(runtime, record, training, progress)
+    except loop.Preempted as saved:
         record.write("preempted")
         print(
-            "stopped: the checkpoint is written; start the same command again, with --job-dir "
-            f"{place.job_dir}, to go on"
+            f"stopped: {saved}; start the same command again, with --job-dir {runtime.job_dir}, to "
+            "go on"
         )
         return START_AGAIN
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, OSError) and not error.filename:
-            error.filename = place.job_dir  # a full disk
+            error.filename = runtime.job_dir  # a full disk
         with contextlib.suppress(OSError):  # the disk may be full
-            record.write("failed", error=str(error).split("\n")[0] or type(error).__name__)
+            record.write("failed", error=str(error).split("\n")[0] or repr(error))
         return explain(error, trained=training.trained)
-    if place.is_chief:
+    if runtime.is_chief:
         warn_of_unknown(build_parser(), flags.ignored)  # once more, where it is read
-    print(f"done: {place.job_dir}")
+    print(f"done: {runtime.job_dir}")
     return 0
 
 

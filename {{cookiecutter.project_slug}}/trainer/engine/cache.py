@@ -20,7 +20,7 @@ ABANDONED = 24 * 3600.0  # seconds after which the work of a killed writer is sw
 
 
 def beside(job_dir: str | None) -> str:
-    """The cache's place: beside the run, or in the machine's own temporary folder for gs://."""
+    """The path of the cache: beside the run, or in the machine's own temporary folder for gs://."""
     if job_dir is None:
         return os.path.join("runs", ".cache")
     if files.is_remote(job_dir) or job_dir.startswith("/gcs/"):

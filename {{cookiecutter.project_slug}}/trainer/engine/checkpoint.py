@@ -1,4 +1,4 @@
-"""Checkpoints that a torn write cannot spoil: one file each, every array in it with a checksum.
+"""Checkpoints that an interrupted write cannot corrupt: one file each, with a checksum for each array.
 
 A checkpoint is a NumPy archive: the values of all variables, in order, and the run's progress as
 JSON. It is not TensorFlow's own format, which takes several files and, over processes, a write by
@@ -18,7 +18,7 @@ import numpy as np
 from codec import files
 from trainer.engine.runtime import JobError, join
 
-KEEP = 2  # the newest, and the one before for the case that the newest is torn
+KEEP = 2  # the newest, and the one before it in case the newest is corrupt
 NAME = re.compile(r"step-(\d{8,})\.npz")
 LEFT = re.compile(NAME.pattern + r"(\.\d+\.partial)?")  # older, or half-written and killed
 
@@ -71,8 +71,10 @@ class Checkpoints:
                 about, values = _read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                then = "falling back to the one before" if name != names[0] else "starts anew"
-                print(f"{path} is torn ({reason}); {then}", flush=True)
+                then = (
+                    "using the one before it" if name != names[0] else "starting from the beginning"
+                )
+                print(f"{path} is corrupt ({reason}); {then}", flush=True)
                 continue
             self._refuse_others(about["settings"])
             return about["progress"], values
@@ -84,14 +86,14 @@ class Checkpoints:
             if before != now:
                 raise JobError(
                     f"{self.directory} holds a run with --{key} {before}, this one has {now}; "
-                    "give another --job-dir, or the flags of that run to go on with it"
+                    "give another --job-dir, or the flags of that run to resume it"
                 )
 
 
 def _checkpoints(names: Sequence[str]) -> list[str]:
     """Those that are names of checkpoints, the oldest first."""
-    found = filter(None, map(NAME.fullmatch, names))
-    return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
+    matches = filter(None, map(NAME.fullmatch, names))
+    return [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
 
 
 def _read(path: str) -> tuple[dict, list[np.ndarray]]:

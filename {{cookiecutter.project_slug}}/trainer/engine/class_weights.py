@@ -9,6 +9,8 @@ import numpy as np
 
 from trainer.engine.runtime import JobError
 
+LARGEST = 1e6  # a larger weight would drown every other class in the loss
+
 
 def class_weights(wish: str, examples) -> np.ndarray | None:
     """float32 [classes], or None for equal weights.
@@ -45,11 +47,12 @@ def class_weights(wish: str, examples) -> np.ndarray | None:
                 f"{', '.join(labels[:20])}{more}"
             )
         try:
-            weights[labels.index(label)] = number = float(weight)
+            number = float(weight)
         except ValueError:
             number = math.nan
-        if not 0 <= number < math.inf:
+        if not 0 <= number <= LARGEST:
             raise JobError(
-                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 up"
+                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 to {LARGEST:g}"
             )
+        weights[labels.index(label)] = number
     return weights

@@ -1,4 +1,4 @@
-"""What `outputs.evaluate` works with: predictions of the held-out part, a place for images."""
+"""What `outputs.evaluate` works with: predictions of the held-out part, a folder for images."""
 
 from __future__ import annotations
 

@@ -24,6 +24,14 @@ def explain(error: BaseException, trained: bool) -> int:
     if isinstance(error, JobError):
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
+    if isinstance(error, SystemExit):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        print(
+            f"error: {last.filename}:{last.lineno}: sys.exit({error.code!r}) ends the job; raise an "
+            "error that says why",
+            file=sys.stderr,
+        )
+        return CRASH if trained else MISTAKE
     if isinstance(error, KeyboardInterrupt):  # while it trains it makes a checkpoint instead
         print("interrupted", file=sys.stderr)
         return 130
@@ -34,7 +42,10 @@ def explain(error: BaseException, trained: bool) -> int:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
     elif _is_lost(error):
         print(f"TensorFlow: {error.message.splitlines()[0]}", file=sys.stderr)
-        print("another replica, or a server, was lost: start again to go on", file=sys.stderr)
+        print(
+            "another replica, or a server, was lost: start the same command again to resume",
+            file=sys.stderr,
+        )
         return START_AGAIN
     else:
         traceback.print_exception(type(error), error, error.__traceback__)

@@ -30,7 +30,7 @@ class AsyncSteps(Steps):
         super().__init__(model, strategy, here, jit)
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 
-    def place(self, block):
+    def distribute(self, block):
         return block  # it goes out piece by piece
 
     def train(self, block, first: int, last: int) -> None:
@@ -73,8 +73,8 @@ def serve(runtime: Runtime) -> bool:
         while _answers(chief):
             time.sleep(POLL)
     done = record.status(runtime) == "succeeded"
-    told = "done" if done else "start all of them again to go on"
-    print(f"the chief is gone: {told}", flush=True)
+    advice = "done" if done else "start all of them again to resume"
+    print(f"the chief is gone: {advice}", flush=True)
     return done
 
 

@@ -10,13 +10,14 @@ from trainer.engine.exit_codes import MISTAKE
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a wrong flag in one line, without the forty others."""
+    """Reports a wrong flag in one line, without a list of all the others."""
 
     def error(self, message: str):
         self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
 
 
 def hyphenate(word: str) -> str:
+    """`--learning_rate=0.1` → `--learning-rate=0.1`."""
     if not word.startswith("--"):
         return word
     name, equals, value = word.partition("=")

@@ -32,7 +32,7 @@ OUTPUTS |= {"model", "checkpoints", "logs", "gallery"}
 
 
 class Record:
-    """The run record, kept on disk as the run goes on. Only the chief writes one."""
+    """The run record, written again whenever it changes. Only the chief writes one."""
 
     def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict, started: str):
         self.runtime = runtime
@@ -173,7 +173,7 @@ def now() -> str:
 
 
 def git_state(runtime: Runtime) -> dict:
-    """Commit and dirtiness of the code that runs: told by the image that was built, or by git."""
+    """Commit and dirtiness of the code that runs: from the image that was built, or from git."""
     if commit := runtime.contract.get("GIT_COMMIT"):
         return {"commit": commit, "dirty": runtime.contract.get("GIT_DIRTY") == "true"}
 
@@ -190,13 +190,13 @@ def git_state(runtime: Runtime) -> dict:
 
 def versions() -> dict:
     """Versions of what the numbers depend on."""
-    found = {"python": platform.python_version()}
+    packages = {"python": platform.python_version()}
     for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", READER):
         try:
-            found[name] = importlib.metadata.version(name)
+            packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
 def machine() -> dict:

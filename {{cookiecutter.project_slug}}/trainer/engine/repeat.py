@@ -1,4 +1,4 @@
-"""Runs a recorded run again: its flags are taken over, and whatever else differs is named."""
+"""Repeats a recorded run: takes its flags, and names whatever else differs."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def take_over(parser: argparse.ArgumentParser, record: dict) -> None:
 
 def differences(record: dict, manifest: dict, runtime: Runtime) -> list[str]:
     """What is not as it was, a line each: with none, the same numbers are to be expected."""
-    found = []
+    lines = []
     before, now = record.get("git") or {}, git_state(runtime)
     if before.get("commit") != now["commit"]:
-        found.append(f"the code: commit {before.get('commit')} then, {now['commit']} now")
+        lines.append(f"the code: commit {before.get('commit')} then, {now['commit']} now")
     if before.get("dirty") or now["dirty"]:
-        found.append("the code: uncommitted changes then or now")
+        lines.append("the code: uncommitted changes then or now")
     there, here = record.get("versions") or {}, versions()
     for name in sorted(there.keys() | here.keys()):
         if there.get(name) != here.get(name):
-            found.append(f"{name}: {there.get(name)} then, {here.get(name)} now")
+            lines.append(f"{name}: {there.get(name)} then, {here.get(name)} now")
     for part, table in manifest.items():
         recorded = ((record.get("data") or {}).get(part) or {}).get("files") or []
         if [f["digest"] for f in table["files"]] != [f.get("digest") for f in recorded]:
-            found.append(f"the data: other {part} files, or the same with other contents")
-    return found
+            lines.append(f"the data: other {part} files, or the same with other contents")
+    return lines
 
 
-def warn_of_differences(path: str, loaded, place) -> None:
-    for difference in differences(read(path), loaded.manifest, place):
+def warn_of_differences(path: str, manifest: dict, runtime: Runtime) -> None:
+    for difference in differences(read(path), manifest, runtime):
         print(f"warning: not as in {path}: {difference}", file=sys.stderr)

@@ -10,7 +10,7 @@ from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.runtime import JobError
 from trainer.engine.training import Progress, Training
 
-# May differ when a run goes on from its checkpoint; any other flag would make another run of it.
+# These flags may change when a run resumes; any other one would make it a different run.
 # Data is compared by its contents, not by its paths.
 FREE = {"job_dir", "checkpoint_every", "repeat", "epochs", "ignored"}
 FREE |= {"histograms", "profile", "strategy", "jit", "export"}
@@ -18,7 +18,7 @@ FREE |= {name.replace("-", "_") for name in (*options.SOURCES, *options.PLACES)}
 
 
 def describe_settings(flags: argparse.Namespace, loaded, training) -> dict:
-    """What two runs must share for one to go on from the other's checkpoint."""
+    """What two runs must share for one to resume from the other's checkpoint."""
     settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in FREE}
     if training.steps.has_schedule:
         settings["epochs"] = flags.epochs  # the learning rate of every step depends on their number
@@ -46,5 +46,7 @@ def resume(training: Training, checkpoints: Checkpoints) -> Progress:
             "must be one that all replicas share, gs://… or a network folder"
         )
     if done:
-        print(f"goes on after epoch {progress.epoch}, step {progress.step} of the next", flush=True)
+        print(
+            f"resuming after epoch {progress.epoch}, step {progress.step} of the next", flush=True
+        )
     return progress

@@ -1,7 +1,7 @@
-"""What the platform tells a job, read once: flags and environment in, one frozen `Runtime` out.
+"""What the platform says to a job, read once: flags and environment in, one frozen `Runtime` out.
 
 This is the only reader of environment variables in the trainer, and it imports no TensorFlow, so
-that a wrong environment is told in milliseconds. Vertex AI sets the variables; so does
+that a wrong environment is reported in milliseconds. Vertex AI sets the variables; so does
 `scripts/train_local.py`; without either, a run is a single process that writes to `runs/<time>`.
 """
 

@@ -76,7 +76,7 @@ class Steps:
         rates = [optimizer.get_config()["learning_rate"] for optimizer in optimizers(self.model)]
         return any(isinstance(rate, dict) for rate in rates)
 
-    def place(self, block):
+    def distribute(self, block):
         """Moves a block to the devices: each replica of this process gets its rows."""
         return parallel.distribute(self.strategy, block, self.here)
 

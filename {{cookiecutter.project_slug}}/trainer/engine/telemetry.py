@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: lines or a bar, TensorBoard, the tuning service, utilisation."""
+"""What a run reports while it trains: lines or a bar, TensorBoard, the tuning service, utilisation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUEUE, FLUSH_MILLIS = 1 << 20, 30_000
 
 
 class Telemetry:
-    """The chief's; for every other replica it is silent, but for a line an epoch."""
+    """The chief reports everything; any other replica prints a line an epoch, and no more."""
 
     def __init__(self, runtime: Runtime, flags):
         self.runtime, self.flags = runtime, flags
@@ -74,7 +74,7 @@ class Telemetry:
         took, self.started = time.monotonic() - self.started, time.monotonic()
         values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "epoch")
         left = ""
-        if self.epochs:  # the first one compiles, and tells nothing of the others
+        if self.epochs:  # the first one compiles: the others are faster
             left = f", {took * (epochs - row['epoch']):.0f} s left"
         self.epochs += 1
         print(f"epoch {row['epoch']}/{epochs}  {values}  ({took:.1f} s{left})")
@@ -97,7 +97,7 @@ class Telemetry:
                 tf.summary.histogram(weight.path, weight.value)
 
     def flush(self) -> None:
-        """With a checkpoint, so that a run that goes on from it has all of its curves."""
+        """With a checkpoint, so that a run that resumes from it has all of its curves."""
         if self.runtime.is_chief:
             for writer in self.writers.values():
                 writer.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import keras
@@ -16,6 +17,7 @@ from trainer.engine import parallel
 from trainer.engine.batching import ahead, share_weights, steps
 from trainer.engine.class_weights import class_weights
 from trainer.engine.examples import Examples
+from trainer.engine.pace import Pace
 from trainer.engine.parameter_server import AsyncSteps
 from trainer.engine.phase import Phase
 from trainer.engine.runtime import JobError, Runtime
@@ -77,15 +79,18 @@ class Training:
         _, block = next(self.examples.eval.batches(1))
         self.steps.prepare(block)
 
-    def next_phase(self, progress: Progress) -> bool:
-        """Begins the next phase; False after the last one that has epochs."""
-        if self.flags.early_stopping:
-            self.use_best()
-        if not any(phase.epochs for phase in self.phases[len(progress.ends) + 1 :]):
-            return False
-        progress.ends.append(progress.epoch)
-        self.begin(len(progress.ends))
-        return True
+    def start_phases(self, progress: Progress) -> Iterator[Phase]:
+        """Yields the present phase; then starts and yields the next one, as long as one has epochs.
+
+        With --early-stopping a phase begins with the best weights of the epochs before it.
+        """
+        yield self._describe_phase(progress)
+        while any(phase.epochs for phase in self.phases[len(progress.ends) + 1 :]):
+            if self.flags.early_stopping:
+                self.use_best()
+            progress.ends.append(progress.epoch)
+            self.begin(len(progress.ends))
+            yield self._describe_phase(progress)
 
     def values(self) -> list[np.ndarray]:
         """What a checkpoint of the present phase holds. Every process of a cluster calls this."""
@@ -112,7 +117,13 @@ class Training:
         for count, block in ahead(self.examples.train.batches(*order)):
             rows = self.batch_size if full > 0 else self.rows % self.batch_size
             full -= count
-            yield count, rows, self.steps.place(self._with_weights(block, rows))
+            yield count, rows, self.steps.distribute(self._with_weights(block, rows))
+
+    def calls(self, progress: Progress, pace: Pace) -> Iterator[tuple]:
+        """The rest of an epoch as compiled calls: (block, first step, last step, examples a step)."""
+        for count, rows, block in self.blocks(progress):
+            for first, last in pace.calls(count):
+                yield block, first, last, rows
 
     def _with_weights(self, block: tuple, rows: int) -> tuple:
         """Adds sample weights where classes differ in weight, or replicas in their rows."""
@@ -130,7 +141,7 @@ class Training:
         """The loss and the metrics of all held-out examples, by their names with val_ before."""
         self.model.reset_metrics()
         for count, block in ahead(self.examples.eval.batches(self.batch_size, share=self.share)):
-            self.steps.test(self.steps.place(block), 0, count)
+            self.steps.test(self.steps.distribute(block), 0, count)
         return {f"val_{name}": value for name, value in self.steps.results().items()}
 
     def keep_best(self) -> None:
@@ -173,14 +184,24 @@ class Training:
                 "look for extreme values in the data"
             )
 
-    def describe_phase(self) -> str:
-        """What a phase trains, for the log."""
-        count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
-        return f"{self.phase.name}, at most {self.phase.epochs} epochs; {count:,} numbers learn"
+    def _describe_phase(self, progress: Progress) -> Phase:
+        if len(self.phases) > 1:
+            number = f"{len(progress.ends) + 1} of {len(self.phases)}"
+            count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
+            print(
+                f"phase {number}: {self.phase.name}, at most {self.phase.epochs} epochs; "
+                f"{count:,} numbers learn",
+                flush=True,
+            )
+        return self.phase
 
     def total(self, value: float) -> float:
         """The sum over all processes: how they decide together."""
         return parallel.total(self.strategy, value, self.share[1])
+
+    def any(self, value: bool) -> bool:
+        """Whether it holds for one of the processes, or for more."""
+        return self.total(1 if value else 0) > 0
 
 
 def better(monitor: str, row: dict, best: dict | None) -> bool:

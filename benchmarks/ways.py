@@ -72,9 +72,9 @@ def train_on(training):
 
     def epoch(number):
         progress.epoch, progress.step = number, 0
-        for block, first, last, _ in training.calls(progress, pace):
+        for block, first, last, rows in training.calls(progress, pace):
             with pace.measure():
-                training.steps.train(block, first, last)
+                training.steps.train(block, first, last, rows)
                 progress.step += last - first
                 training.check_loss(progress)
 

@@ -151,6 +151,20 @@ def test_a_model_that_cannot_train_here_is_one_line(with_model, tmp_path, messag
     assert "Traceback" not in replicas[0].text()
 
 
+def test_an_exit_in_the_model_is_a_mistake(with_model, tmp_path):
+    """Exit code 1 would mean that another start may help."""
+    project = with_model()
+    copy = shutil.copytree(project.path, tmp_path / "project")
+    code = "import sys\n\n\ndef build(examples, flags):\n    sys.exit(1)\n\n\nJIT = ()\n"
+    (copy / "trainer/model.py").write_text(code, encoding="utf-8")
+
+    done = type(project)(copy).run(["python", "-m", "trainer.task"], check=False)
+
+    assert done.returncode == 2
+    assert "trainer/model.py:5: sys.exit(1) ends the job" in done.stderr.replace("\\", "/")
+    assert "Traceback" not in done.stderr
+
+
 TWO_OUTPUTS = """
 import keras
 from keras import layers, ops

@@ -181,6 +181,20 @@ def test_regression(bake, tmp_path):
     assert re.search(r"^weights \w+ \(a checksum: ", done.stdout, re.MULTILINE)
 
 
+def test_the_last_epoch_is_exported_although_training_stopped_early(bake, tmp_path):
+    """With a learning rate that spoils the model, the last epoch is not the best one."""
+    flags = ["--epochs", "12", "--early-stopping", "2", "--learning-rate", "3", "--export", "last"]
+
+    train(bake(), tmp_path / "run", *flags)
+
+    with open(tmp_path / "run" / "history.csv", encoding="utf-8", newline="") as file:
+        history = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+    [confusion] = sections(tmp_path / "run")
+    right = sum(row[i] for i, row in enumerate(confusion["counts"]))
+    best = len(history) - 3
+    assert right / 69 == pytest.approx(history[-1], abs=1e-6) != pytest.approx(history[best])
+
+
 def test_same_seed_same_history(bake, tmp_path):
     for name in ("one", "two"):
         train(bake(), tmp_path / name, "--epochs", "5", "--dropout", "0.3", "--seed", "4")
@@ -209,6 +223,7 @@ def bad_file(path, text):
     ("text", "flags", "message"),
     [
         (None, [], r"--train-files: no file matches"),
+        (None, ["--train-files", "https://x.org/a.csv"], r"https://x\.org/a\.csv: https:// is not"),
         ("", [], r"data\.csv: the file is empty"),
         ("a,b\n", [], r"data\.csv: a header and no rows"),
         ("a,c\n1,2\n", [], r"no column 'b'; there are: a, c"),

@@ -81,7 +81,7 @@ def train_epoch(job: Job, pace: Pace) -> None:
         training.model.reset_metrics()
     for block, first, last, rows in training.calls(progress, pace):
         with pace.measure():
-            training.steps.train(block, first, last)
+            training.steps.train(block, first, last, rows)
             progress.step += last - first
             training.trained += (last - first) * rows
             training.check_loss(progress)

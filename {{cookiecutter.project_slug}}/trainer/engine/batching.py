@@ -19,19 +19,19 @@ WHOLE = (0, 1, 1)  # the share of a process that is alone
 class Batches:
     """Many batches of one epoch, which are read together.
 
-    places: int64 [K, share of a batch], each a row of `pieces` laid end to end. Of the K batches the
+    positions: int64 [K, share of a batch], each a row of `pieces` laid end to end. Of the K batches the
     first `steps` count, and the others fill up: K is the same in an epoch, so that a compiled loop
     compiles once. Only an epoch's last batch comes alone, with the rows that are left.
     """
 
     steps: int
     pieces: list[slice]  # of the rows as they are stored
-    places: np.ndarray
+    positions: np.ndarray
 
     def indices(self) -> np.ndarray:
         """int64 [K, share of a batch]: the same rows by their number in storage."""
         stored = np.concatenate([np.arange(piece.start, piece.stop) for piece in self.pieces])
-        return stored[self.places]
+        return stored[self.positions]
 
 
 def steps(rows: int, batch_size: int, replicas: int = 1) -> int:
@@ -52,7 +52,7 @@ def arrange(
     """Puts the rows of one epoch into batches.
 
     They are shuffled twice: runs of neighbouring rows over all that is stored, then rows within
-    what is read together. Replicas share a batch as equally as can be; `share_weights` tells by how
+    what is read together. Replicas share a batch as equally as can be; `share_weights` says by how
     much that changes the mean. A training step needs a row for each replica: where fewer are left
     for the last batch, they sit out this epoch. In evaluation (no seed) every row counts.
 
@@ -77,11 +77,11 @@ def arrange(
         pieces = _pieces(runs, ends, neighbours, rows, low, high)
         full, skipped = (high - low) // batch_size, max(0, first - number * at_once)
         if skipped < full:
-            places = np.zeros((at_once, batch_size), np.int64)
-            places[: full - skipped] = order[skipped * batch_size : full * batch_size].reshape(
+            positions = np.zeros((at_once, batch_size), np.int64)
+            positions[: full - skipped] = order[skipped * batch_size : full * batch_size].reshape(
                 -1, batch_size
             )
-            yield Batches(full - skipped, pieces, _columns(places, share))
+            yield Batches(full - skipped, pieces, _columns(positions, share))
         left = order[full * batch_size :]
         if seed is not None and len(left) < share[2]:
             left = left[:0]
@@ -101,10 +101,10 @@ def _pieces(runs, ends, neighbours, rows, low, high) -> list[slice]:
     return pieces
 
 
-def _columns(places: np.ndarray, share: tuple[int, int, int]) -> np.ndarray:
+def _columns(positions: np.ndarray, share: tuple[int, int, int]) -> np.ndarray:
     """Of [K, batch], the columns of this process."""
     begin, count, replicas = share
-    return places[:, part(places.shape[1], begin // count, replicas // count)]
+    return positions[:, part(positions.shape[1], begin // count, replicas // count)]
 
 
 def part(rows: int, number: int, parts: int) -> slice:

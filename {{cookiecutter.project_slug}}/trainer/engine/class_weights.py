@@ -52,7 +52,7 @@ def class_weights(wish: str, examples) -> np.ndarray | None:
             number = math.nan
         if not 0 <= number <= LARGEST:
             raise JobError(
-                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 to {LARGEST:g}"
+                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 to {LARGEST:,.0f}"
             )
         weights[labels.index(label)] = number
     return weights

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -26,20 +27,14 @@ POLL = 2.0  # seconds between looks at the chief
 class AsyncSteps(Steps):
     """The chief's steps: blocks are cut into pieces that go to whichever worker is free."""
 
-    def __init__(self, model: keras.Model, strategy, here: int, jit: bool):
-        super().__init__(model, strategy, here, jit)
+    def __init__(self, model: keras.Model, strategy, *how):
+        super().__init__(model, strategy, *how)
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 
     def distribute(self, block):
         return block  # it goes out piece by piece
 
-    def train(self, block, first: int, last: int) -> None:
-        self._schedule(self._train, block, first, last)
-
-    def test(self, block, first: int, last: int) -> None:
-        self._schedule(self._test, block, first, last)
-
-    def _schedule(self, function, block, first: int, last: int) -> None:
+    def _call(self, function: Callable, block, first: int, last: int) -> None:
         for start in range(first, last, BATCHES_A_CALL):
             stop = min(start + BATCHES_A_CALL, last)
             piece = keras.tree.map_structure(lambda a: tf.constant(a[start:stop]), block)  # noqa: B023

@@ -7,7 +7,7 @@ training API has neither fault: here the model's public hooks run inside one `tf
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -24,14 +24,16 @@ class Steps:
     [steps, rows of this replica, …].
     """
 
-    def __init__(self, model: keras.Model, strategy, here: int, jit: bool):
+    def __init__(self, model: keras.Model, strategy, here: int, jit: bool, batch_size: int):
         """Keeps them; `prepare` must follow.
 
         Args:
             here: replicas of this process.
             jit: whether XLA compiles the calls.
+            batch_size: rows of a batch, over all replicas.
         """
         self.model, self.strategy, self.here, self.jit = model, strategy, here, jit
+        self.batch_size = batch_size
 
     def prepare(self, block) -> None:
         """Creates every variable that training uses; call it after each `model.compile`.
@@ -59,8 +61,17 @@ class Steps:
                 _combine_gradients(model.optimizer, replicas)
             self.strategy.run(lambda: model.test_step(_batch(block, 0)) and None)
             model.reset_metrics()
-        self._train = tf.function(self._train_many, jit_compile=self.jit)
-        self._test = tf.function(self._test_many, jit_compile=self.jit)
+        self._train, self._train_last = self._compile(self._train_many)
+        self._test, self._test_last = self._compile(self._test_many)
+
+    def _compile(self, steps: Callable) -> tuple[Callable, Callable]:
+        """For whole batches, and for the last one of an epoch, which may be smaller.
+
+        XLA compiles a program for each shape. That takes a second, and a step an epoch does not
+        earn it.
+        """
+        whole = tf.function(steps, jit_compile=self.jit)
+        return whole, tf.function(steps) if self.jit else whole
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -80,13 +91,20 @@ class Steps:
         """Moves a block to the devices: each replica of this process gets its rows."""
         return parallel.distribute(self.strategy, block, self.here)
 
-    def train(self, block, first: int, last: int) -> None:
-        """Runs training steps first to last of a block in one compiled call."""
-        self._train(block, tf.constant(first), tf.constant(last))
+    def train(self, block, first: int, last: int, rows: int) -> None:
+        """Runs training steps first to last of a block in one compiled call.
 
-    def test(self, block, first: int, last: int) -> None:
+        Args:
+            rows: rows of a batch of this block, over all replicas.
+        """
+        self._call(self._train if rows == self.batch_size else self._train_last, block, first, last)
+
+    def test(self, block, first: int, last: int, rows: int) -> None:
         """Runs evaluation steps first to last of a block in one compiled call."""
-        self._test(block, tf.constant(first), tf.constant(last))
+        self._call(self._test if rows == self.batch_size else self._test_last, block, first, last)
+
+    def _call(self, function: Callable, block, first: int, last: int) -> None:
+        function(block, tf.constant(first), tf.constant(last))
 
     # Written with while: XLA would compile tf.range(first, last) again for each pair of numbers.
     def _train_many(self, block, first, last):

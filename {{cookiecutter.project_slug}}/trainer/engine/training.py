@@ -64,7 +64,8 @@ class Training:
         if hasattr(modelling, "callbacks") and not flags.fit:
             raise JobError("trainer/model.py: only --fit runs its callbacks(); add --fit")
         make = AsyncSteps if "ps" in runtime.cluster else Steps
-        self.steps = make(self.model, strategy, self.share[1], _use_xla(flags.jit, strategy))
+        jit = _use_xla(flags.jit, strategy)
+        self.steps = make(self.model, strategy, self.share[1], jit, self.batch_size)
         self.class_weights = class_weights(flags.class_weights, examples)
         self.begin(0)
         with strategy.scope():
@@ -113,10 +114,10 @@ class Training:
     def blocks(self, progress: Progress):
         """The rest of an epoch's training data: (steps, examples a step, block on the devices)."""
         order = (self.batch_size, self.flags.seed, progress.epoch, progress.step, self.share)
-        full = self.rows // self.batch_size - progress.step  # batches before the last, small one
+        left = self.rows - progress.step * self.batch_size
         for count, block in ahead(self.examples.train.batches(*order)):
-            rows = self.batch_size if full > 0 else self.rows % self.batch_size
-            full -= count
+            rows = min(self.batch_size, left)
+            left -= count * rows
             yield count, rows, self.steps.distribute(self._with_weights(block, rows))
 
     def calls(self, progress: Progress, pace: Pace) -> Iterator[tuple]:
@@ -140,8 +141,11 @@ class Training:
     def evaluate(self) -> dict[str, float]:
         """The loss and the metrics of all held-out examples, by their names with val_ before."""
         self.model.reset_metrics()
+        left = self.examples.eval.rows
         for count, block in ahead(self.examples.eval.batches(self.batch_size, share=self.share)):
-            self.steps.test(self.steps.distribute(block), 0, count)
+            rows = min(self.batch_size, left)
+            left -= count * rows
+            self.steps.test(self.steps.distribute(block), 0, count, rows)
         return {f"val_{name}": value for name, value in self.steps.results().items()}
 
     def keep_best(self) -> None:

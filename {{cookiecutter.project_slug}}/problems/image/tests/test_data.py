@@ -317,7 +317,9 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
         (["--class-weights", "ten=2"], "--class-weights: no class 'ten'; write balanced"),
         (["--class-weights", "balancd"], "'balancd' is not NAME=WEIGHT; did you mean balanced?"),
         (["--class-weights", "3"], "--class-weights: '3' is not NAME=WEIGHT; did you mean 3=2?"),
-        (["--class-weights", "3=2,4=-1"], "'4=-1': '-1' is not a weight, a number from 0 up"),
+        (["--class-weights", "3=2,4=-1"], "'-1' is not a weight, a number from 0 to 1,000,000"),
+        (["--class-weights", "3=1e39"], "'3=1e39': '1e39' is not a weight, a number from 0 to"),
+        (["--data", "https://example.com/x"], "https:// is not read here; download the file"),
         (["--jit", "on", "--augment", "rotate"], "--jit on cannot compile --augment rotate"),
     ],
 )

@@ -90,8 +90,8 @@ def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
     whole = train(tmp_path / "whole", *given)
     really_train, stops = Steps.train, [1, 2, None]
 
-    def stopped(steps, block, first, last):
-        really_train(steps, block, first, last)
+    def stopped(steps, block, first, last, rows):
+        really_train(steps, block, first, last, rows)
         if last and len(epochs()) == stops[0]:
             stops.pop(0)
             os.kill(os.getpid(), 15)

@@ -1,4 +1,4 @@
-"""Images for training: made into shards where they are not yet, and read in shuffled batches.
+"""EDIT THIS FILE: images for training, made into shards where they are not yet, in shuffled batches.
 
 They stay uint8 up to the model's input. The order of an epoch follows from the seed and the epoch
 alone, wherever the pixels are kept.

@@ -175,10 +175,10 @@ def backbone(text: str) -> str:
 
 def filters(text: str) -> tuple[int, ...]:
     """ "32,64" → (32, 64)."""
-    found = widths(text)
-    if not found:
+    counts = widths(text)
+    if not counts:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write 32,64")
-    return found
+    return counts
 
 
 def augmentations(text: str) -> tuple[str, ...]:

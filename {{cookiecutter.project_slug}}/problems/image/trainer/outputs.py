@@ -80,12 +80,12 @@ def evaluate(model, examples, context) -> list[dict]:
             if true == seen and i not in chosen:
                 continue
             pair = shares[i - row, true], shares[i - row, seen]
-            found = Prediction(i, labels[true], labels[seen], *map(float, pair))
+            prediction = Prediction(i, labels[true], labels[seen], *map(float, pair))
             if i in chosen:
-                chosen[i] = found
+                chosen[i] = prediction
             if true != seen:
-                mistakes.append(found)
-        mistakes = sorted(mistakes, key=lambda found: (found.truth_share, found.row))[:MISTAKES]
+                mistakes.append(prediction)
+        mistakes = sorted(mistakes, key=lambda p: (p.truth_share, p.row))[:MISTAKES]
         row += len(target)
     samples = [*chosen.values()]
     items = _items(examples, context, [*samples, *mistakes])
@@ -93,13 +93,13 @@ def evaluate(model, examples, context) -> list[dict]:
         sections.confusion("What it confuses", labels, counts),
         sections.gallery(
             "Images and predictions",
-            [items[found.row] for found in samples],
+            [items[p.row] for p in samples],
             "Held-out images, chosen by lot, evenly over the classes. Below each stands what the "
             "model takes it for, and with what probability. Right answers are blue, mistakes orange.",
         ),
     ]
     if mistakes:
-        worst = [items[found.row] for found in mistakes]
+        worst = [items[p.row] for p in mistakes]
         text = "Those in which the model thought the truth least likely. Look for wrong labels "
         made.append(sections.gallery("The worst mistakes", worst, text + "among them first."))
     return [*made, explain.gallery(model, examples, context, samples, mistakes, items)]
@@ -107,11 +107,11 @@ def evaluate(model, examples, context) -> list[dict]:
 
 def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
     """An item of a gallery for each row among the predictions; their images are read together."""
-    found = {prediction.row: prediction for prediction in predictions}
-    rows = sorted(found)
+    by_row = {prediction.row: prediction for prediction in predictions}
+    rows = sorted(by_row)
     shown = zip(rows, examples.eval.read(rows), examples.eval.names(rows), strict=True)
     return {
-        row: found[row].item(context.save_image(f"eval-{row:06d}", image), name)
+        row: by_row[row].item(context.save_image(f"eval-{row:06d}", image), name)
         for row, image, name in shown
     }
 

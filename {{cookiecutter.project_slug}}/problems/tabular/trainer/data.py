@@ -1,4 +1,4 @@
-"""Tables for training: CSV files, encoded once to arrays on disk, dealt out in shuffled batches.
+"""EDIT THIS FILE: tables for training. CSV files, encoded once to arrays on disk, in shuffled batches.
 
 The arrays are memory-mapped and stay on disk, so that memory does not grow with the rows. They lie
 in a cache beside the job, under a name made from all that they depend on: the next run, and every
@@ -31,7 +31,7 @@ OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "species"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
-FORMAT = 2  # raise it when the encoding changes: old caches are then no longer found
+FORMAT = 2  # raise it when the encoding changes: old caches are then no longer used
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
 WINDOW_BYTES = 1 << 25  # or fewer where rows are wide
@@ -52,7 +52,7 @@ class Table:
     schema: Schema
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Opens the maps anew: pages read through an old map count as memory until it closes."""
+        """Opens new maps: pages read through an old map count as memory until it closes."""
         arrays = {}
         for name, (dtype, width) in layout(self.schema).items():
             shape = (self.rows,) if width is None else (self.rows, width)
@@ -81,9 +81,9 @@ class Table:
         for batches in batching.arrange(self.rows, batch_size, at_once, DISK_BLOCK, *order):
             arrays = {}
             for name, array in self.arrays().items():
-                # In one go from the disk, then each row to its place.
+                # Read in one go from the disk, then put each row where the batch wants it.
                 rows = np.concatenate([array[piece] for piece in batches.pieces])
-                arrays[name] = np.take(rows, batches.places, axis=0)
+                arrays[name] = np.take(rows, batches.positions, axis=0)
             target = arrays.pop("target")
             yield batches.steps, (arrays, target)
 
@@ -109,7 +109,7 @@ class Examples:
     train: Table
     eval: Table
     manifest: dict  # for run.json: files, bytes, digests, rows
-    reused: bool  # found in the cache
+    reused: bool  # taken from the cache
 
     @property
     def numbers(self) -> int:
@@ -172,7 +172,7 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     Raises:
         JobError: any fault in the flags or in the files. Nothing is left behind.
     """
-    # A job that installs the trainer as a package has no data/ beside it, and is told of a copy.
+    # A job that installs the trainer as a package has no data/ beside it: a variable names a copy.
     own = runtime.contract.get("OWN_DATA_URI") or str(OWN_DATA)
     train, held_out, target = _sources(flags, own)
     hints = _hints(flags, train[0].names, target)
@@ -191,8 +191,8 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
         _encode_all(schema, *parts, folder)
 
     try:
-        place = flags.cache_dir or cache.beside(runtime.job_dir)
-        path, reused = cache.fill(place, key, encode_all)
+        cache_dir = flags.cache_dir or cache.beside(runtime.job_dir)
+        path, reused = cache.fill(cache_dir, key, encode_all)
     finally:
         pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
     return _open(path, manifest, reused)

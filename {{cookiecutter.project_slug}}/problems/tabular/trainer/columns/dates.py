@@ -8,9 +8,9 @@ from collections import Counter
 _YEAR = r"(?:1[5-9]|2[01])\d\d"
 _MONTH = r"(?:0?[1-9]|1[0-2])"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
-_CLOCK = r"\d\d?(?:[:.h-]?\d\d){0,2}(?:[.,]\d+)?(?: ?[ap]\.?m\.?)?"
+_CLOCK = r"\d\d?(?:[:.h-]?\d\d){0,2}(?:[.,]\d+)?(?:\s?[ap]\.?m\.?)?"
 _ZONE = r"(?: ?[a-z]{1,4})?(?: ?[-+]\d\d(?::?\d\d)?)?"
-_TIME = rf"(?:[T ,:_]+{_CLOCK}{_ZONE})?"
+_TIME = rf"(?:(?:[T ,:_]+|,? (?:at|um|à|a las) ){_CLOCK}{_ZONE})?"
 # English, German, French, Spanish.
 _NAME = (
     r"(?:jan|january|januar|jänner|janv|janvier|ene|enero|feb|february|februar|févr?|février|febrero|"

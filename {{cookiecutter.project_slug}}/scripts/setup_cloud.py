@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from launcher.doctor.environment import python_command
 from launcher.jobfile.spec import SpecError
 from launcher.project import gcp
-from launcher.setup.cloud_setup import NEEDED, Setup
-from launcher.setup.cloud_steps import SetupError
+from launcher.setup.create import NEEDED, Setup
+from launcher.setup.steps import SetupError
 
 
 def main(argv: list[str]) -> int:

@@ -9,12 +9,13 @@ import json
 import pytest
 from conftest import ROOT
 
-from launcher.cloud import jobs_facts, jobs_study
+from launcher.cloud import facts
+from launcher.cloud import study as jobs_study
 from launcher.cloud.vertex import RemoteJob
 from launcher.cost import prices
 from launcher.jobfile import spec
 from launcher.report import runs
-from launcher.study import study_dir
+from launcher.study import directory
 
 HOUR = "2026-03-01T{:02}:00:00.123456789Z"
 POOL = {"machineSpec": {"machineType": "e2-standard-4"}, "replicaCount": "1"}
@@ -30,7 +31,7 @@ JOB = {
 
 
 def price(message: dict) -> tuple[float | None, float]:
-    found = jobs_facts.spent(RemoteJob(message), prices.load())
+    found = facts.spent(RemoteJob(message), prices.load())
     return found.most, found.hours
 
 
@@ -45,7 +46,7 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
     # Of a job that was ended by the service only the last change may be told.
     cut = {**never, "startTime": HOUR.format(10), "updateTime": HOUR.format(11)}
     del cut["endTime"]
-    assert price(cut)[1] == 1 and jobs_facts.seconds(RemoteJob(cut)) == 3600
+    assert price(cut)[1] == 1 and facts.seconds(RemoteJob(cut)) == 3600
     odd = copy.deepcopy(JOB)
     odd["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]["machineType"] = "z9-huge"
     assert price(odd) == (None, 2)
@@ -62,11 +63,11 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
     ],
 )
 def test_times_are_for_people(seconds, text):
-    assert jobs_facts.span(seconds) == text
+    assert facts.span(seconds) == text
 
 
 def test_a_name_cannot_steer_the_terminal(capsys):
-    jobs_facts.show_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
+    facts.show_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["name              n", "?[2Jé?            1", "longer than that  2"]
 
@@ -214,7 +215,7 @@ def test_no_study_here_goes_on_in_one_of_the_cloud(tmp_path):
     path.mkdir(parents=True)
     jobs_study.write(study(state="JOB_STATE_RUNNING"), path, tmp_path)
     assert json.loads((path / "study.json").read_text(encoding="utf-8"))["state"] == "running"
-    found = study_dir.take(job, [], None, False, path.parent)
+    found = directory.take(job, [], None, False, path.parent)
     found.close()
     assert found.path != path
 

@@ -20,9 +20,9 @@ from conftest import ROOT
 
 from launcher.project import gcp
 from launcher.project.gcp import Place
-from launcher.setup import cloud_setup
-from launcher.setup.cloud_setup import Setup
-from launcher.setup.cloud_steps import SetupError
+from launcher.setup import create
+from launcher.setup.create import Setup
+from launcher.setup.steps import SetupError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="its gcloud is a shell script")
 
@@ -242,7 +242,7 @@ def test_what_was_just_made_may_not_be_known_everywhere_yet(gcloud):
     gcloud.set(faults=[["add-iam-policy-binding", 2, said]])
     waits = []
     setup(wait=waits.append).apply()
-    assert waits == list(cloud_setup.WAITS[:2])
+    assert waits == list(create.WAITS[:2])
     gcloud.set(bindings={}, faults=[["add-iam-policy-binding", 99, said]])
     with pytest.raises(SetupError, match="does not exist"):
         setup(wait=waits.append).apply()

@@ -23,14 +23,16 @@ from conftest import ROOT
 from launcher.cloud import identity
 from launcher.doctor import (
     checkup,
-    doctor_local,
-    doctor_login,
-    doctor_quota,
     environment,
     google_api,
+    login,
+    quota,
 )
 from launcher.doctor import doctor as doctor_module
-from launcher.doctor.doctor_cloud import Cloud
+from launcher.doctor import (
+    local as doctor_local,
+)
+from launcher.doctor.cloud import Cloud
 from launcher.project.gcp import Place, job_roles
 
 SECONDS = 5  # the doctor's promise
@@ -85,7 +87,7 @@ def google(monkeypatch):
             name = {"bucket": BUCKET, "project": PROJECT}[role.on]
             policy = google.policies.setdefault(name, {"bindings": []})
             policy["bindings"].append({"role": role.name, "members": [f"serviceAccount:{ACCOUNT}"]})
-        google.quota = dict.fromkeys(doctor_quota.needed(configs()), {"": 1000})
+        google.quota = dict.fromkeys(quota.needed(configs()), {"": 1000})
         for name, value in google.environ().items():
             monkeypatch.setenv(name, value)
         yield google
@@ -145,7 +147,7 @@ def test_its_lines_are_for_people(repo):
 
 
 def test_what_runs_before_all_is_plain_enough_for_an_old_python():
-    names = ("checkup", "doctor", "doctor_local", "environment")
+    names = ("checkup", "doctor", "local", "environment")
     for path in [
         *(ROOT / "launcher/doctor" / f"{name}.py" for name in names),
         ROOT / "scripts/doctor.py",
@@ -582,7 +584,7 @@ def test_an_answer_that_is_no_json_is_no_answer(monkeypatch):
 
 
 def test_what_the_configs_need():
-    needs = doctor_quota.needed([ROOT / "configs" / "cpu.yaml"])
+    needs = quota.needed([ROOT / "configs" / "cpu.yaml"])
     assert needs == {"cpus": (4, ["cpu.yaml"])}
 
 
@@ -613,12 +615,12 @@ def test_needs_are_summed_over_pools_trials_and_kinds(tmp_path):
     }
     path = tmp_path / "job.yaml"
     path.write_text(json.dumps(job), encoding="utf-8")
-    assert doctor_quota.needed([path]) == {
+    assert quota.needed([path]) == {
         "preemptible_cpus": (8 * 4 * 2, ["job.yaml"]),
         "preemptible_nvidia_t4_gpus": (2 * 4 * 2, ["job.yaml"]),
     }
     path.write_text("workerPoolSpecs: nonsense", encoding="utf-8")
-    assert doctor_quota.needed([path]) == {}
+    assert quota.needed([path]) == {}
 
 
 @pytest.mark.parametrize(
@@ -633,7 +635,7 @@ def test_needs_are_summed_over_pools_trials_and_kinds(tmp_path):
 )
 def test_the_limit_of_a_region(buckets, limit):
     answer = {"consumerQuotaLimits": [{"quotaBuckets": buckets}]}
-    assert doctor_quota.limit_in(answer, REGION) == limit
+    assert quota.limit_in(answer, REGION) == limit
 
 
 # --- the machinery ---
@@ -668,14 +670,14 @@ def test_what_a_program_says_is_one_line():
 
 def test_a_missing_program_is_no_error_of_ours(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert doctor_login.gcloud()[0] == "wrong"
+    assert login.gcloud()[0] == "wrong"
     assert checkup.Check("gpu", doctor_local.gpu).run().state == "ok"
 
 
 def test_a_repo_that_is_broken_brings_no_traceback(repo):
     (repo / "setup.py").write_text("setup(install_requires=[", encoding="utf-8")
     (repo / "project.yaml").write_text("gcp: [\n", encoding="utf-8")
-    (repo / "launcher" / "doctor" / "doctor_cloud.py").write_text("oh(", encoding="utf-8")
+    (repo / "launcher" / "doctor" / "cloud.py").write_text("oh(", encoding="utf-8")
     answer = found(repo, code=1)
     assert "setup.py cannot be read" in answer["packages"]["text"]
     assert (

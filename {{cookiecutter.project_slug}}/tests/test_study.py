@@ -25,10 +25,10 @@ from conftest import ROOT, read_json, write
 
 from launcher.jobfile import spec
 from launcher.local import contract
-from launcher.study import space, study_stopping
+from launcher.study import space, stopping
+from launcher.study.curves import Curves, reports
+from launcher.study.search import Search
 from launcher.study.study import Study
-from launcher.study.study_curves import Curves, reports
-from launcher.study.study_search import Search
 
 WAIT = 120  # seconds; generous, for a machine with other things to do
 X = {"parameterId": "x", "doubleValueSpec": {"minValue": 0.01, "maxValue": 1}}
@@ -258,11 +258,11 @@ def test_a_flag_that_the_study_sets_is_refused():
 
 def test_below_the_median_of_the_means_up_to_the_same_step():
     others = [[(1, 1.0), (2, 3.0), (9, 100.0)], [(1, 2.0), (2, 4.0)], [(1, 5.0), (2, 7.0)]]
-    assert study_stopping.below_median([(1, 1.9)], others)  # the median of 1, 2 and 5 is 2
-    assert not study_stopping.below_median([(1, 2.0)], others)
-    assert study_stopping.below_median([(1, 2.0), (2, 2.9)], others)  # of 2, 3 and 6 it is 3
-    assert not study_stopping.below_median([(1, 3.1), (2, 0.0)], others)  # its best counts
-    assert not study_stopping.below_median([(1, 0.0)], others[:2])  # too few to say
+    assert stopping.below_median([(1, 1.9)], others)  # the median of 1, 2 and 5 is 2
+    assert not stopping.below_median([(1, 2.0)], others)
+    assert stopping.below_median([(1, 2.0), (2, 2.9)], others)  # of 2, 3 and 6 it is 3
+    assert not stopping.below_median([(1, 3.1), (2, 0.0)], others)  # its best counts
+    assert not stopping.below_median([(1, 0.0)], others[:2])  # too few to say
 
 
 def test_a_trial_far_behind_is_told_from_one_that_may_still_win():
@@ -270,14 +270,14 @@ def test_a_trial_far_behind_is_told_from_one_that_may_still_win():
         return [(1, start), (10, end)]
 
     kept = [(curve(y, 2 * y + noise), 2 * y + noise) for y, noise in zip(range(1, 8), [0.1, -0.1] * 4, strict=False)]  # fmt: skip
-    assert study_stopping.will_not_win([(1, 1.0)], kept, best=14.1)
-    assert not study_stopping.will_not_win([(1, 7.0)], kept, best=14.1)
-    assert not study_stopping.will_not_win([(1, 1.0)], kept[:4], best=8.0)  # too few to say
-    assert not study_stopping.will_not_win([(10, 1.0)], kept, best=14.1)  # none went on from here
+    assert stopping.will_not_win([(1, 1.0)], kept, best=14.1)
+    assert not stopping.will_not_win([(1, 7.0)], kept, best=14.1)
+    assert not stopping.will_not_win([(1, 1.0)], kept[:4], best=8.0)  # too few to say
+    assert not stopping.will_not_win([(10, 1.0)], kept, best=14.1)  # none went on from here
     overtaking = [(curve(y, end), end) for y, end in enumerate([9, 2, 8, 3, 9, 1], 1)]
-    assert not study_stopping.will_not_win([(1, 1.0)], overtaking, best=9.0)
+    assert not stopping.will_not_win([(1, 1.0)], overtaking, best=9.0)
     alike = [(curve(1.0, 2.0), 2.0)] * 6
-    assert not study_stopping.will_not_win([(1, 1.0)], alike, best=2.0)
+    assert not stopping.will_not_win([(1, 1.0)], alike, best=2.0)
 
 
 @pytest.mark.parametrize("by_time", [False, True])

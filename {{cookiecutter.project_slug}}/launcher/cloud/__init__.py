@@ -11,10 +11,10 @@ pending       remember a job while its fate is unknown, so that it is never sent
 vertex        send, list, find and cancel jobs
 remote_job    a job as the service describes it
 watch         follow a job until it ends
-cloud_logs    read its output from Cloud Logging
+logs          read its output from Cloud Logging
 jobs          the verbs of scripts/jobs.py
-jobs_facts    a job as a table row, as lines, as JSON
-jobs_study    a cloud study as a local one: leaderboard, study.csv, report
+facts         a job as a table row, as lines, as JSON
+study         a cloud study as a local one: leaderboard, study.csv, report
 fetch         copy what a job wrote to runs/
 storage       copy files to and from buckets
 object_names  which objects of a bucket may become files

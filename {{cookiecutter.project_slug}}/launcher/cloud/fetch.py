@@ -155,6 +155,6 @@ def _report(job: RemoteJob, target: Path, new: bool) -> list[Path]:
             continue
     if not job.tuning:
         return written
-    from launcher.cloud import jobs_study
+    from launcher.cloud import study
 
-    return jobs_study.write(job, target) if new or not (target / STUDY).exists() else []
+    return study.write(job, target) if new or not (target / STUDY).exists() else []

@@ -14,13 +14,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable
 
-from launcher.cloud import jobs_facts, labels, watch
+from launcher.cloud import facts, labels, watch
 from launcher.cloud.clients import CloudError
-from launcher.cloud.cloud_logs import Log
+from launcher.cloud.logs import Log
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.vertex import Vertex
 from launcher.cost import prices
-from launcher.cost.cost_parts import dollars
+from launcher.cost.parts import dollars
 from launcher.jobfile.spec import SpecError
 from launcher.project import gcp, settings
 
@@ -98,7 +98,7 @@ def _some(jobs: list[RemoteJob]) -> str:
         for job in jobs[:NAMED]
     ]
     rest = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
-    return ", ".join(map(jobs_facts.printable, texts)) + rest
+    return ", ".join(map(facts.printable, texts)) + rest
 
 
 # The verbs of scripts/jobs.py. Each returns the exit code.
@@ -108,9 +108,9 @@ def list_(asked: Namespace) -> int:
     found = Jobs().list(asked.all, asked.most)
     table = prices.load()
     if asked.json:
-        _json([jobs_facts.facts(job, table) for job in found])
+        _json([facts.facts(job, table) for job in found])
     elif found:
-        jobs_facts.show_table(jobs_facts.COLUMNS, [jobs_facts.row(job, table) for job in found])
+        facts.show_table(facts.COLUMNS, [facts.row(job, table) for job in found])
         if len(found) == asked.most:
             print(f"the {asked.most} newest; for more: --most {10 * asked.most}")
     else:
@@ -122,23 +122,23 @@ def show(asked: Namespace) -> int:
     jobs = Jobs(asked.id)
     job, table = jobs.find(asked.id), prices.load()
     if asked.json:
-        found = jobs_facts.facts(job, table)
+        found = facts.facts(job, table)
         if job.tuning:
-            from launcher.cloud import jobs_study
+            from launcher.cloud import study
 
-            found["trials"] = jobs_study.facts(job)
+            found["trials"] = study.facts(job)
         _json(found)
         return 0
     from launcher.cloud import fetch
 
     here = fetch.place(job)
-    for line in jobs_facts.lines(job, table, jobs.place.project, str(here or "")):
-        print(jobs_facts.printable(line))
+    for line in facts.lines(job, table, jobs.place.project, str(here or "")):
+        print(facts.printable(line))
     if job.trials:
-        from launcher.cloud import jobs_study
+        from launcher.cloud import study
 
         print()
-        jobs_study.leaderboard(job)
+        study.leaderboard(job)
     return 0
 
 
@@ -183,7 +183,7 @@ def cancel(asked: Namespace) -> int:
             print(f"{job.name} is being cancelled; see: python scripts/jobs.py show {name}")
             return 0
     if job.ended:
-        since = jobs_facts.moment(jobs_facts.ended(job))
+        since = facts.moment(facts.ended(job))
         print(f"{job.name} has ended already: {job.state.lower()} since {since}")
     else:
         print(f"{job.name} is being cancelled already")
@@ -194,20 +194,20 @@ def cost(asked: Namespace) -> int:
     found = _once([Jobs(text).find(text) for text in asked.id] if asked.id else Jobs().list())
     table, known, unknown, failed = prices.load(), 0.0, 0, 0.0
     for job in found:
-        price = jobs_facts.spent(job, table)
+        price = facts.spent(job, table)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
         failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
-        ran = jobs_facts.span(3600 * price.hours)
-        text = f"{job.name}: {jobs_facts.amount(job, price)}, for {ran} of running"
-        print(jobs_facts.printable(text))
+        ran = facts.span(3600 * price.hours)
+        text = f"{job.name}: {facts.amount(job, price)}, for {ran} of running"
+        print(facts.printable(text))
         if asked.id:
-            for line in [*map(str, price.parts), *_of_trials(job, table), *jobs_facts.notes(price)]:
+            for line in [*map(str, price.parts), *_of_trials(job, table), *facts.notes(price)]:
                 print(f"  {line}")
     if len(found) > 1:
         more = f", and {unknown} of unknown cost" if unknown else ""
         print(f"together: {dollars(known)}{more}")
     if failed:
-        print(f"of this, {dollars(failed)} for jobs that failed; {jobs_facts.FAILED_RULE}")
+        print(f"of this, {dollars(failed)} for jobs that failed; {facts.FAILED_RULE}")
     if len(found) == MOST and not asked.id:
         print(f"these are the {MOST} newest")
     print("list prices; see also the bill, by the label project" if found else "no jobs yet")
@@ -217,9 +217,9 @@ def cost(asked: Namespace) -> int:
 def _of_trials(job: RemoteJob, table: prices.Table) -> Iterable[str]:
     for trial in job.trials:
         alone = RemoteJob({**job.message, "trials": [trial]})
-        price = jobs_facts.spent(alone, table)
-        ran = jobs_facts.span(3600 * price.hours)
-        yield f"trial {trial.get('id')}: {jobs_facts.amount(job, price)}, {ran}"
+        price = facts.spent(alone, table)
+        ran = facts.span(3600 * price.hours)
+        yield f"trial {trial.get('id')}: {facts.amount(job, price)}, {ran}"
 
 
 def fetch(asked: Namespace) -> int:

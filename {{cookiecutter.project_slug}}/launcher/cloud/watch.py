@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 from launcher.cloud.clients import CloudError
-from launcher.cloud.cloud_logs import Line, Log
+from launcher.cloud.logs import Line, Log
 from launcher.cloud.vertex import WAITS, RemoteJob, Vertex
 
 POLL = 5.0  # seconds between two looks

@@ -1,7 +1,7 @@
 """What a job costs, before it starts and after it has ended.
 
 cost           start here: `estimate` a job, or compute the cost from its times
-cost_parts     the billed parts of a worker pool
+parts          the billed parts of a worker pool
 prices         read and write prices.yaml
 price_catalog  read Google's price list
 """

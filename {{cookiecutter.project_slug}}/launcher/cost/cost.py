@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 
 from launcher.cost import prices
-from launcher.cost.cost_parts import CALLED, Part, dollars, part
+from launcher.cost.parts import CALLED, Part, dollars, part
 from launcher.cost.prices import PriceError, Table
 from launcher.jobfile.machines import WITH_TPUS
 from launcher.jobfile.spec import Job

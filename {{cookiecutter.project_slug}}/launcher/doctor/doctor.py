@@ -12,7 +12,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from launcher.doctor import checkup, doctor_local
+from launcher.doctor import checkup
+from launcher.doctor import local as doctor_local
 from launcher.doctor.checkup import OK, SKIPPED, WARN, WRONG, Check, Finding
 from launcher.doctor.environment import python_fits
 
@@ -63,7 +64,7 @@ def _cloud_checks() -> list[Check]:
         return [_said("cloud", SKIPPED, "not looked at from this Python, see python")]
     if importlib.util.find_spec("yaml") is None:
         return [_said("cloud", SKIPPED, "project.yaml cannot be read without pyyaml, see packages")]
-    from launcher.doctor import doctor_cloud
+    from launcher.doctor import cloud as doctor_cloud
     from launcher.jobfile import spec
     from launcher.project import gcp
 

@@ -1,8 +1,8 @@
 """A run as one page. It draws sections by their kind and knows no problem.
 
-report           start here: `write` the page of a run
-report_sections  prepare the sections for sections.html
-charts           figures as data URIs
-runs             read a run directory
-comparison       tables of many runs; which of them may be ranked
+report      start here: `write` the page of a run
+sections    prepare the sections for sections.html
+charts      figures as data URIs
+runs        read a run directory
+comparison  tables of many runs; which of them may be ranked
 """

@@ -14,7 +14,8 @@ from typing import Any
 
 import jinja2
 
-from launcher.report import charts, report_sections, runs
+from launcher.report import charts, runs
+from launcher.report import sections as report_sections
 
 
 def write(run_dir: str | Path) -> Path:

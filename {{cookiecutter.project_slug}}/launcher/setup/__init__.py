@@ -1,5 +1,5 @@
 """Create what cloud jobs need, with gcloud, or print the commands.
 
-cloud_setup  start here: run or print the steps
-cloud_steps  each step: look first, then the command
+create  start here: run or print the steps
+steps   each step: look first, then the command
 """

@@ -27,10 +27,11 @@ from launcher.jobfile.spec import Job, SpecError
 from launcher.local import local, run_dirs
 from launcher.local.process import ROOT
 from launcher.report.report import duration, figures
-from launcher.study import space, study_dir, study_report, study_results
-from launcher.study.study_curves import Curves
-from launcher.study.study_search import UNFINISHED, Search, Trial
-from launcher.study.study_trial import Objective, Running
+from launcher.study import directory, results, space
+from launcher.study import page as study_report
+from launcher.study.curves import Curves
+from launcher.study.search import UNFINISHED, Search, Trial
+from launcher.study.trial import Objective, Running
 
 FIRST_FAILURES = 5
 LOOK = 0.1  # seconds between looks at what the trials report: hypertune keeps only 100 reports
@@ -77,7 +78,7 @@ class Study:
         self.objective, self.space = Objective.read(job), space.read(spec)
         self._refuse_tuned_flags()
         self.parallel = int(job.message.get("parallelTrialCount") or 1)
-        self.dir = study_dir.take(job, self.flags, path, new, runs_dir)
+        self.dir = directory.take(job, self.flags, path, new, runs_dir)
         self.path = self.dir.path
         self.curves = Curves(self.path / "measurements.csv")
         self.search = Search(
@@ -204,7 +205,7 @@ class Study:
 
     def _tell(self, trial: Trial) -> None:
         """A line at the end of a trial, with what is known of the whole study."""
-        trials = study_results.ranked(self.search.trials(), self.objective.maximize)
+        trials = results.ranked(self.search.trials(), self.objective.maximize)
         over = [each for each in trials if each.state != UNFINISHED]
         value = f"{self.objective.metric} {figures(trial.value)}" if trial.counts else ""
         facts = ", ".join(filter(None, [value, trial.why, duration(trial.seconds)]))
@@ -219,22 +220,22 @@ class Study:
 
     def _finish(self) -> int:
         """Writes what a study leaves, tells where, and gives the exit code."""
-        trials = study_results.ranked(self.search.trials(), self.objective.maximize)
+        trials = results.ranked(self.search.trials(), self.objective.maximize)
         over = sum(trial.state != UNFINISHED for trial in trials) == self.search.count
-        state = study_dir.FAILED if self.failure else study_dir.FINISHED
-        self.dir.write(state=state if over or self.failure else study_dir.RUNNING)
+        state = directory.FAILED if self.failure else directory.FINISHED
+        self.dir.write(state=state if over or self.failure else directory.RUNNING)
         written = []
         if trials:
             metric = self.objective.metric
-            spread = study_results.Spread.read(self.path, trials, metric)
-            study_results.write_csv(self.path / "study.csv", trials, metric, spread)
+            spread = results.Spread.read(self.path, trials, metric)
+            results.write_csv(self.path / "study.csv", trials, metric, spread)
             page = study_report.write(self, trials, spread)
             if over or self.failure:
-                written = study_results.write_best(
+                written = results.write_best(
                     self.job, self.flags, trials, self.path, self.configs, self.top
                 )
             self.say("")
-            study_results.leaderboard(trials, metric, spread, self.say)
+            results.leaderboard(trials, metric, spread, self.say)
             self.say("")
         if self.failure:
             self.say(f"the study failed: {self.failure}")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from launcher.jobfile.spec import Fault, Job, SpecError
 from launcher.local import local
 from launcher.report import report, runs
-from launcher.study import study_stopping
-from launcher.study.study_curves import Curves, reports
-from launcher.study.study_search import Trial
+from launcher.study import stopping
+from launcher.study.curves import Curves, reports
+from launcher.study.search import Trial
 
 MEDIAN, DECAY = "medianAutomatedStoppingSpec", "decayCurveStoppingSpec"
 _pages = threading.Lock()  # matplotlib draws for one thread at a time
@@ -105,7 +105,7 @@ class Running:
             return
         mine = self._turned(self.trial)
         if mine and self.objective.rule == MEDIAN:
-            if study_stopping.below_median(mine, [self._turned(trial) for trial in over]):
+            if stopping.below_median(mine, [self._turned(trial) for trial in over]):
                 self.early = "below the median"
         elif mine:
             sign = self.objective.sign
@@ -115,7 +115,7 @@ class Running:
                 if trial.state == "succeeded" and (curve := self._turned(trial))
             ]
             best = max(sign * trial.value for trial in over)
-            if study_stopping.will_not_win(mine, whole, best):
+            if stopping.will_not_win(mine, whole, best):
                 self.early = "too far behind the best"
         if self.early:
             self.run.stop()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.cloud import identity
 from launcher.doctor.checkup import OK, WRONG, Skip, command
-from launcher.doctor.doctor_local import packages
+from launcher.doctor.local import packages
 
 GET_GCLOUD = "get it from https://cloud.google.com/sdk/docs/install"
 

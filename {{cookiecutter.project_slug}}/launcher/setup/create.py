@@ -18,8 +18,8 @@ from launcher.doctor.checkup import one_line
 from launcher.local.process import ROOT
 from launcher.project import gcp
 from launcher.project.gcp import Place
-from launcher.setup import cloud_steps
-from launcher.setup.cloud_steps import SetupError, Step, Words
+from launcher.setup import steps
+from launcher.setup.steps import SetupError, Step, Words
 
 NEEDED = ("project", "region", "bucket", "image_repository", "service_account")
 ABSENT = ("not found", "NOT_FOUND")
@@ -80,16 +80,16 @@ class Setup:
     def _steps(self, billing_account: Callable[[], str]) -> Iterator[Step]:
         """The billing account is asked for last: what tells it may be off before."""
         place = self.place
-        yield cloud_steps.apis(place, self.budget is not None)
-        yield cloud_steps.bucket(place)
+        yield steps.apis(place, self.budget is not None)
+        yield steps.bucket(place)
         if self.scratch:
-            yield cloud_steps.scratch(place)
-        yield cloud_steps.images(place)
-        yield cloud_steps.account(place)
+            yield steps.scratch(place)
+        yield steps.images(place)
+        yield steps.account(place)
         for role in gcp.job_roles(place):
-            yield cloud_steps.role(place, role)
+            yield steps.role(place, role)
         if self.budget is not None:
-            yield cloud_steps.budget(place, self.budget, billing_account())
+            yield steps.budget(place, self.budget, billing_account())
 
     def _billing_account(self) -> str:
         found = self._look(["billing", "projects", "describe", self.place.project]) or {}

@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from launcher.study.study_search import cut_torn_line
+from launcher.study.search import cut_torn_line
 
 _FRAME = {"timestamp", "trial", "global_step", "checkpoint_path"}  # of a report; the rest: a metric
 

@@ -11,7 +11,7 @@ from typing import Any
 from launcher.cloud import watch
 from launcher.cloud.remote_job import WAITS, RemoteJob
 from launcher.cost import cost
-from launcher.cost.cost_parts import dollars
+from launcher.cost.parts import dollars
 from launcher.cost.prices import Table
 
 DAY = 86_400  # seconds

@@ -1,6 +1,6 @@
 """A study that ran on Vertex AI, told as one that ran here: leaderboard, study.csv, report.
 
-The service's words for trials are turned into those of `study_search`; all else is the same code.
+The service's words for trials are turned into those of `launcher.study.search`; all else is the same code.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from typing import Any
 
 import optuna
 
-from launcher.cloud import jobs_facts
+from launcher.cloud import facts as jobs_facts
 from launcher.cloud.remote_job import RemoteJob
 from launcher.jobfile import program
 from launcher.jobfile.spec import Job
 from launcher.local.process import ROOT
 from launcher.report import runs
-from launcher.study import space, study_dir, study_report, study_results, study_search
+from launcher.study import directory, page, results, space
+from launcher.study import search as study_search
+from launcher.study.curves import Curves
+from launcher.study.search import UNFINISHED, Trial
 from launcher.study.space import Parameter, Value
-from launcher.study.study_curves import Curves
-from launcher.study.study_search import UNFINISHED, Trial
-from launcher.study.study_trial import Objective
+from launcher.study.trial import Objective
 
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
 # What `submission` fills in; a job file leaves it to project.yaml.
@@ -38,7 +39,7 @@ FILLED = ("GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI")
 
 @dataclass(frozen=True)
 class CloudStudy:
-    """What `study_report` wants to know of a study."""
+    """What `launcher.study.page` wants to know of a study."""
 
     path: Path
     job: Job
@@ -95,13 +96,13 @@ def trials(job: RemoteJob) -> list[Trial]:
 
 def ranked(job: RemoteJob) -> list[Trial]:
     """The best first."""
-    return study_results.ranked(trials(job), objective(job).maximize)
+    return results.ranked(trials(job), objective(job).maximize)
 
 
 def leaderboard(job: RemoteJob) -> None:
     """Shows the trials, as a study on this machine does at its end."""
-    no_records = study_results.Spread({})  # those of the trials are in the bucket
-    study_results.leaderboard(ranked(job), objective(job).metric, no_records, print)
+    no_records = results.Spread({})  # those of the trials are in the bucket
+    results.leaderboard(ranked(job), objective(job).metric, no_records, print)
 
 
 def facts(job: RemoteJob) -> list[dict]:
@@ -126,9 +127,9 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
         curves=_curves(job, path, goal.metric),
         failure=_failure(job),
     )
-    spread = study_results.Spread.read(path, board, goal.metric)
-    study_results.write_csv(path / "study.csv", board, goal.metric, spread)
-    written = [study_report.write(study, board, spread)] if board else []
+    spread = results.Spread.read(path, board, goal.metric)
+    results.write_csv(path / "study.csv", board, goal.metric, spread)
+    written = [page.write(study, board, spread)] if board else []
     if job.ended:
         written += _write_best(study, board, configs)
     partial = path / "study.json.partial"
@@ -139,7 +140,7 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
 
 
 def _write_best(study: CloudStudy, board: Sequence[Trial], configs: Path) -> list[Path]:
-    written = study_results.write_best(study.job, (), board, study.path, configs, top=1)
+    written = results.write_best(study.job, (), board, study.path, configs, top=1)
     for path in written:  # the words are those of a study that ran here
         before = f"scripts/train_local.py configs/{study.job.path.name} wrote"
         text = path.read_text(encoding="utf-8")
@@ -150,10 +151,10 @@ def _write_best(study: CloudStudy, board: Sequence[Trial], configs: Path) -> lis
 
 def _about(job: RemoteJob) -> dict:
     """study.json; without a digest of a job file, so that no study here goes on in its folder."""
-    state = study_dir.FINISHED if job.succeeded else study_dir.FAILED
+    state = directory.FINISHED if job.succeeded else directory.FAILED
     created = job.time("createTime") or datetime.now(timezone.utc)
     return {
-        "state": state if job.ended else study_dir.RUNNING,
+        "state": state if job.ended else directory.RUNNING,
         "job": f"{job.labels.get('config') or job.name}.yaml",
         "flags": [],
         "started": created.astimezone(timezone.utc).isoformat(timespec="seconds"),

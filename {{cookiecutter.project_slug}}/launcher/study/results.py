@@ -17,7 +17,7 @@ from launcher.jobfile.spec import Job
 from launcher.report import runs
 from launcher.report.report import duration, figures
 from launcher.study import space
-from launcher.study.study_search import Trial
+from launcher.study.search import Trial
 
 LEADERS = 20  # on the terminal; the rest stands in study.csv
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import shutil
 
 from launcher.cloud import identity
-from launcher.doctor import doctor_quota
+from launcher.doctor import quota as doctor_quota
 from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, once
-from launcher.doctor.doctor_login import NoLogin, clients, gcloud, login, quota_project
 from launcher.doctor.environment import python_command
 from launcher.doctor.google_api import Client, Refused, Unreachable, reach
+from launcher.doctor.login import NoLogin, clients, gcloud, login, quota_project
 from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
 

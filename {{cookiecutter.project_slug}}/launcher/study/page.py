@@ -11,10 +11,10 @@ import jinja2
 
 from launcher.report import report
 from launcher.report.report import duration, figures
-from launcher.study import space, study_charts, study_results
+from launcher.study import charts, results, space
+from launcher.study.results import Spread
+from launcher.study.search import UNFINISHED, Trial
 from launcher.study.space import Parameter
-from launcher.study.study_results import Spread
-from launcher.study.study_search import UNFINISHED, Trial
 
 if TYPE_CHECKING:
     from launcher.study.study import Study
@@ -65,7 +65,7 @@ def _content(study: Study, trials: Sequence[Trial], spread: Spread) -> dict[str,
         "spread": spread,
         "trials": trials[:ROWS],
         "rest": max(0, len(trials) - ROWS),
-        "ids": study_results.columns(trials),
+        "ids": results.columns(trials),
         "pages": {t.id: _page(study.path, t.id) for t in trials[:ROWS]},
         "counts": _counts(trials),
         "of": study.search.count,
@@ -101,7 +101,7 @@ def _objective(study: Study, trials: Sequence[Trial]) -> str:
             best.append((trial.id, record(trial.value, best[-1][1] if best else trial.value)))
         elif trial.state != UNFINISHED:
             lost.append(trial.id)
-    return study_charts.objective(*points.values(), best, lost)
+    return charts.objective(*points.values(), best, lost)
 
 
 def _curves(study: Study, trials: Sequence[Trial]) -> str | None:
@@ -109,7 +109,7 @@ def _curves(study: Study, trials: Sequence[Trial]) -> str | None:
     if not any(len(points) > 1 for points in curves.values()):
         return None
     stopped = {trial.id for trial in trials if trial.state == "stopped early"}
-    return study_charts.learning_curves(curves, trials[0].id, stopped)
+    return charts.learning_curves(curves, trials[0].id, stopped)
 
 
 # --- Parallel coordinates: drawn by the page itself, since names of a job file stand in it
@@ -122,7 +122,7 @@ def parallel_coordinates(
 
     A parameter that a trial does not have lies below its axis, on a place of its own.
     """
-    ids = study_results.columns(trials)
+    ids = results.columns(trials)
     if len(trials) < 2 or not ids:
         return None
     by_id: dict[str, list[Parameter]] = {}

@@ -1,74 +1,12 @@
 #!/usr/bin/env python3
-"""Sets up what cloud jobs need: APIs, bucket, image repository, service account, budget alert.
+"""See --help, or launcher/cli/setup_cloud.py."""
 
-    python scripts/setup_cloud.py             prints the commands, each with its reason
-    python scripts/setup_cloud.py --apply     does what is not done yet; again: changes nothing
-
-All names stand in project.yaml. The service account gets the roles that a job needs, no more.
-"""
-
-import argparse
-import math
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.doctor.environment import python_command
-from launcher.jobfile.spec import SpecError
-from launcher.project import gcp
-from launcher.setup.create import NEEDED, Setup
-from launcher.setup.steps import SetupError
-
-
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--dry-run", action="store_true", help="print the commands (the default)")
-    how.add_argument("--apply", "--yes", action="store_true", help="do it")
-    add(
-        "--budget",
-        type=_amount,
-        default=100.0,
-        metavar="AMOUNT",
-        help="a month, in the currency of the billing account (default: 100); only warns",
-    )
-    add("--no-budget", dest="budget", action="store_const", const=None, help="no warning")
-    add("--no-scratch", action="store_true", help="keep what lies in scratch/ of the bucket")
-    asked = parser.parse_args(argv)
-    setup = None
-    try:
-        place, faults = gcp.load()
-        if faults := faults or place.missing(*NEEDED):
-            raise SpecError(*faults)
-        setup = Setup(
-            place, asked.budget, not asked.no_scratch, lambda text: print(text, flush=True)
-        )
-        if asked.apply:
-            setup.apply()
-            look = f"{python_command()} scripts/doctor.py --cloud"
-            print(f"\n{setup.changes} changes; look at it with: {look}")
-        else:
-            print("\n".join(setup.commands()))
-            print("# Nothing was done. To do what is not done yet: add --apply")
-    except (SpecError, SetupError) as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _amount(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no amount of money; write 100")
-    return value
-
+from launcher.cli.setup_cloud import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,52 +1,12 @@
 #!/usr/bin/env python3
-"""Sends a job file to Vertex AI: checked and priced first, traceable after.
+"""See --help, or launcher/cli/train_cloud.py."""
 
-    python scripts/train_cloud.py JOB.yaml [options] [-- trainer flags]
-
-Where it goes, and how the code gets there, stands in project.yaml. The trainer's own flags:
-python -m trainer.task --help
-With --job-dir gs://BUCKET/runs/NAME among them, a job that was stopped goes on.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.cloud import submit  # noqa: E402
-from launcher.jobfile import spec  # noqa: E402
-
-
-def dollars(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e9:
-        raise ValueError
-    return value
-
-
-def main(argv: list[str]) -> int:
-    end = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("job", type=Path, metavar="JOB.yaml")
-    add("--dry-run", action="store_true", help="print what would be sent, for gcloud; send nothing")
-    add("--wait", action="store_true", help="show the log, and end as the job ends; Ctrl-C leaves")
-    add("--max-cost", type=dollars, metavar="USD", help="refuse a job that may cost more")
-    asked, unknown = parser.parse_known_args(argv[:end])
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
-    try:
-        return submit.cloud(asked, argv[end + 1 :])
-    except spec.SpecError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nerror: interrupted: nothing was sent", file=sys.stderr)
-        return 130
-
+from launcher.cli.train_cloud import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

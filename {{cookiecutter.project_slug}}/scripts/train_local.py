@@ -1,73 +1,12 @@
 #!/usr/bin/env python3
-"""Runs a job file on this machine as Vertex AI would, then shows what came of it.
+"""See --help, or launcher/cli/train_local.py."""
 
-    python scripts/train_local.py [JOB.yaml] [options] [-- trainer flags]
-
-Without a job file: configs/cpu.yaml. The trainer's own flags: python -m trainer.task --help
-With --job-dir runs/NAME among them, a run that was stopped goes on. Relative paths among the flags
-begin in this repo's folder.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.cli import start  # noqa: E402
-from launcher.jobfile import spec  # noqa: E402
-from launcher.local import contract, faults  # noqa: E402
-
-
-def main(argv: list[str]) -> int:
-    end = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("job", nargs="?", type=Path, default=start.CPU, metavar="JOB.yaml")
-    add(
-        "--replicas",
-        type=contract.counts,
-        metavar="ROLE=N,…",
-        help="such as worker=1,ps=0: fewer than the file's, for a laptop",
-    )
-    add(
-        "--container", action="store_true", help="run in the project's image instead of this Python"
-    )
-    add(
-        "--kill",
-        type=faults.kill,
-        action="append",
-        metavar="WHO@WHEN",
-        help="kill -9 a replica: worker:1@epoch2, chief@30s",
-    )
-    add(
-        "--preempt-after",
-        type=faults.moment,
-        metavar="WHEN",
-        help="take the machines away once, and give them back: 30s, epoch3",
-    )
-    add(
-        "--top",
-        type=int,
-        default=1,
-        metavar="N",
-        help="of a study: write job files of the N best trials",
-    )
-    add("--new", action="store_true", help="of a study: begin anew, where an unfinished one would go on")  # fmt: skip
-    asked, unknown = parser.parse_known_args(argv[:end])
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
-    try:
-        return start.local(asked, argv[end + 1 :])
-    except spec.SpecError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"error: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
-        return 1
-
+from launcher.cli.train_local import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,11 @@
-"""From a command line to the packages below. scripts/ calls it.
+"""The verbs: from a command line to the packages below. scripts/ calls them.
 
-start  train_local.py: run a job or a study here, and print how it ended
+train_local  run a job or a study on this machine
+start        the same, from parsed arguments to the last line printed
+train_cloud  send a job to Vertex AI
+check        check job files
+jobs         list, show and cancel cloud jobs; fetch their results
+prices       show prices
+report       write the page of a run
+setup_cloud  create what cloud jobs need
 """

@@ -1,0 +1,55 @@
+"""Looks at this project's jobs on Vertex AI, ends them, brings back what they wrote.
+
+    python scripts/jobs.py list
+    python scripts/jobs.py show ID      how it is, why it failed, where all of it lies
+    python scripts/jobs.py logs ID --follow
+    python scripts/jobs.py cancel ID
+    python scripts/jobs.py cost [ID ...]
+    python scripts/jobs.py fetch ID     its folder, to runs/
+
+ID is a job's name, its number, its resource name, or the beginning of one, if no other begins so.
+"""
+
+import argparse
+import os
+import sys
+
+from launcher.cloud import jobs
+from launcher.cost import prices
+from launcher.jobfile import spec
+
+
+def count(text: str) -> int:
+    if not 1 <= int(text) <= 100_000:
+        raise ValueError
+    return int(text)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name, run in {"list": jobs.list_, **{v.__name__: v for v in jobs.OF_ONE}}.items():
+        verb = verbs.add_parser(name)
+        verb.set_defaults(run=run)
+        if name == "list":
+            verb.add_argument("--all", action="store_true", help="also those of other projects")
+            verb.add_argument("--most", type=count, default=50, help="the newest so many (50)")
+        else:
+            verb.add_argument("id", metavar="ID", nargs="*" if name == "cost" else None)
+        if name in ("list", "show"):
+            verb.add_argument("--json", action="store_true", help="for programs")
+        if name == "logs":
+            verb.add_argument("--follow", action="store_true", help="until it ends, and as it ends")
+    asked = parser.parse_args(argv)
+    try:
+        return asked.run(asked)
+    except (spec.SpecError, prices.PriceError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # `… | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

@@ -12,8 +12,4 @@ study_rules       metrics, parameters and trial counts of a study
 trainer_rules     whether the trainer accepts the flags in `args`
 machines          the machine types of Vertex AI and their accelerators
 program           what a worker pool runs: code of this repo, or another image or package
-migrate           convert a job file of AI Platform Training; uses the next three
-migrate_machines  its machines, and the nearest of today
-migrate_study     its hyperparameters
-commented         write YAML with comments
 """

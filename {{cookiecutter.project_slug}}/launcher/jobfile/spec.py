@@ -155,7 +155,7 @@ def _refuse_others(found: Document) -> None:
         refuse(
             found.line(spelled[key]),
             f"{spelled[key]} belongs to AI Platform Training, which was shut down in 2025",
-            f"run: python scripts/migrate_config.py {found.path}",
+            f"run: python TEMPLATE/tools/migrate_config.py {found.path}",
         )
     known = {*shape.MESSAGES["CustomJobSpec"], *shape.MESSAGES["HyperparameterTuningJob"]}
     for key, child in value.items():

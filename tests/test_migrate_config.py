@@ -1,4 +1,4 @@
-"""Job files of the service that was shut down, as files of today's."""
+"""Job files of AI Platform Training, which was shut down in 2025, converted to those of Vertex AI."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, write
-from test_spec import places
+
+from conftest import PRODUCT, ROOT
+
+# The product's launcher, unrendered: it holds no template variable.
+sys.path += [str(PRODUCT), str(ROOT / "tools")]
 
 from launcher.common.document import Document
-from launcher.jobfile import migrate, spec
-from launcher.jobfile.migrate_machines import MACHINES
+from launcher.jobfile import spec, trainer_rules
+from legacy import migrate
+from legacy.machines import MACHINES
 
 OLD = """\
 jobId: census_7
@@ -56,6 +60,27 @@ trainingInput:
       - {parameterName: hidden_units, type: CATEGORICAL, categoricalValues: ["64,32", 16], scaleType: NONE}
       - {parameterName: early_stopping, type: INTEGER, minValue: 2, maxValue: 16}
 """
+
+
+@pytest.fixture(autouse=True)
+def repo(bake, tmp_path, monkeypatch):
+    """A baked repo, whose trainer is asked which flags it takes; the test runs in an empty folder."""
+    project = bake()
+    monkeypatch.setattr(trainer_rules, "ROOT", project.path)
+    monkeypatch.chdir(tmp_path)
+    return project
+
+
+def write(path: str | Path, text: str) -> None:
+    Path(path).write_bytes(text.encode())
+
+
+def places(node, path=()):
+    """Yield the path to each value in a message."""
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key)
+        if isinstance(child, (dict, list)):
+            yield from places(child, (*path, key))
 
 
 def migrated(text: str) -> str:
@@ -243,39 +268,48 @@ def test_whatever_stands_in_an_old_file_is_read_or_refused():
     assert taken > 100 and refused > 100
 
 
-def run(*words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "scripts" / "migrate_config.py", *words]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+def run(folder: Path, *words) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "tools" / "migrate_config.py", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=60)
 
 
-def test_the_script_overwrites_nothing_unless_told():
-    write("old.yaml", OLD)
-    done = run("old.yaml")
+def test_the_script_overwrites_nothing_unless_told(repo, tmp_path):
+    old, new = tmp_path / "old.yaml", tmp_path / "old_vertex.yaml"
+    write(old, OLD)
+    done = run(repo.path, old)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
-        "wrote old_vertex.yaml; python scripts/check.py finds nothing wrong in it\n"
-    )
-    write("old_vertex.yaml", "mine")
-    again = run("old.yaml")
+    assert done.stdout == f"wrote {new}; python scripts/check.py finds nothing wrong in it\n"
+    write(new, "mine")
+    again = run(repo.path, old)
     assert again.returncode == 2
-    assert again.stderr == "error: old_vertex.yaml is there already; --force overwrites it\n"
-    assert Path("old_vertex.yaml").read_text() == "mine"
-    assert run("old.yaml", "--force").returncode == 0
+    assert again.stderr == f"error: {new} is there already; --force overwrites it\n"
+    assert new.read_text() == "mine"
+    assert run(repo.path, old, "--force").returncode == 0
 
 
-def test_the_script_tells_what_is_left_to_mend():
-    write("old.yaml", "trainingInput:\n  args: [--epochs=0]\n  jobDir: gs://b/out\n")
-    done = run("old.yaml", "-o", "new.yaml")
+def test_the_script_tells_what_is_left_to_mend(repo, tmp_path):
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    write(old, "trainingInput:\n  args: [--epochs=0]\n  jobDir: gs://b/out\n")
+    done = run(repo.path, old, "-o", new)
     assert done.returncode == 2
-    assert done.stdout == "wrote new.yaml; this is left for you:\n"
-    lines = Path("new.yaml").read_text().splitlines()
+    assert done.stdout == f"wrote {new}; this is left for you:\n"
+    lines = new.read_text().splitlines()
     for fault, words in zip(done.stderr.splitlines(), ("epochs=0", "gs://b/out"), strict=True):
         assert words in lines[int(fault.split(":")[1]) - 1]
 
 
-def test_the_script_writes_nothing_when_it_refuses():
-    write("old.yaml", "scaleTier: HUGE")
-    done = run("old.yaml")
+def test_the_script_writes_nothing_when_it_refuses(repo, tmp_path):
+    old = tmp_path / "old.yaml"
+    write(old, "scaleTier: HUGE")
+    done = run(repo.path, old)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: old.yaml:1: scaleTier: there was no HUGE")
-    assert not Path("old_vertex.yaml").exists()
+    assert done.stderr.startswith(f"error: {old}:1: scaleTier: there was no HUGE")
+    assert not (tmp_path / "old_vertex.yaml").exists()
+
+
+def test_the_script_runs_in_the_folder_of_a_repo(tmp_path):
+    write("old.yaml", OLD)
+    done = run(tmp_path, "old.yaml")
+    assert done.returncode == 2
+    assert "run this in the folder of your repo" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["old.yaml"]

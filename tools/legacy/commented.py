@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 import yaml
-
 from launcher.common.document import inner, line
 
 

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""Writes today's job file from one of AI Platform Training, which was shut down in 2025.
+"""Convert a job file of AI Platform Training, which was shut down in 2025, to one of Vertex AI.
 
-    python scripts/migrate_config.py OLD.yaml [-o NEW.yaml]
+    cd YOUR-REPO
+    python TEMPLATE/tools/migrate_config.py OLD.yaml [-o NEW.yaml]
 
-Without -o: OLD_vertex.yaml beside it. A comment in the new file stands at each thing that changed
-its meaning. What is left for you to mend is told, and the exit code is 2 then.
+Without -o, the new file is OLD_vertex.yaml beside the old one. A comment in it marks each field whose
+meaning changed. It is then checked with the launcher of YOUR-REPO; what you must still correct is
+printed, and the exit code is 2.
+
+Compare these yourself, since no comment marks them in the new file:
+- a TPU pod, such as 32 cores of TPU_V3, becomes one chip
+- the images of workers and parameter servers
+- scheduling.priority
+- the values of labels
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from launcher.jobfile import spec
-from launcher.jobfile.migrate import migrate
 
 
 def main(argv: list[str]) -> int:
@@ -25,6 +29,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="NEW.yaml", help="the file to write")
     parser.add_argument("--force", action="store_true", help="overwrite NEW.yaml if it is there")
     args = parser.parse_args(argv)
+    if not Path("launcher/jobfile/spec.py").is_file():
+        parser.error("there is no launcher/jobfile here; run this in the folder of your repo")
+    sys.path.insert(0, os.getcwd())
+    from launcher.jobfile import spec
+    from legacy.migrate import migrate
+
     new = args.output or args.old.with_name(f"{args.old.stem}_vertex.yaml")
     try:
         text = migrate(args.old)

@@ -12,9 +12,11 @@ from typing import Any
 
 from launcher.common import document
 from launcher.common.document import Document, Fault, SpecError, inner
-from launcher.jobfile import commented, shape
-from launcher.jobfile.migrate_machines import GONE, MACHINES, TIERS, WITH_L4
-from launcher.jobfile.migrate_study import study
+from launcher.jobfile import shape
+
+from legacy import commented
+from legacy.machines import GONE, MACHINES, TIERS, WITH_L4
+from legacy.study import study
 
 ROLES = ("master", "worker", "parameterServer", "evaluator")  # in the order of today's pools
 COUNTS = ("workerCount", "parameterServerCount", "evaluatorCount")
@@ -73,7 +75,7 @@ class _Migration:
         message = self.message()
         head = [
             f"From {self.found.path.name}, a job file of AI Platform Training, by",
-            f"python scripts/migrate_config.py {self.found.path.name}",
+            f"python TEMPLATE/tools/migrate_config.py {self.found.path.name}",
             "A comment stands at each thing that changed its meaning.",
             *(["", *self.head] if self.head else []),
         ]

@@ -1,7 +1,6 @@
 """What a job costs, before it starts and after it has ended.
 
-cost           start here: `estimate` a job, or compute the cost from its times
-parts          the billed parts of a worker pool
-prices         read and write prices.yaml
-price_catalog  read Google's price list
+cost    start here: `estimate` a job, or compute the cost from its times
+parts   the billed parts of a worker pool
+prices  read prices.yaml
 """

@@ -23,7 +23,7 @@ from launcher.jobfile.spec import Job
 __all__ = ["Estimate", "Part", "PriceError", "estimate", "known_max", "refuse_above", "spent"]
 
 OLD = 90  # days, after which the age of a price is told
-REFRESH = "python scripts/prices.py --refresh"
+REFRESH = "python TEMPLATE/tools/refresh_prices.py"
 PAGE = "write it into launcher/cost/prices.yaml, from https://cloud.google.com/vertex-ai/pricing"
 TIMEOUT = 604_800.0  # seconds: what the service takes where scheduling.timeout is not set
 Moment = datetime | str | None  # a text is RFC 3339, as the API writes it

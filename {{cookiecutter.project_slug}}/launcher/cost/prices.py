@@ -1,4 +1,4 @@
-"""The prices in prices.yaml: reads them, looks one up, writes the file anew.
+"""The prices in prices.yaml: reads them, looks one up.
 
 Its head says what a price is made of. All prices are US dollars an hour.
 """
@@ -6,9 +6,6 @@ Its head says what a price is made of. All prices are US dollars an hour.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -79,7 +76,7 @@ def load(path: Path | None = None) -> Table:
                     for part, prices in rows.items():
                         table.setdefault(region, {})[part] = _row(part, prices, day, source)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        hint = f"git checkout {path.name}, or python scripts/prices.py --refresh"
+        hint = f"git checkout {path.name}, or python TEMPLATE/tools/refresh_prices.py"
         raise PriceError(f"{path}: not a table of prices ({error!s:.80}); {hint}") from None
     return table
 
@@ -92,42 +89,3 @@ def _row(part: str, prices: object, day: date, source: str) -> Row:
         if price is not None and not (number and math.isfinite(price) and price >= 0):
             raise ValueError(f"{part} is {prices!r}, and {price!r} is no price")
     return Row(tuple(prices), day, source)
-
-
-def write(
-    rows: Mapping[str, Mapping[str, Iterable[float | None]]],
-    day: date,
-    source: str,
-    path: Path | None = None,
-) -> None:
-    """Writes {region: {part: four prices}} over a price file, below the comments at its head.
-
-    Either the whole new file is there afterwards, or the old one.
-    """
-    path = path or PATH
-    lines = path.read_text(encoding="utf-8").splitlines()
-    body = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    lines[body:] = ["groups:", f"  - date: {day}", f"    source: {source}", "    prices:"]
-    alike: dict[tuple, list[str]] = {}  # regions with the same prices share their lines
-    for region, parts in rows.items():
-        texts = tuple(f"        {part}: [{_texts(parts[part])}]" for part in sorted(parts))
-        alike.setdefault(texts, []).append(region)
-    for texts, regions in alike.items():
-        lines += [f"      {' '.join(sorted(regions))}:", *texts]
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".tmp", encoding="utf-8", newline="\n", delete=False
-    ) as file:
-        try:
-            file.write("\n".join(lines) + "\n")
-            file.close()
-            os.chmod(file.name, path.stat().st_mode & 0o777)
-            os.replace(file.name, path)
-        except BaseException:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def _texts(prices: Iterable[float | None]) -> str:
-    # YAML 1.1 takes 5e-05 for a text, so that no number may be written with an exponent.
-    return ", ".join("null" if p is None else f"{p:.10f}".rstrip("0").rstrip(".") for p in prices)

@@ -1,7 +1,7 @@
-"""Local folders and `gs://` behind the same few verbs.
+"""Local folders and `gs://` behind the same few functions.
 
-Local paths (and `/gcs/`, which is a local mount) take the standard library, so that a run on local
-files can be checked before TensorFlow, and its seconds of import, is needed at all.
+Local paths (and `/gcs/`, a local mount) need the standard library alone: mistakes in local files are
+reported without TensorFlow, whose import takes seconds.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from codec.errors import JobError
 
 
 class Unreadable(JobError):
-    """This one path cannot be read, now or later; another in the same bucket perhaps can."""
+    """This path cannot be read, now or later; another one in the same bucket perhaps can."""
 
 
-# What TensorFlow calls INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION,
-# UNIMPLEMENTED; the others may pass.
+# TensorFlow's INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION and
+# UNIMPLEMENTED; the other errors may pass.
 _LASTING = (3, 5, 7, 9, 12)
 
 
@@ -46,16 +46,16 @@ def _gfile():
     return importlib.import_module(GFILE)
 
 
-def _one_line(verb: Callable) -> Callable:
-    """Raises what TensorFlow says of a bucket as a JobError: who has no access wants no traceback.
+def _raise_job_error(function: Callable) -> Callable:
+    """Raise TensorFlow's errors of buckets as a JobError of one line.
 
-    A file that cannot be read is thus never taken for one that is corrupt, or missing.
+    A file without access is thus never mistaken for one that is corrupt or missing.
     """
 
-    @functools.wraps(verb)
+    @functools.wraps(function)
     def call(*args):
         try:
-            return verb(*args)
+            return function(*args)
         except Exception as error:
             if not hasattr(error, "error_code"):  # TensorFlow's; on local files it is not imported
                 raise
@@ -67,17 +67,17 @@ def _one_line(verb: Callable) -> Callable:
                     f"{scheme[2]}: {scheme[1]}:// is not read here; download the file, or copy it to "
                     "a bucket and write gs://…"
                 ) from None
-            doing = re.search(r" when (.*gs://.*)", message)
-            said = re.search(r'"message": ?"(.*?)"', message)
+            action = re.search(r" when (.*gs://.*)", message)
+            answer = re.search(r'"message": ?"(.*?)"', message)
             kind = Unreadable if error.error_code in _LASTING else JobError
-            raise kind(f"{doing[1]}: {said[1]}" if doing and said else message) from None
+            raise kind(f"{action[1]}: {answer[1]}" if action and answer else message) from None
 
     return call
 
 
-@_one_line
+@_raise_job_error
 def open(path: str, mode: str = "r") -> IO:
-    """Opens as the built-in does; text is UTF-8 and line ends stay as they are."""
+    """Open as the built-in does; text is UTF-8 and line ends are kept."""
     if not is_remote(path):
         return builtins.open(path, mode, **({} if "b" in mode else _TEXT))
     if mode == "rb":
@@ -92,7 +92,7 @@ _TEXT = {"encoding": "utf-8", "newline": ""}
 
 
 class _RemoteReader(io.RawIOBase):
-    """A GFile as a real Python stream: the csv module and pyarrow want `readinto` and `closed`."""
+    """A GFile as a Python stream: the csv module and pyarrow need `readinto` and `closed`."""
 
     def __init__(self, path: str):
         self._file = _gfile().GFile(path, "rb")
@@ -100,7 +100,7 @@ class _RemoteReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    @_one_line
+    @_raise_job_error
     def readinto(self, buffer) -> int:
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data
@@ -116,10 +116,10 @@ def read_text(path: str) -> str:
         return file.read()
 
 
-@_one_line
+@_raise_job_error
 def write_text(path: str, text: str) -> None:
-    """Writes the whole file or leaves the old one: a reader never sees half of it."""
-    if is_remote(path):  # an object appears in a bucket when it is complete
+    """Write the whole file or leave the old one: a reader never sees half of it."""
+    if is_remote(path):  # an object appears in a bucket once it is complete
         with open(path, "w") as file:
             file.write(text)
         return
@@ -128,9 +128,9 @@ def write_text(path: str, text: str) -> None:
         file.write(text)
 
 
-@_one_line
+@_raise_job_error
 def write_from(source: IO[bytes], path: str) -> None:
-    """Copies an open file to a path; the file at that path is whole or not there at all."""
+    """Copy an open file to a path; the file at that path is complete or missing."""
     if is_remote(path):
         with open(path, "wb") as file:
             shutil.copyfileobj(source, file, _CHUNK)
@@ -138,12 +138,12 @@ def write_from(source: IO[bytes], path: str) -> None:
     with _partial(path) as partial, open(partial, "wb") as file:
         shutil.copyfileobj(source, file, _CHUNK)
         file.flush()
-        os.fsync(file.fileno())  # else a crash of the machine may leave the name without data
+        os.fsync(file.fileno())  # or a crash of the machine could leave the name without the data
 
 
 @contextlib.contextmanager
 def _partial(path: str) -> Iterator[str]:
-    """Gives a name to write to; the file gets its own name when it is whole, or is removed."""
+    """A path to write to; the file gets its own name once it is complete, or is removed."""
     partial = f"{path}.{os.getpid()}.partial"
     try:
         yield partial
@@ -156,29 +156,29 @@ def _partial(path: str) -> Iterator[str]:
 
 
 def upload(folder: str, path: str, last: str) -> None:
-    """Copies a local folder to a bucket; the file `last` comes last, as the sign that all others are there."""
-    whole = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
-    for local in sorted(whole, key=lambda local: (os.path.basename(local) == last, local)):
+    """Copy a local folder to a bucket; the file `last` shows that all others are there."""
+    paths = [os.path.join(root, name) for root, _, names in os.walk(folder) for name in names]
+    for local in sorted(paths, key=lambda local: (os.path.basename(local) == last, local)):
         name = os.path.relpath(local, folder).replace(os.sep, "/")
         with builtins.open(local, "rb") as source:
             write_from(source, f"{path}/{name}")
 
 
 def read_into(path: str, target: IO[bytes]) -> None:
-    """Copies a file's bytes to an open file."""
+    """Copy a file's bytes to an open file."""
     with open(path, "rb") as file:
         shutil.copyfileobj(file, target, _CHUNK)
 
 
-@_one_line
+@_raise_job_error
 def read_range(path: str, start: int, size: int) -> bytes:
-    """Some bytes out of the middle of a file; fewer where it ends before."""
+    """`size` bytes from `start` on; fewer where the file ends before."""
     with _gfile().GFile(path, "rb") if is_remote(path) else builtins.open(path, "rb") as file:
         file.seek(start)
         return file.read(size)
 
 
-@_one_line
+@_raise_job_error
 def glob(pattern: str) -> list[str]:
     """Paths that match, sorted; a path without wildcards matches itself where it exists."""
     if is_remote(pattern):
@@ -188,35 +188,35 @@ def glob(pattern: str) -> list[str]:
     return sorted(p for p in local_glob.glob(pattern, recursive=True) if os.path.isfile(p))
 
 
-@_one_line
+@_raise_job_error
 def exists(path: str) -> bool:
     return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
 
 
-@_one_line
+@_raise_job_error
 def names(directory: str) -> list[str]:
     """Names in a directory, sorted; empty where there is no such directory."""
-    if not exists(directory):  # not isdir, for which a bucket that does not answer is no directory
+    if not exists(directory):  # not isdir: it takes a bucket that does not answer for no directory
         return []
     listed = _gfile().listdir(directory) if is_remote(directory) else os.listdir(directory)
     return sorted(name.rstrip("/") for name in listed)
 
 
-@_one_line
+@_raise_job_error
 def entries(directory: str) -> list[str]:
     """Names in a bucket's directory; those of directories end in a slash."""
     return [name for name in _gfile().listdir(directory) if name]
 
 
 def make_dirs(path: str) -> None:
-    """Makes a folder; a bucket needs none, and where it does not exist TensorFlow asks for ever."""
+    """Make a folder; a bucket needs none, and TensorFlow waits for ever for one that does not exist."""
     if path and not is_remote(path):
         os.makedirs(path, exist_ok=True)
 
 
-@_one_line
+@_raise_job_error
 def remove_tree(path: str) -> None:
-    """Removes a directory and all in it; one that is not there is no error."""
+    """Remove a directory and all in it; a missing one is no error."""
     if is_remote(path):
         if _gfile().exists(path):
             _gfile().rmtree(path)
@@ -224,21 +224,21 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-@_one_line
+@_raise_job_error
 def remove(path: str) -> None:
-    """Removes a file; one that is not there is no error."""
+    """Remove a file; a missing one is no error."""
     if not exists(path):
         return
     _gfile().remove(path) if is_remote(path) else os.remove(path)
 
 
-@_one_line
+@_raise_job_error
 def size(path: str) -> int:
     """Bytes."""
     return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
 
 
-@_one_line
+@_raise_job_error
 def modified(path: str) -> int:
     """Nanoseconds since 1970 at which the file was last written."""
     if is_remote(path):

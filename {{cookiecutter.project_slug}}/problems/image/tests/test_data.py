@@ -1,4 +1,4 @@
-"""Pictures to batches: which ones, in which order, from which place; and what is refused."""
+"""Images to batches: which ones, in which order, from where; and what is refused."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ CACHES = [cache for cache in options.CACHES if cache != "auto"]
 
 
 def numbered(count: int, **how) -> str:
-    """Shards in which a picture's first two pixels are its number, and the third its class."""
+    """Shards in which an image's first two pixels are its number, and the third its class."""
     for i in range(count):
-        picture = np.zeros((4, 4, 3), np.uint8)
-        picture[0, 0, 0], picture[0, 1, 0], picture[0, 2, 0] = i // 256, i % 256, i % 2
+        image = np.zeros((4, 4, 3), np.uint8)
+        image[0, 0, 0], image[0, 1, 0], image[0, 2, 0] = i // 256, i % 256, i % 2
         Path(f"in/{'ab'[i % 2]}").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(f"in/{'ab'[i % 2]}/{i}.png")
+        Image.fromarray(image).save(f"in/{'ab'[i % 2]}/{i}.png")
     made = Options(size=4, encoding="raw", test_share=0.0, **how)
     return make_shards("in", "shards", made).path
 
 
-def dealt(blocks) -> list[list[int]]:
-    """The pictures of each batch, by their numbers; checks shapes and classes on the way."""
+def read_batches(blocks) -> list[list[int]]:
+    """The numbers of the images of each batch; shapes and classes are checked, too."""
     batches, shapes = [], set()
     for steps, (inputs, target) in blocks:
         assert inputs["image"].dtype == np.uint8
@@ -46,7 +46,7 @@ def dealt(blocks) -> list[list[int]]:
             numbers = image[:, 0, :, 0].astype(int)
             assert classes.tolist() == numbers[:, 2].tolist()
             batches.append((numbers[:, 0] * 256 + numbers[:, 1]).tolist())
-    assert len(shapes) <= 2  # one for the last batch: so a compiled loop compiles twice at most
+    assert len(shapes) <= 2  # one for the last batch: a compiled loop compiles twice at most
     return batches
 
 
@@ -54,11 +54,11 @@ def dealt(blocks) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(("count", "size"), [(50, 7), (64, 64), (30, 100), (300, 8)])
-def test_an_epoch_has_every_picture_once(count, size, monkeypatch):
+def test_an_epoch_has_every_image_once(count, size, monkeypatch):
     monkeypatch.setattr(data, "AT_ONCE", 40)  # so that there are several blocks
     examples = load("--data", numbered(count)).train
-    batches = dealt(examples.batches(size, seed=3, epoch=1))
-    everyone = dealt(examples.batches(1000))[0]
+    batches = read_batches(examples.batches(size, seed=3, epoch=1))
+    everyone = read_batches(examples.batches(1000))[0]
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
     assert sorted(sum(batches, [])) == sorted(everyone)
     assert len(set(everyone)) == examples.rows
@@ -66,25 +66,25 @@ def test_an_epoch_has_every_picture_once(count, size, monkeypatch):
 
 def test_the_order_follows_from_seed_and_epoch_alone():
     examples = load("--data", numbered(200)).train
-    order = dealt(examples.batches(16, seed=5, epoch=2))
-    assert dealt(examples.batches(16, seed=5, epoch=2)) == order
-    assert dealt(examples.batches(16, seed=5, epoch=3)) != order
-    assert dealt(examples.batches(16, seed=6, epoch=2)) != order
+    order = read_batches(examples.batches(16, seed=5, epoch=2))
+    assert read_batches(examples.batches(16, seed=5, epoch=2)) == order
+    assert read_batches(examples.batches(16, seed=5, epoch=3)) != order
+    assert read_batches(examples.batches(16, seed=6, epoch=2)) != order
 
 
 @pytest.mark.parametrize("first", [1, 5, 11])
-def test_a_run_goes_on_in_the_middle_of_an_epoch(first, monkeypatch):
+def test_a_run_resumes_in_the_middle_of_an_epoch(first, monkeypatch):
     monkeypatch.setattr(data, "AT_ONCE", 64)
     examples = load("--data", numbered(200)).train
-    whole = dealt(examples.batches(16, seed=1, epoch=4))
-    assert dealt(examples.batches(16, seed=1, epoch=4, first=first)) == whole[first:]
+    whole = read_batches(examples.batches(16, seed=1, epoch=4))
+    assert read_batches(examples.batches(16, seed=1, epoch=4, first=first)) == whole[first:]
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-def test_shares_make_up_the_batch(parts):
+def test_shares_together_are_the_batch(parts):
     examples = load("--data", numbered(100)).train
-    whole = dealt(examples.batches(16, seed=1))
-    shares = [dealt(examples.batches(16, seed=1, share=(i, 1, parts))) for i in range(parts)]
+    whole = read_batches(examples.batches(16, seed=1))
+    shares = [read_batches(examples.batches(16, seed=1, share=(i, 1, parts))) for i in range(parts)]
     together = [sum(pieces, []) for pieces in zip(*shares, strict=True)]
     assert together == whole[: len(together)]
 
@@ -104,28 +104,28 @@ def test_a_replica_reads_its_share_and_no_other():
     assert sorted(read) == list(range(examples.rows))
 
 
-# From which place
+# From where
 
 
 @pytest.mark.parametrize("encoding", manifest.ENCODINGS)
-def test_pictures_are_the_same_wherever_they_are_kept(encoding):
+def test_images_are_the_same_wherever_they_are_kept(encoding):
     write_pictures("in", a=40, b=40)
     make_shards("in", "shards", Options(size=8, encoding=encoding))
     flags = ["--data", "shards", "--cache-dir", "cache", "--cache"]
     for split in ("train", "eval"):
-        found = [next(getattr(load(*flags, kept), split).batches(16, 7)) for kept in CACHES]
-        for _, (inputs, target) in found[1:]:
-            np.testing.assert_array_equal(inputs["image"], found[0][1][0]["image"])
-            np.testing.assert_array_equal(target, found[0][1][1])
+        blocks = [next(getattr(load(*flags, kept), split).batches(16, 7)) for kept in CACHES]
+        for _, (inputs, target) in blocks[1:]:
+            np.testing.assert_array_equal(inputs["image"], blocks[0][1][0]["image"])
+            np.testing.assert_array_equal(target, blocks[0][1][1])
 
 
 def decoded() -> list[tuple[str, int]]:
-    """The files of decoded pictures in the cache, with the times of their making."""
+    """The files of decoded images in the cache, with the times when they were written."""
     files = Path("runs/.cache").glob("pixels-*/*")
     return sorted((str(file), file.stat().st_mtime_ns) for file in files)
 
 
-def test_pictures_are_decoded_once():
+def test_images_are_decoded_once():
     write_pictures("in", a=30, b=30)
     flags = ["--data", "in", "--cache", "disk", "--image-size", "8"]
     next(load(*flags).train.batches(8))
@@ -136,13 +136,13 @@ def test_pictures_are_decoded_once():
 
 
 @pytest.mark.parametrize("kept", CACHES)
-def test_a_changed_picture_is_never_taken_for_the_old_one(kept):
+def test_a_changed_image_is_never_confused_with_the_old_one(kept):
     write_pictures("in", a=30, b=30)
     flags = ["--data", "in", "--cache", kept, "--image-size", "8"]
 
     def everything():
-        found = load(*flags)
-        parts = (found.train, found.eval)
+        loaded = load(*flags)
+        parts = (loaded.train, loaded.eval)
         return {p.tobytes() for part in parts for p in next(part.batches(100))[1][0]["image"][0]}
 
     before = everything()
@@ -160,16 +160,16 @@ def test_a_changed_picture_is_never_taken_for_the_old_one(kept):
         (0, 1 << 20, "none", "they do not fit: 0.0 MB of pixels, 1.0 MB free in cache"),
     ],
 )
-def test_the_place_is_chosen_by_size_and_the_reason_told(monkeypatch, few, free, kept, why):
+def test_the_cache_is_chosen_by_size_and_the_reason_logged(monkeypatch, few, free, kept, why):
     write_pictures("in", a=20, b=20)
     monkeypatch.setattr(pixels, "FEW", few)
     monkeypatch.setattr(pixels, "_free", lambda folder: free)
-    found = load("--data", "in", "--image-size", "8", "--cache-dir", "cache")
-    assert (found.train.pixels.kept, found.train.pixels.why) == (kept, why)
-    assert why in found.describe()
+    loaded = load("--data", "in", "--image-size", "8", "--cache-dir", "cache")
+    assert (loaded.train.pixels.kept, loaded.train.pixels.why) == (kept, why)
+    assert why in loaded.describe()
 
 
-def test_blocks_stay_small_however_many_pictures_there_are():
+def test_blocks_stay_small_however_many_images_there_are():
     dataset = load("--data", numbered(100)).train.pixels.dataset
     large = type(dataset)(
         dataset.path,
@@ -185,16 +185,16 @@ def test_blocks_stay_small_however_many_pictures_there_are():
 
 
 def test_the_digits_are_there_without_a_network():
-    found = load()
-    assert found.schema.labels == [str(digit) for digit in range(10)]
-    assert found.train.rows + found.eval.rows == 1797
-    assert found.train.rows > 4 * found.eval.rows - 20
-    counts = found.train.class_counts()
-    assert counts.sum() == found.train.rows and counts.min() > 130
-    assert isinstance(found, Examples) and isinstance(found.eval, Part)
+    loaded = load()
+    assert loaded.schema.labels == [str(digit) for digit in range(10)]
+    assert loaded.train.rows + loaded.eval.rows == 1797
+    assert loaded.train.rows > 4 * loaded.eval.rows - 20
+    counts = loaded.train.class_counts()
+    assert counts.sum() == loaded.train.rows and counts.min() > 130
+    assert isinstance(loaded, Examples) and isinstance(loaded.eval, Part)
 
 
-def test_the_digits_come_from_where_a_job_is_told(monkeypatch, capsys):
+def test_the_digits_come_from_where_a_job_names(monkeypatch, capsys):
     monkeypatch.setenv("OWN_DATA_URI", "copy")
     assert task.main(["--job-dir", "runs/a"]) == 2
     assert "error: copy/digits.npz: cannot be read (" in capsys.readouterr().err
@@ -202,7 +202,7 @@ def test_the_digits_come_from_where_a_job_is_told(monkeypatch, capsys):
     assert load().train.rows == 1438
 
 
-def test_pictures_may_stand_in_a_table():
+def test_images_may_be_listed_in_a_table():
     write_pictures("in", x=20, y=20)
     files = sorted(Path("in").rglob("*.png"))
     lines = [
@@ -210,8 +210,8 @@ def test_pictures_may_stand_in_a_table():
         for i, file in enumerate(files)
     ]
     write("in/table.csv", "\n".join(["path,label,person", *lines]))
-    found = load("--data", "in/table.csv", "--image-size", "8")
-    assert found.schema.labels == ["even", "odd"]
+    loaded = load("--data", "in/table.csv", "--image-size", "8")
+    assert loaded.schema.labels == ["even", "odd"]
     grouped = load("--data", "in/table.csv", "--image-size", "8", "--group", "person")
     expected = (
         "each value of 'person' stays on one side (--group): 8 in train, 1 in eval, 1 in test"
@@ -220,7 +220,7 @@ def test_pictures_may_stand_in_a_table():
     assert grouped.eval.rows == 4
 
 
-def test_two_processes_may_need_the_same_shards_at_once():
+def test_processes_may_need_the_same_shards_at_once():
     write_pictures("in", a=300, b=300)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from trainer import data, task; from trainer.engine import runtime;"
@@ -228,13 +228,13 @@ def test_two_processes_may_need_the_same_shards_at_once():
         "print(data.load(flags, runtime.read('runs/a')).train.rows)"
     )
     command = [sys.executable, "-c", code, str(ROOT)]
-    both = [
+    processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0, 0], said
-    assert len({out for out, _ in said}) == 1
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
 
 
 # What is refused
@@ -270,10 +270,10 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_data_is_one_line_and_leaves_nothing(fault):
     make, flags, expected = FAULTS[fault]
-    place = make()
+    path = make()
     before = tree()
     with pytest.raises(JobError) as refused:
-        load("--data", place, *flags)
+        load("--data", path, *flags)
     assert expected in str(refused.value) and "\n" not in str(refused.value)
     left = [path for path in tree() if path not in before]
     assert not left or fault == "one class"  # whose shards may be of use with a second one
@@ -326,8 +326,8 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
 def test_flags_that_do_not_go_together_are_one_line(capsys, flags, expected):
     assert task.main(["--job-dir", "runs/a", *flags]) == 2
     printed = capsys.readouterr().err
-    told = [line for line in printed.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1 and expected in told[0]
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and expected in errors[0]
     assert "Traceback" not in printed
     assert not Path("runs/a").exists()
 

@@ -29,7 +29,7 @@ RANDOM = np.random.default_rng(0)
 DRAWING = np.asarray(
     Image.fromarray(RANDOM.integers(0, 256, (5, 5, 3), np.uint8)).resize((SIDE, SIDE), 3)
 )
-PLACES = RANDOM.integers(0, 256, (SIDE, SIDE), np.uint8)  # in a palette of 256
+INDICES = RANDOM.integers(0, 256, (SIDE, SIDE), np.uint8)  # in a palette of 256
 PALETTE = RANDOM.integers(0, 256, (256, 3), np.uint8)
 ALPHA = RANDOM.integers(0, 256, (SIDE, SIDE), np.uint8)
 REFUSED = {}  # name: (file, how the reason begins)
@@ -70,18 +70,18 @@ def png(depth: int, colour: int, lines: list[bytes], *chunks: bytes) -> bytes:
 
 def make_pngs() -> None:
     for depth in (1, 2, 4, 8):
-        places = PLACES.astype(int) % (1 << depth)
-        grey = spread((places * (255 // ((1 << depth) - 1))).astype(np.uint8))
-        seen = np.where((places == 1)[..., np.newaxis], 255, grey)
-        lines, served = rows(places, depth), depth == 8
+        indices = INDICES.astype(int) % (1 << depth)
+        grey = spread((indices * (255 // ((1 << depth) - 1))).astype(np.uint8))
+        seen = np.where((indices == 1)[..., np.newaxis], 255, grey)
+        lines, served = rows(indices, depth), depth == 8
         clear = hostile.chunk(b"tRNS", struct.pack(">H", 1))
         add(f"PNG grey {depth}", png(depth, 0, lines), grey, served)
         add(f"PNG grey {depth} tRNS", png(depth, 0, lines, clear), seen, served)
         palette = hostile.chunk(b"PLTE", PALETTE[: 1 << depth].tobytes())
-        colours = PALETTE[places]
+        colours = PALETTE[indices]
         add(f"PNG palette {depth}", png(depth, 3, lines, palette), colours, served)
         for name, alphas in {"tRNS": [255, 0], "tRNS half": [255, 100]}.items():
-            alpha = np.array(alphas + [255] * 254, np.uint8)[places]
+            alpha = np.array(alphas + [255] * 254, np.uint8)[indices]
             clear = hostile.chunk(b"tRNS", bytes(alphas))
             data = png(depth, 3, lines, palette, clear)
             add(f"PNG palette {depth} {name}", data, on_white(colours, alpha), served)
@@ -91,8 +91,8 @@ def make_pngs() -> None:
     add("PNG RGB tRNS", pack(DRAWING, "PNG", transparency=one), seen, True)
     alpha = ALPHA[..., np.newaxis]
     add("PNG RGBA", pack(np.dstack([DRAWING, alpha]), "PNG"), on_white(DRAWING, ALPHA), True)
-    grey = np.dstack([PLACES, ALPHA])
-    add("PNG LA", pack(grey, "PNG"), on_white(spread(PLACES), ALPHA), True)
+    grey = np.dstack([INDICES, ALPHA])
+    add("PNG LA", pack(grey, "PNG"), on_white(spread(INDICES), ALPHA), True)
     for colour, channels in {0: 1, 2: 3, 4: 2, 6: 4}.items():
         lines = [RANDOM.bytes(2 * channels * SIDE) for _ in range(SIDE)]
         REFUSED[f"PNG 16 bits {channels}"] = png(16, colour, lines), "16 bits a channel; save it"
@@ -115,19 +115,19 @@ def make_bmps() -> None:
         return b"".join(part.ljust(-(-len(part) // 4) * 4, b"\0") for part in reversed(parts))
 
     for bits in (1, 4, 8):
-        places = PLACES.astype(int) % (1 << bits)
+        indices = INDICES.astype(int) % (1 << bits)
         colours = PALETTE[: 1 << bits, ::-1]
         four = np.pad(colours, [(0, 0), (0, 1)]).tobytes()
-        body = lines(rows(places, bits))
-        add(f"BMP {bits}", bmp(bits, body, four), PALETTE[places])
-        add(f"BMP {bits} OS/2", bmp(bits, body, colours.tobytes(), 12), PALETTE[places])
-        add(f"BMP {bits} OS/2 2", bmp(bits, body, four, 64), PALETTE[places])
+        body = lines(rows(indices, bits))
+        add(f"BMP {bits}", bmp(bits, body, four), PALETTE[indices])
+        add(f"BMP {bits} OS/2", bmp(bits, body, colours.tobytes(), 12), PALETTE[indices])
+        add(f"BMP {bits} OS/2 2", bmp(bits, body, four, 64), PALETTE[indices])
         if bits > 1:
             packed = [
-                b"".join(bytes([8 // bits, int(b)]) for b in row) for row in rows(places, bits)
+                b"".join(bytes([8 // bits, int(b)]) for b in row) for row in rows(indices, bits)
             ]
             body = b"\0\0".join(reversed(packed)) + b"\0\1"
-            add(f"BMP {bits} RLE", bmp(bits, body, four, 40, 3 - bits // 4), PALETTE[places])
+            add(f"BMP {bits} RLE", bmp(bits, body, four, 40, 3 - bits // 4), PALETTE[indices])
     five = (DRAWING >> 3).astype(np.uint16)
     words = five[..., 0] << 10 | five[..., 1] << 5 | five[..., 2]
     seen = five.astype(int) * 255 // 31
@@ -143,9 +143,9 @@ def make_bmps() -> None:
 
 
 def make_others() -> None:
-    image = Image.fromarray(PLACES % 7, "P")
+    image = Image.fromarray(INDICES % 7, "P")
     image.putpalette(PALETTE[:7].tobytes())
-    colours, clear = PALETTE[PLACES % 7], (PLACES % 7 == 3)[..., np.newaxis]
+    colours, clear = PALETTE[INDICES % 7], (INDICES % 7 == 3)[..., np.newaxis]
     add("GIF", pack(image, "GIF"), colours)
     add("GIF transparent", pack(image, "GIF", transparency=3), np.where(clear, 255, colours))
     add("WEBP", pack(DRAWING, "WEBP"), DRAWING)
@@ -162,7 +162,7 @@ def make_others() -> None:
         "JPEG 4:4:4": {"subsampling": 0, "quality": 95},
     }.items():
         add(name, pack(DRAWING, "JPEG", **how), None, True)
-    add("JPEG grey", pack(PLACES, "JPEG"), None, True)
+    add("JPEG grey", pack(INDICES, "JPEG"), None, True)
     cmyk = pack(Image.fromarray(DRAWING).convert("CMYK"), "JPEG")
     REFUSED["JPEG CMYK"] = cmyk, "CMYK, colours of a printer; save it as RGB"
     other = Image.fromarray(255 - DRAWING)
@@ -303,8 +303,8 @@ def test_the_exported_model_resizes_as_the_decoder_does(policy, shape, channels)
 
     pixels = np.random.default_rng(shape).integers(0, 256, (*shape, 3), np.uint8)
     expected = images.fit(Image.fromarray(pixels), 32, channels, policy)
-    found = inputs.resize(inputs.grey(pixels) if channels == 1 else pixels, 32, policy)
-    np.testing.assert_array_equal(found, np.asarray(expected).reshape(32, 32, channels))
+    resized = inputs.resize(inputs.grey(pixels) if channels == 1 else pixels, 32, policy)
+    np.testing.assert_array_equal(resized, np.asarray(expected).reshape(32, 32, channels))
 
 
 def test_where_metadata_stands_in_a_jpeg_does_not_matter(serve):

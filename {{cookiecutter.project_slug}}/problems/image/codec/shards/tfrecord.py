@@ -1,6 +1,6 @@
 """TFRecord files of `tf.train.Example`, written without TensorFlow.
 
-A process that only writes shards need not wait seconds for the import, nor give it memory.
+A process that only writes shards need not import it, which takes seconds and memory.
 TensorFlow's readers check each record: a length and a payload, each with a masked CRC-32C.
 """
 
@@ -17,7 +17,7 @@ _POLYNOMIAL = 0x82F63B78  # Castagnoli's, its bits reversed
 
 
 def frame(payload: bytes) -> bytes:
-    """A payload as it stands in a TFRecord file: HEAD + len(payload) + TAIL bytes."""
+    """A payload as a record of a TFRecord file: HEAD + len(payload) + TAIL bytes."""
     length = struct.pack("<Q", len(payload))
     return b"".join((length, _masked(length), payload, _masked(payload)))
 
@@ -36,13 +36,13 @@ def encode_example(name: bytes, label: int, image: bytes) -> bytes:
 def crc32c(data: bytes) -> int:
     """The CRC-32C of four bytes or more.
 
-    A CRC is linear: the remainder of a lane is the XOR of its bytes' own remainders, each found in
-    a table for its place in the lane; NumPy looks them all up in one go.
+    A CRC is linear: the remainder of a lane is the XOR of its bytes' own remainders, each listed in
+    a table by its position in the lane; NumPy looks them all up at once.
     """
-    table, places, first = _tables()
-    begun = bytes(byte ^ 0xFF for byte in data[:4])  # a CRC begins with all bits set
-    lanes = np.frombuffer(bytes(-len(data) % LANE) + begun + data[4:], np.uint8).reshape(-1, LANE)
-    remainders = np.bitwise_xor.reduce(table[lanes + places], axis=1)
+    table, positions, first = _tables()
+    start = bytes(byte ^ 0xFF for byte in data[:4])  # a CRC begins with all bits set
+    lanes = np.frombuffer(bytes(-len(data) % LANE) + start + data[4:], np.uint8).reshape(-1, LANE)
+    remainders = np.bitwise_xor.reduce(table[lanes + positions], axis=1)
     crc = 0
     for remainder in remainders.tolist():  # what came before counts as the lane's first four bytes
         a, b, c, d = crc.to_bytes(4, "little")
@@ -52,15 +52,16 @@ def crc32c(data: bytes) -> int:
 
 @functools.cache
 def _tables() -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-    """uint32 [LANE * 256]: the remainder of each byte in each place of a lane; where each place
-    begins in it; the first four places as lists."""
+    """uint32 [LANE * 256]: the remainder of each byte in each position of a lane; where each position
+    begins in it; the first four positions as lists."""
     byte = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         byte = np.where(byte & 1, byte >> 1 ^ _POLYNOMIAL, byte >> 1).astype(np.uint32)
     table = np.empty((LANE, 256), np.uint32)
     table[-1] = byte
-    for place in range(LANE - 2, -1, -1):  # one zero byte more follows
-        table[place] = byte[table[place + 1] & 0xFF] ^ table[place + 1] >> 8
+    for position in range(LANE - 2, -1, -1):  # one zero byte more follows
+        after = table[position + 1]
+        table[position] = byte[after & 0xFF] ^ after >> 8
     return table.ravel(), np.arange(LANE) * 256, table[:4].tolist()
 
 

@@ -1,6 +1,6 @@
 """The data that came with this project: handwritten digits, as PNG files in class folders.
 
-8×8 greys, 1,797 of them; data/README.md tells whose they are.
+8×8 greys, 1,797 of them; data/README.md names their authors.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ INK = 16  # the highest value there; in a PNG it is 255
 
 
 def write(folder: str, own: str) -> str:
-    """Writes folder/<digit>/<number>.png, unless the folder is there; returns the folder.
+    """Write folder/<digit>/<number>.png, unless the folder exists; return the folder.
 
     Args:
         own: the folder of this project's data, local or gs://.
 
     Raises:
-        JobError: the digits are not there.
+        JobError: the digits are missing.
     """
     if os.path.isdir(folder):
         return folder
@@ -47,7 +47,7 @@ def write(folder: str, own: str) -> str:
         os.rename(partial, folder)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
-        if not os.path.isdir(folder):  # another process may have been quicker
+        if not os.path.isdir(folder):  # another process may have been faster
             raise
     return folder
 
@@ -58,6 +58,4 @@ def _unpack(path: str) -> dict[str, np.ndarray]:
             packed = np.load(io.BytesIO(file.read()))
         return {name: packed[name] for name in ("images", "labels")}
     except (OSError, ValueError, KeyError) as error:
-        raise JobError(
-            f"{path}: cannot be read ({error}); name your own pictures: --data"
-        ) from None
+        raise JobError(f"{path}: cannot be read ({error}); name your own images: --data") from None

@@ -1,7 +1,7 @@
-"""Decoded pictures, kept where that pays: in memory while they are few, on disk where they fit.
+"""Decoded images, kept where that pays: in memory while they are few, on disk where they fit.
 
-Decoding is what reading costs: kept on disk, pictures come several times faster, and in memory ten
-times. What is kept bears the name of the shards' own digest: other shards are never taken for them.
+Decoding is most of the cost of reading: from a disk, decoded images are read several times faster, and
+from memory ten times. Kept images are named by the shards' digest, and never confused with others.
 """
 
 from __future__ import annotations
@@ -19,27 +19,25 @@ from codec import files
 from trainer.engine import cache
 from trainer.images.shards import Dataset
 
-FORMAT = 1  # raise it when the files change: old ones are then no longer found
+FORMAT = 1  # raise it when the files change: old ones are then no longer used
 SPLITS = ("train", "eval")
-FEW = 1 << 28  # bytes of pixels that are decoded anew by each run, into memory
+FEW = 1 << 28  # bytes of pixels that each run decodes into memory
 SPARE = 1 << 30  # bytes that stay free on a disk
-AT_ONCE = 1 << 25  # bytes that are decoded in one go
+AT_ONCE = 1 << 25  # bytes that are decoded at once
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The pictures that a run reads. Nothing is decoded before the first `read`.
-
-    Not sooner, because TensorFlow decodes, and its strategy must be made before all else.
-    """
+    """The images that a run reads. None is decoded before the first `read`, because TensorFlow decodes
+    them, and its strategy must be made before anything else."""
 
     dataset: Dataset
     kept: str  # "memory", "disk", "none"
     why: str
-    place: str  # the cache's folder
+    folder: str  # the cache's
 
     def read(self, split: str, indices: np.ndarray) -> np.ndarray:
-        """uint8 [n, height, width, channels], in the order asked for."""
+        """uint8 [n, height, width, channels], in the order of `indices`."""
         if self.kept == "none":
             return self.dataset.read(split, indices)[0]
         if self.kept == "memory":
@@ -50,21 +48,21 @@ class Pixels:
         return self.dataset.splits[split].count
 
     def _chunks(self, split: str):
-        """The numbers of all pictures of a split, some at a time."""
-        some, count = max(1, AT_ONCE // math.prod(self.dataset.shape)), self._count(split)
-        return (range(start, min(start + some, count)) for start in range(0, count, some))
+        """The numbers of all images of a split, in ranges."""
+        step, count = max(1, AT_ONCE // math.prod(self.dataset.shape)), self._count(split)
+        return (range(start, min(start + step, count)) for start in range(0, count, step))
 
     @functools.cached_property
     def _memory(self) -> dict[str, np.ndarray]:
-        found = {}
+        memory = {}
         for split in SPLITS:
-            found[split] = np.empty((self._count(split), *self.dataset.shape), np.uint8)
+            memory[split] = np.empty((self._count(split), *self.dataset.shape), np.uint8)
             for rows in self._chunks(split):
-                self.dataset.read(split, rows, found[split][rows.start : rows.stop])
-        return found
+                self.dataset.read(split, rows, memory[split][rows.start : rows.stop])
+        return memory
 
     def _mapped(self, split: str) -> np.ndarray:
-        """Opens the map anew: pages read through an old map count as memory until it closes."""
+        """Open a new map each time: pages read through a map count as memory until it is closed."""
         shape = (self._count(split), *self.dataset.shape)
         return np.memmap(os.path.join(self._folder, split), np.uint8, "r", 0, shape)
 
@@ -72,10 +70,10 @@ class Pixels:
     def _folder(self) -> str:
         start = time.monotonic()
         key = f"pixels-{FORMAT}-{self.dataset.digest[:20]}"
-        with cache.alone(self.place):
-            path, reused = cache.fill(self.place, key, self._write)
+        with cache.alone(self.folder):
+            path, reused = cache.fill(self.folder, key, self._write)
         if not reused:
-            print(f"pictures decoded to {path} in {time.monotonic() - start:.0f} s", flush=True)
+            print(f"images decoded to {path} in {time.monotonic() - start:.0f} s", flush=True)
         return path
 
     def _write(self, folder: str) -> None:
@@ -86,15 +84,15 @@ class Pixels:
                     self.dataset.read(split, rows)[0].tofile(file)
 
 
-def choose(dataset: Dataset, wish: str, place: str) -> Pixels:
-    """Where to keep the pictures of a dataset.
+def choose(dataset: Dataset, wish: str, folder: str) -> Pixels:
+    """Decide where to keep the images of a dataset.
 
     Args:
         wish: --cache.
-        place: the cache's folder.
+        folder: the cache's.
     """
     size = sum(dataset.splits[split].count for split in SPLITS) * math.prod(dataset.shape)
-    free = _free(place)
+    free = _free(folder)
     needs = f"{megabytes(size)} of pixels"
     if wish != "auto":
         kept, why = wish, "--cache says so"
@@ -105,8 +103,8 @@ def choose(dataset: Dataset, wish: str, place: str) -> Pixels:
     elif size + SPARE <= free:
         kept, why = "disk", f"they fit: {needs}, {megabytes(free)} free"
     else:
-        kept, why = "none", f"they do not fit: {needs}, {megabytes(free)} free in {place}"
-    return Pixels(dataset, kept, why, place)
+        kept, why = "none", f"they do not fit: {needs}, {megabytes(free)} free in {folder}"
+    return Pixels(dataset, kept, why, folder)
 
 
 def megabytes(count: int) -> str:

@@ -90,11 +90,18 @@ class Record:
         if not history or (not final and time.monotonic() - self._written < every):
             return
         text = io.StringIO()
-        writer = csv.DictWriter(text, history[0], lineterminator="\n")
+        columns = sorted(history[0], key=_column_order)
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         self._write_text("history.csv", text.getvalue())
         self._written = time.monotonic()
+
+
+def _column_order(name: str) -> tuple:
+    """Epoch, loss, metrics by name, then the held-out ones; Keras orders them by its version."""
+    metric = name.removeprefix("val_")
+    return name != "epoch", name != metric, metric != "loss", metric
 
 
 def refuse_foreign(runtime: Runtime) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
+IN_ENVIRONMENT = "Scripts/python.exe" if os.name == "nt" else "bin/python"
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "made-from.txt"
+PYTHON = VENV / IN_ENVIRONMENT
+OLDEST = ROOT / "build" / "oldest"
 DEMO = ROOT / "build" / "demo"
 VERSIONS = ("3.13", "3.12", "3.11", "3.10")
 INSTALL = [
@@ -81,14 +82,24 @@ def bake(out):
     return next(Path(out).iterdir())
 
 
+def make_once(environment, version, inputs, make):
+    """Call make(), unless the environment is there, made by this Python from the same inputs."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
+    made_from, stamp = f"Python {version}, inputs {digest}\n", environment / "made-from.txt"
+    there = (environment / IN_ENVIRONMENT).exists() and stamp.exists()
+    if not there or stamp.read_text(encoding="utf-8") != made_from:
+        make()
+        stamp.write_text(made_from, encoding="utf-8")
+
+
 def make_environment():
-    """Make .venv, unless it is there and made from the very same inputs."""
+    """Make .venv: the test tools, and what a baked repo needs in its newest versions."""
     version, python = find_python()
     inputs = [ROOT / "requirements.txt", PRODUCT / "setup.py", PRODUCT / "constraints.txt"]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
-    made_from = f"Python {version}, inputs {digest}\n"
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text(encoding="utf-8") == made_from:
-        return
+    make_once(VENV, version, inputs, lambda: _make_environment(python))
+
+
+def _make_environment(python):
     step(
         "Making the environment .venv",
         [*python, "-m", "venv", "--clear", VENV],
@@ -105,7 +116,22 @@ def make_environment():
             cwd=baked,
         )
         remove(baked)  # before Python does: git's own files are read-only, which stops Windows
-    STAMP.write_text(made_from, encoding="utf-8")
+
+
+def make_oldest():
+    """Make build/oldest, an environment of exactly oldest.txt; return its Python. The tests call
+    it, inside .venv. No bytecode is compiled ahead, since few tests use it."""
+    python, pins = OLDEST / IN_ENVIRONMENT, ROOT / "oldest.txt"
+    uv, version = [sys.executable, "-m", "uv"], f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+    def make():
+        create = [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, OLDEST]
+        step("Making the environment build/oldest", create, "run: python3 dev.py clean")
+        sync = [*uv, "pip", "sync", "--quiet", "--python", python, pins]
+        step("Installing the oldest versions", sync, NETWORK)
+
+    make_once(OLDEST, version, [pins], make)
+    return python
 
 
 def remove(folder):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import yaml
@@ -419,7 +420,7 @@ def test_uv_run_sets_the_repo_up(bake):
 def test_pip_sets_the_repo_up(bake):
     project = bake(fresh=True)
     project.run(["python", "-m", "venv", ".venv"])
-    python = project.path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = project.path / ".venv" / dev.IN_ENVIRONMENT
     install = ["-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[dev]"]
     project.run([python, *install], timeout=1800)
     code = "import trainer, tensorflow, pytest; print(trainer.PROJECT)"
@@ -432,13 +433,15 @@ def test_pip_sets_the_repo_up(bake):
 @pytest.mark.parametrize("version", dev.VERSIONS)
 def test_own_tests_pass_on_every_python(bake, tmp_path, version, problem):
     """Each Python gets other versions of its packages; the oldest gets an older Keras."""
-    command = f"python{version}"
-    if not shutil.which(command) or not dev._starts([command], version):
-        pytest.skip(f"no {command} on this machine")
+    # pyenv has on PATH only what it was set to; the others lie in its folder.
+    pyenv = Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
+    commands = filter(None, [shutil.which(f"python{version}"), *pyenv])
+    real = next((command for command in commands if dev._starts([command], version)), None)
+    if not real:
+        pytest.skip(f"no Python {version} on this machine")
     project = bake(problem=problem)
-    real = project.run([command, "-c", "import sys; print(sys.executable)"]).stdout.strip()
-    project.run([real, "-m", "venv", tmp_path / "venv"])
-    python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    project.run(["python", "-m", "uv", "venv", "-p", real, tmp_path / "venv"])
+    python = tmp_path / "venv" / dev.IN_ENVIRONMENT
     install = ["python", "-m", "uv", "pip", "install", "-q", "--compile-bytecode", "-p", python]
     project.run(
         [*install, "-r", "setup.py", "--extra", "dev", "-c", "constraints.txt"], timeout=1800

@@ -16,26 +16,29 @@ setup(
     package_data={"": ["**", "**/.*", "**/.*/**"]},
     py_modules=[],  # with no trainer beside it, setuptools must not pick up stray modules
     python_requires=">=3.10,<3.14",
+    # No lower bound is newer than what Colab ships; the tests of the template run on exactly these.
     install_requires=[
-        "tensorflow>=2.21,<2.22",  # one minor version: saved models and checkpoints depend on it
+        "tensorflow>=2.20,<2.22",  # checkpoints and exported models pass between these two
+        "keras>=3.12,<4",  # the models; Python 3.10 can have no newer one than 3.12
+        "numpy>=2.1,<3",  # arrays of examples, checkpoints
         "tensorboard>=2.20,<3",  # the training logs; TensorFlow writes them, this shows them
         "{{ 'pillow>=11,<14' if cookiecutter.problem == 'image' else 'pyarrow>=18,<26' }}",  # reads the data
     ],
     extras_require={
-        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],  # the CUDA libraries, on Linux
+        "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],  # the CUDA libraries, on Linux
         "cloud": [
             "google-cloud-aiplatform>=1.60,<3",  # sends jobs to Vertex AI
             "google-cloud-storage>=2.18,<4",  # copies files to and from buckets
         ],
         "dev": [
-            "pyyaml>=6",  # project.yaml and the job files
+            "pyyaml>=6.0.2",  # project.yaml and the job files
             "rich>=13",  # tables and progress on the terminal
             "filelock>=3.16,<5",  # a run's directory is locked while the run is alive
             "jinja2>=3.1",  # the report of a run is a page with blanks
             "optuna>=5,<6",  # suggests what a tuning study on your own machine tries next
-            "matplotlib>=3.9",  # the notebooks' figures
-            "polars>=1.20",  # the notebooks' tables
-            "ipykernel>=6.29",  # lets Jupyter and VS Code run the notebooks in this environment
+            "matplotlib>=3.10",  # the notebooks' figures
+            "polars>=1.35",  # the notebooks' tables
+            "ipykernel>=6.17",  # lets Jupyter and VS Code run the notebooks in this environment
             "nbclient>=0.10",  # runs the notebooks in the tests
             "nbformat>=5.10",  # reads the notebooks in the tests
             "pytest>=8",  # the tests

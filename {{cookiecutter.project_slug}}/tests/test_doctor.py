@@ -246,7 +246,7 @@ def test_a_version_that_does_not_fit_is_named(monkeypatch):
         doctor_local, "installed", lambda name: "2.17.0" if name == "tensorflow" else ""
     )
     finding = checkup.Check("tensorflow", doctor_local.tensorflow).run()
-    assert finding.state == "wrong" and "2.17.0 does not fit >=2.21,<2.22" in finding.text
+    assert finding.state == "wrong" and "2.17.0 does not fit >=2.20,<2.22" in finding.text
 
 
 @pytest.mark.parametrize(

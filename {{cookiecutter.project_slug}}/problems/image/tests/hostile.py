@@ -274,6 +274,9 @@ def broken(m: Maker) -> None:
         bad = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
         m.add(f"bad/one byte of {share}.png", bad, Bad("broken"))
     m.add("bad/head.png", whole[:20] + b"\xff" + whole[21:], Bad("broken"))
+    reason = "broken: no valid header of a {} file"  # Pillow's own text holds a memory address
+    m.add("bad/no header.png", whole[:8] + whole[33:], Bad(reason.format("PNG")))
+    m.add("bad/no frame.gif", pack(m.picture(), "GIF")[:13] + b";", Bad(reason.format("GIF")))
     for kind, head in {
         "JPEG": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
         "PNG": b"\x89PNG\r\n\x1a\n",

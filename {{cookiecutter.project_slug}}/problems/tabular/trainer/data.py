@@ -8,7 +8,6 @@ trial of a study, finds them; a changed file or flag never does.
 from __future__ import annotations
 
 import argparse
-import difflib
 import hashlib
 import json
 import os
@@ -21,14 +20,14 @@ import pyarrow as pa
 
 from codec import files
 from codec.schema import MISSING_IN_WORDS, Schema
-from trainer.columns import infer, leaks, tables
+from trainer.columns import infer, leaks
 from trainer.columns.encode import check_words, encode, layout
 from trainer.columns.rows import Rows, separate
+from trainer.columns.sources import choose_group, find_sources, read_hints
 from trainer.engine import batching, cache
-from trainer.engine.runtime import JobError, Runtime, join
+from trainer.engine.runtime import JobError, Runtime
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
-OWN_TARGET = "species"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
 FORMAT = 2  # raise it when the encoding changes: old caches are then no longer used
@@ -174,13 +173,13 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     """
     # A job that installs the trainer as a package has no data/ beside it: a variable names a copy.
     own = runtime.contract.get("OWN_DATA_URI") or str(OWN_DATA)
-    train, held_out, target = _sources(flags, own)
-    hints = _hints(flags, train[0].names, target)
+    train, held_out, target = find_sources(flags, own)
+    hints = read_hints(flags, train[0].names, target)
     manifest = {
         "train": {"files": [_identity(s.path) for s in train]},
         "eval": {"files": [_identity(s.path) for s in held_out]},
     }
-    group = _group(flags, train[0], target, hints)
+    group = choose_group(flags, train[0], target, hints)
     depends_on = [FORMAT, manifest, target, flags.task, flags.columns, sorted(hints.items()), group]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:20]
 
@@ -196,85 +195,6 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     finally:
         pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
     return _open(path, manifest, reused)
-
-
-def _sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Source], str]:
-    if flags.train_files is None:
-        if flags.eval_files or flags.columns or flags.group:
-            raise JobError("--eval-files, --columns and --group need --train-files beside them")
-        train, held_out = (join(own, f"*_{part}.csv") for part in ("train", "eval"))
-    else:
-        train, held_out = flags.train_files, flags.eval_files
-    columns = flags.columns and [name.strip() for name in flags.columns.split(",")]
-    if columns and len(set(columns)) < len(columns):
-        twice = next(name for name in columns if columns.count(name) > 1)
-        raise JobError(f"--columns: the name {twice!r} stands there more than once")
-    train = [tables.open_source(p, columns) for p in tables.expand(train, "--train-files")]
-    held_out = held_out and tables.expand(held_out, "--eval-files")
-    held_out = [tables.open_source(p, columns) for p in held_out or ()]
-    names = train[0].names
-    known = tables.listed(names)
-    target = flags.target or (OWN_TARGET if flags.train_files is None else None)
-    if target is None:
-        raise JobError(f"--target is missing: which column is to be predicted? There are: {known}")
-    _check_column(train[0], target, columns)
-    for source in train[1:] + held_out:
-        lacking = [name for name in names if name not in source.names]
-        new = [name for name in source.names if name not in names]
-        if lacking or new:
-            faults = [f"it lacks {tables.listed(lacking)}"] if lacking else []
-            faults += [f"only it has {tables.listed(new)}"] if new else []
-            raise JobError(
-                f"{source.path}: not the columns of {train[0].path}: {'; '.join(faults)}"
-            )
-    return train, held_out, target
-
-
-def _check_column(source: tables.Source, name: str, columns: object) -> None:
-    if name in source.names:
-        return
-    close = difflib.get_close_matches(name, source.names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    if not columns and not close:
-        hint = "; for a file without a header line give the names by --columns"
-    known = tables.listed(source.names)
-    raise JobError(f"{source.path}: no column {name!r}; there are: {known}{hint}")
-
-
-def _group(flags, source: tables.Source, target: str, hints: dict[str, str]) -> str:
-    group = flags.group or ""
-    if group:
-        _check_column(source, group, flags.columns)
-    if group == target:
-        raise JobError(f"--group {group}: it is the target; name the column of the subject or site")
-    if hints.get(group, "ignore") != "ignore":
-        raise JobError(
-            f"--group {group}: a group is no feature, but --schema makes it a {hints[group]}; remove "
-            "one of the two"
-        )
-    return group
-
-
-def _hints(flags, names, target) -> dict[str, str]:
-    if not flags.schema:
-        return {}
-    try:
-        text = files.read_text(flags.schema)
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"--schema {flags.schema}: cannot be read ({error})") from None
-    hints = infer.read_hints(text, flags.schema)
-    unknown = sorted(set(hints) - set(names))
-    if unknown:
-        raise JobError(
-            f"--schema {flags.schema}: no column {unknown[0]!r} in the data; "
-            f"there are: {tables.listed(names)}"
-        )
-    if target in hints:
-        raise JobError(
-            f"--schema {flags.schema}: {target!r} is the target, which has no kind; remove it "
-            "there, and say --task classification or --task regression"
-        )
-    return hints
 
 
 def _identity(path: str) -> dict:

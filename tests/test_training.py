@@ -276,6 +276,18 @@ def test_help_and_wrong_flags_do_not_wait_for_tensorflow(bake):
         assert bake().run(["python", "-c", probe, *flags], check=False).returncode == code
 
 
+def test_every_optimizer_of_the_flag_is_one_of_keras(bake):
+    code = (
+        "from trainer import task, model\n"
+        "from trainer.engine.flags import OPTIMIZERS\n"
+        "for name in OPTIMIZERS:\n"
+        "    model.optimizer(task.parse(['--optimizer', name.title(), '--weight-decay', '0.1']))\n"
+    )
+    bake().run(["python", "-c", code])
+    done = bake().run([*TASK, "--optimizer", "adma"], check=False)
+    assert (done.returncode, "did you mean adam?" in done.stderr) == (2, True)
+
+
 def test_every_flag_is_explained(bake):
     text = bake().run([*TASK, "--help"]).stdout
     usage, _, described = text.partition("\n\n")

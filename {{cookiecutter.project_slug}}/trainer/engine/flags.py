@@ -7,6 +7,10 @@ heavy is imported. The flags of the data and of the model stand in `options.py`.
 from __future__ import annotations
 
 import argparse
+import difflib
+
+OPTIMIZERS = ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion")
+OPTIMIZERS += ("nadam", "rmsprop", "sgd")
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +126,16 @@ def share(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share: 0 <= P < 1")
     return value
+
+
+def optimizer(text: str) -> str:
+    """The name of an optimizer of Keras: "AdamW" → "adamw"."""
+    name = text.lower()
+    if name not in OPTIMIZERS:
+        near = difflib.get_close_matches(name, OPTIMIZERS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(OPTIMIZERS)}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no optimizer of Keras; {hint}")
+    return name
 
 
 def widths(text: str) -> tuple[int, ...]:

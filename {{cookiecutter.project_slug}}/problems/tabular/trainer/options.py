@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from codec.schema import KINDS, TASKS
-from trainer.engine.flags import positive, share, whole, widths
+from trainer.engine.flags import optimizer, positive, share, whole, widths
 
 # Of the flags of every job, those whose default suits this kind of data alone.
 DEFAULTS = {"epochs": 30, "batch_size": 32, "learning_rate": 0.003}
@@ -59,6 +59,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=positive, metavar="X", help="default: %(default)s")
     parser.add_argument(
         "--optimizer",
+        type=optimizer,
         default="adam",
         metavar="NAME",
         help="one of keras.optimizers, such as adam, adamw, sgd (default: %(default)s)",

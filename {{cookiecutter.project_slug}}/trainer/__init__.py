@@ -1,4 +1,8 @@
-"""What runs inside a job, and nothing else is shipped to it: start at `task.py`."""
+"""What runs inside a job: `task.py` reads the flags, `loop.py` trains, `engine/` is the machinery.
+
+Edit `model.py` (layers, loss, metrics, optimizer), `data.py` (files to batches), `outputs.py` (what the
+report evaluates, metric names of studies, a client's answer), `options.py` (the flags of these three).
+"""
 
 from codec import files
 

@@ -1,4 +1,4 @@
-"""EDIT THIS FILE: the flags of this project's data and model; `flags.py` has those of every training job.
+"""EDIT THIS FILE: the flags of this project's data and model; `engine/flags.py` has all others.
 
 They stand apart from `data.py` and `model.py` because `--help`, or a wrong flag, is answered before
 anything heavy is imported.

@@ -285,7 +285,8 @@ def test_every_optimizer_of_the_flag_is_one_of_keras(bake):
     )
     bake().run(["python", "-c", code])
     done = bake().run([*TASK, "--optimizer", "adma"], check=False)
-    assert (done.returncode, "did you mean adam?" in done.stderr) == (2, True)
+    assert done.returncode == 2
+    assert "'adma' is no optimizer of Keras; write one of adamax, adam, nadam" in done.stderr
 
 
 def test_every_flag_is_explained(bake):

@@ -132,9 +132,10 @@ def optimizer(text: str) -> str:
     """The name of an optimizer of Keras: "AdamW" → "adamw"."""
     name = text.lower()
     if name not in OPTIMIZERS:
-        near = difflib.get_close_matches(name, OPTIMIZERS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(OPTIMIZERS)}"
-        raise argparse.ArgumentTypeError(f"{text!r} is no optimizer of Keras; {hint}")
+        near = difflib.get_close_matches(name, OPTIMIZERS) or OPTIMIZERS
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no optimizer of Keras; write one of {', '.join(near)}"
+        )
     return name
 
 

@@ -9,8 +9,11 @@ import keyword
 import re
 import sys
 import unicodedata
+from pathlib import Path
 
-PROBLEMS = ("tabular", "image")
+# Each kind of data is a folder of files that are laid over the others; the first is the default.
+_FOLDERS = Path(__file__).with_name("{{cookiecutter.project_slug}}").joinpath("problems").iterdir()
+PROBLEMS = ("tabular", *sorted({folder.name for folder in _FOLDERS} - {"tabular"}))
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
 
 # Where Vertex AI runs: SUPPORTED_REGIONS of google-cloud-aiplatform 2.7.0, read in November 2026,

@@ -74,8 +74,12 @@ def start_repository():
 
 
 def keep_problem():
-    """Move problems/PROBLEM/x to x, and remove the other problems."""
+    """Move problems/PROBLEM/x to x, and remove the other problems.
+
+    README.md has taken in readme/; the rest are files of the repo.
+    """
     problem = Path("problems", PROBLEM)
+    shutil.rmtree(problem / "readme", ignore_errors=True)
     for path in sorted(problem.rglob("*")):
         if path.is_file():
             place = path.relative_to(problem)

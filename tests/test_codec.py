@@ -1,4 +1,4 @@
-"""What both kinds of data share in codec/: the words of an answer."""
+"""What all kinds of data share in codec/: the words of an answer."""
 
 import importlib.util
 import json
@@ -37,6 +37,7 @@ LABELS = np.array([b"cat", "größer".encode()], object)
         ({"labels": LABELS, "seen": np.bool_(True)}, '{"labels": ["cat", "größer"], "seen": true}'),
         ({"output": np.float32([[0.1], [0.2]])}, '{"output": [[0.1], [0.2]]}'),
         ({"output": np.zeros((0, 2), np.float32)}, '{"output": []}'),
+        ({"mask": b"\x89PNG\r\n"}, '{"mask": {"b64": "iVBORw0K"}}'),
     ],
 )
 def test_the_outputs_of_any_model_become_an_answer(answers, outputs, expected):

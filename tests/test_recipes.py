@@ -29,8 +29,8 @@ class Recipe:
 def read_recipes():
     for problem in answers.PROBLEMS:
         path = PRODUCT / "problems" / problem / "docs/recipes.md"
-        sections = path.read_text(encoding="utf-8").split("\n## ")[1:]
-        for section in sections:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        for section in text.split("\n## ")[1:]:
             title, _, text = section.partition("\n")
             [diff] = re.findall(r"^```diff\n(.*?)^```$", text, flags=re.M | re.S)
             # Keras would download its weights; random ones have the same shapes.

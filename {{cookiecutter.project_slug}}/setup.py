@@ -22,7 +22,7 @@ setup(
         "keras>=3.12,<4",  # the models; Python 3.10 can have no newer one than 3.12
         "numpy>=2.1,<3",  # arrays of examples, checkpoints
         "tensorboard>=2.20,<3",  # the training logs; TensorFlow writes them, this shows them
-        "{{ 'pillow>=11.3,<14' if cookiecutter.problem == 'image' else 'pyarrow>=18,<26' }}",  # reads {{ 'images; older ones miss how some are turned' if cookiecutter.problem == 'image' else 'tables' }}
+        "{{ {'image': 'pillow>=11.3,<14', 'tabular': 'pyarrow>=18,<26'}.get(cookiecutter.problem, 'numpy>=1.26') }}",  # reads the data
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],  # the CUDA libraries, on Linux

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,8 @@ def word_answer(outputs: Mapping[str, object]) -> dict:
     """The answer for one example, from what the model's signature returns for it.
 
     {"class": "a", "probabilities": {"a": 0.9, "b": 0.1}}, {"value": 1.5}, or any other outputs under
-    their names. `labels` are the names of `probabilities`, and no part of the answer.
+    their names. `labels` are the names of `probabilities`, and no part of the answer. Bytes that are
+    no text, such as a PNG file, are {"b64": "…"}, as a client sends them.
     """
     # Sorted: TensorFlow returns the outputs in another order in each process.
     answer = {name: _to_json(value) for name, value in sorted(outputs.items())}
@@ -25,7 +27,10 @@ def _to_json(value):
     if isinstance(value, np.ndarray):
         return [_to_json(item) for item in value]
     if isinstance(value, bytes):
-        return value.decode()
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
     if isinstance(value, np.floating):
         return float(str(value))  # the shortest number that is exact in the value's own precision
     return value.item()

@@ -1,8 +1,7 @@
 """Answers requests with an exported model: instances in, answers out.
 
     instances   JSON, JSON lines and CSV, and what is wrong with them
-    inputs      what a client may send for this kind of data: `Inputs(schema)` opens files in its FORMS,
-                loads requests and encodes them for the model's SIGNATURE, AT_ONCE instances a call
+    inputs      what a client may send for this kind of data; a subclass of `instances.JsonInputs`
     model       loads an exported model, calls it
 
 It imports `codec`, and neither the trainer nor the launcher. TensorFlow is imported inside of

@@ -11,7 +11,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple
 
 
 class InstanceError(Exception):
@@ -25,15 +25,46 @@ class Loaded(NamedTuple):
     value: Any  # or an InstanceError
 
 
-class Checks(Protocol):
-    """What a kind of data knows of its instances; where is "file:line: instance 3"."""
+class JsonInputs:
+    """What a client may send. `predictor/inputs.py` makes of it the `Inputs(schema)` of one kind of data.
 
-    def check(self, where: str, instance: object) -> Any: ...
+    It defines `check` and `encode`, and what differs of the rest. Where rows of CSV are instances, it
+    has `check_csv(where, texts: dict[str, str])`, too.
+    """
 
-    def check_csv(self, where: str, texts: dict[str, str]) -> Any: ...
+    FORMS = '{"instances": [{…}, …]}, or a JSON object a line'  # of a file
+    SIGNATURE = "serving_default"  # of the model
+    AT_ONCE = 1024  # instances a call
+
+    def open(self, path: str) -> Iterator[Any]:
+        """Checked instances from a file, each as `check` returns it, or an InstanceError.
+
+        Raises:
+            InstanceError: it cannot be read, or is in none of the forms.
+        """
+        return read_file(path, self)
+
+    def check(self, where: str, instance: object) -> Any:
+        """One instance of a request.
+
+        Args:
+            where: such as "file:3: instance 2", for messages.
+
+        Raises:
+            InstanceError: the model does not take it.
+        """
+        raise NotImplementedError
+
+    def load(self, checked: Any) -> Loaded:
+        """What `encode` takes of a checked instance: here a file that it names may be read."""
+        return Loaded({}, checked)
+
+    def encode(self, loaded: list) -> dict[str, Any]:
+        """Instances as the model's signature takes them: arrays [instances, …] by name."""
+        raise NotImplementedError
 
 
-def read_file(path: str, checks: Checks) -> Iterator[Any]:
+def read_file(path: str, checks: JsonInputs) -> Iterator[Any]:
     """Checked instances from a file; - is standard input.
 
     Raises:
@@ -49,16 +80,20 @@ def read_file(path: str, checks: Checks) -> Iterator[Any]:
         raise InstanceError(f"{path}: not a text in UTF-8 ({error.reason})") from None
 
 
-def read(file: IO[str], name: str, checks: Checks) -> Iterator[Any]:
+def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
     """Checked instances from an open file: its first character shows the form.
 
     Raises:
-        InstanceError: none of the three forms.
+        InstanceError: none of the forms.
     """
     text = file.read().removeprefix("\ufeff")
+    reads_csv = hasattr(checks, "check_csv")
+    forms = "JSON, JSON lines or CSV" if reads_csv else "JSON or JSON lines"
     if not text.strip():
-        raise InstanceError(f"{name}: empty; expected instances as JSON, JSON lines or CSV")
+        raise InstanceError(f"{name}: empty; expected instances as {forms}")
     if text.lstrip()[0] not in "{[":
+        if not reads_csv:
+            raise InstanceError(f"{name}: expected instances as {forms}, got {show(text[:40])}")
         yield from _csv(text, name, checks)
         return
     try:
@@ -99,7 +134,7 @@ def _lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
             yield where, InstanceError(f"{where}: not JSON ({error})")
 
 
-def _csv(text: str, name: str, checks: Checks) -> Iterator[Any]:
+def _csv(text: str, name: str, checks: JsonInputs) -> Iterator[Any]:
     rows = _rows(text, name)
     header = [column.strip() for column in next(rows)[1]]
     twice = next((c for c in header if c and header.count(c) > 1), None)

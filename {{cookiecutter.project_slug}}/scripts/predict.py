@@ -35,8 +35,7 @@ def main(argv: list[str]) -> int:
         "file",
         nargs="+",
         metavar="FILE",
-        help='{"instances": [{…}, …]}, a JSON object a line, or '
-        f"{Inputs.FORMS}; - for standard input",
+        help=f"{Inputs.FORMS}; - for standard input",
     )
     args = parser.parse_args(argv)
     if not args.model:

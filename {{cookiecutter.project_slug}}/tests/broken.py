@@ -122,7 +122,7 @@ IN_A_JOB = {
     "nothing to run": [("    replicaCount: 2\n    containerSpec: {args: []}", "    replicaCount: 2"), ("acceleratorCount: 2}", "acceleratorCount: 2} #! has neither containerSpec nor pythonPackageSpec")],
     "a Reduction Server without GPUs": [("machineType: g2-standard-24, acceleratorType: NVIDIA_L4, acceleratorCount: 2}", "machineType: n2-standard-4} #! the Reduction Server in the third pool is for GPUs only"), ("scheduling:", "  - machineSpec: {machineType: n1-highcpu-16}\n    replicaCount: 2\n    containerSpec: {imageUri: us-docker.pkg.dev/vertex-ai-restricted/training/reductionserver:latest}\nscheduling:")],
     # What runs
-    "too long": [("containerSpec: {args: []}", f"containerSpec: {{args: [--cache-dir={'x' * 100_000}]}} #! are 100,012 characters together")],
+    "too long": [("containerSpec: {args: []}", f"containerSpec: {{args: [--monitor={'x' * 100_002}]}} #! are 100,012 characters together")],
     "a command": [("containerSpec: {args: []}", "containerSpec: {command: [sh, -c, ls]} #! replaces the image's entrypoint")],
     "a module that there is not": [("containerSpec: {args: []}", "containerSpec: {command: [python, -m, trainer.nothing]} #! by no module of this repo; remove it, or write [python, -m, trainer.task]")],
     "a module that the image does not hold": [("containerSpec: {args: []}", "containerSpec: {command: [python, -m, scripts.check]} #! scripts.check is not in the project's image, which holds trainer, codec")],

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, tree
-from own import OTHER_DATA
 
 from launcher.cloud import labels, package, submission
 from launcher.jobfile import spec
+from trainer import options
 
 SETTINGS = """
 slug: my-penguins
@@ -122,7 +122,7 @@ def test_as_a_package_the_arguments_are_the_same(mine, tmp_path):
     # No package holds data/: it is copied to the bucket, and the trainer is told where it lies.
     data = {entry["name"]: entry["value"] for entry in task["env"]}["OWN_DATA_URI"]
     assert re.fullmatch(r"gs://my-lab-runs/data/[0-9a-f]{16}", data)
-    flags = ["--", OTHER_DATA]
+    flags = ["--", f"--{options.SOURCES[0]}=gs://lab/x"]
     assert "OWN_DATA_URI" not in dry_run(mine, "configs/gpu.yaml", *flags).stdout
 
 

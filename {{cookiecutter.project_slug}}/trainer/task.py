@@ -113,8 +113,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         return 0 if serve(runtime) else START_AGAIN
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is reported without waiting for TensorFlow.
-    from trainer import data, outputs
-    from trainer.engine.record import Record, locked, now, refuse_foreign, timed
+    from trainer import data
+    from trainer.engine.record import Record, describe_metrics, locked, now, refuse_foreign, timed
 
     refuse_foreign(runtime)
     started, timings = now(), {}
@@ -122,7 +122,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         loaded = data.load(flags, runtime)
     if runtime.is_chief:
         print(loaded.describe(), flush=True)
-        for name, meaning in outputs.describe_metrics(loaded).items():
+        for name, meaning in describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
     if flags.repeat:
         from trainer.engine import repeat

@@ -1,8 +1,8 @@
 """What the loop needs of the data: `load` in `data.py` returns `Examples`, for any kind of data.
 
 A block is many batches that are read together: `(steps, (inputs, target))`, or with a weight for each
-row `(steps, (inputs, target, weights))`. Inputs and target are arrays, or dictionaries of arrays, of any
-dtype that TensorFlow has:
+row `(steps, (inputs, target, weights))`, or `(steps, (inputs,))`. Inputs are a dictionary of arrays, the
+target is an array or a dictionary of them, of any dtype that TensorFlow has:
 
     [K, rows of a batch in this process, …]
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
+
+from codec.base_schema import BaseSchema
 
 
 @runtime_checkable
@@ -49,6 +51,7 @@ class Examples(Protocol):
     train: Part
     eval: Part
     manifest: dict  # for run.json: {"train": {"files": [{"path", "digest", …}], …}, "eval": …}
+    schema: BaseSchema
 
     @property
     def classes(self) -> list[str]:

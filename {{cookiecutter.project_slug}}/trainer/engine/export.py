@@ -21,6 +21,8 @@ def write(model: keras.Model, examples, path: str) -> Exception | None:
     Returns the error of an `answer` that does not fit the model: it then returns its raw outputs,
     by their names, or as `output`, `output_1`, …
     """
+    _, (inputs, *_) = next(examples.eval.batches(1))  # arrays [K, 1, …] by name
+    encoded = {n: tf.TensorSpec([None, *a.shape[2:]], a.dtype, n) for n, a in inputs.items()}
     exported = tf.Module()  # what the signatures use must hang on it, or it is not saved
     exported.model, exported.inputs = model, Inputs(examples.schema)
 
@@ -31,7 +33,7 @@ def write(model: keras.Model, examples, path: str) -> Exception | None:
 
             return tf.function(serve, input_signature=[takes]).get_concrete_function()
 
-        return {name: serving(*how) for name, how in exported.inputs.signatures().items()}
+        return {name: serving(*how) for name, how in exported.inputs.signatures(encoded).items()}
 
     failed = None
     try:

@@ -19,7 +19,7 @@ from codec import files
 from trainer import AUTHOR, PROJECT
 from trainer.data import READER
 from trainer.engine.runtime import JobError, Runtime, join
-from trainer.outputs import describe_data, describe_metrics
+from trainer.outputs import METRICS, describe_data
 
 # Seconds; history.csv is written whole, so not at each of 10,000 short epochs.
 WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
@@ -102,6 +102,22 @@ def _column_order(name: str) -> tuple:
     """Epoch, loss, metrics by name, then the held-out ones; Keras orders them by its version."""
     metric = name.removeprefix("val_")
     return name != "epoch", name != metric, metric != "loss", metric
+
+
+def describe_metrics(examples) -> dict[str, str]:
+    """What each metric is, in words; its id with val_ before it is the same of held-out examples.
+
+    Raises:
+        JobError: outputs.py has no metrics for what this data is to teach.
+    """
+    schema = examples.schema
+    if schema.task not in METRICS:
+        raise JobError(
+            f"trainer/outputs.py: METRICS has no {schema.task!r}, only {', '.join(METRICS)}; add "
+            "its metrics there, and its model to trainer/model.py"
+        )
+    meanings = METRICS[schema.task].items()
+    return {name: meaning.replace("{target}", schema.target) for name, (_, meaning) in meanings}
 
 
 def refuse_foreign(runtime: Runtime) -> None:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+
+from codec.base_schema import BaseSchema
 
 TASKS = ("classification",)
 
@@ -26,7 +28,7 @@ class Pictures:
 
 
 @dataclass
-class Schema:
+class Schema(BaseSchema):
     """The classes, in the order of the model's outputs, and what the model looks at."""
 
     labels: list[str]
@@ -35,10 +37,7 @@ class Schema:
     task: str = TASKS[0]
     notes: list[str] = field(default_factory=list)  # how the data was split, for the report
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @staticmethod
-    def from_json(text: str) -> Schema:
+    @classmethod
+    def from_json(cls, text: str) -> Schema:
         fields = json.loads(text)
-        return Schema(**{**fields, "pictures": Pictures(**fields["pictures"])})
+        return cls(**{**fields, "pictures": Pictures(**fields["pictures"])})

@@ -22,7 +22,7 @@ from PIL import Image
 
 from codec import images
 from codec.schema import Schema
-from predictor.instances import InstanceError, Loaded, read
+from predictor.instances import InstanceError, JsonInputs, Loaded, read
 
 _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
 
@@ -55,12 +55,12 @@ class Picture:
             return images.decode(file.read(images.MAX_BYTES + 1))
 
 
-class Inputs:
+class Inputs(JsonInputs):
     """Checks, decodes and resizes what the model takes."""
 
-    FORMS = "an image, a folder of images"  # of a file, beside JSON
-    SIGNATURE = "pixels"  # of the model
-    AT_ONCE = 32  # images a call
+    FORMS = f"an image, a folder of images, {JsonInputs.FORMS}"
+    SIGNATURE = "pixels"
+    AT_ONCE = 32
 
     def __init__(self, schema: Schema):
         self._looks = schema.pictures

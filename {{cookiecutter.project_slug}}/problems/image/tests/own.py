@@ -13,8 +13,6 @@ from trainer import data, task
 from trainer.engine import runtime
 
 RUNS = ["digits"]  # the fixtures of trained models
-LEAVES = {"gallery"}  # what a run leaves beside what every run does
-OTHER_DATA = "--data=gs://lab/x"
 MISTAKE = (
     ["--data", "nothing"],
     "nothing: no such file or folder; expected SRC/<class>/*.jpg, or a CSV",

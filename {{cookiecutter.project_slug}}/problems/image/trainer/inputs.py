@@ -23,7 +23,7 @@ class Inputs(tf.Module):
         super().__init__()
         self.schema = schema
 
-    def signatures(self) -> dict:
+    def signatures(self, _encoded: dict[str, tf.TensorSpec]) -> dict:
         """{name: (what prepares its inputs for the model, what they are)}.
 
         serving_default: image string [batch], each a JPEG file, or a PNG file of 8 bits a channel;

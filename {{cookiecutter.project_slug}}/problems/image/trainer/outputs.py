@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.engine import sections
+from trainer.engine import answers, sections
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -20,11 +20,6 @@ METRICS = {
     },
 }
 SAMPLES, MISTAKES = 24, 24  # images in the report
-
-
-def describe_metrics(examples) -> dict[str, str]:
-    """What each metric is, in words; its id with val_ before it is the same of held-out images."""
-    return {name: meaning for name, (_, meaning) in METRICS[examples.schema.task].items()}
 
 
 def describe_data(examples) -> list[dict]:
@@ -117,16 +112,5 @@ def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
 
 
 def answer(examples, output) -> dict:
-    """A model's output as a client gets it: tensors [batch, …] by name.
-
-    `class` string [batch], `probabilities` float32 [batch, classes], and their `labels` string
-    [batch, classes].
-    """
-    import tensorflow as tf
-
-    labels = tf.constant(examples.classes)
-    return {
-        "class": tf.gather(labels, tf.argmax(output, axis=1)),
-        "probabilities": tf.nn.softmax(output),
-        "labels": tf.tile(labels[tf.newaxis], [tf.shape(output)[0], 1]),
-    }
+    """A model's output [batch, classes] as a client gets it: tensors [batch, …] by name."""
+    return answers.name_classes(output, examples.classes)

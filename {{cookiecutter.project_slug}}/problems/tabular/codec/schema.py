@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+
+from codec.base_schema import BaseSchema
 
 KINDS = ("number", "category", "ignore")
 TASKS = ("classification", "regression")
@@ -63,7 +65,7 @@ class Column:
 
 
 @dataclass
-class Schema:
+class Schema(BaseSchema):
     """The columns in file order, and the target with its classes or its scale."""
 
     target: str
@@ -116,15 +118,12 @@ class Schema:
         """Whether the loss of a number, or of each in an array, stays finite in float32."""
         return (abs(target) <= LARGEST) & (abs(target - self.mean) <= FARTHEST**2 * self.std)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @staticmethod
-    def from_json(text: str) -> Schema:
+    @classmethod
+    def from_json(cls, text: str) -> Schema:
         fields = json.loads(text)
         fields["columns"] = [Column(**column) for column in fields["columns"]]
         fields["missing"] = tuple(fields["missing"])
-        return Schema(**fields)
+        return cls(**fields)
 
 
 def name_inputs(columns: list[Column]) -> None:

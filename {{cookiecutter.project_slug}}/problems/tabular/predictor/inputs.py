@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Iterator
 
 from codec import values
 from codec.encoder import Encoder
 from codec.schema import Column, Schema
-from predictor.instances import InstanceError, Loaded, read_file, show
+from predictor.instances import InstanceError, JsonInputs, show
 
 _KINDS = {"number": "number", "category": "text"}
 _FIXES = {"number": " without quotes, or null where it is missing", "category": " in quotes"}
@@ -20,12 +19,11 @@ Row = dict[
 ]  # a checked value by each feature's name; NaN or "" where it is missing
 
 
-class Inputs:
+class Inputs(JsonInputs):
     """Checks and encodes what the model takes."""
 
-    FORMS = "CSV with a header"  # of a file, beside JSON
-    SIGNATURE = "encoded"  # of the model
-    AT_ONCE = 1024  # instances a call
+    FORMS = f"{JsonInputs.FORMS}, or CSV with a header"
+    SIGNATURE = "encoded"
 
     def __init__(self, schema: Schema):
         self._encoder = Encoder(schema)
@@ -33,17 +31,6 @@ class Inputs:
         # The rest of the training file, which the model does not look at.
         self._others = {c.name for c in schema.columns} | {schema.target}
         self._missing = frozenset(schema.missing)
-
-    def open(self, path: str) -> Iterator[Row | InstanceError]:
-        """Checked instances from a file; - is standard input.
-
-        Raises:
-            InstanceError: it cannot be read, or is none of the three forms.
-        """
-        return read_file(path, self)
-
-    def load(self, row: Row | InstanceError) -> Loaded:
-        return Loaded({}, row)
 
     def encode(self, rows: list[Row]) -> dict:
         """Rows as the model's signature takes them."""

@@ -10,8 +10,6 @@ from trainer import data, task
 from trainer.engine import runtime
 
 RUNS = ["penguins", "masses"]  # the fixtures of trained models
-LEAVES = set()  # what a run leaves beside what every run does
-OTHER_DATA = "--train-files=gs://lab/x.csv"
 MISTAKE = (["--target", "nothing"], "no column 'nothing'; there are: species")
 
 

@@ -24,22 +24,16 @@ class Inputs(tf.Module):
             pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(texts), places)
             self.places.append(tf.lookup.StaticHashTable(pairs, default_value=offset))
 
-    def signatures(self) -> dict:
+    def signatures(self, encoded: dict[str, tf.TensorSpec]) -> dict:
         """{name: (what prepares its inputs for the model, what they are)}.
 
         serving_default: a vector [batch] for each feature; encoded: what `codec.encoder` makes.
         """
-        takes = {
+        raw = {
             c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
             for c in self.schema.features
         }
-        encoded = {
-            "numbers": tf.TensorSpec([None, self.schema.width], tf.float32, "numbers"),
-            "categories": tf.TensorSpec(
-                [None, len(self.schema.categories)], tf.int32, "categories"
-            ),
-        }
-        return {"serving_default": (self, takes), "encoded": (lambda inputs: inputs, encoded)}
+        return {"serving_default": (self, raw), "encoded": (lambda inputs: inputs, encoded)}
 
     def __call__(self, raw):
         schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.engine import sections
+from trainer.engine import answers, sections
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -21,13 +21,6 @@ METRICS = {
         "mae": ("min", "mean absolute error, in the unit of {target}"),
     },
 }
-
-
-def describe_metrics(examples) -> dict[str, str]:
-    """What each metric is, in words; its id with val_ before it is the same of held-out rows."""
-    schema = examples.schema
-    meanings = METRICS[schema.task].items()
-    return {name: meaning.replace("{target}", schema.target) for name, (_, meaning) in meanings}
 
 
 def describe_data(examples) -> list[dict]:
@@ -96,16 +89,8 @@ def _evaluate_values(examples, context) -> list[dict]:
 def answer(examples, output) -> dict:
     """A model's output as a client gets it: tensors [batch, …] by name.
 
-    A class: `class` string [batch], `probabilities` float32 [batch, classes], and their `labels`
-    string [batch, classes]. A value: `value` float32 [batch].
+    A value: `value` float32 [batch]; a class: see `engine/answers.py`.
     """
-    import tensorflow as tf
-
     if not examples.classes:
         return {"value": output[:, 0]}
-    labels = tf.constant(examples.classes)
-    return {
-        "class": tf.gather(labels, tf.argmax(output, axis=1)),
-        "probabilities": tf.nn.softmax(output),
-        "labels": tf.tile(labels[tf.newaxis], [tf.shape(output)[0], 1]),
-    }
+    return answers.name_classes(output, examples.classes)

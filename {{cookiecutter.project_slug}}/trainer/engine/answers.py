@@ -1,0 +1,39 @@
+"""What many models answer, for `answer` in `outputs.py`: tensors [batch, …] by name.
+
+TensorFlow is imported inside of functions: the launcher reads `outputs.py` without waiting for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def name_classes(logits, classes: Sequence[str]) -> dict:
+    """The likeliest class, and the probability of each.
+
+    Args:
+        logits: float32 [batch, classes].
+
+    Returns:
+        `class` string [batch], `probabilities` float32 [batch, classes], and their `labels` string
+        [batch, classes].
+    """
+    import tensorflow as tf
+
+    labels = tf.constant(classes)
+    return {
+        "class": tf.gather(labels, tf.argmax(logits, axis=1)),
+        "probabilities": tf.nn.softmax(logits),
+        "labels": tf.tile(labels[tf.newaxis], [tf.shape(logits)[0], 1]),
+    }
+
+
+def encode_images(pixels):
+    """PNG files, string [batch]; `scripts/predict.py` prints each as {"b64": "…"}.
+
+    Args:
+        pixels: [batch, height, width, 1 or 3], from 0 for black to 1 for white.
+    """
+    import tensorflow as tf
+
+    return tf.io.encode_png(tf.saturate_cast(tf.round(pixels * 255), tf.uint8))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import hostile
 import numpy as np
@@ -230,7 +231,9 @@ def model_dir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outputs, "answer", lambda examples, output: {"image": output})
         schema = Schema(["a", "b"], Pictures(SIDE, 3, "fit"))
-        assert export.write(model, Examples(schema, None, None, {}), path) is None
+        block = 1, ({"image": np.zeros((1, 1, SIDE, SIDE, 3), np.uint8)},)
+        held_out = SimpleNamespace(batches=lambda batch_size: iter([block]))
+        assert export.write(model, Examples(schema, None, held_out, {}), path) is None
     return path
 
 

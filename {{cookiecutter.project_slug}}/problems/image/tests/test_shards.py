@@ -270,6 +270,16 @@ def test_the_split_does_not_depend_on_the_size():
     assert one == two
 
 
+def test_large_shares_leave_an_image_of_each_class_in_train():
+    write_classes("in", a=1, b=2, c=10)
+    made = make("in", "out", replace(SMALL, eval_share=0.4, test_share=0.3))
+    assert [made.splits[split].classes["c"] for split in ("train", "eval", "test")] == [3, 4, 3]
+    why = "since train keeps at least one image of each class"
+    assert made.remarks() == [
+        f"no image in {s}, {why}: a (of 1), b (of 2)" for s in ("eval", "test")
+    ]
+
+
 def test_each_class_is_split_by_the_same_shares():
     sizes = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 10, "f": 26, "g": 100}
     write_classes("in", **sizes)

@@ -135,13 +135,14 @@ class ShardFolder:
                 f"folders with images both in train and held out: {_join(m.other_groups)}; if each "
                 "is a person or a recording, make the shards with --group 2"
             )
+        least = "half" if m.eval_share + m.test_share <= 0.5 else "one image"
         for split, share in (("eval", m.eval_share), ("test", m.test_share)):
             missing = [label for label, count in m.splits[split].classes.items() if not count]
             sizes = {x: sum(part.classes[x] for part in m.splits.values()) for x in missing}
             if share and missing:
                 names = _join([f"{label} (of {sizes[label]:,})" for label in missing])
                 lines.append(
-                    f"no image in {split}, since train keeps at least half of each class: {names}"
+                    f"no image in {split}, since train keeps at least {least} of each class: {names}"
                 )
         if m.copies:
             lines.append(

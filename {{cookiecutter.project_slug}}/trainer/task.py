@@ -175,14 +175,15 @@ def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record
         record.write("preempted")
         print(
             f"stopped: {saved}; start the same command again, with --job-dir {runtime.job_dir}, to "
-            "go on"
+            "resume"
         )
         return START_AGAIN
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, OSError) and not error.filename:
             error.filename = runtime.job_dir  # a full disk
         with contextlib.suppress(OSError):  # the disk may be full
-            record.write("failed", error=str(error).split("\n")[0] or repr(error))
+            known = isinstance(error, Exception) and str(error).split("\n")[0]
+            record.write("failed", error=known or repr(error))  # SystemExit(1) says only 1
         return explain(error, trained=training.trained)
     if runtime.is_chief:
         warn_of_unknown(build_parser(), flags.ignored)  # once more, where it is read

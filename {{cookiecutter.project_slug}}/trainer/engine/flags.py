@@ -20,7 +20,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=whole,
         metavar="N",
-        help="rows, or pictures, a step, over all replicas (default: %(default)s)",
+        help="examples a step, over all replicas (default: %(default)s)",
     )
     parser.add_argument(
         "--early-stopping",

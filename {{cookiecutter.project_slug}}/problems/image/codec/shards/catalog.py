@@ -200,11 +200,6 @@ class Catalog:
         self._base.executescript(_SPLIT_GROUPS if by_group else _SPLIT_IMAGES)
         self._base.executescript(_NOTE_SPLIT)
 
-    def list_labels(self) -> list[str]:
-        """The classes with an image in a split, sorted."""
-        query = "SELECT DISTINCT label FROM files WHERE split IS NOT NULL ORDER BY 1"
-        return [label for (label,) in self.query(query)]
-
     def list_images(self, split: str) -> Iterator[tuple]:
         """(path, label, file_hash, spool, start, name, image) of the images of a split in the order
         of their records, which is as good as random."""

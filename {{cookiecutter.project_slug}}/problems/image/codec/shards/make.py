@@ -159,7 +159,7 @@ def _is_whole(target: str, manifest: Manifest) -> bool:
 
 def _check_split(writer: Writer) -> None:
     catalog, options = writer.catalog, writer.options
-    if not catalog.list_labels():
+    if not writer.labels:
         [total] = catalog.find("SELECT COUNT(*) FROM files")
         first = next(catalog.list_rejected(), None)
         problem = f"no image among {total} files; {': '.join(first)}" if first else "no files"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import itertools
 import math
 import os
@@ -61,6 +62,12 @@ class Writer:
     def _uploads(self) -> bool:
         return self.folder != self.target
 
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """The classes with an image in a split, sorted. Not before the split is decided."""
+        query = "SELECT DISTINCT label FROM files WHERE split IS NOT NULL ORDER BY 1"
+        return [label for (label,) in self.catalog.query(query)]
+
     def begin(self) -> None:
         """Raises JobError: a bucket that cannot be written; no image was read for nothing."""
         if self._uploads:
@@ -96,14 +103,14 @@ class Writer:
         count, size = self.catalog.find(sizes, split)
         size += OVERHEAD * count
         parts = max(math.ceil(size / (self.options.shard_mb << 20)), math.ceil(count / MOST))
-        content = hash_rows([(content, self.catalog.list_labels(), parts)])
+        content = hash_rows([(content, self.labels, parts)])
         for part in range(parts):
             first, end = count * part // parts, count * (part + 1) // parts
             yield Shard(split, manifest.name_shard(split, part, parts), end - first, content)
 
     def _list_tasks(self, shards: list[Shard], unwritten: set[Shard]) -> Iterator[tuple]:
         """The arguments of `workers.write_shard` for the unwritten ones of all shards."""
-        labels = {label: number for number, label in enumerate(self.catalog.list_labels())}
+        labels = {label: number for number, label in enumerate(self.labels)}
         names = self.catalog.query("SELECT DISTINCT spool FROM files WHERE spool IS NOT NULL")
         spools = {name: number for number, (name,) in enumerate(names)}
         paths = [os.path.join(self.catalog.folder, name) for name in spools]
@@ -135,9 +142,7 @@ class Writer:
 
     def _write_index(self, split: str, shards: list[Shard]) -> Split:
         query = "SELECT label, COUNT(*) FROM files WHERE split = ? GROUP BY 1"
-        classes = dict.fromkeys(self.catalog.list_labels(), 0) | dict(
-            self.catalog.query(query, split)
-        )
+        classes = dict.fromkeys(self.labels, 0) | dict(self.catalog.query(query, split))
         count, described = sum(classes.values()), []
         head = {"descr": manifest.INDEX.descr, "fortran_order": False, "shape": (count,)}
         name = manifest.name_index(split)
@@ -162,7 +167,6 @@ class Writer:
             manifest.REJECTED, ("path", "reason"), self.catalog.list_rejected()
         )
         copies = self._write_table(manifest.COPIES, ("path", "same_as"), self.catalog.list_copies())
-        labels = self.catalog.list_labels()
         classes = self.catalog.query(
             "SELECT DISTINCT label FROM files WHERE label <> '' ORDER BY 1"
         )
@@ -170,11 +174,11 @@ class Writer:
         library = "libjpeg_turbo" if features.check_feature("libjpeg_turbo") else "jpg"
         content = Manifest(
             **asdict(self.options),
-            labels=tuple(labels),
+            labels=tuple(self.labels),
             splits=splits,
             rejected=rejected,
             copies=copies,
-            empty=tuple(label for (label,) in classes if label not in labels),
+            empty=tuple(label for (label,) in classes if label not in self.labels),
             groups={s: self.count_groups(s) for s in SPLITS} if self.options.group else {},
             other_groups=() if self.options.group else tuple(self._find_other_groups()),
             source={"path": self.source, "files": count, "bytes": int(size), **hashes},

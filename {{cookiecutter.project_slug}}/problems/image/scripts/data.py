@@ -99,7 +99,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="keep images that belong together (one person, one recording) on one side of the split: "
         "a column of the CSV, or the level of a folder: 2 for SRC/<class>/<group>/*.jpg",
     )
-    text = "a shard's size, at most and about"
+    text = "a shard's size, at most and about; a shard has 10,000 images at most"
     add("--shard-mb", DEFAULT.shard_mb, text, type=number(1, 100_000), metavar="N")
     parser.add_argument(
         "--workers", type=number(1, 1024), metavar="N", help="processes (default: one a core)"

@@ -29,7 +29,7 @@ from codec.shards.manifest import SPLITS, File, Manifest, Options, Split, comput
 from codec.shards.pool import count_cores, run_in_order, start_processes
 
 ENOUGH = 20_000  # records for which it pays to start another process
-MOST = 50_000  # records of a shard: their rows are in memory at once
+MOST = 10_000  # records of a shard: the rows of a few shards are in memory at once
 OVERHEAD = 64  # bytes of a record beside its name and its image, about
 UPLOADS, TRIES = 8, 3  # files that are uploaded at once; how often each is tried
 MARK = ".unfinished"  # the object that shows, in a bucket, that shards are being made
@@ -87,7 +87,7 @@ class Writer:
             pool = stack.enter_context(start_processes(count)) if count > 1 else None
             threads = stack.enter_context(ThreadPoolExecutor(UPLOADS)) if self._uploads else None
             tasks = self._list_tasks(shards, set(unwritten))
-            written = run_in_order(pool, workers.write_shard, tasks, 2 * count)
+            written = run_in_order(pool, workers.write_shard, tasks, count)
             pairs = zip(unwritten, written, strict=True)
             for row in run_in_order(threads, self._deliver_shard, pairs, UPLOADS):
                 self.catalog.write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?)", [row])

@@ -173,7 +173,7 @@ def test_two_trainers_do_not_share_a_directory(project, tmp_path):
 def test_a_bug_does_not_start_again_and_again(bake, tmp_path, where, starts):
     """An error before the first step is a mistake; a later one is retried while there is progress."""
     project = bake(fresh=True)
-    name = "telemetry" if starts == 2 else "model"
+    name = "engine/telemetry" if starts == 2 else "model"
     source = project.path / "trainer" / f"{name}.py"
     text = source.read_text(encoding="utf-8")
     if starts == 2:

@@ -14,7 +14,7 @@ from launcher.jobfile import spec
 from launcher.jobfile.summary import summary
 from launcher.project import settings
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = settings.ROOT / "configs"
 
 
 def main(argv: list[str]) -> int:

@@ -6,11 +6,11 @@ python scripts/report.py runs/A runs/B        these runs
 
 import argparse
 import sys
-from pathlib import Path
 
+from launcher.project.settings import ROOT
 from launcher.report import report, runs
 
-RUNS = Path(__file__).resolve().parents[2] / "runs"
+RUNS = ROOT / "runs"
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 
-from launcher.jobfile.spec import ROOT
+from launcher.project.settings import ROOT
 
 # New files that git does not know yet are part of the difference only here: elsewhere may lie data,
 # or a key that nobody meant to upload.

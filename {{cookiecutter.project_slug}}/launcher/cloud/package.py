@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from launcher.jobfile.spec import ROOT, SpecError
+from launcher.jobfile.spec import SpecError
+from launcher.project.settings import ROOT
 
 SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
 SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it

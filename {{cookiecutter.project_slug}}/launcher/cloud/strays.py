@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launcher.jobfile import program
-from launcher.jobfile.spec import ROOT, Fault, Job
+from launcher.jobfile.spec import Fault, Job
+from launcher.project.settings import ROOT
 
 INSIDE = ("data/",)  # what the project's image holds
 

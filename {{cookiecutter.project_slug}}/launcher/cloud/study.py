@@ -23,7 +23,7 @@ from launcher.cloud import facts as jobs_facts
 from launcher.cloud.remote_job import RemoteJob
 from launcher.jobfile import program
 from launcher.jobfile.spec import Job
-from launcher.local.process import ROOT
+from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.study import directory, page, results, space
 from launcher.study import search as study_search

@@ -21,8 +21,9 @@ import yaml
 from launcher.cloud import git, labels, package, registry, strays
 from launcher.cloud.vertex import ID
 from launcher.jobfile import place_rules, program, spec, trainer_rules
-from launcher.jobfile.spec import ROOT, Fault, Job, SpecError
+from launcher.jobfile.spec import Fault, Job, SpecError
 from launcher.project import settings as project_file
+from launcher.project.settings import ROOT
 
 MODULE = "trainer.task"
 COMMIT = "git_commit"  # a label

@@ -16,7 +16,8 @@ from launcher.cloud.submission import Submission
 from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.jobfile.place_rules import holds_region
-from launcher.jobfile.spec import ROOT, SpecError
+from launcher.jobfile.spec import SpecError
+from launcher.project.settings import ROOT
 
 DETACHED = 130  # Ctrl-C while waiting, as a shell counts it
 ATTEMPTS = 100  # names that are tried for a folder of its own

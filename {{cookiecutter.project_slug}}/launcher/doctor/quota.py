@@ -27,7 +27,7 @@ UNLIMITED = -1
 
 def check(place, ask: Callable[..., dict]) -> tuple[str, ...]:
     """`ask(api, path)` gives an API's answer."""
-    from launcher.jobfile.spec import ROOT
+    from launcher.project.settings import ROOT
 
     if not place.region:
         raise Skip("gcp.region in project.yaml is empty")

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.project import settings
+from launcher.project.settings import ROOT
 
-ROOT = settings.PATH.parent
 OWN_IMAGE = "trainer"  # as a job file names the project's image, because gcloud wants a name
 MODULE = "trainer.task"  # what the project's image starts
 FOLDERS = ("trainer", "codec")  # of this repo: the project's image and package hold their modules

@@ -20,7 +20,6 @@ from launcher.project import settings
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
-ROOT = Path(__file__).resolve().parents[2]
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
 WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from launcher.jobfile import program
 from launcher.jobfile.machine_rules import Said
-from launcher.jobfile.program import CONTRACT, MODULE, ROOT
+from launcher.jobfile.program import CONTRACT, MODULE
 from launcher.jobfile.shape import did_you_mean
 from launcher.jobfile.study_rules import parameters
+from launcher.project.settings import ROOT
 
 if TYPE_CHECKING:
     from launcher.jobfile.spec import Job

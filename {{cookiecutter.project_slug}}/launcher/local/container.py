@@ -14,8 +14,9 @@ from pathlib import Path
 from launcher.local import image
 from launcher.local.contract import Replica
 from launcher.local.image import ContainerError, docker
-from launcher.local.process import ROOT, Process
+from launcher.local.process import Process
 from launcher.project import settings
+from launcher.project.settings import ROOT
 
 INSIDE = Path("/app")  # the Dockerfile's WORKDIR, where relative paths begin
 PORT = 2222  # of every replica, as on Vertex AI: each has an address of its own

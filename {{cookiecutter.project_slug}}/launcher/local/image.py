@@ -13,8 +13,8 @@ import subprocess
 from collections.abc import Mapping
 
 from launcher.common.document import SpecError
-from launcher.local.process import ROOT
 from launcher.project import settings
+from launcher.project.settings import ROOT
 
 SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec", "trainer", "data")
 

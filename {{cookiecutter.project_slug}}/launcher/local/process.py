@@ -20,12 +20,12 @@ from pathlib import Path
 from launcher.jobfile.program import CONTRACT
 from launcher.local import guard
 from launcher.local.contract import Replica
+from launcher.project.settings import ROOT
 
 # TensorFlow's C++ tells of itself at every start, whatever its log level; the log keeps it.
 NOISE = r"WARNING: All log messages before absl|I0000 "
 if not shutil.which("nvidia-smi"):  # where there is a driver, that it fails is news
     NOISE += r"|E0000 .*failed call to cuInit"
-ROOT = Path(__file__).resolve().parents[2]
 LONGEST_LINE = 1 << 13  # bytes of a line that are shown; the log has all of them
 CUT = " … (the rest of this line is in the log)"
 LAST_LINES = 15  # kept for the end: what a failed replica said last

@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 
 from launcher.jobfile.spec import SpecError
-from launcher.local.process import ROOT
+from launcher.project.settings import ROOT
 
 RUNS = ROOT / "runs"
 LOCK = ".launcher.lock"  # stays in the directory: the sign that it was a job's from the beginning

@@ -9,6 +9,7 @@ from launcher.common import document
 from launcher.common.document import Document, Fault, SpecError
 
 PATH = Path(__file__).resolve().parents[2] / "project.yaml"
+ROOT = PATH.parent  # of this repo
 ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
 TENSORBOARD = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/tensorboards/[^/\s]+")
 # 3 to 63 characters, or parts of that length between dots; not an IP address.

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 
 from launcher.cloud import identity
 from launcher.doctor.checkup import one_line
-from launcher.local.process import ROOT
 from launcher.project import gcp
 from launcher.project.gcp import Place
+from launcher.project.settings import ROOT
 from launcher.setup import steps
 from launcher.setup.steps import SetupError, Step, Words
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from launcher.cloud import identity
 from launcher.jobfile.place_rules import holds_region
-from launcher.local.process import ROOT
 from launcher.project import gcp
 from launcher.project.gcp import Place
+from launcher.project.settings import ROOT
 
 LIFECYCLE = Path("launcher/setup/lifecycle.json")  # what is cleared away below scratch/, and when
 THRESHOLDS = ("percent=0.5", "percent=0.9", "percent=1.0", "percent=1.0,basis=forecasted-spend")

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import local, run_dirs
-from launcher.local.process import ROOT
+from launcher.project.settings import ROOT
 from launcher.report.report import duration, figures
 from launcher.study import directory, results, space
 from launcher.study import page as study_report

@@ -28,6 +28,9 @@ def write(model: keras.Model, examples, path: str) -> Exception | None:
 
     def trace(answer: Callable) -> dict:
         def serving(prepare: Callable, takes: dict[str, tf.TensorSpec]):
+            # inputs.py is written in operations of graphs: to rewrite its Python takes seconds.
+            prepare = tf.autograph.experimental.do_not_convert(prepare)
+
             def serve(raw):
                 return answer(exported.model(prepare(raw), training=False))
 

@@ -265,26 +265,18 @@ def test_below_the_median_of_the_means_up_to_the_same_step():
     assert not stopping.below_median([(1, 0.0)], others[:2])  # too few to say
 
 
-def test_a_trial_far_behind_is_told_from_one_that_may_still_win():
-    def curve(start, end):
-        return [(1, start), (10, end)]
-
-    kept = [(curve(y, 2 * y + noise), 2 * y + noise) for y, noise in zip(range(1, 8), [0.1, -0.1] * 4, strict=False)]  # fmt: skip
-    assert stopping.will_not_win([(1, 1.0)], kept, best=14.1)
-    assert not stopping.will_not_win([(1, 7.0)], kept, best=14.1)
-    assert not stopping.will_not_win([(1, 1.0)], kept[:4], best=8.0)  # too few to say
-    assert not stopping.will_not_win([(10, 1.0)], kept, best=14.1)  # none went on from here
-    overtaking = [(curve(y, end), end) for y, end in enumerate([9, 2, 8, 3, 9, 1], 1)]
-    assert not stopping.will_not_win([(1, 1.0)], overtaking, best=9.0)
-    alike = [(curve(1.0, 2.0), 2.0)] * 6
-    assert not stopping.will_not_win([(1, 1.0)], alike, best=2.0)
+@pytest.mark.parametrize("rule", ["decayCurveStoppingSpec", "convexAutomatedStoppingSpec"])
+def test_a_rule_that_only_vertex_ai_has_is_refused(rule):
+    path = job_file(grid(numbers("floor", 1, 2), **{rule: {}}))
+    words = rf"toy.yaml:\d+: studySpec.{rule}: only Vertex AI .*; write medianAutomatedStoppingSpec"
+    with pytest.raises(spec.SpecError, match=words):
+        make(path)
 
 
 @pytest.mark.parametrize("by_time", [False, True])
-@pytest.mark.parametrize("rule", ["medianAutomatedStoppingSpec", "decayCurveStoppingSpec"])
-def test_a_running_trial_is_stopped(rule, by_time):
+def test_a_running_trial_is_stopped(by_time):
     floors = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 9]
-    rules = {rule: {"useElapsedDuration": by_time}}
+    rules = {"medianAutomatedStoppingSpec": {"useElapsedDuration": by_time}}
     path = job_file(
         grid(numbers("floor", *floors), **rules),
         *("--x=0.3", "--steps=40", "--pause=0.02"),

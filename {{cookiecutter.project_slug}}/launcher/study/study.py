@@ -150,7 +150,7 @@ class Study:
                 if over:
                     self.running.remove(each)
                     self._end(each.result())
-                elif self.objective.rule:
+                elif self.objective.stops:
                     each.stop_early(self.search.trials())
 
     def _begin(self, trial: Trial, threads: ThreadPoolExecutor) -> None:

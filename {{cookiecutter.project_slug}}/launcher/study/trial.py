@@ -16,7 +16,9 @@ from launcher.study import stopping
 from launcher.study.curves import Curves, reports
 from launcher.study.search import Trial
 
-MEDIAN, DECAY = "medianAutomatedStoppingSpec", "decayCurveStoppingSpec"
+MEDIAN = "medianAutomatedStoppingSpec"
+# Vertex AI fits Gaussian processes and regressions to the curves, in ways that are not published.
+NOT_HERE = ("decayCurveStoppingSpec", "convexAutomatedStoppingSpec")
 _pages = threading.Lock()  # matplotlib draws for one thread at a time
 
 
@@ -27,20 +29,15 @@ class Objective:
     metric: str
     maximize: bool
     takes_best: bool  # of a trial's measurements; else the last
-    rule: str = ""  # of early stopping: MEDIAN, DECAY or none
-    by_time: bool = False  # the rule compares at equal run times; else at equal steps
-
-    @property
-    def sign(self) -> int:
-        """Turns a value such that more is better."""
-        return 1 if self.maximize else -1
+    stops: bool = False  # trials below the median
+    by_time: bool = False  # they are compared at equal run times; else at equal steps
 
     @staticmethod
     def read(job: Job) -> Objective:
         """The objective of a study.
 
         Raises:
-            SpecError: several metrics.
+            SpecError: several metrics, or a rule of early stopping that only Vertex AI has.
         """
         study_spec = job.message["studySpec"]
         metrics = study_spec["metrics"]
@@ -49,13 +46,20 @@ class Objective:
             what = "here a study has one metric: by several, no trial is the best"
             instead = "keep the one that decides, or run the study on Vertex AI"
             raise SpecError(Fault(job.path, job.line(place), place, what, instead))
-        rule = next((name for name in (MEDIAN, DECAY) if name in study_spec), "")
+        for rule in NOT_HERE:
+            if rule in study_spec:
+                place = f"studySpec.{rule}"
+                what = (
+                    "only Vertex AI can predict where a learning curve ends, by a model of its own"
+                )
+                instead = f"write {MEDIAN}, or run the study there"
+                raise SpecError(Fault(job.path, job.line(place), place, what, instead))
         return Objective(
             metric=metrics[0]["metricId"],
             maximize=metrics[0].get("goal") == "MAXIMIZE",
             takes_best=study_spec.get("measurementSelectionType") == "BEST_MEASUREMENT",
-            rule=rule,
-            by_time=bool(study_spec.get(rule, {}).get("useElapsedDuration")),
+            stops=MEDIAN in study_spec,
+            by_time=bool(study_spec.get(MEDIAN, {}).get("useElapsedDuration")),
         )
 
 
@@ -95,34 +99,22 @@ class Running:
             self.curves.add(self.trial.id, step, value, seconds)
 
     def stop_early(self, trials: Sequence[Trial]) -> None:
-        """Stops it where the study's rule says so.
+        """Stop it where the study stops trials below the median and it is one.
 
         Args:
             trials: of the study, those that are over among them.
         """
         over = [trial for trial in trials if trial.counts]
-        if self.early or not over or not self.objective.rule:
+        if self.early or not over or not self.objective.stops:
             return
         mine = self._turned(self.trial)
-        if mine and self.objective.rule == MEDIAN:
-            if stopping.below_median(mine, [self._turned(trial) for trial in over]):
-                self.early = "below the median"
-        elif mine:
-            sign = self.objective.sign
-            whole = [
-                (curve, sign * trial.value)
-                for trial in over
-                if trial.state == "succeeded" and (curve := self._turned(trial))
-            ]
-            best = max(sign * trial.value for trial in over)
-            if stopping.will_not_win(mine, whole, best):
-                self.early = "too far behind the best"
-        if self.early:
+        if mine and stopping.below_median(mine, [self._turned(trial) for trial in over]):
+            self.early = "below the median"
             self.run.stop()
 
     def _turned(self, trial: Trial) -> list[tuple[float, float]]:
         """Its curve, as the rules take it."""
-        x, sign = 2 if self.objective.by_time else 0, self.objective.sign
+        x, sign = 2 if self.objective.by_time else 0, 1 if self.objective.maximize else -1
         curve = self.curves.of(trial.id)
         return [(each[x], sign * each[1]) for each in curve if math.isfinite(each[1])]
 

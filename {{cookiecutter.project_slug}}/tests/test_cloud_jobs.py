@@ -12,6 +12,7 @@ from conftest import ROOT
 from launcher.cloud import facts
 from launcher.cloud import study as jobs_study
 from launcher.cloud.vertex import RemoteJob
+from launcher.common.times import format_span
 from launcher.cost import prices
 from launcher.jobfile import spec
 from launcher.report import runs
@@ -63,7 +64,7 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
     ],
 )
 def test_times_are_for_people(seconds, text):
-    assert facts.span(seconds) == text
+    assert format_span(seconds) == text
 
 
 def test_a_name_cannot_steer_the_terminal(capsys):

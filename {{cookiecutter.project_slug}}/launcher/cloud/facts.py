@@ -10,6 +10,7 @@ from typing import Any
 
 from launcher.cloud import watch
 from launcher.cloud.remote_job import WAITS, RemoteJob
+from launcher.common.times import format_span, parse_time, seconds_since
 from launcher.cost import cost
 from launcher.cost.parts import dollars
 from launcher.cost.prices import Table
@@ -58,13 +59,13 @@ def facts(job: RemoteJob, prices: Table) -> dict[str, Any]:
 def row(job: RemoteJob, prices: Table) -> list[str]:
     """For people, by COLUMNS."""
     known = job.labels.get
-    ran, sent = seconds(job), _seconds_since(job.message.get("createTime"))
+    ran, sent = seconds(job), seconds_since(job.time("createTime"))
     return [
         job.name,
         f"{len(job.trials)} trials" if job.tuning else "job",
         job.state.lower(),
-        f"{span(sent) if sent < 2 * DAY else f'{sent / DAY:.0f} days'} ago",
-        "–" if ran is None else span(ran),
+        f"{format_span(sent) if sent < 2 * DAY else f'{sent / DAY:.0f} days'} ago",
+        "–" if ran is None else format_span(ran),
         known("config", "–"),
         known("git_commit", "–"),
         amount(job, spent(job, prices)),
@@ -79,12 +80,16 @@ def lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> lis
     """
     name, price, ran = shlex.quote(job.name), spent(job, prices), seconds(job)
     state = [f"{job.state.lower()} since {moment(_since(job))}"]
-    state += [f"it {'ran' if job.ended else 'has run'} for {span(ran)}"] if ran is not None else []
+    state += (
+        [f"it {'ran' if job.ended else 'has run'} for {format_span(ran)}"]
+        if ran is not None
+        else []
+    )
     found = [f"{job.name}: {'study' if job.tuning else 'job'} {job.id}, {', '.join(state)}"]
     found += [f"error: {job.error}"] if job.error else []
-    if job.state in WAITS and (waits := _seconds_since(job.message.get("createTime"))) > watch.LONG:
+    if job.state in WAITS and (waits := seconds_since(job.time("createTime"))) > watch.LONG:
         found.append(
-            f"pending for {span(waits)}: no machine of this kind is free, or there is no quota for "
+            f"pending for {format_span(waits)}: no machine of this kind is free, or there is no quota for "
             "it, which the service does not tell; see "
             f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
         )
@@ -140,7 +145,7 @@ def notes(price: cost.Estimate) -> list[str]:
 
 def seconds(job: RemoteJob) -> float | None:
     """That its machines have run, until now where they run still; None: they never did."""
-    start, end = job.time("startTime"), _read(ended(job))
+    start, end = job.time("startTime"), _parse(ended(job))
     return ((end or datetime.now(timezone.utc)) - start).total_seconds() if start else None
 
 
@@ -151,16 +156,8 @@ def ended(job: RemoteJob) -> str | None:
 
 def moment(time: str | None) -> str:
     """ "2026-11-21 14:43", in the time of this machine."""
-    found = _read(time)
+    found = _parse(time)
     return found.astimezone().strftime("%Y-%m-%d %H:%M") if found else "–"
-
-
-def span(seconds: float) -> str:
-    """ "45 s", "12 min", "1 h 05 min" """
-    if seconds < 120:
-        return f"{max(0.0, seconds):.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -189,10 +186,5 @@ def _since(job: RemoteJob) -> str | None:
     return times.get("createTime" if job.state in WAITS else "startTime") or times.get("createTime")
 
 
-def _read(time: str | None) -> datetime | None:
-    return RemoteJob({"time": time}).time("time")
-
-
-def _seconds_since(time: str | None) -> float:
-    found = _read(time)
-    return (datetime.now(timezone.utc) - found).total_seconds() if found else 0.0
+def _parse(time: str | None) -> datetime | None:
+    return parse_time(time) if time else None

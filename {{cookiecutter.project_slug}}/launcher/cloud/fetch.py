@@ -8,7 +8,6 @@ the same command goes on with it.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from launcher.cloud.clients import CloudError
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
 from launcher.cloud.vertex import Vertex
+from launcher.common.files import write_file
 from launcher.local.run_dirs import RUNS
 
 TOLD = "vertex.json"  # the job as the service described it; tells where a folder came from
@@ -135,9 +135,7 @@ def _differ(files: dict[Path, bytes]) -> list[Path]:
 def _write(files: dict[Path, bytes]) -> None:
     for path in _differ(files):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + object_names.PARTIAL)
-        partial.write_bytes(files[path])
-        os.replace(partial, path)
+        write_file(path, files[path])
 
 
 def _report(job: RemoteJob, target: Path, new: bool) -> list[Path]:

@@ -19,6 +19,7 @@ from launcher.cloud.clients import CloudError
 from launcher.cloud.logs import Log
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.vertex import Vertex
+from launcher.common.times import format_span
 from launcher.cost import prices
 from launcher.cost.parts import dollars
 from launcher.jobfile.spec import SpecError
@@ -197,7 +198,7 @@ def cost(asked: Namespace) -> int:
         price = facts.spent(job, table)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
         failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
-        ran = facts.span(3600 * price.hours)
+        ran = format_span(3600 * price.hours)
         text = f"{job.name}: {facts.amount(job, price)}, for {ran} of running"
         print(facts.printable(text))
         if asked.id:
@@ -218,7 +219,7 @@ def _of_trials(job: RemoteJob, table: prices.Table) -> Iterable[str]:
     for trial in job.trials:
         alone = RemoteJob({**job.message, "trials": [trial]})
         price = facts.spent(alone, table)
-        ran = facts.span(3600 * price.hours)
+        ran = format_span(3600 * price.hours)
         yield f"trial {trial.get('id')}: {facts.amount(job, price)}, {ran}"
 
 

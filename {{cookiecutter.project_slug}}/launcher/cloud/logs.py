@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from launcher.cloud import clients
 from launcher.cloud.clients import Need
 from launcher.cloud.vertex import RemoteJob, Vertex
+from launcher.common.times import parse_time
 from launcher.local.contract import ROLES
 
 PAGE = 1000  # entries in an answer, as many as the service gives
@@ -81,8 +82,7 @@ class Log:
 
 def _before(time: str) -> str:
     """A while before a time: what is late has an older time than what was on time."""
-    moment = datetime.fromisoformat(time[:19]).replace(tzinfo=timezone.utc)
-    return (moment - timedelta(seconds=LATE)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (parse_time(time[:19]) - timedelta(seconds=LATE)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _lines(entry: dict) -> list[Line]:

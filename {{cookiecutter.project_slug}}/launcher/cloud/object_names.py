@@ -10,7 +10,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-PARTIAL = ".partial"  # at the end of the name of a file that is being written
+from launcher.common.files import PARTIAL
+
 MOST_BYTES = 255 - len(PARTIAL)  # of a part; 255 is what Linux, macOS and Windows allow
 WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+from launcher.common.times import parse_time
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 WAITS = ("QUEUED", "PENDING")
@@ -82,12 +83,7 @@ class RemoteJob:
     def time(self, which: str) -> datetime | None:
         """createTime, startTime or endTime; None where it has not come yet."""
         text = self.message.get(which)
-        if not text:
-            return None
-        # Google writes nanoseconds, of which Python 3.10 cannot read all digits.
-        text = re.sub(r"(\.\d{6})\d*", r"\1", text.replace("Z", "+00:00"))
-        text = re.sub(r"\.(\d{1,5})(?=\+)", lambda m: "." + m[1].ljust(6, "0"), text)
-        return datetime.fromisoformat(text)
+        return parse_time(text) if text else None
 
     @property
     def seconds(self) -> float | None:

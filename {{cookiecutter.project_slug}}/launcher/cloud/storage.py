@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher.cloud import clients, object_names
 from launcher.cloud.clients import CloudError, Need
+from launcher.common.files import PARTIAL, replacing
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 SHOWN = 3  # faults that a message names
@@ -160,18 +161,14 @@ class Store:
             wanted: what `listing` said of it; where it is given, what arrived is compared with it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + object_names.PARTIAL)
         options = {"timeout": clients.ANSWER, "retry": clients.retry(), "checksum": "crc32c"}
-        try:
+        with replacing(path) as partial:
             with self._telling(f"download {uri}", uri):
                 self._blob(uri).download_to_filename(str(partial), raw_download=True, **options)
             if wanted and entry(partial) != wanted:
                 raise CloudError(
                     f"download {uri}: it changed meanwhile, or arrived torn; try again"
                 )
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _blob(self, uri: str):
         bucket, name = split(uri)
@@ -271,7 +268,7 @@ def refuse_obstacles(paths: Iterable[Path]) -> None:
     """
     paths = list(paths)
     for path in paths:
-        for taken in (path, path.with_name(path.name + object_names.PARTIAL)):
+        for taken in (path, path.with_name(path.name + PARTIAL)):
             if taken.is_dir():
                 raise CloudError(
                     f"{taken}: is a folder, and a file is to be written there; move it"

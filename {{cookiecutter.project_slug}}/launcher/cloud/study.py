@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import optuna
 
 from launcher.cloud import facts as jobs_facts
 from launcher.cloud.remote_job import RemoteJob
+from launcher.common.files import write_file
 from launcher.jobfile import program
 from launcher.jobfile.spec import Job
 from launcher.project.settings import ROOT
@@ -132,10 +132,8 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
     written = [page.write(study, board, spread)] if board else []
     if job.ended:
         written += _write_best(study, board, configs)
-    partial = path / "study.json.partial"
     text = json.dumps(study.dir.about, indent=2, ensure_ascii=False) + "\n"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path / "study.json")
+    write_file(path / "study.json", text)
     return written
 
 

@@ -6,11 +6,11 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 
 from launcher.cloud.clients import CloudError
 from launcher.cloud.logs import Line, Log
 from launcher.cloud.vertex import WAITS, RemoteJob, Vertex
+from launcher.common.times import format_span, seconds_since
 
 POLL = 5.0  # seconds between two looks
 LAST = 10.0  # seconds in which the last lines of an ended job must have come
@@ -35,7 +35,7 @@ def follow(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> 
         if job.state != state and not job.ended:
             state = job.state
             say(f"[launcher] {job.name}: {state.lower()}")
-        if state in WAITS and (waited := _waited(job)) > told + LONG:
+        if state in WAITS and (waited := seconds_since(job.time("createTime"))) > told + LONG:
             told = waited
             say(_waiting(jobs, job, waited))
         if readable:
@@ -53,7 +53,7 @@ def follow(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> 
 
 def outcome(jobs: Vertex, job: RemoteJob) -> int:
     """Tells how a job ended; returns the exit code: 0, or 1."""
-    took = f" after {_span(job.seconds)}" if job.seconds is not None else ""
+    took = f" after {format_span(job.seconds)}" if job.seconds is not None else ""
     if job.succeeded:
         print(f"[launcher] {job.name} succeeded{took}: {job.folder}")
         return 0
@@ -89,22 +89,10 @@ def _tail(lines: list[Line]) -> list[Line]:
     return [line for line in lines if line.replica == replicas[-1]][-TAIL:] if replicas else []
 
 
-def _waited(job: RemoteJob) -> float:
-    """Seconds since it was sent."""
-    sent = job.time("createTime")
-    return (datetime.now(timezone.utc) - sent).total_seconds() if sent else 0.0
-
-
 def _waiting(jobs: Vertex, job: RemoteJob, seconds: float) -> str:
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={jobs.project}"
     return (
-        f"[launcher] {job.name} has been {job.state.lower()} for {_span(seconds)}: no machine of "
+        f"[launcher] {job.name} has been {job.state.lower()} for {format_span(seconds)}: no machine of "
         "this kind is free, or there is no quota for it, which the service does not tell; see "
         f"{page}; to give it up: python scripts/jobs.py cancel {job.name}"
     )
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

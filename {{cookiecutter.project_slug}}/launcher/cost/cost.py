@@ -9,11 +9,11 @@ not in them. A price that is not known makes the sum unknown; it never counts as
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 
+from launcher.common.times import parse_duration, parse_time
 from launcher.cost import prices
 from launcher.cost.parts import CALLED, Part, dollars, part
 from launcher.cost.prices import PriceError, Table
@@ -76,7 +76,7 @@ def estimate(
         PriceError: prices.yaml cannot be read.
     """
     timeout = (job.spec.get("scheduling") or {}).get("timeout")
-    hours = (float(timeout.removesuffix("s")) if timeout else TIMEOUT) / 3600
+    hours = (parse_duration(timeout) if timeout else TIMEOUT) / 3600
     found = _priced(job.spec, region, today, table)
     if not job.tuning:
         return _for(found, hours)
@@ -188,12 +188,9 @@ def _hours(start: Moment, end: Moment) -> float:
 
 
 def _time(value: datetime | str) -> datetime:
-    """Of "2026-08-01T10:00:00.123456789Z" for instance."""
     if isinstance(value, str):
-        # Python 3.10 reads neither Z nor nanoseconds nor tenths.
-        text = re.sub(r"\.\d+", lambda part: f"{part[0]:0<7.7}", value.strip())
         try:
-            value = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+            return parse_time(value)
         except ValueError:
             raise PriceError(f"{value!r} is no time, such as 2026-08-01T10:00:00Z") from None
     return value if value.tzinfo else value.replace(tzinfo=timezone.utc)

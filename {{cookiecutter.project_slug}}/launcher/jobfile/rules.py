@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from launcher.common.times import parse_duration
 from launcher.jobfile import machine_rules, place_rules, program, task_rules
 from launcher.jobfile.machine_rules import Said, is_pod, machine_of
 from launcher.jobfile.shape import MESSAGES, TABLE
@@ -148,7 +149,7 @@ def _pool(place: str, pool: dict) -> Iterator[Said]:
 
 def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
     place = "scheduling"
-    timeout = seconds(scheduling.get("timeout"))
+    timeout = _seconds(scheduling, "timeout")
     if timeout is None:
         what = "is missing: a job that hangs would run, and be paid for, for seven days"
         yield f"{place}.timeout", what, "write timeout: 3600s for an hour"
@@ -174,7 +175,7 @@ def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
         yield f"{place}.strategy", what, "write STANDARD, or take a topology of one machine"
     if strategy == "FLEX_START":
         yield from _flex_start(pools)
-    wait = seconds(scheduling.get("maxWaitDuration"))
+    wait = _seconds(scheduling, "maxWaitDuration")
     if wait is not None and wait < 0:
         what = f"is {scheduling['maxWaitDuration']}"
         yield f"{place}.maxWaitDuration", what, "write 86400s for a day, 0s to wait for ever"
@@ -200,5 +201,5 @@ def image(pool: dict) -> str:
     return (pool.get("containerSpec") or {}).get("imageUri", "")
 
 
-def seconds(duration: str | None) -> float | None:
-    return None if duration is None else float(duration.removesuffix("s"))
+def _seconds(scheduling: dict, key: str) -> float | None:
+    return parse_duration(scheduling[key]) if scheduling.get(key) is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.jobfile.rules import seconds
+from launcher.common.times import parse_duration
 from launcher.jobfile.spec import Job
 
 UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -21,7 +21,7 @@ def summary(job: Job) -> str:
     scheduling = job.spec["scheduling"]
     if scheduling.get("strategy") in ("SPOT", "FLEX_START"):
         words.append(scheduling["strategy"])
-    words.append(f"at most {duration(seconds(scheduling['timeout']))}")
+    words.append(f"at most {duration(parse_duration(scheduling['timeout']))}")
     if job.tuning:
         words[0] = f"each {words[0]}"
         trials, parallel = (

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.common.times import parse_duration
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import contract, faults, run_dirs
 from launcher.local.contract import Replica
@@ -178,7 +179,7 @@ class Run:
             if self.stopping:
                 return self._ended("stopped")
             timeout = self.scheduling.get("timeout") or LONGEST
-            if self._seconds() > seconds(timeout):
+            if self._seconds() > parse_duration(timeout):
                 self.say(f"time is up: scheduling.timeout is {timeout}")
                 return self._ended("timeout")
             if self._faults():
@@ -313,8 +314,3 @@ class Run:
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
-
-
-def seconds(duration: str) -> float:
-    """ "3600s" → 3600.0, as the API writes durations."""
-    return float(duration.removesuffix("s"))

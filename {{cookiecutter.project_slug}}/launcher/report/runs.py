@@ -12,10 +12,12 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from numbers import Real
 from pathlib import Path
 from typing import Any
+
+from launcher.common.times import parse_time
 
 # The keys that are read here and in the report. A value of another type is left out and named.
 _RECORD = {
@@ -239,12 +241,10 @@ def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
 
 
 def _time(text: str | None) -> datetime | None:
-    """An ISO 8601 time as UTC; a time without a zone is taken as UTC."""
     try:
-        time = datetime.fromisoformat((text or "").replace("Z", "+00:00"))  # Python 3.10: no Z
+        return parse_time(text or "")
     except ValueError:
         return None
-    return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
 
 
 def _age(run: Run) -> tuple[float, str]:

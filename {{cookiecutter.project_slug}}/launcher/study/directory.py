@@ -12,6 +12,7 @@ from pathlib import Path
 
 import filelock
 
+from launcher.common.files import write_file
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import run_dirs
 from launcher.local.guard import ORPHANED
@@ -43,10 +44,8 @@ class StudyDir:
     def write(self, **about) -> None:
         """Updates study.json."""
         self.about |= about
-        partial = self.path / "study.json.partial"
         text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.path / "study.json")
+        write_file(self.path / "study.json", text)
 
     def beat(self) -> None:
         """Notes that the study is still held."""

@@ -1,0 +1,30 @@
+"""Files that are whole or absent: written under another name first, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+PARTIAL = ".partial"  # at the end of the name of a file that is being written
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to within the block; its file takes the place of `path` at the end.
+
+    After an error in the block `path` is as it was, and nothing else is left.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a file, text as UTF-8; readers see the old content or the new, never a part of it."""
+    with replacing(path) as partial:
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -1,0 +1,36 @@
+"""Durations and times as Google's APIs write them, "3600s" and RFC 3339, and spans for people."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+
+def parse_duration(text: str) -> float:
+    """ "3600s" → 3600.0, in seconds."""
+    return float(text.removesuffix("s"))
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time, "2026-08-01T10:00:00.123456789Z", in UTC; without a zone it is UTC already.
+
+    Raises:
+        ValueError: the text is no time.
+    """
+    # Python 3.10 reads neither Z nor nanoseconds nor tenths.
+    text = re.sub(r"\.\d+", lambda fraction: f"{fraction[0]:0<7.7}", text.strip())
+    time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
+
+
+def seconds_since(time: datetime | None) -> float:
+    """Seconds from a time until now; 0.0 for None."""
+    return (datetime.now(timezone.utc) - time).total_seconds() if time else 0.0
+
+
+def format_span(seconds: float) -> str:
+    """ "45 s", "12 min", "1 h 05 min" """
+    if seconds < 120:
+        return f"{max(0.0, seconds):.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

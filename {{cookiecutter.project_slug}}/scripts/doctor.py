@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tells what is there and what is missing, here and in the cloud, and the command that mends it.
+"""Shows what is there and what is missing, here and in the cloud, and the command that fixes it.
 
     python scripts/doctor.py [--json] [--cloud]
 

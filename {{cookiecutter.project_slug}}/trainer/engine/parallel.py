@@ -1,6 +1,6 @@
 """How a job spreads over devices and processes: the strategy, and each process's share of the work.
 
-A strategy must be the first thing that TensorFlow is asked for, so `create` runs before any tensor
+A strategy must be TensorFlow's first call, so `create` runs before any tensor
 or variable is made, and nothing here runs at import.
 """
 
@@ -102,10 +102,10 @@ def total(strategy, value: float, here: int) -> float:
     """The sum of `value` over all processes; every process calls this at the same point."""
     if strategy.num_replicas_in_sync == here:
         return value
-    each = strategy.experimental_distribute_values_from_function(
+    shares = strategy.experimental_distribute_values_from_function(
         lambda _: tf.constant(value / here, tf.float32)
     )
-    return float(strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None))
+    return float(strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None))
 
 
 def read_variables(

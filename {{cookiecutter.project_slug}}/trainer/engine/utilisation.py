@@ -65,7 +65,7 @@ class Utilisation:
             rows = [tuple(map(float, line.split(","))) for line in text.splitlines()]
             return sum(r[0] for r in rows) / len(rows), sum(r[1] for r in rows) * 2**20
         except (OSError, ValueError, ZeroDivisionError, subprocess.SubprocessError):
-            self._smi = None  # a driver that does not answer is not asked again
+            self._smi = None  # do not call a driver again that does not answer
             return ()
 
     def _write(self) -> None:

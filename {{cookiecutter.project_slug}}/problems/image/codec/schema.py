@@ -1,4 +1,4 @@
-"""What a model of pictures looks at, and the classes that it tells apart.
+"""What a model of images takes, and the classes that it knows.
 
 `schema.json` in the job directory; with an exported model, in `assets.extra/`, for its clients.
 """

@@ -176,16 +176,16 @@ def _number(file, at, size: int, little=False):
 
 def _walk(file, first: int, step, is_last):
     """int32 [n]: where each part of a file begins, up to the one that is the last."""
-    found = tf.TensorArray(tf.int32, 1, dynamic_size=True, clear_after_read=False).write(0, first)
+    starts = tf.TensorArray(tf.int32, 1, dynamic_size=True, clear_after_read=False).write(0, first)
 
-    def go(at, count, found):
+    def go(at, count, starts):
         at = step(at)
-        return at, count + 1, found.write(count, at)
+        return at, count + 1, starts.write(count, at)
 
-    def more(at, count, found):
+    def more(at, count, starts):
         return ~is_last(at) & (step(at) > at) & (step(at) < tf.size(file))
 
-    return tf.while_loop(more, go, (tf.constant(first), 1, found))[2].stack()
+    return tf.while_loop(more, go, (tf.constant(first), 1, starts))[2].stack()
 
 
 def _first_problem(checks):

@@ -13,7 +13,7 @@ from trainer.engine.flags import count, optimizer, positive, share, whole, width
 
 # Of the flags of every job, those whose default suits this kind of data alone.
 DEFAULTS = {"epochs": 30, "batch_size": 32, "learning_rate": 0.001}
-# They say where the data is and not what it is: a run may go on from another copy of it.
+# They say where the data is, not what it is: a run may resume with another copy of it.
 SOURCES = ("data",)
 PLACES = ("cache", "cache-dir")
 

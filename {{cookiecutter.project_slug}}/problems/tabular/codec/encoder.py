@@ -58,7 +58,7 @@ class Encoder:
                 indicator += 1
         categories = np.zeros((len(batch), len(schema.categories)), np.int32)
         for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
-            place = pc.index_in(batch.column(column.name), self._vocabularies[i])
-            place = pc.fill_null(place, -1)
-            categories[:, i] = place.to_numpy(zero_copy_only=False) + 1 + offset
+            index = pc.index_in(batch.column(column.name), self._vocabularies[i])
+            index = pc.fill_null(index, -1)
+            categories[:, i] = index.to_numpy(zero_copy_only=False) + 1 + offset
         return {"numbers": numbers, "categories": categories}

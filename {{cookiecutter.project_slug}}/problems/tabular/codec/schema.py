@@ -91,7 +91,7 @@ class Schema(BaseSchema):
 
     @property
     def indicated(self) -> list[Column]:
-        """Number columns that lacked values in training: the model is told where."""
+        """Number columns that lacked values in training: the model gets a flag for each."""
         return [c for c in self.numbers if c.missing]
 
     @property

@@ -198,7 +198,7 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
 
 
 def _identity(path: str) -> dict:
-    """What tells this file from any other: its content, or in a bucket the object's last write."""
+    """What distinguishes this file from others: its content, or in a bucket the object's last write."""
     if files.is_remote(path):
         digest = f"modified:{files.modified(path)}"  # objects are replaced whole, never edited
     else:

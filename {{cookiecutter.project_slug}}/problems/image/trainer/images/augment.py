@@ -21,7 +21,7 @@ class Augment(keras.layers.Layer):
     """Pictures from 0 to 255, float32 [batch, height, width, channels], changed while training.
 
     The random numbers are the run's own, by --seed; their state is a variable, and so part of a
-    checkpoint. Where a picture is moved away, its edge goes on.
+    checkpoint. Where a picture is moved away, its edge is repeated.
 
     Args:
         names: of `options.AUGMENTATIONS`.

@@ -98,8 +98,9 @@ class Backbone(keras.layers.Layer):
 
 def _application(name: str):
     """The function of keras.applications behind a name of any case."""
-    found = vars(keras.applications).items()
-    return next(make for each, make in found if callable(make) and each.lower() == name)
+    applications = vars(keras.applications).items()
+    functions = {key.lower(): value for key, value in applications if callable(value)}
+    return functions[name]
 
 
 def _line(error: Exception) -> str:

@@ -53,17 +53,17 @@ def gallery(model: keras.Model, examples, context, samples: list, mistakes: list
         count = int(min(MAPS, BUDGET[device] // steps))
         if not count:
             return _without("one map would take this model too long")
-        chosen = _some(samples, mistakes, count)
-        classes = np.array([examples.classes.index(found.guess) for found in chosen])
-        images = examples.eval.read([found.row for found in chosen])
+        chosen = _choose(samples, mistakes, count)
+        classes = np.array([examples.classes.index(sample.guess) for sample in chosen])
+        images = examples.eval.read([sample.row for sample in chosen])
         maps = saliency.attributions(model, images, classes)
     except Exception as error:  # a model of any kind may stand here: no map is worth its run
         return _without(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     shown = []
-    for found, image, attribution in zip(chosen, images, maps, strict=True):
+    for sample, image, attribution in zip(chosen, images, maps, strict=True):
         drawn = saliency.draw(image, attribution.values)
-        path = context.save_image(f"eval-{found.row:06d}-map", drawn)
-        item = items[found.row]
+        path = context.save_image(f"eval-{sample.row:06d}-map", drawn)
+        item = items[sample.row]
         shown.append(item | {"images": [*item["images"], path]})
     worst = max(attribution.error for attribution in maps)
     text = TEXT + ("less than 0.1 %." if worst < 0.001 else f"{worst:.1%}.")
@@ -74,9 +74,9 @@ def _without(why: str) -> dict:
     return sections.gallery(TITLE, [], f"No maps were made: {why}.")
 
 
-def _some(samples: list, mistakes: list, count: int) -> list:
+def _choose(samples: list, mistakes: list, count: int) -> list:
     worst = mistakes[: count // 2]
-    known = {found.row for found in worst}
-    others = [found for found in samples if found.row not in known]
+    known = {sample.row for sample in worst}
+    others = [sample for sample in samples if sample.row not in known]
     every = max(1, len(others) // (count - len(worst)))  # so that they are of many classes
     return others[::every][: count - len(worst)] + worst

@@ -52,7 +52,7 @@ def attributions(
     Args:
         model: a functional model of {"image": uint8 [n, height, width, channels]}, to logits.
         pictures: uint8 [n, height, width, channels].
-        classes: int [n], places among the logits.
+        classes: int [n], indices of logits.
 
     Raises:
         ValueError: the model is not functional, or nothing in it is the picture as floats.
@@ -62,13 +62,13 @@ def attributions(
     begin, end = np.split(keras.ops.convert_to_numpy(before({"image": ends})).astype(float), 2)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     way = np.array([0, *(nodes + 1) / 2, 1])  # both ends with them, for their scores
-    found = []
-    for base, picture, place in zip(begin, end, classes, strict=True):
+    results = []
+    for base, picture, index in zip(begin, end, classes, strict=True):
         points = base + (picture - base) * way[:, None, None, None]
-        scores, gradients = _scores_and_gradients(after, points, int(place))
+        scores, gradients = _scores_and_gradients(after, points, int(index))
         mean = np.tensordot(weights / 2, gradients[1:-1], axes=1)
-        found.append(Attribution((picture - base) * mean, scores[0], scores[-1]))
-    return found
+        results.append(Attribution((picture - base) * mean, scores[0], scores[-1]))
+    return results
 
 
 def split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
@@ -93,7 +93,7 @@ def baselines(pictures: np.ndarray) -> np.ndarray:
 
 
 def cost(model: keras.Model) -> int:
-    """About how many multiplications a picture takes, forward: a kernel's weights, each place."""
+    """About how many multiplications a picture takes, forward: a kernel's weights at every position."""
     total = 0
     for layer in model.layers:
         inside = [v for v in (layer, *vars(layer).values()) if isinstance(v, keras.Model)]
@@ -125,15 +125,15 @@ def draw(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.round(grey * (1 - strength) + colour * strength).clip(0, 255).astype(np.uint8)
 
 
-def _scores_and_gradients(after: keras.Model, points: np.ndarray, place: int):
+def _scores_and_gradients(after: keras.Model, points: np.ndarray, index: int):
     """Scores of a class, [n], and what they change by with the points, float64 [n, …]."""
     scores, gradients = [], []
     for start in range(0, len(points), AT_ONCE):
-        some = tf.constant(points[start : start + AT_ONCE], after.inputs[0].dtype)
+        part = tf.constant(points[start : start + AT_ONCE], after.inputs[0].dtype)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(some)
-            logits = tf.cast(after(some, training=False), tf.float32)
-            score = logits[:, place] - tf.reduce_mean(logits, axis=1)
+            tape.watch(part)
+            logits = tf.cast(after(part, training=False), tf.float32)
+            score = logits[:, index] - tf.reduce_mean(logits, axis=1)
         scores += score.numpy().tolist()
-        gradients.append(tape.gradient(score, some).numpy().astype(float))
+        gradients.append(tape.gradient(score, part).numpy().astype(float))
     return scores, np.concatenate(gradients)

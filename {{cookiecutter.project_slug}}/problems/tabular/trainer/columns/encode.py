@@ -68,9 +68,9 @@ def encode(schema: Schema, rows: Rows, path: str) -> Encoded:
             for name in layout(schema)
         }
         for source, batch, words in rows.read(encoder.types):
-            for name, some in words.items():
-                if some:
-                    done.words[name].update(some)
+            for name, counts in words.items():
+                if counts:
+                    done.words[name].update(counts)
             present, known = encoder.check_target(batch, source)
             if not known.all():
                 if rows.held_out is None:

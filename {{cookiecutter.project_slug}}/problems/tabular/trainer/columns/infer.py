@@ -258,10 +258,10 @@ def _kind_of_numbers(profile: _Profile) -> tuple[str, str]:
 
 def _resembles(texts: Iterable[str]) -> str:
     """What texts that nearly all differ look like, with what to do where something can be done."""
-    some = list(itertools.islice(texts, 200))
-    numbers = sum(bool(re.fullmatch(r"\W{0,3}\d[\d.,' ]*\D{0,3}", text)) for text in some)
-    if numbers > 0.9 * len(some):
-        return f"looks like numbers with a comma or a unit: write 10.4 ({some[0]!r})"
+    sample = list(itertools.islice(texts, 200))
+    numbers = sum(bool(re.fullmatch(r"\W{0,3}\d[\d.,' ]*\D{0,3}", text)) for text in sample)
+    if numbers > 0.9 * len(sample):
+        return f"looks like numbers with a comma or a unit: write 10.4 ({sample[0]!r})"
     return "text that differs from row to row: an id?"
 
 
@@ -309,13 +309,13 @@ def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
             f"; {profile.missing} rows have none ({MISSING_IN_WORDS})" if profile.missing else ""
         )
         raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn{missing}")
-    found = profile.uncounted if counts is None else f"{len(counts)} classes"
+    values = profile.uncounted if counts is None else f"{len(counts)} classes"
     numbers = profile.values - profile.not_numbers
     remedy = "choose another --target, whose values repeat"
     if numbers >= (1 - WORDS) * profile.values:
         remedy = "an id? Else try --task regression"
     raise JobError(
-        f"target {name!r} has {found} in {profile.present} training rows (at most {most} classes); "
+        f"target {name!r} has {values} in {profile.present} training rows (at most {most} classes); "
         f"{remedy}"
     )
 

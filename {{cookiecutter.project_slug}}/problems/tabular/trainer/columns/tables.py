@@ -36,7 +36,7 @@ def expand(patterns: str, flag: str) -> list[str]:
     Raises:
         JobError: a pattern that matches no file.
     """
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     a_comma_in_its_name = os.path.isfile(patterns)
     for pattern in [patterns] if a_comma_in_its_name else patterns.split(","):
         pattern = pattern.strip()
@@ -51,8 +51,8 @@ def expand(patterns: str, flag: str) -> list[str]:
                 f"{flag}: no file matches {pattern!r}; "
                 "write a path, a glob in quotes ('data/part-*.csv') or gs://bucket/path"
             )
-        found.update(dict.fromkeys(matches))
-    return list(found)
+        paths.update(dict.fromkeys(matches))
+    return list(paths)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
     except UnicodeDecodeError as error:
         raise JobError(
             f"{path}: not a text in UTF-8 ({error.reason}); unpack it if it is packed, or save it "
-            'anew as "CSV UTF-8"'
+            'again as "CSV UTF-8"'
         ) from None
     except csv.Error as error:
-        raise JobError(f'{path}: not CSV ({error}); save it anew as "CSV UTF-8"') from None
+        raise JobError(f'{path}: not CSV ({error}); save it again as "CSV UTF-8"') from None
     if not first:
         raise JobError(f"{path}: the file is empty; expected a header line and rows")
     line, names = first[0]
@@ -212,9 +212,9 @@ def find(
     source: Source, column: str, wrong: Callable[[str], bool]
 ) -> tuple[int, str] | tuple[None, None]:
     """Line and value of the first row whose value in `column` is wrong, for an error message."""
-    place = source.names.index(column)
+    index = source.names.index(column)
     for line, row in rows(source.path):
-        value = strip(row[place]) if len(row) > place else ""
+        value = strip(row[index]) if len(row) > index else ""
         if line > source.skip and wrong(value):
             return line, value
     return None, None

@@ -860,7 +860,7 @@ def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, to
     )
     assert advice in error and error.endswith("run: gcloud auth application-default login")
     with lab.asking(**named), pytest.raises(lab.module("doctor.checkup").Skip) as refused:
-        lab.module("doctor.login").login()
+        lab.module("doctor.access").log_in()
     assert text in ('{"type": "unheard_of"}', ACCOUNT) or str(path) in str(refused.value)
     with lab.asking(**named):
         assert (

@@ -22,17 +22,16 @@ from conftest import ROOT
 
 from launcher.cloud import identity
 from launcher.doctor import (
+    access,
     checkup,
     environment,
-    google_api,
-    login,
     quota,
 )
 from launcher.doctor import doctor as doctor_module
 from launcher.doctor import (
     local as doctor_local,
 )
-from launcher.doctor.cloud import Cloud
+from launcher.doctor.cloud import Cloud, gcloud
 from launcher.project.gcp import Place, job_roles
 
 SECONDS = 5  # the doctor's promise
@@ -455,38 +454,73 @@ def test_nobody_is_logged_in(google, monkeypatch):
     assert checkup.Check("bucket", cloud.bucket).run().state == "skipped"
 
 
-@posix
-def test_a_login_comes_from_gcloud(google, monkeypatch):
-    script(
-        "gcloud",
-        'case "$*" in "auth application-default print-access-token") echo t0ken;; *) exit 1;; esac',
-    )
-    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
+USER = {"type": "authorized_user", "account": "ada@lab.org"}
+USER |= {"client_id": "id", "client_secret": "secret", "refresh_token": "refresh"}
+
+
+@pytest.fixture
+def tokens(google, monkeypatch):
+    """A user's login, and what Google answers when it asks for a token: [status, JSON]."""
+    answer = [200, {"access_token": "t0ken", "expires_in": 3600}]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(answer[0])
+            self.end_headers()
+            self.wfile.write(json.dumps(answer[1]).encode())
+
+        def log_message(self, *_):
+            pass
+
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
-    path = credentials(type="authorized_user", account="ada@lab.org", quota_project_id="other-1")
+    path = credentials(**USER)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with serving(Handler) as address:
+        monkeypatch.setattr("google.oauth2.credentials._GOOGLE_OAUTH2_TOKEN_ENDPOINT", address)
+        yield answer
+
+
+def test_the_login_is_that_of_the_clients(google, tokens):
+    credentials(**USER, quota_project_id="other-1")
     cloud = Cloud(PLACE)
     assert checkup.Check("credentials", cloud.credentials).run().state == "ok"
     assert cloud.project() == ("ok", PROJECT)
     assert google.headers["authorization"] == "Bearer t0ken"
     assert google.headers["x-goog-user-project"] == "other-1"
-    credentials(type="authorized_user", account="ada@lab.org")
+    credentials(**USER)
     finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
     assert finding.state == "warn" and "set-quota-project" in finding.remedies[0]
     assert all(map(exists, finding.remedies))
 
 
-@posix
-def test_a_login_that_google_takes_no_more(google, monkeypatch):
-    script("gcloud", "echo 'ERROR: Reauthentication failed.' >&2; exit 1")
-    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
-    path = credentials(type="authorized_user")
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+def test_a_login_that_google_takes_no_more(tokens):
+    tokens[:] = 400, {"error": "invalid_grant", "error_description": "Reauthentication failed."}
     finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
     assert finding.state == "wrong" and "Reauthentication failed" in finding.text
     # The variable would count before a new login.
     assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
+
+
+@posix
+def test_a_login_of_gcloud_alone_is_enough_to_look(google, monkeypatch):
+    script("gcloud", 'case "$*" in "auth print-access-token") echo t0ken;; *) exit 1;; esac')
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
+    monkeypatch.setenv("CLOUDSDK_CORE_ACCOUNT", "ada@lab.org")
+    cloud = Cloud(PLACE)
+    finding = checkup.Check("credentials", cloud.credentials).run()
+    assert (finding.state, finding.remedies) == ("wrong", (identity.LOGIN,))
+    assert finding.text == "gcloud is logged in as ada@lab.org, programs are not"
+    assert cloud.project() == ("ok", PROJECT)
+    assert google.headers["authorization"] == "Bearer t0ken"
+
+
+def test_without_googles_libraries_the_cloud_is_skipped(google, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.auth.credentials", None)
+    for check in Cloud(PLACE).checks():
+        if check.name not in ("gcloud", "clients"):
+            finding = check.run()
+            assert finding.state == "skipped" and finding.text.endswith("see clients"), finding
 
 
 def test_a_key_that_is_not_there_is_named(google, monkeypatch):
@@ -542,8 +576,10 @@ def test_an_api_that_wants_a_quota_project_gets_one(google):
         return real(*asked)
 
     google.answer = picky
-    client = google_api.Client(TOKEN, PROJECT)
-    assert client.ask("storage", f"b/{BUCKET}")["location"] == REGION.upper()
+    cloud = Cloud(PLACE)
+    cloud.reach()
+    google.requests.clear()
+    assert cloud.ask("storage", f"b/{BUCKET}")["location"] == REGION.upper()
     assert len(google.requests) == 2
 
 
@@ -559,8 +595,8 @@ def test_a_token_follows_no_redirect(google, monkeypatch):
 
     with serving(Handler) as address:
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM", address)
-        with pytest.raises(google_api.Refused) as refused:
-            google_api.Client(TOKEN).ask("iam", "v1/x")
+        with pytest.raises(access.Refused) as refused:
+            access.send(access.open_session(access.log_in()[0]), "iam", "v1/x")
     assert refused.value.status == 302 and not google.requests
 
 
@@ -576,8 +612,8 @@ def test_an_answer_that_is_no_json_is_no_answer(monkeypatch):
 
     with serving(Handler) as address:
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM", address)
-        with pytest.raises(google_api.Unreachable, match="JSON"):
-            google_api.reach("iam")
+        with pytest.raises(checkup.Skip, match="offline: .*JSON"):
+            access.reach("iam")
 
 
 # --- quota ---
@@ -670,7 +706,7 @@ def test_what_a_program_says_is_one_line():
 
 def test_a_missing_program_is_no_error_of_ours(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert login.gcloud()[0] == "wrong"
+    assert gcloud()[0] == "wrong"
     assert checkup.Check("gpu", doctor_local.gpu).run().state == "ok"
 
 

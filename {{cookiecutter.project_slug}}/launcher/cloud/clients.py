@@ -79,13 +79,18 @@ def endpoint(service: str, usual: str) -> str:
     return (there or usual).rstrip("/")
 
 
+def is_anonymous() -> bool:
+    """Whether gcloud, and so the launcher, is to send no credentials."""
+    return os.environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").lower() in ("1", "true", "yes")
+
+
 def credentials():
     """The application default credentials; anonymous ones where gcloud is told to use none.
 
     Raises:
         CloudError: nobody is logged in, or the SDK is not installed.
     """
-    if os.environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").lower() == "true":
+    if is_anonymous():
         return sdk("google.auth.credentials").AnonymousCredentials()
     if problem := identity.find_key_problem():
         raise CloudError(f"{problem}; {identity.advise_login()}")
@@ -97,26 +102,37 @@ def credentials():
         raise CloudError(f"{problem}; {identity.advise_login()}") from None
 
 
-def session(found):
-    """For services that are asked over plain HTTP: a requests.Session with credentials."""
-    return sdk("google.auth.transport.requests").AuthorizedSession(found, max_refresh_attempts=1)
+def session(credentials, refreshes: int = 1):
+    """A requests.Session with credentials, for services without a client of their own.
+
+    Args:
+        refreshes: new access tokens that a request may fetch where its own is refused.
+    """
+    requests = sdk("google.auth.transport.requests")
+    return requests.AuthorizedSession(credentials, max_refresh_attempts=refreshes)
 
 
-def ask(session, method: str, url: str, **words) -> dict:
-    """One request and its answer, JSON both; tried again by `retry`.
+def ask(session, method: str, url: str, retries: bool = True, **options) -> dict:
+    """Send a request; return its answer's JSON.
+
+    Args:
+        retries: whether it is sent again as `retry` says.
+        options: of requests.Session.request.
 
     Raises:
-        google.api_core.exceptions.GoogleAPICallError and its kin: told by `telling`.
+        google.api_core.exceptions.GoogleAPICallError and its like, for `telling`.
     """
     exceptions = sdk("google.api_core.exceptions")
+    # A redirect would carry the access token to a host that nobody has named.
+    options = {"timeout": ANSWER, "allow_redirects": False, **options}
 
-    def once() -> dict:
-        answer = session.request(method, url, timeout=ANSWER, **words)
-        if answer.status_code >= 400:
+    def send() -> dict:
+        answer = session.request(method, url, **options)
+        if answer.status_code >= 300:
             raise exceptions.from_http_response(answer)
         return answer.json()
 
-    return retry()(once)()
+    return retry()(send)() if retries else send()
 
 
 def retry(predicate: Callable[[BaseException], bool] | None = None):
@@ -266,10 +282,11 @@ def clean(error: BaseException) -> str:
     """What an error says: a line, not too long, without anything secret."""
     requests = sdk("requests.exceptions")
     if isinstance(error, requests.Timeout):
-        return f"no answer within {ANSWER:.0f} s"
+        return "no answer in time"
     if isinstance(error, requests.ConnectionError):
-        unknown = re.search("resolve|Name or service|getaddrinfo", str(error))
-        return "no network, or no such host" if unknown else "the connection was dropped"
+        if re.search("resolve|Name or service|getaddrinfo", str(error)):
+            return "no network, or no such host"
+        return f"the connection was {'refused' if 'refused' in str(error) else 'dropped'}"
     inner = getattr(getattr(error, "response", None), "text", None)
     if isinstance(error, sdk("google.auth.exceptions").GoogleAuthError) and error.args:
         inner = error.args[0]  # what follows is the cause, or the answer's body

@@ -7,7 +7,6 @@
     local        Python, packages, disk, GPU, git, Docker
     environment  what setup.py requires, and what is installed
     cloud        project, APIs, bucket, images, accounts
-    login        login and access token
     quota        quota for the machines in configs/
-    google_api   read Google's APIs over HTTPS, with the standard library
+    access       the login, and requests to Google's APIs
 """

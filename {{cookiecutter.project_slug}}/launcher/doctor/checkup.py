@@ -5,15 +5,16 @@ Standard library only, and nothing newer than Python 3.8: it is on the wrong Pyt
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
-import queue
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 OK, WARN, WRONG, SKIPPED = "ok", "warn", "wrong", "skipped"
@@ -60,62 +61,43 @@ class Check:
         return Finding(self.name, state, one_line(text), tuple(remedies), self.cloud)
 
 
-def run(checks: Sequence[Check], seconds: float = ALL_SECONDS):
+def run(checks: Sequence[Check], seconds: float = ALL_SECONDS) -> Iterator[Finding]:
     """Yields a finding for each check, in their order, each as soon as it and those before it are
     there. What has not answered in time is skipped."""
     end = time.monotonic() + seconds
-    for check, found in [(check, in_background(check.run)) for check in checks]:
-        late = Finding(check.name, SKIPPED, f"no answer in {seconds:.0f} s", cloud=check.cloud)
-        yield found(max(0.0, end - time.monotonic()), late)
-
-
-def in_background(function: Callable[[], object]) -> Callable:
-    """Starts a function in a thread that no exit waits for; gives what takes its result.
-
-    The result function takes seconds to wait and what to return when they are over.
-    """
-    box: queue.Queue = queue.Queue(1)
-    threading.Thread(target=lambda: box.put(function()), daemon=True).start()
-
-    def result(wait: float, late: object) -> object:
+    for check, future in [(check, start(check.run)) for check in checks]:
         try:
-            return box.get(timeout=wait)
-        except queue.Empty:
-            return late
+            yield future.result(max(0.0, end - time.monotonic()))
+        except concurrent.futures.TimeoutError:
+            late = f"no answer in {seconds:.0f} s"
+            yield Finding(check.name, SKIPPED, late, cloud=check.cloud)
 
-    return result
+
+def start(function: Callable[[], object]) -> Future:
+    """Runs a function in a thread that no exit waits for, unlike those of an executor."""
+    future = Future()
+    threading.Thread(target=_settle, args=(future, function), daemon=True).start()
+    return future
 
 
-def once(function: Callable) -> Callable:
-    """Runs a function at its first call only; the others wait for what it returns or raises."""
-    lock, kept = threading.Lock(), []
+def once(function: Callable[[], object]) -> Callable[[], object]:
+    """Runs a function at its first call only; every call gives what it returned or raised."""
+    future, lock = Future(), threading.Lock()
 
     def call():
         with lock:
-            if not kept:
-                try:
-                    kept.append((function(), None))
-                except Exception as error:
-                    kept.append((None, error))
-        value, error = kept[0]
-        if error:
-            raise error
-        return value
+            if not future.done():
+                _settle(future, function)
+        return future.result()
 
     return call
 
 
-def together(functions: Sequence[Callable[[], object]]) -> list:
-    """Runs functions side by side; each gives what it returns, or the exception that it raises."""
-
-    def caught(function):
-        try:
-            return function()
-        except Exception as error:
-            return error
-
-    results = [in_background(lambda f=f: caught(f)) for f in functions]
-    return [result(ALL_SECONDS, TimeoutError("no answer")) for result in results]
+def _settle(future: Future, function: Callable[[], object]) -> None:
+    try:
+        future.set_result(function())
+    except Exception as error:
+        future.set_exception(error)
 
 
 def command(*words: str, seconds: float = COMMAND_SECONDS, **options) -> tuple[int, str, str]:

@@ -1,19 +1,18 @@
 """What cloud jobs need: a login, the project and its APIs, the bucket, images, identity, quota.
 
-Everything is asked over HTTPS and nothing is changed. One token serves all; without a network the
-checks are skipped, and say so. None of Google's libraries is needed.
+Nothing is changed. One login serves all checks; without a network they are skipped, and say so.
 """
 
 from __future__ import annotations
 
 import shutil
 
-from launcher.cloud import identity
+from launcher.cloud import clients, identity
 from launcher.doctor import quota as doctor_quota
-from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, once
+from launcher.doctor.access import NoLogin, Refused, log_in, open_session, reach, send
+from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, command, once
 from launcher.doctor.environment import python_command
-from launcher.doctor.google_api import Client, Refused, Unreachable, reach
-from launcher.doctor.login import NoLogin, clients, gcloud, login, quota_project
+from launcher.doctor.local import packages
 from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
 
@@ -33,7 +32,8 @@ class Cloud:
     def __init__(self, place):
         self.place = place
         self.reach = once(lambda: reach("serviceusage"))
-        self.login = once(login)
+        self.login = once(log_in)
+        self.session = once(lambda: open_session(self.login()[0]))
         self.services = once(self._services)
         # Where there is no Docker, Cloud Build makes the image.
         builds = () if shutil.which("docker") else ("cloudbuild",)
@@ -43,7 +43,7 @@ class Cloud:
     def checks(self) -> list[Check]:
         looks = {
             "gcloud": gcloud,
-            "clients": clients,
+            "clients": lambda: packages("cloud"),
             "credentials": self.credentials,
             "project": self.project,
             "billing": self.billing,
@@ -58,13 +58,14 @@ class Cloud:
 
     def ask(self, api: str, path: str, query=(), body=None) -> dict:
         """Raises: Refused; Skip, where there is no network or no login."""
+        self.reach()
         try:
-            self.reach()
-            token, _ = self.login()
-            client = Client(token, self.place.project, quota_project())
-            return client.ask(api, path, query, body)
-        except Unreachable as error:
-            raise Skip(f"offline: {error}") from None
+            return send(self.session(), api, path, query, body)
+        except Refused as refused:
+            # A person's own credentials belong to no project, and some APIs want one.
+            if "quota project" not in str(refused):
+                raise
+        return send(self.session(), api, path, query, body, self.place.project)
 
     def read(self, api: str, path: str, query=(), body=None) -> dict:
         """The same for what may well be hidden from this user."""
@@ -82,24 +83,23 @@ class Cloud:
         return [name for name in permissions if name not in found.get("permissions", ())]
 
     def member(self) -> str:
-        return identity.member(self.login()[0])
+        return clients.member(self.login()[0])
 
     def credentials(self) -> tuple[str, ...]:
+        self.reach()
         try:
-            self.reach()
-        except Unreachable as error:
-            raise Skip(f"offline: {error}") from None
-        try:
-            token, told = self.login()
+            login, problem = self.login()
         except NoLogin as nobody:
             return WRONG, str(nobody), *identity.login_commands()
-        if told:  # only gcloud is logged in: good enough to look around, not to send a job
-            return WRONG, told, identity.LOGIN
-        who = identity.find(token)
-        if who.kind == "user" and identity.adc_path() and not quota_project():
-            mend = f"gcloud auth application-default set-quota-project {self.place.project}"
-            return WARN, f"{who}: without a quota project, which some APIs ask for", mend
-        return OK, str(who) if token else "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
+        if problem:  # only gcloud is logged in: good enough to look around, not to send a job
+            return WRONG, problem, identity.LOGIN
+        if clients.is_anonymous():
+            return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
+        who = identity.find(login.token)
+        if who.kind == "user" and not login.quota_project_id:
+            remedy = f"gcloud auth application-default set-quota-project {self.place.project}"
+            return WARN, f"{who}: without a quota project, which some APIs ask for", remedy
+        return OK, str(who)
 
     def _services(self) -> dict[str, bool]:
         """{API: whether it is switched on}"""
@@ -266,3 +266,14 @@ class Cloud:
 
     def quota(self) -> tuple[str, ...]:
         return doctor_quota.check(self.place, self.ask)
+
+
+def gcloud() -> tuple[str, ...]:
+    source = "get it from https://cloud.google.com/sdk/docs/install"
+    try:
+        code, out, err = command("gcloud", "--version")
+    except FileNotFoundError:
+        return WRONG, f"not installed: logins and setup_cloud.py need it; {source}"
+    if code:
+        return WRONG, f"does not start: {err or out}; {source}"
+    return OK, out.splitlines()[0] if out else "installed"

@@ -1,6 +1,6 @@
 """Looks whether all is there that local work and cloud jobs need, and says what mends the rest.
 
-Works in a bare Python: no package is needed, none of Google's is imported, and it ends in 5 s.
+Works in a bare Python, where the checks of the cloud are skipped, and ends in 5 s.
 """
 
 from __future__ import annotations

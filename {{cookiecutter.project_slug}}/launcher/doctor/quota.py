@@ -8,7 +8,8 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Callable
 
-from launcher.doctor.checkup import OK, WARN, Skip, together
+from launcher.doctor.access import Refused
+from launcher.doctor.checkup import OK, WARN, Skip, start
 
 METRIC = "aiplatform.googleapis.com/custom_model_training_"
 # As Google names the quotas. H200 and later are not here: their quotas' names are not public.
@@ -39,20 +40,24 @@ def check(place, ask: Callable[..., dict]) -> tuple[str, ...]:
         found = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
         return limit_in(found, place.region)
 
-    limits = dict(zip(needs, together([lambda m=m: limit(m) for m in needs]), strict=True))
-    errors = [value for value in limits.values() if isinstance(value, Exception)]
-    known = {metric: value for metric, value in limits.items() if isinstance(value, int)}
+    known, why = {}, "no config asks for a known machine"
+    for metric, future in {metric: start(lambda m=metric: limit(m)) for metric in needs}.items():
+        try:
+            known[metric] = future.result()
+        except (Skip, Refused) as error:
+            why = str(error) if isinstance(error, Skip) else f"may not be read: {error}"
+    known = {metric: value for metric, value in known.items() if value is not None}
     if not known:
-        raise errors[0] if errors and isinstance(errors[0], Skip) else Skip(_why(errors))
+        raise Skip(why)
     short = [
         f"{' and '.join(files)}: {count} {metric}, quota {known[metric]}"
         for metric, (count, files) in needs.items()
         if metric in known and known[metric] != UNLIMITED and known[metric] < count
     ]
     if not short:
-        unread = len(limits) - len(known)
-        told = f" ({unread} of {len(limits)} kinds could not be read)" if unread else ""
-        return OK, f"enough in {place.region} for all of configs/{told}"
+        unread = len(needs) - len(known)
+        rest = f" ({unread} of {len(needs)} kinds could not be read)" if unread else ""
+        return OK, f"enough in {place.region} for all of configs/{rest}"
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={place.project}"
     text = f"in {place.region} these jobs would wait for ever: {'; '.join(short)}"
     return WARN, f"{text}. Ask for more at {page}"
@@ -115,7 +120,3 @@ def limit_in(answer: dict, region: str) -> int | None:
             if not where:
                 everywhere = value
     return everywhere
-
-
-def _why(errors: list) -> str:
-    return f"may not be read: {errors[0]}" if errors else "no config asks for a known machine"

@@ -11,13 +11,16 @@ import sys
 import pytest
 import yaml
 
+from conftest import PRODUCT, ROOT
+
+# The product's launcher, unrendered: it holds no template variable.
+sys.path += [str(PRODUCT), str(ROOT / "tools")]
+
 import vertex_messages
-from conftest import PRODUCT
 
 pytestmark = pytest.mark.slow  # the SDK alone takes two seconds to import
 
 CONFIGS = sorted((PRODUCT / "configs").glob("*.yaml"))
-sys.path.append(str(PRODUCT))  # its launcher, unrendered: it holds no template variable
 
 
 def broken_texts():

@@ -1,6 +1,6 @@
 """Makes launcher/jobfile/messages.json from the installed SDK: what a job file may hold, by the API itself.
 
-    python tests/vertex_messages.py
+    python tools/vertex_messages.py
 
 The SDK takes seconds to import and 177 MB to install; the table is a page, and a test compares them.
 """

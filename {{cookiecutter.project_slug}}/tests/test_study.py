@@ -383,7 +383,7 @@ def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
 
     for name, row in (("best.yaml", rows[0]), ("best-2.yaml", rows[1])):
         text = Path("configs", name).read_text(encoding="utf-8")
-        assert f"trial {row['trial']} of 30, loss" in text.splitlines()[0]
+        assert f"trial {row['trial']} of 30, loss" in text.splitlines()[1]
         best = spec.load(Path("configs", name))
         assert not best.tuning
         [replica] = contract.replicas(best.spec)

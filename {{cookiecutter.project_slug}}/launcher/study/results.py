@@ -157,6 +157,7 @@ def write_best(
         what = "The best trial" if place == 1 else f"Number {place} of the trials"
         step = f" at step {trial.step:g}" if trial.step else ""
         head = (
+            "# yaml-language-server: $schema=job.schema.json\n"
             f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
             f"{metric} {figures(trial.value)}{step}.\n#\n"
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"

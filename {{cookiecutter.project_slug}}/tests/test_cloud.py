@@ -16,6 +16,7 @@ from conftest import ROOT, tree
 
 from launcher.cloud import labels, package, submission
 from launcher.jobfile import spec
+from launcher.project.gcp import Place
 from trainer import options
 
 SETTINGS = """
@@ -32,6 +33,7 @@ gcp:
   max_cost: 25
   labels: {team: "Seals & Co"}
 """
+LAB = Place(project="my-lab-4711", region="europe-west4", bucket="my-lab-runs")
 # Runs a script, and tells of every module of Google's that it has imported.
 QUIET = """
 import runpy, sys
@@ -73,7 +75,7 @@ def checked(printed: str, path: Path) -> spec.Job:
     """The printed message, as a job file that is read and checked like any other."""
     path.write_text(printed, encoding="utf-8")
     job = spec.read(path)
-    assert spec.check(job, yaml.safe_load(SETTINGS)) == []
+    assert spec.check(job, LAB) == []
     return job
 
 

@@ -17,13 +17,17 @@ def pool(count: int = 1, **task) -> dict:
     return {"replicaCount": count, "containerSpec": task}
 
 
+def job_of(*pools: dict) -> spec.Job:
+    return spec.Job(Path("job.yaml"), {"workerPoolSpecs": list(pools)}, tuning=False)
+
+
 def roles(*pools: dict, counts: dict | None = None) -> list[str]:
-    found = contract.replicas({"workerPoolSpecs": list(pools)}, counts=counts)
+    found = contract.replicas(job_of(*pools), counts=counts)
     return [str(replica) for replica in found]
 
 
 def environments(*pools: dict, trial: str | None = None) -> dict[str, dict]:
-    replicas = contract.replicas({"workerPoolSpecs": list(pools)})
+    replicas = contract.replicas(job_of(*pools))
     addresses = {replica: f"host-{i}:2222" for i, replica in enumerate(replicas)}
     job = contract.Contract(Path("/runs/job"), addresses, trial)
     return {str(replica): job.environment(replica) for replica in replicas}
@@ -116,7 +120,7 @@ EXPANSIONS = {
 def test_variables_in_env_and_args_are_expanded(text, expected, monkeypatch):
     monkeypatch.setenv("NONE", "of the shell")
     env = [{"name": "A", "value": "one"}, {"name": "B", "value": text}]
-    [replica] = contract.replicas({"workerPoolSpecs": [pool(env=env, args=[text])]}, [text])
+    [replica] = contract.replicas(job_of(pool(env=env, args=[text])), [text])
     job = contract.Contract(Path("/runs/job"), {replica: "host:2222"})
     resolved, found = job.resolve(replica)
     assert found["B"] == expected
@@ -131,7 +135,7 @@ def test_a_variable_of_the_shell_does_not_leak_into_a_job(monkeypatch):
 
 
 def test_ports_are_held_while_the_job_runs():
-    replicas = contract.replicas({"workerPoolSpecs": [pool(), pool(3)]})
+    replicas = contract.replicas(job_of(pool(), pool(3)))
     with process.Processes().open(replicas) as addresses:
         assert len(set(addresses.values())) == 4
         with process.Processes().open(replicas) as others:

@@ -219,7 +219,7 @@ def test_of_several_ages_the_oldest_counts():
 def test_spent_is_the_jobs_own_time_without_the_queue():
     hourly = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781
     found = cost.spent(
-        job(pool("n2-standard-4")).spec,
+        job(pool("n2-standard-4")),
         IOWA,
         "2026-09-01T10:00:00.123456789Z",  # startTime, not createTime
         "2026-09-01T11:45:00.123Z",
@@ -233,14 +233,14 @@ def test_spent_is_the_jobs_own_time_without_the_queue():
 def test_spent_by_a_study_is_spent_by_its_trials():
     start = datetime(2026, 9, 1, 10, tzinfo=timezone.utc)
     times = [(start, start + timedelta(minutes=m)) for m in (30, 90)] + [(None, None)]
-    one = job(pool("n2-standard-4")).spec
+    one = job(pool("n2-standard-4"))
     found = cost.spent(one, IOWA, start, None, trials=times, today=DAY, table=table())
     assert found.most == pytest.approx(2 * found.per_hour)
     assert found.trials == 3
 
 
 def test_a_job_that_never_ran_cost_nothing_even_at_an_unknown_price():
-    one = job(pool("n1-standard-4")).spec
+    one = job(pool("n1-standard-4"))
     found = cost.spent(one, IOWA, None, "2026-09-01T11:45:00Z", table=table())
     assert found.most == 0
     assert found.lines()[-2:] == [
@@ -251,7 +251,7 @@ def test_a_job_that_never_ran_cost_nothing_even_at_an_unknown_price():
 
 def test_a_job_that_runs_costs_until_now():
     start = datetime.now(timezone.utc) - timedelta(hours=2)
-    one = job(pool("n2-standard-4")).spec
+    one = job(pool("n2-standard-4"))
     found = cost.spent(one, IOWA, start, None, table=table())
     assert found.most == pytest.approx(2 * found.per_hour, rel=0.01)
     assert found.notes[0] == "so far: it is still running"
@@ -259,7 +259,7 @@ def test_a_job_that_runs_costs_until_now():
 
 def test_a_time_that_is_none():
     with pytest.raises(cost.PriceError, match="'yesterday' is no time"):
-        cost.spent(job(pool("n2-standard-4")).spec, IOWA, "yesterday", None, table=table())
+        cost.spent(job(pool("n2-standard-4")), IOWA, "yesterday", None, table=table())
 
 
 # --- prices.yaml, as it is shipped or refreshed ---

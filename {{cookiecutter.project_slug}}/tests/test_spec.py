@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import broken
@@ -17,10 +18,11 @@ from conftest import ROOT, write
 from launcher.common.document import Document
 from launcher.jobfile import shape, spec, trainer_rules
 from launcher.jobfile.summary import duration, summary
-from launcher.project import settings
+from launcher.project import gcp, settings
+from launcher.project.gcp import Place
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-PROJECT = {"gcp": {"project": "my-lab", "region": "us-central1", "bucket": "my-bucket"}}
+PROJECT = Place(project="my-lab", region="us-central1", bucket="my-bucket")
 
 
 def faults(text: str | bytes, name: str = "job.yaml") -> list:
@@ -35,7 +37,7 @@ def test_every_job_file_of_this_project_is_taken(path):
     job = spec.load(path)
     assert job.spec["workerPoolSpecs"][0]["replicaCount"] == 1
     assert job.tuning == ("studySpec" in job.message)
-    assert spec.check(job, settings.read()) == []
+    assert spec.check(job, gcp.load()[0]) == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ scheduling: {timeout: 3600.5s}
 def test_a_job_that_does_not_go_with_the_project(change, expected):
     image = "us-central1-docker.pkg.dev/my-lab/images/trainer:1"
     write("job.yaml", broken.JOB.replace("imageUri: trainer", f"imageUri: {image}"))
-    found = spec.check(spec.read("job.yaml"), {"gcp": PROJECT["gcp"] | change})
+    found = spec.check(spec.read("job.yaml"), replace(PROJECT, **change))
     assert any(str(fault).startswith(f"job.yaml:{expected}") for fault in found), found
 
 
@@ -142,13 +144,13 @@ def test_a_tensorboard_needs_an_account_and_an_output():
     write("job.yaml", "\n".join(lines))
     job = spec.read("job.yaml")
     assert spec.check(job) == []
-    needed = [fault.what for fault in spec.check(job, {"gcp": {"region": "us-central1"}})]
+    needed = [fault.what for fault in spec.check(job, Place(region="us-central1"))]
     assert [what.partition(",")[0] for what in needed] == [
         "needs a service account",
         "needs an output directory",
     ]
     account = "robot@my-lab.iam.gserviceaccount.com"
-    assert not spec.check(job, {"gcp": PROJECT["gcp"] | {"service_account": account}})
+    assert not spec.check(job, replace(PROJECT, service_account=account))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ import yaml
 from conftest import ROOT, read_json, write
 
 from launcher.jobfile import spec
+from launcher.jobfile.job import read_parameters
 from launcher.local import contract
 from launcher.study import space, stopping
 from launcher.study.curves import Curves, reports
@@ -144,7 +145,7 @@ def starts(study_dir: Path) -> list[dict]:
 
 def search(study_spec: dict, count: int, path: str = "study.journal") -> Search:
     algorithm = study_spec.get("algorithm")
-    return Search(Path(path), space.read(study_spec), algorithm, False, count)
+    return Search(Path(path), read_parameters(study_spec["parameters"]), algorithm, False, count)
 
 
 def tried(study_spec: dict, count: int, path: str, worth=lambda values: values["x"]) -> list[dict]:
@@ -386,7 +387,7 @@ def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
         assert f"trial {row['trial']} of 30, loss" in text.splitlines()[1]
         best = spec.load(Path("configs", name))
         assert not best.tuning
-        [replica] = contract.replicas(best.spec)
+        [replica] = contract.replicas(best)
         assert replica.args[:2] == ("--pause=0.01", "--steps=4")
         assert f"--x={row['x']}" in replica.args
         assert f"--units={row['units']}" in replica.args

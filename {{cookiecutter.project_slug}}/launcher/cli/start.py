@@ -29,7 +29,7 @@ def local(asked: argparse.Namespace, flags: list[str]) -> int:
     job = spec.load(asked.job)
     flags, run_dir = run_dirs.taken_from(flags)
     place = _place(job, asked)
-    if devices := _absent(job.spec):
+    if devices := _find_absent(job):
         print(f"[launcher] the job asks for {devices}, and there is none here: it runs on the CPU")
     if job.tuning:
         return _study(job, asked, flags, run_dir, place)
@@ -80,7 +80,7 @@ def _place(job: spec.Job, asked):
     Raises:
         SpecError: a replica cannot run there; or Docker cannot do what it is asked.
     """
-    replicas = contract.replicas(job.spec, counts=asked.replicas)
+    replicas = contract.replicas(job, counts=asked.replicas)
     for replica in replicas:
         if replica.program.foreign and replica.index == 0:
             _check_foreign(job, replica, asked.container)
@@ -88,7 +88,7 @@ def _place(job: spec.Job, asked):
         return None
     from launcher.local.container import Containers
 
-    gpus = _asks_for_gpus(job.spec) and not _absent(job.spec)
+    gpus = any(pool.accelerator for pool in job.pools) and not _find_absent(job)
     return Containers((replica.program.image for replica in replicas), gpus)
 
 
@@ -113,18 +113,11 @@ def _check_foreign(job: spec.Job, replica: Replica, container: bool) -> None:
     raise spec.SpecError(spec.Fault(job.path, job.line(place), place, what, ", or ".join(ways)))
 
 
-def _asks_for_gpus(job: dict) -> bool:
-    return any(
-        (pool.get("machineSpec") or {}).get("acceleratorType") for pool in job["workerPoolSpecs"]
-    )
-
-
-def _absent(job: dict) -> str:
+def _find_absent(job: spec.Job) -> str:
     """The accelerators that a job asks for, where this machine has none."""
-    machines = [pool.get("machineSpec") or {} for pool in job["workerPoolSpecs"]]
-    names = {m.get("acceleratorType") for m in machines} - {None}
-    if any(str(m.get("machineType")).startswith(("ct", "cloud-tpu", "tpu")) for m in machines):
+    if any(pool.machine.startswith(("ct", "cloud-tpu", "tpu")) for pool in job.pools):
         return "TPUs"
+    names = {pool.accelerator for pool in job.pools} - {""}
     return "" if shutil.which("nvidia-smi") else ", ".join(sorted(names))
 
 

@@ -110,7 +110,7 @@ def lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> lis
         found += [f"bring {'the rest ' if fetched else ''}back: {verb('fetch')}"]
         place = shlex.quote(f"{fetched or job.folder}{'' if job.tuning else '/logs'}")
         found += [f"curves: tensorboard --logdir {place}"]
-    if job.spec.get("tensorboard"):
+    if job.sent.tensorboard:
         found += [f"curves for all: {job.curves}"]
     return found
 
@@ -122,7 +122,7 @@ def spent(job: RemoteJob, prices: Table) -> cost.Estimate:
     if job.tuning:
         times = [(t.get("startTime"), t.get("endTime") or ended(job)) for t in job.trials]
     start = job.message.get("startTime")
-    found = cost.spent(job.spec, region, start, ended(job), trials=times, table=prices)
+    found = cost.spent(job.sent, region, start, ended(job), trials=times, table=prices)
     silent = [t.get("id", "?") for t in job.trials if not t.get("startTime") and _began(t)]
     if silent or (job.tuning and start and not job.trials):
         which = f"trial {', '.join(silent)}" if silent else "its trials"

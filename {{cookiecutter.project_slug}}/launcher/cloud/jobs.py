@@ -23,7 +23,7 @@ from launcher.common.times import format_span
 from launcher.cost import prices
 from launcher.cost.parts import dollars
 from launcher.jobfile.spec import SpecError
-from launcher.project import gcp, settings
+from launcher.project import gcp
 
 MOST = 1000  # jobs that are looked through
 NAMED = 5  # candidates in a message
@@ -53,8 +53,8 @@ class Jobs:
     @property
     def label(self) -> str:
         """What tells this project's jobs, as the service filters by it."""
-        given = (settings.read() or {}).get("gcp", {}).get("labels") or {}
-        return f'labels.project="{labels.join({"project": self.place.slug}, given)["project"]}"'
+        found = labels.join({"project": self.place.slug}, self.place.labels)
+        return f'labels.project="{found["project"]}"'
 
     def list(self, every: bool = False, most: int = MOST) -> list[RemoteJob]:
         """This project's jobs and studies, or all that there are; the newest first."""

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from launcher.cloud import clients, package
 from launcher.cloud.clients import CloudError, Need
 from launcher.local import image
 from launcher.local.image import ContainerError
+from launcher.project.gcp import Place
 
 PLATFORM = "linux/amd64"  # of Google's machines, whatever this one is
 BUILDER = "gcr.io/cloud-builders/docker"
@@ -24,32 +25,31 @@ POLL = 5.0  # seconds between two looks at it
 GOES_ON = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
 
 
-def uri(settings: Mapping, gpus: bool) -> str:
+def uri(place: Place, gpus: bool) -> str:
     """The image of these sources, whether it is there or not.
 
     Raises:
         CloudError: project.yaml names no repository.
     """
-    if not settings.get("image_repository"):
+    if not place.image_repository:
         raise CloudError("project.yaml: gcp.image_repository is empty: write the repository's name")
-    repository = f"{settings['region']}-docker.pkg.dev/{settings['project']}"
+    repository = f"{place.region}-docker.pkg.dev/{place.project}"
     tag = image.tag(gpus, traced=False, platform=PLATFORM)
-    return f"{repository}/{settings['image_repository']}/{tag}"
+    return f"{repository}/{place.image_repository}/{tag}"
 
 
 class Registry:
     """The project's image repository."""
 
-    def __init__(self, settings: Mapping, store, say: Callable[[str], None]):
+    def __init__(self, place: Place, store, say: Callable[[str], None]):
         """Asks nothing yet.
 
         Args:
-            settings: the part `gcp` of project.yaml.
             store: a `storage.Store`, whose credentials are used.
         """
-        self.settings, self.store, self.say = settings, store, say
+        self.place, self.store, self.say = place, store, say
         self.session = clients.session(store.who)
-        self.place = f"projects/{settings['project']}/locations/{settings['region']}"
+        self.parent = f"projects/{place.project}/locations/{place.region}"
 
     def provide(self, wanted: str, gpus: bool) -> None:
         """Sees to it that the image `wanted`, as `uri` gives it, is there.
@@ -68,11 +68,11 @@ class Registry:
 
     def has(self, wanted: str) -> bool:
         """Whether the repository has that image and tag."""
-        repository = f"{self.place}/repositories/{self.settings['image_repository']}"
+        repository = f"{self.parent}/repositories/{self.place.image_repository}"
         name, _, tag = wanted.rpartition("/")[2].partition(":")
         base = clients.endpoint("artifactregistry", "https://artifactregistry.googleapis.com")
         missing = clients.sdk("google.api_core.exceptions").NotFound
-        what = f"look for the image in {self.settings['image_repository']}"
+        what = f"look for the image in {self.place.image_repository}"
         with clients.telling(what, self._need("reader"), self.store.who):
             try:
                 path = f"{repository}/packages/{name}/tags/{tag}"
@@ -99,7 +99,7 @@ class Registry:
             raise ContainerError(f"docker push: {self._refused(_last(pushed.stderr))}")
 
     def _refused(self, said: str) -> str:
-        host = f"{self.settings['region']}-docker.pkg.dev"
+        host = f"{self.place.region}-docker.pkg.dev"
         lower = said.lower()
         if "unauthenticated" in lower or "no basic auth" in lower or "unauthorized" in lower:
             return f"{said}; let Docker log in by gcloud: gcloud auth configure-docker {host}"
@@ -113,7 +113,7 @@ class Registry:
         """Builds the image by Cloud Build, once: a build that goes on is waited for."""
         tag = wanted.rpartition(":")[2]
         source = f"builds/{tag}/source.tgz"
-        bucket = self.settings["bucket"]
+        bucket = self.place.bucket
         self.store.upload(sources(), f"gs://{bucket}/{source}")
         arguments = image.recipe(gpus, traced=False)
         words = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
@@ -126,11 +126,11 @@ class Registry:
             "options": {"logging": "CLOUD_LOGGING_ONLY"},
         }
         base = clients.endpoint("cloudbuild", "https://cloudbuild.googleapis.com")
-        builds = f"{base}/v1/{self.place}/builds"
+        builds = f"{base}/v1/{self.parent}/builds"
         need = Need(
             api="cloudbuild.googleapis.com",
             role="roles/cloudbuild.builds.editor",
-            project=self.settings["project"],
+            project=self.place.project,
         )
         with clients.telling("build the image by Cloud Build", need, self.store.who):
             found = self._going_on(builds, tag)
@@ -157,8 +157,8 @@ class Registry:
         return next((build for build in found if build["status"] in GOES_ON), None)
 
     def _need(self, role: str) -> Need:
-        repository = self.settings["image_repository"]
-        project, region = self.settings["project"], self.settings["region"]
+        repository = self.place.image_repository
+        project, region = self.place.project, self.place.region
         return Need(
             api="artifactregistry.googleapis.com",
             role=f"roles/artifactregistry.{role}",

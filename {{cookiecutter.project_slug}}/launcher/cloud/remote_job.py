@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from pathlib import Path
 
 from launcher.common.times import parse_time
+from launcher.jobfile.job import Job
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 WAITS = ("QUEUED", "PENDING")
@@ -58,16 +61,16 @@ class RemoteJob:
     def labels(self) -> Mapping[str, str]:
         return self.message.get("labels") or {}
 
-    @property
-    def spec(self) -> Mapping:
-        """The CustomJobSpec; of a study, that of a trial."""
-        return self.message.get("trialJobSpec" if self.tuning else "jobSpec") or {}
+    @cached_property
+    def sent(self) -> Job:
+        """What was sent: its pools, times and study."""
+        message = self.message if self.tuning else self.message.get("jobSpec") or {}
+        return Job(Path(f"{self.labels.get('config') or self.name}.yaml"), message, self.tuning)
 
     @property
     def folder(self) -> str:
         """Where it writes: gs://…, without a slash at the end; a trial has a folder in it."""
-        base = self.spec.get("baseOutputDirectory") or {}
-        return base.get("outputUriPrefix", "").rstrip("/")
+        return self.sent.output.rstrip("/")
 
     @property
     def trials(self) -> list[Mapping]:
@@ -77,8 +80,7 @@ class RemoteJob:
     @property
     def replicas(self) -> int:
         """Machines of the job, or of a trial."""
-        pools = filter(None, self.spec.get("workerPoolSpecs") or [])
-        return sum(int(pool.get("replicaCount") or 1) for pool in pools)
+        return sum(pool.replicas for pool in self.sent.pools)
 
     def time(self, which: str) -> datetime | None:
         """createTime, startTime or endTime; None where it has not come yet."""
@@ -101,7 +103,7 @@ class RemoteJob:
     @property
     def curves(self) -> str:
         """Where its TensorBoard is: a page, or the command that opens one here."""
-        board = self.spec.get("tensorboard")
+        board = self.sent.tensorboard
         if not board:
             return f"tensorboard --logdir {self.folder}{'' if self.tuning else '/logs'}"
         region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"

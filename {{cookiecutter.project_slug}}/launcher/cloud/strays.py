@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from launcher.jobfile import program
-from launcher.jobfile.spec import Fault, Job
+from launcher.common.document import Fault
+from launcher.jobfile.job import Job
 from launcher.project.settings import ROOT
 
 INSIDE = ("data/",)  # what the project's image holds
@@ -23,14 +23,11 @@ def find(job: Job, flags: Sequence[str], bucket: str, image: bool) -> list[Fault
         image: the trainer travels in the project's image.
     """
     faults = [_fault(job, "", path, bucket) for path in _all(flags, image)]
-    for i, pool in enumerate(job.spec["workerPoolSpecs"]):
-        kind = "pythonPackageSpec" if "pythonPackageSpec" in (pool or {}) else "containerSpec"
-        task = (pool or {}).get(kind) or {}
-        runs = program.read(pool or {})
-        if runs.foreign:
+    for pool in job.pools:
+        if pool.program.foreign:
             continue  # its args name files of its own image
-        for place, word in runs.places(task, job.place(f"workerPoolSpecs[{i}].{kind}")):
-            found = _all([word], image and not task.get("imageUri"))
+        for place, word in pool.args():
+            found = _all([word], image and pool.program.needs == "image")
             faults += [_fault(job, place, path, bucket) for path in found]
     return faults
 

@@ -5,7 +5,6 @@ The service's words for trials are turned into those of `launcher.study.search`;
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import warnings
@@ -21,20 +20,16 @@ import optuna
 from launcher.cloud import facts as jobs_facts
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
-from launcher.jobfile import program
-from launcher.jobfile.spec import Job
+from launcher.jobfile import completion
+from launcher.jobfile.job import Job, Parameter, StudySpec, Value
 from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.study import directory, page, results, space
 from launcher.study import search as study_search
 from launcher.study.curves import Curves
 from launcher.study.search import UNFINISHED, Trial
-from launcher.study.space import Parameter, Value
-from launcher.study.trial import Objective
 
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
-# What `submission` fills in; a job file leaves it to project.yaml.
-FILLED = ("GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI")
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class CloudStudy:
     path: Path
     job: Job
     dir: Any  # .about is what study.json says
-    objective: Objective
+    objective: StudySpec
     space: Sequence[Parameter]
     search: study_search.Search
     curves: Curves
@@ -55,17 +50,16 @@ class CloudStudy:
 class CloudSearch(study_search.Search):
     """The service has searched; here is only what came of it, for asking what decided."""
 
-    def __init__(self, job: RemoteJob, parameters: Sequence[Parameter], goal: Objective):
-        spec = job.message["studySpec"]
-        self.algorithm, self.space = spec.get("algorithm"), parameters
-        self.count = int(job.message.get("maxTrialCount") or 1)
-        self.study = optuna.create_study(direction="maximize" if goal.maximize else "minimize")
+    def __init__(self, job: RemoteJob):
+        spec = job.sent.study
+        self.algorithm, self.space, self.count = spec.algorithm, spec.parameters, job.sent.trials
+        self.study = optuna.create_study(direction="maximize" if spec.maximize else "minimize")
         with warnings.catch_warnings():  # of values at a bound, which the service has rounded
             warnings.simplefilter("ignore")
             for trial in filter(lambda trial: trial.counts, trials(job)):
-                self.study.enqueue_trial(_inner(parameters, trial.parameters))
+                self.study.enqueue_trial(_inner(self.space, trial.parameters))
                 handle = self.study.ask()
-                space.suggest(parameters, handle)
+                space.suggest(self.space, handle)
                 self.study.tell(handle, trial.value)
 
     @property
@@ -74,35 +68,22 @@ class CloudSearch(study_search.Search):
         return f"{names.get(self.algorithm, 'Bayesian search')} (Vertex AI)"
 
 
-def objective(job: RemoteJob) -> Objective:
-    """What decides: of several metrics, the first."""
-    first = job.message["studySpec"]["metrics"][0]
-    return Objective(first["metricId"], first.get("goal") == "MAXIMIZE", takes_best=False)
-
-
-def parameters(job: RemoteJob) -> list[Parameter]:
-    """What it varies."""
-    spec = copy.deepcopy(job.message["studySpec"])
-    _fill(spec.get("parameters") or [])
-    return space.read({"parameters": [], **spec})
-
-
 def trials(job: RemoteJob) -> list[Trial]:
     """All trials so far, by id."""
-    kinds = {each.id: each.kind for each in space.everything(parameters(job))}
-    found = [_trial(job, each, kinds, objective(job).metric) for each in job.trials]
+    kinds = {each.id: each.kind for each in space.everything(job.sent.study.parameters)}
+    found = [_trial(job, each, kinds, job.sent.study.metric) for each in job.trials]
     return sorted(found, key=lambda trial: trial.id)
 
 
 def ranked(job: RemoteJob) -> list[Trial]:
     """The best first."""
-    return results.ranked(trials(job), objective(job).maximize)
+    return results.ranked(trials(job), job.sent.study.maximize)
 
 
 def leaderboard(job: RemoteJob) -> None:
     """Shows the trials, as a study on this machine does at its end."""
     no_records = results.Spread({})  # those of the trials are in the bucket
-    results.leaderboard(ranked(job), objective(job).metric, no_records, print)
+    results.leaderboard(ranked(job), job.sent.study.metric, no_records, print)
 
 
 def facts(job: RemoteJob) -> list[dict]:
@@ -116,19 +97,19 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
 
     study.json comes last: before it is there, nobody takes the folder for a study.
     """
-    goal, found, board = objective(job), parameters(job), ranked(job)
+    spec, board = job.sent.study, ranked(job)
     study = CloudStudy(
         path=path,
-        job=Job(Path(f"{job.labels.get('config') or job.name}.yaml"), _as_file(job), True),
+        job=completion.undo(job.sent),
         dir=SimpleNamespace(about=_about(job)),
-        objective=goal,
-        space=found,
-        search=CloudSearch(job, found, goal),
-        curves=_curves(job, path, goal.metric),
+        objective=spec,
+        space=spec.parameters,
+        search=CloudSearch(job),
+        curves=_curves(job, path, spec.metric),
         failure=_failure(job),
     )
-    spread = results.Spread.read(path, board, goal.metric)
-    results.write_csv(path / "study.csv", board, goal.metric, spread)
+    spread = results.Spread.read(path, board, spec.metric)
+    results.write_csv(path / "study.csv", board, spec.metric, spread)
     written = [page.write(study, board, spread)] if board else []
     if job.ended:
         written += _write_best(study, board, configs)
@@ -153,7 +134,7 @@ def _about(job: RemoteJob) -> dict:
     created = job.time("createTime") or datetime.now(timezone.utc)
     return {
         "state": state if job.ended else directory.RUNNING,
-        "job": f"{job.labels.get('config') or job.name}.yaml",
+        "job": job.sent.path.name,
         "flags": [],
         "started": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
         "cloud": job.resource,
@@ -211,33 +192,6 @@ def _curves(job: RemoteJob, path: Path, metric: str) -> Curves:
         for step, value in points:
             curves.add(int(told["id"]), step, value, 0.0)
     return curves
-
-
-def _as_file(job: RemoteJob) -> dict:
-    """The message as a job file has it: without what project.yaml and the launcher filled in."""
-    spec = copy.deepcopy(dict(job.spec))
-    for key in ("baseOutputDirectory", "serviceAccount", "tensorboard"):
-        spec.pop(key, None)
-    for pool in filter(None, spec["workerPoolSpecs"]):
-        pool["replicaCount"] = int(pool.get("replicaCount") or 1)  # JSON has it as a text
-        own = program.read(pool)
-        if own.foreign:
-            continue
-        task = pool.pop("pythonPackageSpec", None) or pool.get("containerSpec") or {}
-        words = {"command": list(own.command), "args": list(own.args)}
-        kept = {key: value for key, value in words.items() if value}
-        env = [each for each in task.get("env") or [] if each["name"] not in FILLED]
-        pool["containerSpec"] = kept | ({"env": env} if env else {})
-    return {"studySpec": job.message["studySpec"], "trialJobSpec": spec}
-
-
-def _fill(told: list[dict]) -> None:
-    """The service leaves out a bound that is 0."""
-    for each in told:
-        for name in ("doubleValueSpec", "integerValueSpec"):
-            if name in each:
-                each[name] = {"minValue": 0, "maxValue": 0, **each[name]}
-        _fill([child["parameterSpec"] for child in each.get("conditionalParameterSpecs") or []])
 
 
 def _inner(parameters: Sequence[Parameter], chosen: Mapping[str, Value]) -> dict[str, Value]:

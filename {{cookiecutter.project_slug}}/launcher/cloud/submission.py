@@ -5,8 +5,6 @@ Nothing here asks a network or imports Google's SDK: this is what `--dry-run` sh
 
 from __future__ import annotations
 
-import argparse
-import copy
 import hashlib
 import json
 import re
@@ -15,20 +13,20 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-
-import yaml
+from functools import cached_property
 
 from launcher.cloud import git, labels, package, registry, strays
 from launcher.cloud.vertex import ID
-from launcher.jobfile import place_rules, program, spec, trainer_rules
-from launcher.jobfile.spec import Fault, Job, SpecError
-from launcher.project import settings as project_file
-from launcher.project.settings import ROOT
+from launcher.common.document import Fault, SpecError
+from launcher.jobfile import completion, place_rules, program, spec, task_rules, trainer_rules
+from launcher.jobfile.completion import to_yaml
+from launcher.jobfile.job import Job
+from launcher.project import gcp
+from launcher.project.gcp import Place
+from launcher.project.settings import ROOT, WAYS
 
-MODULE = "trainer.task"
 COMMIT = "git_commit"  # a label
 NEEDED = ("project", "region", "bucket")
-WAYS = ("container", "package")
 
 
 @dataclass(frozen=True)
@@ -46,35 +44,49 @@ class Submission:
     """Everything about one job that is known before it is sent."""
 
     job: Job  # as the file says it
-    settings: Mapping  # `gcp` of project.yaml
+    place: Place  # `gcp` of project.yaml
     flags: tuple[str, ...]
     name: str  # in lists, and of the folder
-    id: str
     folder: str  # gs://…
     shared: bool  # an earlier job's folder, that was asked for: this one goes on there
     labels: Mapping[str, str]
     code: Code
     tree: git.Tree | None
 
-    @property
+    @cached_property
     def message(self) -> dict:
         """A CustomJob or a HyperparameterTuningJob, whole."""
+        own = {"displayName": self.name, "labels": dict(self.labels)}
         if self.job.tuning:
-            own = {"displayName": self.name, "labels": dict(self.labels)}
             return {**self.job.message, **own, "trialJobSpec": self.spec}
-        return {"displayName": self.name, "labels": dict(self.labels), "jobSpec": self.spec}
+        return {**own, "jobSpec": self.spec}
 
-    @property
+    @cached_property
     def spec(self) -> dict:
         """The CustomJobSpec."""
-        found = copy.deepcopy(self.job.spec)
-        for pool in filter(None, found["workerPoolSpecs"]):
-            _complete(pool, self)
-        found["baseOutputDirectory"] = {"outputUriPrefix": self.folder}
-        for key, setting in (("serviceAccount", "service_account"), ("tensorboard", "tensorboard")):
-            if not found.get(key) and self.settings.get(setting):
-                found[key] = self.settings[setting]
-        return found
+        env = {completion.DATA: self.code.data} if self.code.data else {}
+        if self.tree:
+            dirty = json.dumps(bool(self.tree.changed))
+            env |= {completion.COMMIT: self.tree.commit, completion.DIRTY: dirty}
+        filling = completion.Filling(
+            output=self.folder,
+            service_account=self.service_account,
+            tensorboard=self.tensorboard,
+            image=self.code.image,
+            package=self.code.package,
+            executor=self.place.executor_image,
+            env=env,
+        )
+        return completion.complete(self.job, filling, self.flags)
+
+    @property
+    def service_account(self) -> str:
+        """Under which it runs; "" for the project's default one."""
+        return self.job.service_account or self.place.service_account
+
+    @property
+    def tensorboard(self) -> str:
+        return self.job.tensorboard or self.place.tensorboard
 
     def for_gcloud(self) -> str:
         """The message as YAML that `gcloud ai … create --config` takes."""
@@ -84,7 +96,7 @@ class Submission:
         """What gcloud is to be told beside that file."""
         group = "hp-tuning-jobs" if self.job.tuning else "custom-jobs"
         pairs = ",".join(f"{key}={value}" for key, value in self.labels.items())
-        place = [f"--project={self.settings['project']}", f"--region={self.settings['region']}"]
+        place = [f"--project={self.place.project}", f"--region={self.place.region}"]
         words = [*place, f"--display-name={self.name}", f"--labels={pairs}", f"--config={file}"]
         return shlex.join(["gcloud", "ai", group, "create", *words])
 
@@ -102,7 +114,7 @@ class Submission:
 
         The commit is no part of it: to commit, or to save a notebook, makes no other job.
         """
-        place = self.settings["project"], self.settings["region"]
+        place = self.place.project, self.place.region
         common = {key: value for key, value in self.labels.items() if key not in (ID, COMMIT)}
         folder = self.folder.replace(self.name, "")
         plain = replace(self, name="", labels=common, folder=folder, tree=None)
@@ -116,105 +128,86 @@ class Submission:
         )
 
 
-def plan(job: Job, flags: Sequence[str] = (), now: datetime | None = None) -> Submission:
+def plan(
+    job: Job, flags: Sequence[str] = (), folder: str | None = None, now: datetime | None = None
+) -> Submission:
     """What would be sent.
 
     Args:
         flags: come after the args of every pool, so that they win.
+        folder: an earlier job's, in which this one goes on.
 
     Raises:
         SpecError: project.yaml lacks something, or the job and it do not fit.
     """
-    settings, slug = _settings()
-    if problems := [problem for _, problem in place_rules.find_uri_problems(flags)]:
-        raise SpecError(*problems)
-    flags, own_folder = _folder(flags)
+    place = _read_place()
     name = _name(job, now or datetime.now(timezone.utc))
-    there = (job.spec.get("baseOutputDirectory") or {}).get("outputUriPrefix")
-    tree = git.read()
-    found = Submission(
+    tree, id = git.read(), uuid.uuid4().hex[:16]
+    ours = {"project": place.slug, "user": labels.user(), "config": job.path.stem}
+    ours |= {COMMIT: tree.label} if tree else {}
+    this = Submission(
         job=job,
-        settings=settings,
+        place=place,
         flags=tuple(flags),
         name=name,
-        id=uuid.uuid4().hex[:16],
-        folder=own_folder or _folder_below(there or f"gs://{settings['bucket']}", name),
-        shared=own_folder is not None,
-        labels={},
-        code=_code(job, settings, flags),
+        folder=folder or _folder_below(job.output or f"gs://{place.bucket}", name),
+        shared=folder is not None,
+        labels=labels.join(ours, place.labels, job.labels, {ID: id}),
+        code=_find_code(job, place, flags),
         tree=tree,
     )
-    ours = {"project": slug, "user": labels.user(), "config": job.path.stem}
-    ours |= {COMMIT: tree.label} if tree else {}
-    given = job.message.get("labels") or {} if job.tuning else {}
-    every = labels.join(ours, settings.get("labels") or {}, given, {ID: found.id})
-    found = replace(found, labels=every)
-    faults = strays.find(job, flags, settings["bucket"], bool(found.code.image))
-    faults += _check(found)
+    faults = strays.find(job, flags, place.bucket, bool(this.code.image))
+    faults += spec.check_project(job, this.spec, place)
+    if this.code.package:
+        faults += _check_executor(place)
     if faults:
         raise SpecError(*faults)
-    return found
+    return this
 
 
-def to_yaml(message: Mapping) -> str:
-    """As YAML in ASCII, with every text in quotes that another reader might take for a number."""
-    return yaml.dump(message, Dumper=_Dumper, sort_keys=False, width=100)
+def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
+    """Takes --job-dir out of the flags: the service tells the trainer where to write.
 
-
-class _Dumper(yaml.SafeDumper):
-    """PyYAML leaves 1e-3 without quotes, and gcloud's reader takes it for a number."""
-
-    def ignore_aliases(self, data):
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str):
-    plain = re.fullmatch(r"[A-Za-z][\w./:@-]*", text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
-
-
-_Dumper.add_representer(str, _text)
-
-
-def _settings() -> tuple[dict, str]:
-    """The part `gcp` of project.yaml, with what a cloud job cannot do without; and the slug."""
-    found = project_file.read() or {}
-    gcp = found.get("gcp") or {}
-    for key in NEEDED:
-        if not gcp.get(key):
-            raise SpecError(
-                f"project.yaml: gcp.{key} is empty: fill it in; the line above it says how to find it"
-            )
-    if (gcp.get("code") or WAYS[0]) not in WAYS:
-        raise SpecError(f"project.yaml: gcp.code is {gcp['code']}: write {' or '.join(WAYS)}")
-    most = gcp.get("max_cost")
-    if most not in (None, "") and (isinstance(most, bool) or not isinstance(most, (int, float))):
-        raise SpecError(f"project.yaml: gcp.max_cost is {most}: write dollars, such as 25")
-    return gcp, found.get("slug") or ROOT.name
-
-
-def _name(job: Job, now: datetime) -> str:
-    base = (job.message.get("displayName") if job.tuning else None) or job.path.stem
-    base = re.sub(r"[^a-z0-9]+", "-", labels.legal(base)).strip("-") or "job"
-    return f"{base}-{now.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
-    """Takes --job-dir out of the flags: the service tells the trainer where to write."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--job-dir", "--job_dir")
-    found, rest = parser.parse_known_args(flags)
-    folder = found.job_dir
-    if folder is None:
+    Raises:
+        SpecError: it is no folder in a bucket, or a flag's gs:// URI is none.
+    """
+    if problems := [problem for _, problem in place_rules.find_uri_problems(flags)]:
+        raise SpecError(*problems)
+    rest, job_dir = program.take_job_dir(flags)
+    if job_dir is None:
         return rest, None
-    problem = place_rules.find_uri_problem(folder)
-    folder = folder.removesuffix("/")
+    problem = place_rules.find_uri_problem(job_dir)
+    folder = job_dir.removesuffix("/")
     if not problem and folder.count("/") < 3:
         problem = "it is a whole bucket"
     if problem:
         instead = "a cloud job writes to a bucket: gs://BUCKET/runs/NAME"
-        raise SpecError(f"--job-dir {found.job_dir}: {problem}; {instead}")
+        raise SpecError(f"--job-dir {job_dir}: {problem}; {instead}")
     return rest, folder
+
+
+def _read_place() -> Place:
+    """The part `gcp` of project.yaml, with what a cloud job cannot do without."""
+    place, faults = gcp.load()
+    if faults:
+        raise SpecError(*faults)
+    for key in NEEDED:
+        if not getattr(place, key):
+            raise SpecError(
+                f"project.yaml: gcp.{key} is empty: fill it in; the line above it says how to find it"
+            )
+    if place.code not in WAYS:
+        raise SpecError(f"project.yaml: gcp.code is {place.code}: write {' or '.join(WAYS)}")
+    most = place.max_cost
+    if most is not None and (isinstance(most, bool) or not isinstance(most, (int, float))):
+        raise SpecError(f"project.yaml: gcp.max_cost is {most}: write dollars, such as 25")
+    return place
+
+
+def _name(job: Job, now: datetime) -> str:
+    base = job.name or job.path.stem
+    base = re.sub(r"[^a-z0-9]+", "-", labels.legal(base)).strip("-") or "job"
+    return f"{base}-{now.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _folder_below(output: str, name: str) -> str:
@@ -223,75 +216,33 @@ def _folder_below(output: str, name: str) -> str:
     return output if output.count("/") > 2 else f"{output}/runs/{name}"
 
 
-def _code(job: Job, settings: Mapping, flags: Sequence[str]) -> Code:
-    pools = [pool for pool in job.spec["workerPoolSpecs"] if pool]
-    boxes = [pool["containerSpec"] for pool in pools if "containerSpec" in pool]
-    packages = [pool["pythonPackageSpec"] for pool in pools if "pythonPackageSpec" in pool]
-    by_package = settings.get("code") == "package"
-    bare = [box for box in boxes if not box.get("imageUri")]
-    packages += bare if by_package else []
-    machines = [pool.get("machineSpec") or {} for pool in pools]
-    gpus = any(m.get("acceleratorType", "TPU").startswith("NVIDIA") for m in machines)
-    found = Code()
-    if bare and not by_package:
-        found = replace(found, image=registry.uri(settings, gpus), gpus=gpus)
-    if any(not task.get("packageUris") for task in packages):
-        if any(not task.get("executorImageUri") for task in packages) and not (
-            settings.get("executor_image")
-        ):
+def _find_code(job: Job, place: Place, flags: Sequence[str]) -> Code:
+    """What the job's pools need of this repo, by the way that project.yaml names."""
+    bare = [pool for pool in job.pools if pool.program.needs == "image"]
+    packaged = [pool for pool in job.pools if pool.program.needs == "package"]
+    code = Code()
+    if place.code == "package":
+        packaged += bare
+    elif bare:
+        gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
+        code = replace(code, image=registry.uri(place, gpus), gpus=gpus)
+    if packaged:
+        if not place.executor_image and not all(pool.program.executor for pool in packaged):
             raise SpecError(
                 "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
                 "install the trainer on; write one, or code: container"
             )
         package.refuse_links()
-        base = f"gs://{settings['bucket']}"
-        found = replace(found, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
-        words = [word for task in packages for word in (*(task.get("args") or []), *flags)]
+        base = f"gs://{place.bucket}"
+        code = replace(code, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
+        words = [word for pool in packaged for _, word in pool.args(flags)]
         if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
-            found = replace(found, data=f"{base}/data/{package.digest(['data'])}")
-    return found
+            code = replace(code, data=f"{base}/data/{package.digest(['data'])}")
+    return code
 
 
-def _complete(pool: dict, this: Submission) -> None:
-    """Fills in what a worker pool leaves to project.yaml."""
-    code, box = this.code, pool.get("containerSpec")
-    chief = program.read(this.job.spec["workerPoolSpecs"][0])
-    takes_flags = program.read(pool).foreign == chief.foreign
-    if box is not None and not box.get("imageUri"):
-        if code.image:
-            box["imageUri"] = code.image
-            _tell(box, this)
-        else:
-            runs = program.read(pool)
-            del pool["containerSpec"]
-            rest = {key: box[key] for key in ("env",) if key in box}
-            rest |= {"args": list(runs.args)} if runs.args else {}
-            pool["pythonPackageSpec"] = {"pythonModule": runs.module, **rest}
-    task = pool.get("pythonPackageSpec")
-    if task is not None and not task.get("packageUris"):
-        task["executorImageUri"] = task.get("executorImageUri") or this.settings["executor_image"]
-        task["packageUris"] = [code.package]
-        task["pythonModule"] = task.get("pythonModule") or MODULE
-        _tell(task, this)
-    run = pool.get("containerSpec") or task
-    if this.flags and takes_flags:
-        run["args"] = [*(run.get("args") or []), *this.flags]
-
-
-def _tell(task: dict, this: Submission) -> None:
-    """Tells the trainer by its environment what it cannot see there: the commit, where data is."""
-    env = {"OWN_DATA_URI": this.code.data} if this.code.data else {}
-    if this.tree:
-        env |= {"GIT_COMMIT": this.tree.commit, "GIT_DIRTY": json.dumps(bool(this.tree.changed))}
-    given = task.get("env") or []
-    known = {entry["name"] for entry in given}
-    more = [{"name": key, "value": value} for key, value in env.items() if key not in known]
-    if given or more:
-        task["env"] = [*given, *more]
-
-
-def _check(this: Submission) -> list[Fault]:
-    """The rules once more, now that the message is whole."""
-    message = this.message if this.job.tuning else this.spec
-    whole = Job(this.job.path, message, this.job.tuning, this.job.lines)
-    return spec.check(whole, {"gcp": this.settings})
+def _check_executor(place: Place) -> list[Fault]:
+    """What is wrong with the image that project.yaml names for packages."""
+    key = "gcp.executor_image"
+    found = task_rules.find_image_faults(key, place.executor_image)
+    return [Fault(place.path, 0, where, *words) for where, *words in found]

@@ -29,22 +29,23 @@ def cloud(asked: argparse.Namespace, flags: Sequence[str]) -> int:
     Raises:
         SpecError: a fault in the file or the options, or a refusal of Google Cloud; no job runs.
     """
-    job = spec.load(asked.job)
-    this = submission.plan(job, flags)
+    flags, folder = submission.take_folder(flags)
+    job = spec.load(asked.job, flags, completed_later=True)
+    this = submission.plan(job, flags, folder)
     estimate = _estimate(this, asked.max_cost)
     if asked.dry_run:
         _show(this, estimate)
         return 0
     _say("\n".join(estimate.lines()))
     if asked.max_cost is None:
-        _ask_above(estimate, this.settings.get("max_cost"))
+        _ask_above(estimate, this.place.max_cost)
     return _send(this, asked.wait)
 
 
 def _estimate(this: Submission, most: float | None) -> cost.Estimate:
     """What the job costs; --max-cost is a promise, and what nobody can price does not keep it."""
     try:
-        found = cost.estimate(this.job, this.settings["region"])
+        found = cost.estimate(this.job, this.place.region)
         if most is not None:
             cost.refuse_above(found, most)
     except cost.PriceError as error:
@@ -71,7 +72,7 @@ def _show(this: Submission, estimate: cost.Estimate) -> None:
 
 def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
     """What project.yaml says is a limit that a person may go beyond, by saying so."""
-    if most in (None, "") or cost.known_max(estimate, most):
+    if most is None or cost.known_max(estimate, most):
         return
     price = "an unknown sum" if estimate.most is None else f"up to {cost.dollars(estimate.most)}"
     limit = f"gcp.max_cost in project.yaml is {cost.dollars(most)}"
@@ -93,11 +94,10 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
 def _send(this: Submission, wait: bool) -> int:
     from launcher.cloud import pending, storage, vertex
 
-    settings = this.settings
-    place = settings["project"], settings["region"]
+    place = this.place.project, this.place.region
     try:
         store = storage.Store(*place)
-        jobs = vertex.Vertex(*place, this.spec.get("serviceAccount", ""), store.who)
+        jobs = vertex.Vertex(*place, this.service_account, store.who)
         note = pending.Note.of(this)
         if job := note.resolve(jobs, this.job.tuning):
             _say("the same command sent this job before, and it started; nothing is sent again")
@@ -137,7 +137,7 @@ def _provide(this: Submission, store) -> None:
 
     code = this.code
     if code.image:
-        registry.Registry(this.settings, store, _say).provide(code.image, code.gpus)
+        registry.Registry(this.place, store, _say).provide(code.image, code.gpus)
     if code.package and not store.exists(code.package):
         with tempfile.TemporaryDirectory() as folder:
             built = package.build(Path(folder))
@@ -175,13 +175,13 @@ def _check_locations(this: Submission, store) -> None:
     Raises:
         CloudError: the job could not write to its TensorBoard.
     """
-    region, own = this.settings["region"], this.folder.split("/")[2]
+    region, own = this.place.region, this.folder.split("/")[2]
     for bucket in dict.fromkeys(re.findall(r"gs://([a-z0-9._-]+)", json.dumps(this.spec))):
         found = store.find_location(bucket)
         if not found or holds_region(region, *found):
             continue
         where = f"gs://{bucket} is in {' and '.join(found[1]).lower() or found[0].lower()}"
-        if bucket == own and this.spec.get("tensorboard"):
+        if bucket == own and this.tensorboard:
             raise CloudError(
                 f"{where}, and the job and its TensorBoard are in {region}, which must be one "
                 f"region: take a bucket in {region}, or leave the TensorBoard out"
@@ -196,8 +196,7 @@ def _check_locations(this: Submission, store) -> None:
 
 
 def _notes(this: Submission) -> list[str]:
-    output = (this.job.spec.get("baseOutputDirectory") or {}).get("outputUriPrefix")
-    notes = _dirty(this)
+    output, notes = this.job.output, _dirty(this)
     if output and not this.shared and output.removesuffix("/").count("/") < 3:
         notes += [
             f"Its output is a whole bucket: it gets a folder of its own there, {this.folder}."

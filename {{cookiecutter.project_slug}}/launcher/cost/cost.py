@@ -1,7 +1,7 @@
 """What a job costs: an estimate before it starts, and afterwards from its own times.
 
     cost.estimate(spec.load("configs/gpu.yaml"), "us-central1").lines()
-    cost.spent(job.spec, "us-central1", start, end).most
+    cost.spent(job, "us-central1", start, end).most
 
 List prices in US dollars, from prices.yaml; taxes, discounts, free credits, storage and traffic are
 not in them. A price that is not known makes the sum unknown; it never counts as 0.
@@ -13,19 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 
-from launcher.common.times import parse_duration, parse_time
+from launcher.common.times import parse_time
 from launcher.cost import prices
 from launcher.cost.parts import CALLED, Part, dollars, part
 from launcher.cost.prices import PriceError, Table
+from launcher.jobfile.job import Job
 from launcher.jobfile.machines import WITH_TPUS
-from launcher.jobfile.spec import Job
 
 __all__ = ["Estimate", "Part", "PriceError", "estimate", "known_max", "refuse_above", "spent"]
 
 OLD = 90  # days, after which the age of a price is told
 REFRESH = "python TEMPLATE/tools/refresh_prices.py"
 PAGE = "write it into launcher/cost/prices.yaml, from https://cloud.google.com/vertex-ai/pricing"
-TIMEOUT = 604_800.0  # seconds: what the service takes where scheduling.timeout is not set
 Moment = datetime | str | None  # a text is RFC 3339, as the API writes it
 
 
@@ -75,21 +74,19 @@ def estimate(
     Raises:
         PriceError: prices.yaml cannot be read.
     """
-    timeout = (job.spec.get("scheduling") or {}).get("timeout")
-    hours = (parse_duration(timeout) if timeout else TIMEOUT) / 3600
-    found = _priced(job.spec, region, today, table)
+    hours = job.scheduling.timeout / 3600
+    found = _priced(job, region, today, table)
     if not job.tuning:
         return _for(found, hours)
     # Each trial has the timeout for itself. How many run at a time does not change the sum.
-    trials = int(job.message.get("maxTrialCount") or 1)
-    parallel = min(trials, int(job.message.get("parallelTrialCount") or 1))
+    parallel = min(job.trials, job.parallel)
     hourly = None if found.per_hour is None else found.per_hour * parallel
-    whole = _for(found, hours * trials)
-    return replace(whole, per_hour=hourly, trials=trials, parallel=parallel)
+    whole = _for(found, hours * job.trials)
+    return replace(whole, per_hour=hourly, trials=job.trials, parallel=parallel)
 
 
 def spent(
-    spec: dict,
+    job: Job,
     region: str,
     start: Moment,
     end: Moment,
@@ -101,7 +98,6 @@ def spent(
     """What a job cost, by its own times: the queue is free.
 
     Args:
-        spec: the CustomJobSpec, of a study its trialJobSpec, in camelCase as in a file.
         start: the job's startTime, since when its machines ran; None: they never did.
         end: the job's endTime; None: it runs now.
         trials: of a study, the (start, end) of each trial, which count instead of its own.
@@ -112,7 +108,7 @@ def spent(
     times = [(start, end)] if trials is None else trials
     hours = sum(_hours(start, end) for start, end in times)
     found = replace(
-        _for(_priced(spec, region, today, table), hours), trials=len(trials or ()), over=True
+        _for(_priced(job, region, today, table), hours), trials=len(trials or ()), over=True
     )
     if not any(start for start, _ in times):
         return replace(found, most=0.0, notes=("no machine ever ran, and the queue is free",))
@@ -143,13 +139,11 @@ def refuse_above(estimate: Estimate, limit: float) -> None:
     )
 
 
-def _priced(spec: dict, region: str, today: date | None, table: Table | None) -> Estimate:
-    """A CustomJobSpec by the hour."""
+def _priced(job: Job, region: str, today: date | None, table: Table | None) -> Estimate:
+    """A job, or a trial, by the hour."""
     table = prices.load() if table is None else table
-    strategy = (spec.get("scheduling") or {}).get("strategy") or "STANDARD"
-    strategy = "STANDARD" if strategy == "STRATEGY_UNSPECIFIED" else strategy
-    pools = filter(None, spec.get("workerPoolSpecs") or ())
-    parts = tuple(part(pool, region, strategy, table) for pool in pools)
+    strategy = job.scheduling.strategy
+    parts = tuple(part(pool, region, strategy, table) for pool in job.pools)
     known = parts and all(part.price is not None for part in parts)
     notes = tuple(_notes(parts, region, strategy, today or date.today()))
     return Estimate(sum(part.price for part in parts) if known else None, None, 0.0, parts, notes)

@@ -10,9 +10,9 @@ from datetime import date
 
 from launcher.cost import prices
 from launcher.cost.prices import STRATEGIES, Table
-from launcher.jobfile import machines
+from launcher.jobfile.job import Pool
+from launcher.jobfile.machines import MACHINES
 
-DISK = ("pd-ssd", 100)  # GB: the boot disk where diskSpec is not set
 # GB of local SSD that a GPU of these machines brings; on demand they are in the machine's price.
 LOCAL_SSD = {
     "a2-ultragpu": 375,
@@ -50,60 +50,57 @@ class Part:
         return f"{self.replicas} × {what}, {CALLED.get(self.strategy, self.strategy)}: {price}"
 
 
-def part(pool: dict, region: str, strategy: str, table: Table) -> Part:
-    """A pool of a CustomJobSpec, priced."""
-    spec, disk = pool.get("machineSpec") or {}, pool.get("diskSpec") or {}
-    replicas = int(pool.get("replicaCount", 1))
-    disk_type = disk.get("bootDiskType") or DISK[0]
-    disk_gb = int(disk.get("bootDiskSizeGb") or DISK[1])
+def part(pool: Pool, region: str, strategy: str, table: Table) -> Part:
+    """A pool, priced."""
     price, unknown, read = 0.0, [], set()
-    for name, quantity in (*_machine(spec, region, strategy, table), (disk_type, disk_gb)):
+    for name, quantity in (
+        *_machine(pool, region, strategy, table),
+        (pool.disk_type, pool.disk_gb),
+    ):
         row = prices.row(table, region, name) if strategy in STRATEGIES else None
         if row is None or row.price(strategy) is None:
             unknown.append(name)
         if row is not None:
             price += row.least(strategy) * quantity
             read.add((row.date, row.source))
-    count = int(spec.get("acceleratorCount") or 0)
     return Part(
-        replicas=replicas,
-        machine=spec.get("machineType") or "no machine",
-        accelerators=f"{count} × {spec.get('acceleratorType')}" if count else "",
-        disk=f"{disk_gb} GB {disk_type}",
+        replicas=pool.replicas,
+        machine=pool.machine or "no machine",
+        accelerators=f"{pool.accelerators} × {pool.accelerator}" if pool.accelerators else "",
+        disk=f"{pool.disk_gb} GB {pool.disk_type}",
         strategy=strategy,
-        price=None if unknown else price * replicas,
-        least=price * replicas,
+        price=None if unknown else price * pool.replicas,
+        least=price * pool.replicas,
         unknown=tuple(unknown),
         read=tuple(sorted(read)),
     )
 
 
-def _machine(spec: dict, region: str, strategy: str, table: Table) -> Iterator[tuple[str, float]]:
+def _machine(pool: Pool, region: str, strategy: str, table: Table) -> Iterator[tuple[str, float]]:
     """What a machine is made of, without its boot disk: (name in prices.yaml, how many of it)."""
-    name, count = spec.get("machineType") or "", int(spec.get("acceleratorCount") or 0)
-    found = machines.MACHINES.get(name)
-    family = name.partition("-")[0]
-    if found is None:
-        yield name or "no machine", 1
-    elif found.is_tpu:
-        yield family if found.topologies else spec.get("acceleratorType") or name, _chips(spec)
+    machine = MACHINES.get(pool.machine)
+    family = pool.machine.partition("-")[0]
+    if machine is None:
+        yield pool.machine or "no machine", 1
+    elif machine.is_tpu:
+        yield family if machine.topologies else pool.accelerator or pool.machine, _chips(pool)
     else:
         if prices.row(table, region, f"{family}.core+ram"):
-            yield f"{family}.core+ram", found.cores
+            yield f"{family}.core+ram", machine.cores
         else:
-            yield f"{family}.core", found.cores
-            yield f"{family}.ram", found.memory_gb
-        if count:
-            yield spec.get("acceleratorType") or "", count
-        ssd = LOCAL_SSD.get(name.rpartition("-")[0])
+            yield f"{family}.core", machine.cores
+            yield f"{family}.ram", machine.memory_gb
+        if pool.accelerators:
+            yield pool.accelerator, pool.accelerators
+        ssd = LOCAL_SSD.get(pool.machine.rpartition("-")[0])
         if ssd and CALLED.get(strategy) != "on demand":
-            yield "local-ssd", ssd * count
+            yield "local-ssd", ssd * pool.accelerators
 
 
-def _chips(spec: dict) -> int:
+def _chips(pool: Pool) -> int:
     """Of a TPU, on all its machines: topology "4x4" has 16."""
-    sides = re.findall(r"\d+", spec.get("tpuTopology") or "")
-    return math.prod(map(int, sides)) if sides else int(spec.get("acceleratorCount") or 8)
+    sides = re.findall(r"\d+", pool.topology)
+    return math.prod(map(int, sides)) if sides else pool.accelerators or 8
 
 
 def dollars(amount: float) -> str:

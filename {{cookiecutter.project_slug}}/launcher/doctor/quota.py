@@ -85,24 +85,21 @@ def _needs_of(path) -> dict[str, int]:
         job = spec.read(path)
     except spec.SpecError:
         return {}
-    side_by_side = job.message.get("parallelTrialCount", 1) if job.tuning else 1
     # Machines that may be taken away, or waited for, count on a quota of their own.
-    scheduling = job.spec.get("scheduling") or {}
-    kind = "preemptible_" if scheduling.get("strategy") in ("SPOT", "FLEX_START") else ""
+    kind = "preemptible_" if job.scheduling.strategy in ("SPOT", "FLEX_START") else ""
     needs: dict[str, int] = {}
-    for pool in filter(None, job.spec.get("workerPoolSpecs") or []):
-        machine = pool.get("machineSpec") or {}
-        replicas = pool.get("replicaCount", 1) * side_by_side
-        name = str(machine.get("machineType", ""))
+    for pool in job.pools:
+        family, size = pool.machine.partition("-")[0], pool.machine.rpartition("-")[2]
         counts = {}
-        if name in MACHINES:
-            counts["cpus"] = MACHINES[name].cores
-        if machine.get("acceleratorType") in GPUS:
-            counts[GPUS[machine["acceleratorType"]]] = machine.get("acceleratorCount", 1)
-        if name.partition("-")[0] in TPUS:
-            counts[TPUS[name.partition("-")[0]]] = int(name.rpartition("-")[2].rstrip("t"))
+        if pool.machine in MACHINES:
+            counts["cpus"] = MACHINES[pool.machine].cores
+        if pool.accelerator in GPUS:
+            counts[GPUS[pool.accelerator]] = pool.accelerators or 1
+        if family in TPUS:
+            counts[TPUS[family]] = int(size.rstrip("t"))
             counts.pop("cpus", None)  # a TPU's machine comes with it
         for metric, count in counts.items():
+            replicas = pool.replicas * job.parallel
             needs[kind + metric] = needs.get(kind + metric, 0) + count * replicas
     return needs
 

@@ -7,9 +7,10 @@ Everything else is foreign: nobody here knows its flags.
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from launcher.project import settings
 from launcher.project.settings import ROOT
@@ -23,13 +24,17 @@ CONTRACT = re.compile(r"(AIP|CLOUD_ML)_\w*|TF_CONFIG|CLUSTER_SPEC")
 
 @dataclass(frozen=True)
 class Program:
-    """The command line of a pool's replicas."""
+    """What a pool's replicas run."""
 
     foreign: str  # the image or package that is not the project's; "": it is
     image: str  # a foreign image; "": the project's
     command: tuple[str, ...]  # in the place of the image's entrypoint, if any
     args: tuple[str, ...]
     python: tuple[str, ...]  # "-m" and a module of this repo; () where it runs none
+    env: Mapping[str, str] = field(hash=False)  # as it is written, not yet expanded
+    needs: str = ""  # the project's "image" or "package", which the launcher fills in; "": neither
+    executor: str = ""  # the image that a package is installed on
+    places: tuple[str, ...] = ()  # of the args in their task: "args[0]", "command[3]"
 
     @property
     def module(self) -> str:
@@ -41,13 +46,6 @@ class Program:
         """Whether it is this repo's trainer, whose flags are known."""
         return self.module == MODULE and not self.foreign
 
-    def places(self, task: Mapping, place: str) -> list[tuple[str, str]]:
-        """Each of the args with its place in the file, where `task` stands at `place`."""
-        command, args = task.get("command") or [], task.get("args") or []
-        words = [(f"{place}.command[{i}]", word) for i, word in enumerate(command)]
-        words += [(f"{place}.args[{i}]", word) for i, word in enumerate(args)]
-        return words[len(words) - len(self.args) :]
-
 
 def read(pool: Mapping) -> Program:
     """What the replicas of a WorkerPoolSpec run."""
@@ -57,26 +55,41 @@ def read(pool: Mapping) -> Program:
     uri = box.get("imageUri") or ""
     foreign = "" if is_own_image(uri) else uri
     command, args = tuple(box.get("command") or ()), tuple(box.get("args") or ())
+    places = tuple(f"args[{i}]" for i in range(len(args)))
     python: tuple[str, ...] = ()
     if not command and not foreign:
         python = ("-m", MODULE)
     elif command and (end := _module_end([*command, *args])):
         words = (*command, *args)
+        places = (*(f"command[{i}]" for i in range(len(command))), *places)[end:]
         command, args, python = words[:end], words[end:], words[1:end]
-    return Program(foreign, foreign, command, args, python)
+    needs = "" if uri else "image"
+    return Program(foreign, foreign, command, args, python, _variables(box), needs, places=places)
 
 
 def _package(task: Mapping) -> Program:
     module = task.get("pythonModule") or MODULE
-    uris = task.get("packageUris") or []
+    uris, args = task.get("packageUris") or [], tuple(task.get("args") or ())
     own = all(map(settings.is_own_package, uris))
     return Program(
         foreign="" if own else uris[0],
         image="",
         command=() if module == MODULE else ("python", "-m", module),
-        args=tuple(task.get("args") or ()),
+        args=args,
         python=("-m", module) if is_module(module) else (),
+        env=_variables(task),
+        needs="" if uris else "package",
+        executor=task.get("executorImageUri") or "",
+        places=tuple(f"args[{i}]" for i in range(len(args))),
     )
+
+
+def take_job_dir(flags: Sequence[str]) -> tuple[list[str], str | None]:
+    """Take `--job-dir` out of a trainer's flags: the environment of a job says it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--job-dir", "--job_dir")
+    parsed, rest = parser.parse_known_args(flags)
+    return rest, parsed.job_dir
 
 
 def is_own_image(uri: str) -> bool:
@@ -116,8 +129,7 @@ def expand(text: str, known: Mapping[str, str]) -> str:
     )
 
 
-def variables(task: Mapping) -> dict[str, str]:
-    """The env of a containerSpec or pythonPackageSpec, as it is written."""
+def _variables(task: Mapping) -> dict[str, str]:
     return {entry.get("name", ""): entry.get("value") or "" for entry in task.get("env") or []}
 
 

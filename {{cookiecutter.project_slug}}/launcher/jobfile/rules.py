@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from launcher.common.times import parse_duration
 from launcher.jobfile import machine_rules, place_rules, program, task_rules
+from launcher.jobfile.job import WEEK
 from launcher.jobfile.machine_rules import Said, is_pod, machine_of
 from launcher.jobfile.shape import MESSAGES, TABLE
 
 POOLS = ("the chief", "workers", "parameter servers", "evaluators")
-WEEK = 604_800  # seconds
 # The launcher fills these in from project.yaml, so a job file may go without.
 FILLED_IN = {"imageUri", "executorImageUri", "packageUris"}
 FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)")
@@ -160,7 +160,7 @@ def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
         yield (
             f"{place}.timeout",
             what,
-            f"write {WEEK}s, and go on from the checkpoint in another job",
+            f"write {WEEK:.0f}s, and go on from the checkpoint in another job",
         )
     if scheduling.get("restartJobOnWorkerRestart") and scheduling.get("disableRetries"):
         what = "has no effect beside disableRetries, which overrides it"

@@ -1,55 +1,29 @@
 """Reads a job file strictly: a CustomJobSpec, or a HyperparameterTuningJob, as the API spells it.
 
     job = spec.load("configs/gpu.yaml")     everything checked
-    job.spec["workerPoolSpecs"]             the message, a plain dict
+    job.pools[0].machine                    "n1-standard-8"; see jobfile/job.py
 
 What is wrong is told all at once, a fault a line: file, line, place, what, what to write instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.common import document
 from launcher.common.document import Document, Fault, SpecError, outer
 from launcher.jobfile import place_rules, rules, shape, study_rules, trainer_rules
+from launcher.jobfile.job import Job
 from launcher.jobfile.program import OWN_IMAGE
-from launcher.project import settings
+from launcher.project import gcp
+from launcher.project.gcp import Place
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
 WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job file that has the shape of the API's message."""
-
-    path: Path
-    message: dict
-    tuning: bool  # a HyperparameterTuningJob
-    lines: Mapping[str, int] = field(default_factory=dict, repr=False)
-
-    @property
-    def spec(self) -> dict:
-        """The CustomJobSpec: the message itself, or that of a trial."""
-        return (self.message.get("trialJobSpec") or {}) if self.tuning else self.message
-
-    @property
-    def message_name(self) -> str:
-        return "HyperparameterTuningJob" if self.tuning else "CustomJobSpec"
-
-    def line(self, place: str) -> int:
-        """The line of "workerPoolSpecs[0].replicaCount"; of what is around it where it is missing."""
-        return document.line(self.lines, place)
-
-    def place(self, place: str) -> str:
-        """A place of the CustomJobSpec, as one of the message."""
-        return f"trialJobSpec.{place}" if self.tuning else place
 
 
 def read(path: str | Path) -> Job:
@@ -64,35 +38,47 @@ def read(path: str | Path) -> Job:
     return job
 
 
-def check(job: Job, project: dict | None = None) -> list[Fault]:
+def check(job: Job, project: Place | None = None, flags: Sequence[str] = ()) -> list[Fault]:
     """The rules that the messages do not carry, by line.
 
     Args:
         project: what project.yaml says; without it nothing of the project is compared.
+        flags: of a command line, after the args of the pools.
     """
-    found = [(job.place(place), *words) for place, *words in _said_of_the_job(job.spec, project)]
-    found += rules.missing(job.message, job.message_name)
+    found = [(job.place(place), *words) for place, *words in rules.custom_job(job.spec)]
+    found += rules.missing(job.message, _message_name(job.tuning))
     if job.tuning:
         found += study_rules.study(job.message)
-    found += trainer_rules.check(job)
+    found += trainer_rules.check(job, flags)
     faults = [Fault(job.path, job.line(place), place, *words) for place, *words in found]
+    if project is not None:
+        faults += check_project(job, job.spec, project)
     return sorted(faults, key=lambda fault: fault.line)
 
 
-def _said_of_the_job(spec: dict, project: dict | None):
-    yield from rules.custom_job(spec)
-    if project is not None:
-        yield from place_rules.project(spec, project.get("gcp") or {})
+def check_project(job: Job, spec: dict, project: Place) -> list[Fault]:
+    """What does not go together with project.yaml, by line.
+
+    Args:
+        spec: the job's CustomJobSpec, or the one that is sent.
+    """
+    found = [(job.place(place), *words) for place, *words in place_rules.project(spec, project)]
+    return [Fault(job.path, job.line(place), place, *words) for place, *words in found]
 
 
-def load(path: str | Path) -> Job:
+def load(path: str | Path, flags: Sequence[str] = (), *, completed_later: bool = False) -> Job:
     """Reads a job file and checks all of it, with this repo's project.yaml where there is one.
+
+    Args:
+        flags: of a command line, after the args of the pools; they are checked with them.
+        completed_later: project.yaml fills in what is missing, and is compared then.
 
     Raises:
         SpecError: all faults, by line.
     """
     job, faults = _read(path)
-    more = [fault for fault in check(job, _project()) if not _follows(fault, faults, job)]
+    project = None if completed_later else _read_project()
+    more = [fault for fault in check(job, project, flags) if not _follows(fault, faults, job)]
     if faults or more:
         raise SpecError(*sorted([*faults, *more], key=lambda fault: fault.line))
     return job
@@ -111,10 +97,11 @@ def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:
     return False
 
 
-def _project() -> dict | None:
-    """project.yaml of this repo; what is wrong in it is for scripts/check.py to tell."""
+def _read_project() -> Place | None:
+    """project.yaml of this repo; None where it is missing or wrong, which scripts/check.py reports."""
     try:
-        return settings.read()
+        place, faults = gcp.load()
+        return None if faults else place
     except SpecError:
         return None
 
@@ -123,14 +110,17 @@ def _read(path: str | Path) -> tuple[Job, list[Fault]]:
     found = document.read(path)
     _refuse_others(found)
     tuning = bool(STUDY_KEYS & set(map(shape.camel, found.value)))
-    message = "HyperparameterTuningJob" if tuning else "CustomJobSpec"
-    value, faults = shape.check(found, message)
+    value, faults = shape.check(found, _message_name(tuning))
     job = Job(found.path, value, tuning, found.lines)
     for pool in job.spec.get("workerPoolSpecs") or []:
         # Where the project's image lies is for project.yaml to say: as if the file named none.
         if (pool.get("containerSpec") or {}).get("imageUri") == OWN_IMAGE:
             del pool["containerSpec"]["imageUri"]
     return job, faults
+
+
+def _message_name(tuning: bool) -> str:
+    return "HyperparameterTuningJob" if tuning else "CustomJobSpec"
 
 
 def _refuse_others(found: Document) -> None:

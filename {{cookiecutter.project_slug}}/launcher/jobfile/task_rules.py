@@ -33,7 +33,7 @@ def task(place: str, pool: dict, key: str) -> Iterator[Said]:
         what = f"are {size:,} characters together, and {ARGS:,} are passed on"
         yield f"{place}.args", what, "put long lists into a file and give its path"
     for key in ("imageUri", "executorImageUri"):
-        yield from _image(f"{place}.{key}", spec.get(key) or "")
+        yield from find_image_faults(f"{place}.{key}", spec.get(key) or "")
     yield from _command(place, pool, spec)
     packages = spec.get("packageUris") or []
     if len(packages) > PACKAGES:
@@ -91,7 +91,8 @@ def _env(place: str, env: list[dict]) -> Iterator[Said]:
         seen.add(name)
 
 
-def _image(place: str, uri: str) -> Iterator[Said]:
+def find_image_faults(place: str, uri: str) -> Iterator[Said]:
+    """Faults of an image that is not the project's own."""
     host = uri.partition("/")[0]
     if "://" in uri or re.search(r"\s", uri):
         what = f"{uri} is not written as an image"

@@ -25,7 +25,7 @@ from launcher.jobfile.study_rules import parameters
 from launcher.project.settings import ROOT
 
 if TYPE_CHECKING:
-    from launcher.jobfile.spec import Job
+    from launcher.jobfile.job import Job, Pool
 
 PATIENCE = 10  # seconds for an answer
 _hangs: list[bool] = []  # whether the trainer gave no answer in time: it is not run again
@@ -35,13 +35,16 @@ Word = tuple[str, str]  # a place in the message, and what stands there
 Chunk = tuple[Word, ...]  # a flag with its values
 
 
-def check(job: Job) -> Iterator[Said]:
-    """Faults of the flags of all pools that run the trainer, and of what a study tunes."""
-    pools = list(enumerate(job.spec.get("workerPoolSpecs") or []))
-    pools = [(i, pool) for i, pool in pools if program.read(pool).is_trainer]
-    groups = [list(_flags(job.place(f"workerPoolSpecs[{i}]"), pool)) for i, pool in pools]
+def check(job: Job, flags: Sequence[str] = ()) -> Iterator[Said]:
+    """Faults of the flags of all pools that run the trainer, and of what a study tunes.
+
+    Args:
+        flags: of a command line, after the args of the pools.
+    """
+    pools = [pool for pool in job.pools if pool.program.is_trainer]
+    groups = [list(_flags(pool, flags)) for pool in pools]
     together = list(map(_join, groups))
-    tunes = job.tuning and pools and pools[0][0] == 0  # the chief has the parameters as flags
+    tunes = job.tuning and pools and pools[0].is_chief  # the chief has the parameters as flags
     if tunes:
         tuned = parameters(job.message)
         groups.append([(word,) for place, spec in tuned for word in _trials(place, spec)])
@@ -73,13 +76,11 @@ def names_data(words: list[str]) -> bool:
     return any(name.replace("_", "-") in sources for name in names)
 
 
-def _flags(place: str, pool: dict) -> Iterator[Chunk]:
+def _flags(pool: Pool, flags: Sequence[str]) -> Iterator[Chunk]:
     """The args of a pool, each flag with its values; `$(VAR)` is expanded by the pool's own env."""
-    key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
-    task = pool.get(key) or {}
-    known = program.expand_all(program.variables(task), {})
+    known = program.expand_all(pool.program.env, {})
     chunk: list[Word] = []
-    for where, word in program.read(pool).places(task, f"{place}.{key}"):
+    for where, word in pool.args(flags):
         if word.startswith("--") and chunk:
             yield tuple(chunk)
             chunk = []

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from launcher.common.document import SpecError
 from launcher.jobfile import program
+from launcher.jobfile.job import ROLES, Job
 from launcher.jobfile.program import Program
-from launcher.jobfile.spec import SpecError
-
-ROLES = ("chief", "worker", "ps", "evaluator")  # of the pools, in their order
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,6 @@ class Replica:
     role: str
     index: int  # within its role
     program: Program
-    env: Mapping[str, str] = field(hash=False)  # the pool's own, not yet expanded
 
     def __str__(self) -> str:
         return f"{self.role}:{self.index}"
@@ -42,8 +40,10 @@ class Replica:
         return f"workerpool{ROLES.index(self.role)}"
 
 
-def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | None = None):
-    """The replicas of a CustomJobSpec, the primary first.
+def replicas(
+    job: Job, flags: Sequence[str] = (), counts: Mapping[str, int] | None = None
+) -> list[Replica]:
+    """The replicas of a job, the primary first.
 
     Args:
         flags: come after the args of the pools that run the chief's program, so that they win.
@@ -53,15 +53,10 @@ def replicas(spec: dict, flags: Sequence[str] = (), counts: Mapping[str, int] | 
         SpecError: the job cannot have so many replicas of a role.
     """
     counts, found = dict(counts or {}), []
-    for role, pool in zip(ROLES, spec["workerPoolSpecs"], strict=False):
-        if not pool:  # an empty pool keeps the place of its role
-            continue
-        runs = program.read(pool)
-        if runs.foreign == program.read(spec["workerPoolSpecs"][0]).foreign:
-            runs = replace(runs, args=(*runs.args, *flags))  # not a Reduction Server's
-        env = program.variables(pool.get("pythonPackageSpec") or pool.get("containerSpec") or {})
-        for index in range(counts.pop(role, int(pool.get("replicaCount") or 1))):
-            found.append(Replica(role, index, runs, env))
+    for pool in job.pools:
+        runs = replace(pool.program, args=tuple(word for _, word in pool.args(flags)))
+        for index in range(counts.pop(pool.role, pool.replicas)):
+            found.append(Replica(pool.role, index, runs))
     for role, count in counts.items():
         if count:
             raise SpecError(f"--replicas {role}={count}: the job file has no pool for it")
@@ -131,7 +126,7 @@ class Contract:
         if self.trial:
             env["CLOUD_ML_TRIAL_ID"] = self.trial
             env["CLOUD_ML_HP_METRIC_FILE"] = f"{self.run_dir}/hypertune/output.metrics"
-        return program.expand_all(replica.env, env)
+        return program.expand_all(replica.program.env, env)
 
     def resolve(self, replica: Replica) -> tuple[Replica, dict[str, str]]:
         """The replica with `$(VAR)` expanded in its command and args, and its environment."""

@@ -19,14 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.common.times import parse_duration
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import contract, faults, run_dirs
 from launcher.local.contract import Replica
 from launcher.local.process import Process, Processes
 
 REPLICA_RESTARTS, JOB_RESTARTS, PREEMPTIONS = 5, 3, 6  # the service's own limits
-LONGEST = "604800s"  # the service's limit where scheduling.timeout is not set
 GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a firm one
 AFTER_PRIMARY = 2.0  # seconds that the others have to end by themselves when the primary is done
 MISTAKE = 2  # a trainer's exit code for what would come again: a wrong flag, wrong data
@@ -111,8 +109,8 @@ class Run:
         Raises:
             SpecError: the job cannot have these replicas, or a fault is for none of them.
         """
-        self.members = [Member(r) for r in contract.replicas(job.spec, flags, counts)]
-        self.spec, self.scheduling = job.spec, job.spec.get("scheduling") or {}
+        self.members = [Member(r) for r in contract.replicas(job, flags, counts)]
+        self.spec, self.scheduling = job.spec, job.scheduling
         self.run_dir, self.trial = Path(run_dir), trial
         self.kills = [(kill, self._member(kill)) for kill in kills]
         self.preempt, self.place = preempt, place or Processes()
@@ -178,9 +176,8 @@ class Run:
         while True:
             if self.stopping:
                 return self._ended("stopped")
-            timeout = self.scheduling.get("timeout") or LONGEST
-            if self._seconds() > parse_duration(timeout):
-                self.say(f"time is up: scheduling.timeout is {timeout}")
+            if self._seconds() > self.scheduling.timeout:
+                self.say(f"time is up: scheduling.timeout is {self.scheduling.timeout:.10g}s")
                 return self._ended("timeout")
             if self._faults():
                 return self._ended("preempted")
@@ -206,7 +203,7 @@ class Run:
         if member.code == MISTAKE:
             self.say(f"{told}: a mistake, which another start would not mend")
             self.final = True
-        elif self.scheduling.get("disableRetries"):
+        elif self.scheduling.disable_retries:
             self.say(f"{told}; the job's disableRetries says: no other start")
             self.final = True
         elif member.failure == before and member.code != START_AGAIN:
@@ -217,7 +214,7 @@ class Run:
         else:
             member.restarts += 1
             count = f"({member.restarts} of {REPLICA_RESTARTS})"
-            together = self.scheduling.get("restartJobOnWorkerRestart") and len(self.members) > 1
+            together = self.scheduling.restart_together and len(self.members) > 1
             if together:
                 self.say(f"{told}: all start again, by restartJobOnWorkerRestart {count}")
                 self._end_all(firmly=True)

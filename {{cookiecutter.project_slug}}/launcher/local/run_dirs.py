@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import filelock
 
-from launcher.jobfile.spec import SpecError
+from launcher.common.document import SpecError
+from launcher.jobfile import program
 from launcher.project.settings import ROOT
 
 RUNS = ROOT / "runs"
@@ -50,18 +50,16 @@ def taken_from(flags: list[str]) -> tuple[list[str], Path | None]:
     Raises:
         SpecError: the directory is in a bucket.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--job-dir", "--job_dir")
-    found, rest = parser.parse_known_args(flags)
-    if not found.job_dir:
+    rest, job_dir = program.take_job_dir(flags)
+    if not job_dir:
         return rest, None
-    if "://" in found.job_dir:
+    if "://" in job_dir:
         raise SpecError(
-            f"--job-dir {found.job_dir}: a local run writes to a local folder; into a bucket writes "
+            f"--job-dir {job_dir}: a local run writes to a local folder; into a bucket writes "
             "python -m trainer.task --job-dir gs://…"
         )
     # From the repo's folder, as the paths in other flags. Containers would not find what has a "..".
-    return rest, Path(os.path.abspath(ROOT / found.job_dir))
+    return rest, Path(os.path.abspath(ROOT / job_dir))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ place.missing("project", "bucket")    a fault for each that is empty
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.common import document
@@ -36,6 +37,10 @@ class Place:
     tensorboard: str = ""
     slug: str = "trainer"
     path: Path = settings.PATH
+    code: str = settings.WAYS[0]  # how the trainer gets into a job
+    executor_image: str = ""
+    max_cost: float | None = None  # USD
+    labels: Mapping[str, object] = field(default_factory=dict)
 
     def missing(self, *keys: str) -> list[Fault]:
         """A fault for each of these keys that is empty, with the line where to write it."""
@@ -119,6 +124,10 @@ def load(path: Path = settings.PATH) -> tuple[Place, list[Fault]]:
         **{key: gcp.get(key) or "" for key in settings.FORMS},
         slug=_slug(value.get("slug")),
         path=path,
+        code=gcp.get("code") or settings.WAYS[0],
+        executor_image=gcp.get("executor_image") or "",
+        max_cost=None if gcp.get("max_cost") in (None, "") else gcp["max_cost"],
+        labels=gcp.get("labels") or {},
     )
     account = place.service_account
     if account and not ACCOUNT.fullmatch(account):

@@ -14,6 +14,7 @@ ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
 TENSORBOARD = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/tensorboards/[^/\s]+")
 # 3 to 63 characters, or parts of that length between dots; not an IP address.
 BUCKET = r"(?!\d+(?:\.\d+){3}$)(?=[a-z0-9].{1,220}[a-z0-9]$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
+WAYS = ("container", "package")  # by which the trainer gets into a job: gcp.code
 # {key: (what it looks like, what to write)}; an empty text means: not set yet.
 FORMS = {
     "project": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "the project's id, such as my-lab-4711"),

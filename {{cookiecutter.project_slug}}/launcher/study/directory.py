@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import filelock
 
+from launcher.common.document import SpecError
 from launcher.common.files import write_file
-from launcher.jobfile.spec import Job, SpecError
+from launcher.jobfile.job import Job
 from launcher.local import run_dirs
 from launcher.local.guard import ORPHANED
 
@@ -76,7 +76,7 @@ def take(
     about = {
         "state": RUNNING,
         "job": job.path.name,
-        "made_from": digest(job),
+        "made_from": job.digest,
         "flags": list(flags),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -105,12 +105,6 @@ def take(
     study = StudyDir(path, about, goes_on=False)
     study.write()
     return study
-
-
-def digest(job: Job) -> str:
-    """Of what a study cannot change on its way. How many trials, and how many at a time, it can."""
-    parts = [job.message["studySpec"], job.message["trialJobSpec"]]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict:

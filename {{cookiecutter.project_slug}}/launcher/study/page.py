@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from launcher.jobfile.job import Parameter
 from launcher.report import report
 from launcher.report.report import duration, figures
 from launcher.study import charts, results, space
 from launcher.study.results import Spread
 from launcher.study.search import UNFINISHED, Trial
-from launcher.study.space import Parameter
 
 if TYPE_CHECKING:
     from launcher.study.study import Study

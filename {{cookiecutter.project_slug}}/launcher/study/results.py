@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from launcher.jobfile.program import OWN_IMAGE
-from launcher.jobfile.spec import Job
+from launcher.jobfile import completion
+from launcher.jobfile.job import Job
 from launcher.report import runs
 from launcher.report.report import duration, figures
 from launcher.study import space
@@ -149,7 +146,6 @@ def write_best(
         trials: ranked.
     """
     written = []
-    metric = job.message["studySpec"]["metrics"][0]["metricId"]
     for place, trial in enumerate([t for t in trials if t.counts][:top], 1):
         path = configs / ("best.yaml" if place == 1 else f"best-{place}.yaml")
         while path.exists() and WRITTEN not in path.read_text(encoding="utf-8", errors="replace"):
@@ -159,62 +155,14 @@ def write_best(
         head = (
             "# yaml-language-server: $schema=job.schema.json\n"
             f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
-            f"{metric} {figures(trial.value)}{step}.\n#\n"
+            f"{job.study.metric} {figures(trial.value)}{step}.\n#\n"
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"
             f"# scripts/train_local.py configs/{job.path.name} {WRITTEN}: "
             "to keep it,\n# give it another name.\n"
         )
-        spec = _with_args(job.spec, flags, trial)
-        style = {"sort_keys": False, "allow_unicode": True, "width": 10_000}
-        body = yaml.dump(spec, Dumper=_Dumper, **style)
+        values = {id: space.text(value) for id, value in trial.parameters.items()}
+        spec = completion.add_parameters(job, flags, values)
+        body = completion.to_yaml(spec, allow_unicode=True, width=10_000)
         path.write_text(head + body, encoding="utf-8", newline="\n")
         written.append(path)
     return written
-
-
-class _Quoted(str):
-    """An arg: it is to stand in quotes, whatever it looks like."""
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data):
-        return True  # pools that share a list of args each get their own
-
-
-_Dumper.add_representer(
-    _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
-)
-
-
-def _with_args(spec: dict, flags: Sequence[str], trial: Trial) -> dict:
-    """The trial's CustomJobSpec, in which its parameters are args as any other."""
-    spec = copy.deepcopy(spec)
-    for pool in filter(None, spec["workerPoolSpecs"]):
-        task = pool.get("pythonPackageSpec") or pool.setdefault("containerSpec", {})
-        if "pythonPackageSpec" not in pool:
-            task.setdefault("imageUri", OWN_IMAGE)
-        args = _without([*(task.get("args") or []), *flags], set(map(_name, trial.parameters)))
-        args += [f"--{id}={space.text(value)}" for id, value in trial.parameters.items()]
-        task["args"] = list(map(_Quoted, args))
-    return spec
-
-
-def _without(args: Sequence[str], names: set[str]) -> list[str]:
-    """The args without these flags, written as one word or as two."""
-    kept, skipping = [], False
-    for arg in args:
-        if arg.startswith("--"):
-            flag, equals, _ = arg.partition("=")
-            found = _name(flag.removeprefix("--")) in names
-            skipping = found and not equals
-            if not found:
-                kept.append(arg)
-        elif skipping:
-            skipping = False  # its value; one more word would be another's
-        else:
-            kept.append(arg)
-    return kept
-
-
-def _name(flag: str) -> str:
-    return flag.replace("-", "_")

@@ -19,8 +19,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from launcher.jobfile.job import Parameter, Value
 from launcher.study import space
-from launcher.study.space import Parameter, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -54,7 +54,7 @@ class Search:
         self,
         journal: Path,
         parameters: Sequence[Parameter],
-        algorithm: str | None,
+        algorithm: str,
         maximize: bool,
         count: int,
     ):

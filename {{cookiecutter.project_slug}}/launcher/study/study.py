@@ -23,7 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from launcher.jobfile.spec import Job, SpecError
+from launcher.common.document import Fault, SpecError
+from launcher.jobfile.job import MEDIAN, Job
 from launcher.local import local, run_dirs
 from launcher.project.settings import ROOT
 from launcher.report.report import duration, figures
@@ -31,12 +32,10 @@ from launcher.study import directory, results, space
 from launcher.study import page as study_report
 from launcher.study.curves import Curves
 from launcher.study.search import UNFINISHED, Search, Trial
-from launcher.study.trial import Objective, Running
+from launcher.study.trial import Running
 
 FIRST_FAILURES = 5
 LOOK = 0.1  # seconds between looks at what the trials report: hypertune keeps only 100 reports
-# What the service knows and this does not; a study runs without.
-ELSEWHERE = ("convexAutomatedStoppingSpec", "studyStoppingConfig")
 
 
 def show(text: str) -> None:
@@ -72,21 +71,20 @@ class Study:
         Raises:
             SpecError: a study that cannot be run here, or a directory that cannot be its own.
         """
-        spec = job.message["studySpec"]
         self.job, self.flags, self.top, self.say = job, list(flags), top, say
         self.options, self.configs = dict(options or {}), configs
-        self.objective, self.space = Objective.read(job), space.read(spec)
+        self.objective, self.space = job.study, job.study.parameters
+        self._refuse_what_only_vertex_has()
         self._refuse_tuned_flags()
-        self.parallel = int(job.message.get("parallelTrialCount") or 1)
         self.dir = directory.take(job, self.flags, path, new, runs_dir)
         self.path = self.dir.path
         self.curves = Curves(self.path / "measurements.csv")
         self.search = Search(
             self.path / "study.journal",
             self.space,
-            spec.get("algorithm"),
+            self.objective.algorithm,
             self.objective.maximize,
-            int(job.message.get("maxTrialCount") or 1),
+            job.trials,
         )
         self.running: list[Running] = []
         self.stopping = self.firmly = False
@@ -104,7 +102,7 @@ class Study:
         """
         try:
             self._announce()
-            with ThreadPoolExecutor(self.parallel) as threads:
+            with ThreadPoolExecutor(self.job.parallel) as threads:
                 try:
                     self._all_trials(threads)
                 finally:  # whatever happened, no trial is left behind
@@ -113,6 +111,19 @@ class Study:
             return self._finish()
         finally:
             self.dir.close()
+
+    def _refuse_what_only_vertex_has(self) -> None:
+        def refuse(place: str, what: str, instead: str):
+            raise SpecError(Fault(self.job.path, self.job.line(place), place, what, instead))
+
+        if len(self.objective.metrics) > 1:
+            what = "here a study has one metric: by several, no trial is the best"
+            instead = "keep the one that decides, or run the study on Vertex AI"
+            refuse("studySpec.metrics[1]", what, instead)
+        if self.objective.cloud_only:
+            what = "only Vertex AI can predict where a learning curve ends, by a model of its own"
+            instead = f"write {MEDIAN}, or run the study there"
+            refuse(f"studySpec.{self.objective.cloud_only}", what, instead)
 
     def _refuse_tuned_flags(self) -> None:
         """A flag for all trials is no parameter, which each trial has of its own."""
@@ -132,7 +143,7 @@ class Study:
         while True:
             self.dir.beat()
             ending = self.stopping or bool(self.failure)
-            while not ending and len(self.running) < self.parallel:
+            while not ending and len(self.running) < self.job.parallel:
                 trial = waiting.pop(0) if waiting else self.search.next()
                 if trial is None:
                     break
@@ -182,7 +193,7 @@ class Study:
         """Why the study has failed; "" where it has not."""
         trials = self.search.trials()
         lost = sum(not trial.counts and trial.state != UNFINISHED for trial in trials)
-        limit = int(self.job.message.get("maxFailedTrialCount") or 0)
+        limit = self.job.failures
         if limit and lost >= limit:
             return f"{lost} trials failed, and maxFailedTrialCount is {limit}"
         enough = self.search.count if limit else min(FIRST_FAILURES, self.search.count)
@@ -197,11 +208,11 @@ class Study:
         goal = "highest" if self.objective.maximize else "lowest"
         self.say(f"study {self.path}" + (f" goes on, {done} done" if self.dir.goes_on else ""))
         self.say(
-            f"{self.search.count} trials, {self.parallel} at a time, by {self.search.method}; "
+            f"{self.search.count} trials, {self.job.parallel} at a time, by {self.search.method}; "
             f"looked for is the {goal} {self.objective.metric}"
         )
-        if unknown := [name for name in ELSEWHERE if name in self.job.message["studySpec"]]:
-            self.say(f"applied on Vertex AI only, not here: {', '.join(unknown)}")
+        if self.objective.limited:
+            self.say("applied on Vertex AI only, not here: studyStoppingConfig")
 
     def _tell(self, trial: Trial) -> None:
         """A line at the end of a trial, with what is known of the whole study."""
@@ -215,7 +226,7 @@ class Study:
         line.append(f"{len(over)} of {self.search.count} done")
         if left := self.search.count - len(over):
             mean = sum(each.seconds for each in over) / len(over)
-            line.append(f"about {duration(math.ceil(mean * left / self.parallel))} left")
+            line.append(f"about {duration(math.ceil(mean * left / self.job.parallel))} left")
         self.say("; ".join(line))
 
     def _finish(self) -> int:

@@ -7,66 +7,22 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from launcher.jobfile.spec import Fault, Job, SpecError
+from launcher.jobfile.job import StudySpec
 from launcher.local import local
 from launcher.report import report, runs
 from launcher.study import stopping
 from launcher.study.curves import Curves, reports
 from launcher.study.search import Trial
 
-MEDIAN = "medianAutomatedStoppingSpec"
-# Vertex AI fits Gaussian processes and regressions to the curves, in ways that are not published.
-NOT_HERE = ("decayCurveStoppingSpec", "convexAutomatedStoppingSpec")
 _pages = threading.Lock()  # matplotlib draws for one thread at a time
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a study looks for, and when it does not look further."""
-
-    metric: str
-    maximize: bool
-    takes_best: bool  # of a trial's measurements; else the last
-    stops: bool = False  # trials below the median
-    by_time: bool = False  # they are compared at equal run times; else at equal steps
-
-    @staticmethod
-    def read(job: Job) -> Objective:
-        """The objective of a study.
-
-        Raises:
-            SpecError: several metrics, or a rule of early stopping that only Vertex AI has.
-        """
-        study_spec = job.message["studySpec"]
-        metrics = study_spec["metrics"]
-        if len(metrics) != 1:
-            place = "studySpec.metrics[1]"
-            what = "here a study has one metric: by several, no trial is the best"
-            instead = "keep the one that decides, or run the study on Vertex AI"
-            raise SpecError(Fault(job.path, job.line(place), place, what, instead))
-        for rule in NOT_HERE:
-            if rule in study_spec:
-                place = f"studySpec.{rule}"
-                what = (
-                    "only Vertex AI can predict where a learning curve ends, by a model of its own"
-                )
-                instead = f"write {MEDIAN}, or run the study there"
-                raise SpecError(Fault(job.path, job.line(place), place, what, instead))
-        return Objective(
-            metric=metrics[0]["metricId"],
-            maximize=metrics[0].get("goal") == "MAXIMIZE",
-            takes_best=study_spec.get("measurementSelectionType") == "BEST_MEASUREMENT",
-            stops=MEDIAN in study_spec,
-            by_time=bool(study_spec.get(MEDIAN, {}).get("useElapsedDuration")),
-        )
 
 
 class Running:
     """A trial that runs, in a thread of its own."""
 
-    def __init__(self, trial: Trial, run: local.Run, objective: Objective, curves: Curves):
+    def __init__(self, trial: Trial, run: local.Run, objective: StudySpec, curves: Curves):
         self.trial, self.run, self.objective, self.curves = trial, run, objective, curves
         curve = curves.of(trial.id)
         self.before = curve[-1][2] if curve else 0.0  # seconds that it ran when it was last left

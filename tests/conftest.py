@@ -5,9 +5,16 @@
         project.run(["python", "-m", "trainer.task", "--help"])
 
 Mark `slow` what trains, installs or builds, and `soak` what takes many minutes.
+
+The tests in `launcher/`, `tabular/` and `image/` import the code of a bake. Each of these files is one
+test here: it runs in a bake, beside the bake's own `tests/conftest.py` and `own.py`, by a pytest of
+its own. (A process can import the `trainer` of one kind only.) A failure shows what that pytest
+printed, and the folder in which to run it again.
 """
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +25,8 @@ from cookiecutter.main import cookiecutter
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
 sys.path.append(str(ROOT))  # the tests import answers and dev, as cookiecutter imports answers
+# {a folder of tests that run in a bake: the kind of its data}
+IN_BAKE = {"launcher": "tabular", "tabular": "tabular", "image": "image"}
 
 
 class Project:
@@ -102,6 +111,53 @@ def bake(tmp_path_factory, config_file):
         return project if fresh else shared.setdefault(key, project)
 
     return bake
+
+
+@pytest.fixture(scope="session")
+def bake_with_tests(bake):
+    """Bake this kind of data, with the template's tests of the launcher and of this kind in it."""
+
+    @functools.cache
+    def bake_with_tests(problem):
+        project = bake(fresh=True, problem=problem)
+        for folder in ("launcher", problem):
+            copy_tests(folder, project)
+        return project
+
+    return bake_with_tests
+
+
+def copy_tests(folder, project):
+    """Copy the files of tests/FOLDER beside the bake's own tests."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    source, target = ROOT / "tests" / folder, project.path / "tests"
+    shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)
+
+
+class FileInBake(pytest.File):
+    """A file of tests that run in a bake: it is one test here."""
+
+    def collect(self):
+        kind = IN_BAKE[self.path.parent.name]
+        # The marker counts here and means nothing in the bake.
+        command = ["python", "-m", "pytest", "-o", "markers=slow", f"tests/{self.path.name}"]
+
+        def run(bake_with_tests):
+            project = bake_with_tests(kind)
+            done = project.run(command, timeout=1800, check=False)
+            if done.returncode:
+                printed = f"{done.stdout}\n{done.stderr}"
+                pytest.fail(f"in {project.path}: {' '.join(command)}\n{printed}", pytrace=False)
+
+        test = pytest.Function.from_parent(self, name="in_bake", callobj=run)
+        if "pytestmark = pytest.mark.slow" in self.path.read_text(encoding="utf-8"):
+            test.add_marker("slow")
+        yield test
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    if module_path.parent.name in IN_BAKE:
+        return FileInBake.from_parent(parent, path=module_path)
 
 
 @pytest.fixture(scope="session")

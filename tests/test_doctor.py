@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from conftest import PRODUCT
+from conftest import ROOT
 from standins.proxy import Proxy, Response
 
 ANSWERS = {"gcp_project": "my-lab-4711", "gcs_bucket": "lab-runs", "gcp_region": "europe-west4"}
@@ -25,7 +25,7 @@ needs_gcloud = pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is 
 
 def cloud_standin():
     """The one of the bake's own tests."""
-    path = PRODUCT / "tests" / "cloud_standin.py"
+    path = ROOT / "tests/launcher/cloud_standin.py"
     spec = importlib.util.spec_from_file_location("cloud_standin", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -25,7 +25,7 @@ CONFIGS = sorted((PRODUCT / "configs").glob("*.yaml"))
 
 def broken_texts():
     """The broken job files of the product's own tests."""
-    path = PRODUCT / "tests" / "broken.py"
+    path = ROOT / "tests/launcher/broken.py"
     module = importlib.util.module_from_spec(importlib.util.spec_from_file_location("broken", path))
     module.__spec__.loader.exec_module(module)
     return {"JOB": module.JOB, "STUDY": module.STUDY, "TPU": module.TPU, **module.texts()}

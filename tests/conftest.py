@@ -7,9 +7,9 @@
 Mark `slow` what trains, installs or builds, and `soak` what takes many minutes.
 
 The tests in `launcher/`, `tabular/` and `image/` import the code of a bake. Each of these files is one
-test here: it runs in a bake, beside the bake's own `tests/conftest.py` and `own.py`, by a pytest of
-its own. (A process can import the `trainer` of one kind only.) A failure shows what that pytest
-printed, and the folder in which to run it again.
+test here: a pytest of its own runs it in a bake, with the bake's `tests/conftest.py`. (One process
+cannot import the `trainer` of two kinds.) A failure shows what that pytest printed, and the folder in
+which to run it again.
 """
 
 import functools
@@ -115,11 +115,13 @@ def bake(tmp_path_factory, config_file):
 
 @pytest.fixture(scope="session")
 def bake_with_tests(bake):
-    """Bake this kind of data, with the template's tests of the launcher and of this kind in it."""
+    """Bake this kind of data; in place of its own tests it has those of the launcher and the kind."""
 
     @functools.cache
     def bake_with_tests(problem):
         project = bake(fresh=True, problem=problem)
+        for path in project.path.glob("tests/test_*.py"):
+            path.unlink()
         for folder in ("launcher", problem):
             copy_tests(folder, project)
         return project
@@ -128,7 +130,7 @@ def bake_with_tests(bake):
 
 
 def copy_tests(folder, project):
-    """Copy the files of tests/FOLDER beside the bake's own tests."""
+    """Copy the files of tests/FOLDER into the bake's tests/."""
     ignore = shutil.ignore_patterns("__pycache__")
     source, target = ROOT / "tests" / folder, project.path / "tests"
     shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)

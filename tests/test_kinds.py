@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import PRODUCT, ROOT, Project
+from conftest import PRODUCT, ROOT, Project, copy_tests
 
 KIND = ROOT / "tests/data/waves"
 LONGEST = 150  # lines of all its files
@@ -95,8 +95,14 @@ def test_its_repo_is_clean_and_tells_nothing_of_other_kinds(waves):
 
 @pytest.mark.slow
 def test_its_own_tests_pass(waves):
-    files = ["imports", "spec", "cloud", "jobs"]
-    waves.run(["python", "-m", "pytest", *(f"tests/test_{name}.py" for name in files)], timeout=900)
+    waves.run(["python", "-m", "pytest"], timeout=900)
+
+
+@pytest.mark.slow
+def test_the_launcher_runs_and_packs_it(waves):
+    copy_tests("launcher", waves)
+    files = [f"tests/test_{name}.py" for name in ("cloud", "jobs")]
+    waves.run(["python", "-m", "pytest", *files], timeout=900)
 
 
 @pytest.mark.slow

@@ -79,29 +79,23 @@ def test_the_bounds_admit_what_colab_ships(bake, problem):
 
 
 @pytest.mark.slow
-def test_own_tests_pass_on_the_oldest(bake, oldest):
-    """Those that import code which calls TensorFlow, Keras, NumPy and the readers of data. The
-    launcher's hundreds of tests call none of these; they are for `make soak`."""
-    project = bake(problem="tabular")
-    imports = re.compile(r"^from (trainer|codec|predictor)", re.MULTILINE)
-    paths = sorted(project.path.glob("tests/test_*.py"))
-
-    files = [path for path in paths if imports.search(path.read_text(encoding="utf-8"))]
-
-    assert {"test_data.py", "test_predict.py"} <= {path.name for path in files}
-    project.run([oldest, "-m", "pytest", *files], timeout=1800)
+@pytest.mark.parametrize("problem", answers.PROBLEMS)
+def test_own_tests_pass_on_the_oldest(bake, oldest, problem):
+    bake(problem=problem).run([oldest, "-m", "pytest"], timeout=1800)
 
 
 @pytest.mark.slow
-def test_images_are_the_same_pixels_on_the_oldest(bake, oldest):
-    """The decoder with the oldest Pillow. All else of images is for `make soak`, and below."""
-    bake(problem="image").run([oldest, "-m", "pytest", "tests/test_same_pixels.py"], timeout=1800)
+@pytest.mark.parametrize(("problem", "name"), [("tabular", "data"), ("image", "same_pixels")])
+def test_data_is_read_alike_on_the_oldest(bake_with_tests, oldest, problem, name):
+    """With the oldest PyArrow and Pillow. All other tests of these readers are for `make soak`."""
+    project = bake_with_tests(problem)
+    project.run([oldest, "-m", "pytest", f"tests/test_{name}.py"], timeout=1800)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
-def test_all_own_tests_pass_on_the_oldest(bake, oldest, problem):
-    bake(problem=problem).run([oldest, "-m", "pytest"], timeout=3600)
+def test_all_tests_pass_on_the_oldest(bake_with_tests, oldest, problem):
+    bake_with_tests(problem).run([oldest, "-m", "pytest"], timeout=3600)
 
 
 def train(project, python, job_dir, epochs):

@@ -1,9 +1,9 @@
-"""What the tests share: an empty place, files on the spot, the trainer run, a copy of this repo.
+"""What the tests share: an empty folder to work in, the trainer's runs, a copy of this repo.
 
-What depends on the kind of data stands in `own.py`: trained models, and mistakes in the data.
+What depends on your data stands in `own.py`.
 
-Everything runs offline and on a CPU. TensorFlow takes seconds to import, so the trainer runs inside
-of the tests' own process, except where a process is what is tested.
+All tests run offline and on a CPU. TensorFlow takes seconds to import, so the trainer runs inside of
+the tests' own process, except where a process is what is tested.
 """
 
 from __future__ import annotations
@@ -24,28 +24,32 @@ from codec.schema import Schema  # noqa: E402
 from trainer import data, task  # noqa: E402
 from trainer.engine import runtime  # noqa: E402
 
-pytest_plugins = ["own"]  # its fixtures
+pytest_plugins = ["own"]  # it may have fixtures
 
 
 @pytest.fixture(autouse=True)
 def clean_place(tmp_path, monkeypatch):
-    """An empty folder to work in, and nothing of a job that these tests may be running in."""
+    """An empty working directory, and nothing of a job that these tests may be running in."""
     monkeypatch.chdir(tmp_path)
     for name in filter(runtime.CONTRACT.match, list(os.environ)):
         monkeypatch.delenv(name)
 
 
 def write(path: str, text: str | bytes) -> str:
-    """Writes a file as it is given, line ends included; returns its path."""
-    place = Path(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(text if isinstance(text, bytes) else text.encode())
+    """Write a file as it is given, line ends included; return its path."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
 def tree(folder: str | Path = ".") -> list[str]:
-    """Every file and folder below, hidden ones too."""
+    """List every file and folder below, hidden ones too."""
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,14 @@ class Trained:
         return str(self.job_dir / "model")
 
 
+def load(job_dir: str | Path, *flags: str) -> data.Examples:
+    """Load the data that these flags of the trainer name, without TensorFlow."""
+    parsed = task.parse(["--job-dir", str(job_dir), *flags])
+    return data.load(parsed, runtime.read(parsed.job_dir))
+
+
 def train(job_dir: str | Path, *flags: str) -> Trained:
-    """Runs the trainer, and keeps the model that it exports."""
+    """Run the trainer, for two epochs unless a flag says otherwise; keep the model it exports."""
     from trainer.engine import export
 
     exported = []
@@ -73,12 +83,19 @@ def train(job_dir: str | Path, *flags: str) -> Trained:
         exported.append((model, examples.schema))
         return really_write(model, examples, path)
 
-    argv = ["--job-dir", str(job_dir), "--epochs", "2", *flags]
+    argv = ["--epochs", "2", *flags]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "write", write_and_keep)
-        assert task.main(argv) == 0
-    parsed = task.parse(argv)
-    return Trained(Path(job_dir), *exported[0], data.load(parsed, runtime.read(parsed.job_dir)))
+        assert task.main(["--job-dir", str(job_dir), *argv]) == 0
+    return Trained(Path(job_dir), *exported[0], load(job_dir, *argv))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Trained:
+    """Two epochs on your data."""
+    import own
+
+    return train(tmp_path_factory.mktemp("trained") / "run", *own.FLAGS)
 
 
 @pytest.fixture
@@ -89,7 +106,3 @@ def project(tmp_path) -> Path:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, ignore=ignore)
     return copy
-
-
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))

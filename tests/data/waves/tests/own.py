@@ -1,10 +1,8 @@
-import pytest
-from conftest import ROOT, train
+from conftest import ROOT
 
-RUNS = ["waves"]
+FLAGS = [f"--data={ROOT / 'data'}"]
 MISTAKE = ["--data", "nothing"], "nothing: no two files SHAPE.npy in this folder"
 
 
-@pytest.fixture(scope="session")
-def waves(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("waves") / "run", f"--data={ROOT / 'data'}")
+def make_instances(schema):
+    return [{"samples": [0.5] * schema.length}]

@@ -1,41 +1,19 @@
-"""What the tests know of pictures: some on the spot, the trainer as its flags reach it, a trained model."""
+"""EDIT THIS FILE: what the tests know of your data. All of it follows from the schema and the flags.
+
+With data of your own, let FLAGS name a small part of it: the tests train on it several times.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-import pytest
-from conftest import Trained, train
-from PIL import Image
-
-from trainer import data, task
-from trainer.engine import runtime
-
-RUNS = ["digits"]  # the fixtures of trained models
-MISTAKE = (
+FLAGS: list[str] = []  # such as ["--data", str(ROOT / "data/small")]
+MISTAKE = (  # flags, and their error
     ["--data", "nothing"],
     "nothing: no such file or folder; expected SRC/<class>/*.jpg, or a CSV",
 )
 
 
-def write_pictures(folder: str, size: int = 8, **counts: int) -> str:
-    """PNG files of random pixels in class folders, the same ones each time; returns the folder."""
-    for number, (label, count) in enumerate(counts.items()):
-        (Path(folder) / label).mkdir(parents=True, exist_ok=True)
-        for i in range(count):
-            pixels = np.random.default_rng([number, i]).integers(0, 256, (size, size, 3), np.uint8)
-            Image.fromarray(pixels).save(f"{folder}/{label}/{i:04d}.png")
-    return folder
-
-
-def load(*flags: str) -> data.Examples:
-    """What the trainer makes of these flags, up to the point where it would import TensorFlow."""
-    parsed = task.parse(["--job-dir", "runs/a", *flags])
-    return data.load(parsed, runtime.read(parsed.job_dir))
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory) -> Trained:
-    """A classifier of the data that came with this project's template."""
-    return train(tmp_path_factory.mktemp("digits") / "run")
+def make_instances(schema) -> list[dict]:
+    """Make instances as a client sends them to scripts/predict.py."""
+    size = schema.pictures.size
+    grey, ramp = [[128] * size] * size, [[i * 255 // size for i in range(size)]] * size
+    return [{"image": pixels} for pixels in (grey, ramp)]

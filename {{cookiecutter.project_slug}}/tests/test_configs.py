@@ -1,0 +1,46 @@
+"""Each job file in configs/ fits the job message, the project and your trainer's flags.
+
+The check runs the trainer's `--describe`: it must stay fast, so nothing that `trainer/options.py` and
+`trainer/outputs.py` import at their top may be heavy.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from launcher.jobfile import spec
+from launcher.project import settings
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_the_job_file_has_no_fault(path):
+    job = spec.load(path)
+
+    assert spec.check(job, settings.read()) == []
+
+
+def test_check_describes_each_file():
+    command = [sys.executable, ROOT / "scripts/check.py"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(CONFIGS)
+
+
+def test_the_trainer_describes_itself_at_once():
+    code = "import sys, trainer.task as t\ntry: t.parse(['--describe'])\nexcept SystemExit: pass\n"
+    code += "print({'tensorflow', 'pyarrow', 'PIL'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    description, heavy = done.stdout.splitlines()
+    assert heavy == "set()"
+    description = json.loads(description)
+    assert set(description["sources"]) <= set(description["flags"])

@@ -152,7 +152,7 @@ class FileInBake(pytest.File):
                 pytest.fail(f"in {project.path}: {' '.join(command)}\n{printed}", pytrace=False)
 
         test = pytest.Function.from_parent(self, name="in_bake", callobj=run)
-        if "pytestmark = pytest.mark.slow" in self.path.read_text(encoding="utf-8"):
+        if "pytest.mark.slow" in self.path.read_text(encoding="utf-8"):
             test.add_marker("slow")
         yield test
 

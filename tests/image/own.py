@@ -12,7 +12,6 @@ from PIL import Image
 from trainer import data, task
 from trainer.engine import runtime
 
-RUNS = ["digits"]  # the fixtures of trained models
 MISTAKE = (
     ["--data", "nothing"],
     "nothing: no such file or folder; expected SRC/<class>/*.jpg, or a CSV",

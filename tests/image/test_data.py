@@ -22,6 +22,8 @@ from trainer.engine.examples import Examples, Part
 from trainer.engine.runtime import JobError
 from trainer.images import pixels
 
+pytestmark = pytest.mark.slow
+
 CACHES = [cache for cache in options.CACHES if cache != "auto"]
 
 

@@ -23,6 +23,8 @@ from trainer.engine.training import Progress, is_over
 from trainer.images.augment import Augment
 from trainer.images.backbone import Backbone
 
+pytestmark = pytest.mark.slow
+
 # A small network with batch normalisation; the tests of this project's template take densenet121.
 NAME, SIZE = "mobilenet", 32
 

@@ -21,6 +21,8 @@ from codec.schema import Pictures, Schema
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError
 
+pytestmark = pytest.mark.slow
+
 
 def photo(height: int, width: int, channels: int = 3) -> Image.Image:
     """Smooth random colours: JPEG makes noise of noise."""

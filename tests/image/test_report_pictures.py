@@ -17,6 +17,8 @@ from trainer import outputs
 from trainer.engine import evaluation
 from trainer.images import explain, saliency
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

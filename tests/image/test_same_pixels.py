@@ -24,6 +24,8 @@ from predictor.inputs import Inputs, Picture
 from predictor.model import load_signature
 from trainer.images.shards import Dataset
 
+pytestmark = pytest.mark.slow
+
 SIDE = 24
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp"}
 RANDOM = np.random.default_rng(0)

@@ -29,6 +29,8 @@ from codec.shards.manifest import Options
 from trainer.images import digits, shards
 from trainer.images.shards import Dataset
 
+pytestmark = pytest.mark.slow
+
 SMALL = Options(size=16, encoding="raw")
 
 

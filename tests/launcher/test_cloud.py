@@ -19,6 +19,8 @@ from launcher.jobfile import spec
 from launcher.project.gcp import Place
 from trainer import options
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 slug: my-penguins
 gcp:

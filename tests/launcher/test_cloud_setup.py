@@ -24,7 +24,10 @@ from launcher.setup import create
 from launcher.setup.create import Setup
 from launcher.setup.steps import SetupError
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="its gcloud is a shell script")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="its gcloud is a shell script"),
+]
 
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"

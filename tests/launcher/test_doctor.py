@@ -34,6 +34,8 @@ from launcher.doctor import (
 from launcher.doctor.cloud import Cloud, gcloud
 from launcher.project.gcp import Place, job_roles
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 5  # the doctor's promise
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"

@@ -15,6 +15,8 @@ from conftest import read_json, tree, write
 
 from launcher.local import process, run_dirs
 
+pytestmark = pytest.mark.slow
+
 WAIT = 120  # seconds; generous, for a machine with other things to do
 
 

@@ -17,6 +17,8 @@ from conftest import ROOT
 from launcher.jobfile import spec
 from launcher.local import faults, local
 
+pytestmark = pytest.mark.slow
+
 WAIT = 60  # seconds; generous, for a machine with other things to do
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import broken
-import own
 import pytest
 import yaml
 from conftest import ROOT, write
@@ -237,15 +236,6 @@ def test_the_trainer_describes_itself_at_once():
     assert told["sources"] and set(told["sources"]) <= set(flags)
     assert flags["jit"]["choices"] == ["auto", "on", "off"]
     assert flags["deterministic"] == {"value": False}
-
-
-@pytest.mark.parametrize("run", own.RUNS)
-def test_the_metrics_that_the_trainer_tells_are_those_that_it_writes(run, request):
-    trained = request.getfixturevalue(run)
-    header = (trained.job_dir / "history.csv").read_text(encoding="utf-8").splitlines()[0]
-    told = trainer_rules._ask(())["metrics"][trained.schema.task]
-    assert header.split(",") == ["epoch", *told]
-    assert "describe" not in json.loads((trained.job_dir / "run.json").read_text())["flags"]
 
 
 def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):

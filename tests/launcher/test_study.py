@@ -31,6 +31,8 @@ from launcher.study.curves import Curves, reports
 from launcher.study.search import Search
 from launcher.study.study import Study
 
+pytestmark = pytest.mark.slow
+
 WAIT = 120  # seconds; generous, for a machine with other things to do
 X = {"parameterId": "x", "doubleValueSpec": {"minValue": 0.01, "maxValue": 1}}
 EVERY_KIND = [

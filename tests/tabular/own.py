@@ -9,7 +9,6 @@ from codec.schema import Column
 from trainer import data, task
 from trainer.engine import runtime
 
-RUNS = ["penguins", "masses"]  # the fixtures of trained models
 MISTAKE = (["--target", "nothing"], "no column 'nothing'; there are: species")
 
 

@@ -27,6 +27,8 @@ from trainer.columns import tables
 from trainer.engine import batching, cache
 from trainer.engine.examples import Examples, Part
 
+pytestmark = pytest.mark.slow
+
 ROWS = "".join(f"{i},{'uv'[i % 2]},{'pqr'[i % 3]}\n" for i in range(60))
 TABLE = "a,b,y\n" + ROWS
 

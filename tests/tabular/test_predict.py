@@ -16,11 +16,14 @@ from conftest import ROOT, Trained, train, write
 from own import load
 
 from codec.schema import Schema
+from launcher.jobfile import trainer_rules
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
 from predictor.model import read_schema
 from trainer.columns import tables
 from trainer.columns.rows import Rows
+
+pytestmark = pytest.mark.slow
 
 BIRD = {
     "island": "Torgersen",
@@ -343,3 +346,15 @@ def test_columns_may_have_any_name(capsys, tmp_path):
     [by_name] = answers(capsys, run, json.dumps(instance))
     assert answers(capsys, run, f"{header}\n0,1,2,3,4,5,6,7,8\n") == [by_name]
     assert "unknown feature 'size'" in refusal(run, json.dumps({**instance, "size": 1}))
+
+
+# What a job file is told of its metrics
+
+
+@pytest.mark.parametrize("run", ["penguins", "masses"])
+def test_the_metrics_that_the_trainer_tells_are_those_that_it_writes(run, request):
+    trained = request.getfixturevalue(run)
+    header = (trained.job_dir / "history.csv").read_text(encoding="utf-8").splitlines()[0]
+    told = trainer_rules._ask(())["metrics"][trained.schema.task]
+    assert header.split(",") == ["epoch", *told]
+    assert "describe" not in json.loads((trained.job_dir / "run.json").read_text())["flags"]

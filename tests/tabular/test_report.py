@@ -14,6 +14,8 @@ from pages import page_of, words_of
 
 from launcher.report import comparison, report, runs
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).resolve().parents[1]
 HISTORY = """\
 epoch,loss,accuracy,val_loss,val_accuracy

@@ -23,9 +23,9 @@ STEPS = 50
 def training(tmp_path) -> Training:
     """A new model and its data, as the loop gets them."""
     flags = task.parse(["--job-dir", "run", *own.FLAGS])
-    place = runtime.read("run")
-    strategy = parallel.create("one-device", place)
-    return Training(flags, place, load("run", *own.FLAGS), strategy)
+    replica = runtime.read("run")
+    strategy = parallel.create("one-device", replica)
+    return Training(flags, replica, load("run", *own.FLAGS), strategy)
 
 
 def read_weights(model: keras.Model) -> list[np.ndarray]:

@@ -9,11 +9,9 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import optuna
 
@@ -21,51 +19,14 @@ from launcher.cloud import facts as jobs_facts
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
 from launcher.jobfile import completion
-from launcher.jobfile.job import Job, Parameter, StudySpec, Value
+from launcher.jobfile.job import Parameter, Value
 from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.study import directory, page, results, space
-from launcher.study import search as study_search
 from launcher.study.curves import Curves
-from launcher.study.search import UNFINISHED, Trial
+from launcher.study.search import METHODS, UNFINISHED, Trial, compute_importance
 
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
-
-
-@dataclass(frozen=True)
-class CloudStudy:
-    """What `launcher.study.page` wants to know of a study."""
-
-    path: Path
-    job: Job
-    dir: Any  # .about is what study.json says
-    objective: StudySpec
-    space: Sequence[Parameter]
-    search: study_search.Search
-    curves: Curves
-    failure: str
-    flags: Sequence[str] = ()
-
-
-class CloudSearch(study_search.Search):
-    """The service has searched; here is only what came of it, for asking what decided."""
-
-    def __init__(self, job: RemoteJob):
-        spec = job.sent.study
-        self.algorithm, self.space, self.count = spec.algorithm, spec.parameters, job.sent.trials
-        self.study = optuna.create_study(direction="maximize" if spec.maximize else "minimize")
-        with warnings.catch_warnings():  # of values at a bound, which the service has rounded
-            warnings.simplefilter("ignore")
-            for trial in filter(lambda trial: trial.counts, trials(job)):
-                self.study.enqueue_trial(_inner(self.space, trial.parameters))
-                handle = self.study.ask()
-                space.suggest(self.space, handle)
-                self.study.tell(handle, trial.value)
-
-    @property
-    def method(self) -> str:
-        names = {"GRID_SEARCH": "a grid", "RANDOM_SEARCH": "random search"}
-        return f"{names.get(self.algorithm, 'Bayesian search')} (Vertex AI)"
 
 
 def trials(job: RemoteJob) -> list[Trial]:
@@ -97,35 +58,43 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
 
     study.json comes last: before it is there, nobody takes the folder for a study.
     """
-    spec, board = job.sent.study, ranked(job)
-    study = CloudStudy(
-        path=path,
-        job=completion.undo(job.sent),
-        dir=SimpleNamespace(about=_about(job)),
-        objective=spec,
-        space=spec.parameters,
-        search=CloudSearch(job),
-        curves=_curves(job, path, spec.metric),
-        failure=_failure(job),
-    )
+    spec, board, about = job.sent.study, ranked(job), _about(job)
     spread = results.Spread.read(path, board, spec.metric)
     results.write_csv(path / "study.csv", board, spec.metric, spread)
+    source = completion.undo(job.sent)
+    study = page.StudyRecord(
+        path=path,
+        job=source,
+        flags=(),
+        started=about["started"],
+        state=about["state"],
+        failure=_failure(job),
+        method=f"{METHODS.get(spec.algorithm, 'Bayesian search')} (Vertex AI)",
+        count=job.sent.trials,
+        importance=_importance(job),
+        curves=_curves(job, path, spec.metric),
+    )
     written = [page.write(study, board, spread)] if board else []
     if job.ended:
-        written += _write_best(study, board, configs)
-    text = json.dumps(study.dir.about, indent=2, ensure_ascii=False) + "\n"
+        command = f"scripts/jobs.py fetch {path.name}"
+        written += results.write_best(source, (), board, path, command, configs)
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     write_file(path / "study.json", text)
     return written
 
 
-def _write_best(study: CloudStudy, board: Sequence[Trial], configs: Path) -> list[Path]:
-    written = results.write_best(study.job, (), board, study.path, configs, top=1)
-    for path in written:  # the words are those of a study that ran here
-        before = f"scripts/train_local.py configs/{study.job.path.name} wrote"
-        text = path.read_text(encoding="utf-8")
-        text = text.replace(before, f"scripts/jobs.py fetch {study.path.name} wrote", 1)
-        path.write_text(text, encoding="utf-8", newline="\n")
-    return written
+def _importance(job: RemoteJob) -> dict[str, float]:
+    """What decided: the service does not tell, so its trials are told to optuna."""
+    spec = job.sent.study
+    study = optuna.create_study(direction="maximize" if spec.maximize else "minimize")
+    with warnings.catch_warnings():  # of values at a bound, which the service has rounded
+        warnings.simplefilter("ignore")
+        for trial in filter(lambda trial: trial.counts, trials(job)):
+            study.enqueue_trial(_inner(spec.parameters, trial.parameters))
+            handle = study.ask()
+            space.suggest(spec.parameters, handle)
+            study.tell(handle, trial.value)
+    return compute_importance(study)
 
 
 def _about(job: RemoteJob) -> dict:
@@ -196,16 +165,10 @@ def _curves(job: RemoteJob, path: Path, metric: str) -> Curves:
 
 def _inner(parameters: Sequence[Parameter], chosen: Mapping[str, Value]) -> dict[str, Value]:
     """The values of a trial as optuna has them, by its own names; see `space`."""
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for parameter in parameters:
-        if parameter.id not in chosen:
-            continue
-        value = chosen[parameter.id]
-        if parameter.kind == "discrete":
-            found[parameter.key] = parameter.values.index(value)
-        elif parameter.scale == "reverse log":
-            found[parameter.key] = parameter.low + parameter.high - value
-        else:
-            found[parameter.key] = value
-        found |= _inner(parameter.brings(value), chosen)
-    return found
+        if parameter.id in chosen:
+            outer = chosen[parameter.id]
+            values[parameter.key] = parameter.inner(outer)
+            values |= _inner(parameter.brings(outer), chosen)
+    return values

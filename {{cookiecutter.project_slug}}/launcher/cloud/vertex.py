@@ -71,15 +71,16 @@ class Vertex:
             CloudError: the job was refused, and does not start.
         """
         with clients.telling("start the job", self.need, self.who):
-            request = self._request("Create", message)
+            job = RemoteJob(message)
+            request = self._request("Create", job)
             send = clients.retry(clients.had_no_effect)(self._send)
             try:
-                return send("create", message, request)
+                return send("create", job, request)
             except Exception as error:
                 if not self._may_have_started(error):
                     raise
                 lost = clients.clean(error)
-        return self._wait_for(message, lost)
+        return self._wait_for(job, lost)
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """The same job as it is now."""
@@ -126,19 +127,18 @@ class Vertex:
             verb = getattr(self.client, f"cancel_{_snake(job.tuning)}")
             verb(name=job.resource, **self._patience())
 
-    def _request(self, verb: str, message: Mapping):
+    def _request(self, verb: str, job: RemoteJob):
         """The request's protobuf, by the API's own strict reader."""
-        tuning = "trialJobSpec" in message
-        kind = getattr(self.api, "HyperparameterTuningJob" if tuning else "CustomJob")
+        kind = getattr(self.api, "HyperparameterTuningJob" if job.tuning else "CustomJob")
         try:
-            body = self.json.ParseDict(dict(message), kind.pb(kind()))
+            body = self.json.ParseDict(dict(job.message), kind.pb(kind()))
         except self.json.ParseError as error:
             raise CloudError(f"the job's message: {clients.clean(error)}") from None
         request = getattr(self.api, f"{verb}{kind.__name__}Request")
-        return request(parent=self.parent, **{_snake(tuning): kind.wrap(body)})
+        return request(parent=self.parent, **{_snake(job.tuning): kind.wrap(body)})
 
-    def _send(self, verb: str, message: Mapping, request) -> RemoteJob:
-        function = getattr(self.client, f"{verb}_{_snake('trialJobSpec' in message)}")
+    def _send(self, verb: str, job: RemoteJob, request) -> RemoteJob:
+        function = getattr(self.client, f"{verb}_{_snake(job.tuning)}")
         return self._read(function(request=request, retry=None, timeout=clients.ANSWER))
 
     def _get(self, resource: str, tuning: bool) -> RemoteJob:
@@ -164,9 +164,9 @@ class Vertex:
         unreadable = isinstance(error, self.json.ParseError)  # an answer, cut off
         return unreadable or (clients.transient(error) and not clients.had_no_effect(error))
 
-    def _wait_for(self, message: Mapping, lost: str) -> RemoteJob:
+    def _wait_for(self, job: RemoteJob, lost: str) -> RemoteJob:
         """Look for a job whose answer was lost, for as long as a request is usually repeated."""
-        name, tuning, problem = message["displayName"], "trialJobSpec" in message, ""
+        problem = ""
         words = f"[launcher] no good answer ({lost}): looking whether the job started"
         print(f"{words}, for up to {clients.LIMIT:.0f} s", file=sys.stderr, flush=True)
         pause, end = clients.FIRST, time.monotonic() + clients.LIMIT
@@ -174,14 +174,14 @@ class Vertex:
             time.sleep(max(pause, SETTLE))
             pause = min(2 * pause, clients.LONGEST)
             try:
-                if job := self.labelled(message["labels"][ID], tuning):
-                    return job
+                if started := self.labelled(job.labels[ID], job.tuning):
+                    return started
                 problem = ""
             except CloudError as error:
                 problem = f" ({error})"
         raise UnknownFate(
-            f"start the job: no good answer ({lost}), and it is unknown whether {name} starts"
-            f"{problem}; python scripts/jobs.py show {name} shows whether it did; the same command "
+            f"start the job: no good answer ({lost}), and it is unknown whether {job.name} starts"
+            f"{problem}; python scripts/jobs.py show {job.name} shows whether it did; the same command "
             "looks, too, and sends nothing while this is unknown"
         )
 

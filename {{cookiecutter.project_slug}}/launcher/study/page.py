@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 
-from launcher.jobfile.job import Parameter
+from launcher.jobfile.job import Job, Parameter
 from launcher.report import report
 from launcher.report.report import duration, figures
 from launcher.study import charts, results, space
+from launcher.study.curves import Curves
 from launcher.study.results import Spread
 from launcher.study.search import UNFINISHED, Trial
-
-if TYPE_CHECKING:
-    from launcher.study.study import Study
 
 ROWS = 200  # trials on the page; the rest stands in study.csv
 LINES = 60  # trials whose curves, or lines, can be told apart at all: the best ones
@@ -25,7 +24,23 @@ PAGE, NEAR, HEIGHT, TOP, SIDE = 940, 130, 240, 46, 70  # parallel coordinates, i
 TICKS = 8  # words at an axis
 
 
-def write(study: Study, trials: Sequence[Trial], spread: Spread) -> Path:
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study that ran here or on Vertex AI."""
+
+    path: Path
+    job: Job
+    flags: Sequence[str]  # of the trainer, for all trials
+    started: str  # ISO 8601, UTC
+    state: str
+    failure: str  # why it failed; "" where it did not
+    method: str
+    count: int  # trials that are wanted in all
+    importance: Mapping[str, float]  # the share of each parameter in how good a trial is
+    curves: Curves
+
+
+def write(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> Path:
     """Writes the page into the study's directory and returns its path.
 
     Args:
@@ -46,21 +61,21 @@ def write(study: Study, trials: Sequence[Trial], spread: Spread) -> Path:
     return path
 
 
-def _content(study: Study, trials: Sequence[Trial], spread: Spread) -> dict[str, Any]:
+def _content(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
     with_value = [trial for trial in trials if trial.counts]
     best = with_value[0] if with_value else None
-    goal = "the highest" if study.objective.maximize else "the lowest"
+    goal = "the highest" if study.job.study.maximize else "the lowest"
     return {
         "name": study.path.name,
-        "state": study.dir.about["state"],
+        "state": study.state,
         "failure": study.failure,
         "job": study.job.path.name,
         "flags": study.flags,
-        "started": study.dir.about["started"].replace("T", " ").replace("+00:00", " UTC"),
-        "metric": study.objective.metric,
+        "started": study.started.replace("T", " ").replace("+00:00", " UTC"),
+        "metric": study.job.study.metric,
         "goal": goal,
-        "method": study.search.method,
+        "method": study.method,
         "best": best,
         "spread": spread,
         "trials": trials[:ROWS],
@@ -68,12 +83,14 @@ def _content(study: Study, trials: Sequence[Trial], spread: Spread) -> dict[str,
         "ids": results.columns(trials),
         "pages": {t.id: _page(study.path, t.id) for t in trials[:ROWS]},
         "counts": _counts(trials),
-        "of": study.search.count,
+        "of": study.count,
         "seconds": sum(trial.seconds for trial in trials),
         "objective": _objective(study, trials) if best else None,
         "curves": _curves(study, with_value),
-        "parallel": parallel_coordinates(study.space, study.objective.metric, with_value[:LINES]),
-        "importance": study.search.importance(),
+        "parallel": parallel_coordinates(
+            study.job.study.parameters, study.job.study.metric, with_value[:LINES]
+        ),
+        "importance": study.importance,
     }
 
 
@@ -91,20 +108,20 @@ def _counts(trials: Sequence[Trial]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
 
-def _objective(study: Study, trials: Sequence[Trial]) -> str:
+def _objective(study: StudyRecord, trials: Sequence[Trial]) -> str:
     points: dict[str, list] = {"succeeded": [], "stopped early": []}
     best, lost = [], []
     for trial in sorted(trials, key=lambda trial: trial.id):
         if trial.counts:
             points[trial.state].append((trial.id, trial.value))
-            record = max if study.objective.maximize else min
+            record = max if study.job.study.maximize else min
             best.append((trial.id, record(trial.value, best[-1][1] if best else trial.value)))
         elif trial.state != UNFINISHED:
             lost.append(trial.id)
     return charts.objective(*points.values(), best, lost)
 
 
-def _curves(study: Study, trials: Sequence[Trial]) -> str | None:
+def _curves(study: StudyRecord, trials: Sequence[Trial]) -> str | None:
     curves = {t.id: [each[:2] for each in study.curves.of(t.id)] for t in trials[:LINES]}
     if not any(len(points) > 1 for points in curves.values()):
         return None

@@ -135,7 +135,13 @@ WRITTEN = "wrote it, and would write it anew"  # in the job files of the best tr
 
 
 def write_best(
-    job: Job, flags: Sequence[str], trials: Sequence[Trial], study: Path, configs: Path, top: int
+    job: Job,
+    flags: Sequence[str],
+    trials: Sequence[Trial],
+    study: Path,
+    command: str,
+    configs: Path,
+    top: int = 1,
 ) -> list[Path]:
     """Writes best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
 
@@ -144,6 +150,7 @@ def write_best(
     Args:
         flags: those that the study was started with; the trials had them too.
         trials: ranked.
+        command: which wrote the files.
     """
     written = []
     for place, trial in enumerate([t for t in trials if t.counts][:top], 1):
@@ -157,7 +164,7 @@ def write_best(
             f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
             f"{job.study.metric} {figures(trial.value)}{step}.\n#\n"
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"
-            f"# scripts/train_local.py configs/{job.path.name} {WRITTEN}: "
+            f"# {command} {WRITTEN}: "
             "to keep it,\n# give it another name.\n"
         )
         values = {id: space.text(value) for id, value in trial.parameters.items()}

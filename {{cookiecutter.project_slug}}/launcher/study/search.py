@@ -27,6 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 SEED = 0  # of every study: the same file gives the same suggestions
 FIRST = 5  # trials at random before the search learns; optuna's own 10 are most of a small study
 UNFINISHED = "unfinished"
+METHODS = {"GRID_SEARCH": "a grid", "RANDOM_SEARCH": "random search"}
 WITH_VALUE = ("succeeded", "stopped early")  # the others: failed, infeasible
 
 
@@ -82,8 +83,7 @@ class Search:
     @property
     def method(self) -> str:
         """For people."""
-        names = {"GRID_SEARCH": "a grid", "RANDOM_SEARCH": "random search"}
-        return names.get(self.algorithm, f"Bayesian search (optuna {optuna.__version__}, TPE)")
+        return METHODS.get(self.algorithm, f"Bayesian search (optuna {optuna.__version__}, TPE)")
 
     def unfinished(self) -> list[Trial]:
         """The trials that ran when the study was last left; they are to run again."""
@@ -119,26 +119,6 @@ class Search:
                 trial = replace(trial, **each.user_attrs["outcome"])
             found.append(trial)
         return found
-
-    def importance(self) -> dict[str, float]:
-        """The share of each parameter in how good a trial is, by PED-ANOVA; {} if it cannot tell.
-
-        It compares where the better trials lie with where all lie: optuna's only method without
-        scikit-learn, which would slow every start of TensorFlow.
-        """
-        trials = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        if len(trials) < 8:
-            return {}
-        # The better tenth, as its authors have it, but of a small study four trials.
-        best = max(0.1, 4 / len(trials))
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a branch that few trials took is uncertain
-                found = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
-        except (ValueError, RuntimeError):  # all trials alike
-            return {}
-        return found if all(map(math.isfinite, found.values())) else {}
 
     def _ask(self, handle: optuna.Trial, number: int) -> Trial:
         """Gives the trial its parameters; those that it has already, it keeps."""
@@ -180,3 +160,24 @@ def cut_torn_line(path: Path) -> None:
         if not text.endswith(b"\n"):
             with open(path, "r+b") as file:
                 file.truncate(text.rfind(b"\n") + 1)
+
+
+def compute_importance(study: optuna.Study) -> dict[str, float]:
+    """The share of each parameter in how good a trial is, by PED-ANOVA; {} if it cannot tell.
+
+    It compares where the better trials lie with where all lie: optuna's only method without
+    scikit-learn, which would slow every start of TensorFlow.
+    """
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if len(trials) < 8:
+        return {}
+    # The better tenth, as its authors have it, but of a small study four trials.
+    best = max(0.1, 4 / len(trials))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a branch that few trials took is uncertain
+            shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    except (ValueError, RuntimeError):  # all trials alike
+        return {}
+    return shares if all(map(math.isfinite, shares.values())) else {}

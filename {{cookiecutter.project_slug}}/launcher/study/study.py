@@ -29,9 +29,9 @@ from launcher.local import local, run_dirs
 from launcher.project.settings import ROOT
 from launcher.report.report import duration, figures
 from launcher.study import directory, results, space
-from launcher.study import page as study_report
+from launcher.study import page as study_page
 from launcher.study.curves import Curves
-from launcher.study.search import UNFINISHED, Search, Trial
+from launcher.study.search import UNFINISHED, Search, Trial, compute_importance
 from launcher.study.trial import Running
 
 FIRST_FAILURES = 5
@@ -240,11 +240,23 @@ class Study:
             metric = self.objective.metric
             spread = results.Spread.read(self.path, trials, metric)
             results.write_csv(self.path / "study.csv", trials, metric, spread)
-            page = study_report.write(self, trials, spread)
+            record = study_page.StudyRecord(
+                path=self.path,
+                job=self.job,
+                flags=self.flags,
+                started=self.dir.about["started"],
+                state=self.dir.about["state"],
+                failure=self.failure,
+                method=self.search.method,
+                count=self.search.count,
+                importance=compute_importance(self.search.study),
+                curves=self.curves,
+            )
+            page = study_page.write(record, trials, spread)
             if over or self.failure:
-                written = results.write_best(
-                    self.job, self.flags, trials, self.path, self.configs, self.top
-                )
+                command = f"scripts/train_local.py configs/{self.job.path.name}"
+                words = self.path, command, self.configs, self.top
+                written = results.write_best(self.job, self.flags, trials, *words)
             self.say("")
             results.leaderboard(trials, metric, spread, self.say)
             self.say("")

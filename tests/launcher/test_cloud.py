@@ -16,6 +16,7 @@ from conftest import ROOT, tree
 
 from launcher.cloud import labels, package, submission
 from launcher.jobfile import spec
+from launcher.project import sources
 from launcher.project.gcp import Place
 from trainer import options
 
@@ -195,14 +196,14 @@ def test_what_another_reader_takes_for_a_number_stands_in_quotes():
 
 
 def test_the_digest_is_that_of_the_sources(project, monkeypatch):
-    monkeypatch.setattr(package, "ROOT", project)
-    first = package.digest()
+    monkeypatch.setattr(sources, "ROOT", project)
+    first = sources.digest(package.SOURCES)
     (project / "trainer" / "__pycache__").mkdir(exist_ok=True)
     (project / "trainer" / "__pycache__" / "x.pyc").write_bytes(b"x")
     (project / "README.md").write_text("not a part of it", encoding="utf-8")
-    assert package.digest() == first
+    assert sources.digest(package.SOURCES) == first
     (project / "trainer" / "new.py").write_text("X = 1", encoding="utf-8")
-    assert package.digest() != first
+    assert sources.digest(package.SOURCES) != first
 
 
 @pytest.mark.skipif(not find_spec("build") or not find_spec("setuptools"), reason="no build tools")

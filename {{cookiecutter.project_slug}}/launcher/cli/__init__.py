@@ -1,6 +1,7 @@
 """The verbs: from a command line to the packages below. scripts/ calls them.
 
 train_local  run a job or a study on this machine
+errors       print an error, choose the exit code
 start        the same, from parsed arguments to the last line printed
 train_cloud  send a job to Vertex AI
 check        check job files

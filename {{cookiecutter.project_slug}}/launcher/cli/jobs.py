@@ -11,12 +11,9 @@ ID is a job's name, its number, its resource name, or the beginning of one, if n
 """
 
 import argparse
-import os
-import sys
 
+from launcher.cli import errors
 from launcher.cloud import jobs
-from launcher.cost import prices
-from launcher.jobfile import spec
 
 
 def count(text: str) -> int:
@@ -43,13 +40,4 @@ def main(argv: list[str]) -> int:
         if name == "logs":
             verb.add_argument("--follow", action="store_true", help="until it ends, and as it ends")
     asked = parser.parse_args(argv)
-    try:
-        return asked.run(asked)
-    except (spec.SpecError, prices.PriceError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # `… | head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return errors.run(lambda: asked.run(asked))

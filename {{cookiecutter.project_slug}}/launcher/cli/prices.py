@@ -7,10 +7,9 @@ They are in launcher/cost/prices.yaml; tools/refresh_prices.py of the template r
 """
 
 import argparse
-import sys
 
+from launcher.cli import errors
 from launcher.cost import prices
-from launcher.jobfile import spec
 from launcher.project import settings
 
 
@@ -20,16 +19,11 @@ def main() -> int:
     )
     parser.add_argument("--region", help="such as us-central1; default: project.yaml's")
     asked = parser.parse_args()
-    try:
-        region = asked.region or (settings.read() or {}).get("gcp", {}).get("region")
-        show(region or "us-central1", prices.load())
-    except (prices.PriceError, spec.SpecError, OSError) as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    return 0
+    return errors.run(lambda: show(asked.region, prices.load()))
 
 
-def show(region: str, table: prices.Table) -> None:
+def show(region: str | None, table: prices.Table) -> int:
+    region = region or (settings.read() or {}).get("gcp", {}).get("region") or "us-central1"
     if region not in table:
         known = ", ".join(sorted(set(table) - {prices.ANYWHERE}))
         raise prices.PriceError(
@@ -41,3 +35,4 @@ def show(region: str, table: prices.Table) -> None:
         texts = ("unknown" if price is None else f"{price:.6f}" for price in found)
         print(f"{name:<20}{''.join(f'{text:>12}' for text in texts)}   {row.date}")
     print("USD an hour, of a core, a GB, an accelerator; the management fee included")
+    return 0

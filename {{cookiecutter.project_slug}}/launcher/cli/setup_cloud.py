@@ -8,13 +8,12 @@ All names stand in project.yaml. The service account gets the roles that a job n
 
 import argparse
 import math
-import sys
 
+from launcher.cli import errors
 from launcher.doctor.environment import python_command
 from launcher.jobfile.spec import SpecError
 from launcher.project import gcp
 from launcher.setup.create import NEEDED, Setup
-from launcher.setup.steps import SetupError
 
 
 def main(argv: list[str]) -> int:
@@ -35,27 +34,21 @@ def main(argv: list[str]) -> int:
     add("--no-budget", dest="budget", action="store_const", const=None, help="no warning")
     add("--no-scratch", action="store_true", help="keep what lies in scratch/ of the bucket")
     asked = parser.parse_args(argv)
-    setup = None
-    try:
-        place, faults = gcp.load()
-        if faults := faults or place.missing(*NEEDED):
-            raise SpecError(*faults)
-        setup = Setup(
-            place, asked.budget, not asked.no_scratch, lambda text: print(text, flush=True)
-        )
-        if asked.apply:
-            setup.apply()
-            look = f"{python_command()} scripts/doctor.py --cloud"
-            print(f"\n{setup.changes} changes; look at it with: {look}")
-        else:
-            print("\n".join(setup.commands()))
-            print("# Nothing was done. To do what is not done yet: add --apply")
-    except (SpecError, SetupError) as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+    return errors.run(lambda: _set_up(asked), "stopped; the same command goes on")
+
+
+def _set_up(asked: argparse.Namespace) -> int:
+    place, faults = gcp.load()
+    if faults := faults or place.missing(*NEEDED):
+        raise SpecError(*faults)
+    setup = Setup(place, asked.budget, not asked.no_scratch, lambda text: print(text, flush=True))
+    if asked.apply:
+        setup.apply()
+        look = f"{python_command()} scripts/doctor.py --cloud"
+        print(f"\n{setup.changes} changes; look at it with: {look}")
+    else:
+        print("\n".join(setup.commands()))
+        print("# Nothing was done. To do what is not done yet: add --apply")
     return 0
 
 

@@ -8,11 +8,10 @@ With --job-dir gs://BUCKET/runs/NAME among them, a job that was stopped goes on.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from launcher.cli import errors
 from launcher.cloud import submit
-from launcher.jobfile import spec
 
 
 def dollars(text: str) -> float:
@@ -35,11 +34,5 @@ def main(argv: list[str]) -> int:
     asked, unknown = parser.parse_known_args(argv[:end])
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
-    try:
-        return submit.cloud(asked, argv[end + 1 :])
-    except spec.SpecError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nerror: interrupted: nothing was sent", file=sys.stderr)
-        return 130
+    interrupted = "\nerror: interrupted: nothing was sent"
+    return errors.run(lambda: submit.cloud(asked, argv[end + 1 :]), interrupted)

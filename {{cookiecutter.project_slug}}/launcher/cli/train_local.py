@@ -11,8 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from launcher.cli import start
-from launcher.jobfile import spec
+from launcher.cli import errors, start
 from launcher.local import contract, faults
 
 
@@ -56,11 +55,12 @@ def main(argv: list[str]) -> int:
     asked, unknown = parser.parse_known_args(argv[:end])
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
+    return errors.run(lambda: _start(asked, argv[end + 1 :]))
+
+
+def _start(asked: argparse.Namespace, flags: list[str]) -> int:
     try:
-        return start.local(asked, argv[end + 1 :])
-    except spec.SpecError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return 2
+        return start.local(asked, flags)
     except OSError as error:  # a full disk, a folder that cannot be written
         print(f"error: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
         return 1

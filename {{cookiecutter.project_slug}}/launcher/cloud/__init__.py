@@ -4,7 +4,6 @@ submit        start here: from a command line to a job that was sent
 submission    complete the job file: image or package, folder, account, labels
 registry      the training image: build and push it if it is missing
 package       the trainer as a Python package
-git           the commit and the difference from it
 labels        legal labels
 strays        find local paths among a job's flags
 pending       remember a job while its fate is unknown, so that it is never sent twice

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from launcher.jobfile.spec import SpecError
+from launcher.project import sources
 from launcher.project.settings import ROOT
 
 SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
 SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
-
-
-def digest(names: Sequence[str] = SOURCES) -> str:
-    """16 hexadecimal digits of what stands in these files and folders of the repo."""
-    found = hashlib.sha256()
-    for path in files(names):
-        data = path.read_bytes()
-        found.update(f"{path.relative_to(ROOT).as_posix()}\0{len(data)}\0".encode() + data)
-    return found.hexdigest()[:16]
-
-
-def files(names: Sequence[str]) -> Iterator[Path]:
-    """The files behind these names, in order, without what Python leaves behind."""
-    for name in names:
-        for path in sorted((ROOT / name, *(ROOT / name).rglob("*"))):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield path
 
 
 def build(folder: Path) -> Path:
@@ -45,10 +27,10 @@ def build(folder: Path) -> Path:
     Raises:
         SpecError: it cannot be built; with what setuptools said. Or a file would be missing in it.
     """
-    sources = {path.relative_to(ROOT).as_posix(): path for path in files(SOURCES)}
+    files = {path.relative_to(ROOT).as_posix(): path for path in sources.list_files(SOURCES)}
     with tempfile.TemporaryDirectory() as name:
         stage = Path(name)
-        for source, path in sources.items():
+        for source, path in files.items():
             place = stage / source
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
@@ -71,7 +53,7 @@ def build(folder: Path) -> Path:
     [path] = folder.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
-    if missing := sorted(set(sources) - packed):
+    if missing := sorted(set(files) - packed):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise SpecError(
             f"{missing[0]}{more}: not in the package; setup.py (package_data) and MANIFEST.in decide "

@@ -12,11 +12,13 @@ import tarfile
 import time
 from collections.abc import Callable
 
-from launcher.cloud import clients, package
+from launcher.cloud import clients
 from launcher.cloud.clients import CloudError, Need
 from launcher.local import image
 from launcher.local.image import ContainerError
+from launcher.project import sources
 from launcher.project.gcp import Place
+from launcher.project.settings import ROOT
 
 PLATFORM = "linux/amd64"  # of Google's machines, whatever this one is
 BUILDER = "gcr.io/cloud-builders/docker"
@@ -114,7 +116,7 @@ class Registry:
         tag = wanted.rpartition(":")[2]
         source = f"builds/{tag}/source.tgz"
         bucket = self.place.bucket
-        self.store.upload(sources(), f"gs://{bucket}/{source}")
+        self.store.upload(pack_sources(), f"gs://{bucket}/{source}")
         arguments = image.recipe(gpus, traced=False)
         words = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
         build = {
@@ -170,12 +172,12 @@ class Registry:
         )
 
 
-def sources() -> bytes:
+def pack_sources() -> bytes:
     """What the image is built from, as a tar file."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as tar:
-        for path in package.files(image.SOURCES):
-            about = tar.gettarinfo(path, path.relative_to(package.ROOT).as_posix())
+        for path in sources.list_files(image.SOURCES):
+            about = tar.gettarinfo(path, path.relative_to(ROOT).as_posix())
             about.uid = about.gid = about.mtime = 0
             about.uname = about.gname = ""
             with open(path, "rb") as content:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 
-from launcher.cloud import git, labels, package, registry, strays
+from launcher.cloud import labels, package, registry, strays
 from launcher.cloud.vertex import ID
 from launcher.common.document import Fault, SpecError
 from launcher.jobfile import completion, place_rules, program, spec, task_rules, trainer_rules
 from launcher.jobfile.completion import to_yaml
 from launcher.jobfile.job import Job
-from launcher.project import gcp
+from launcher.project import gcp, git, sources
 from launcher.project.gcp import Place
 from launcher.project.settings import ROOT, WAYS
 
@@ -234,10 +234,11 @@ def _find_code(job: Job, place: Place, flags: Sequence[str]) -> Code:
             )
         package.refuse_links()
         base = f"gs://{place.bucket}"
-        code = replace(code, package=f"{base}/packages/{package.digest()}/trainer.tar.gz")
+        digest = sources.digest(package.SOURCES)
+        code = replace(code, package=f"{base}/packages/{digest}/trainer.tar.gz")
         words = [word for pool in packaged for _, word in pool.args(flags)]
         if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
-            code = replace(code, data=f"{base}/data/{package.digest(['data'])}")
+            code = replace(code, data=f"{base}/data/{sources.digest(['data'])}")
     return code
 
 

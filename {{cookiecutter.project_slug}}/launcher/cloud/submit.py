@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.cloud import git, package, submission
+from launcher.cloud import package, submission
 from launcher.cloud.clients import CloudError
 from launcher.cloud.submission import Submission
 from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.jobfile.place_rules import holds_region
 from launcher.jobfile.spec import SpecError
+from launcher.project import git
 from launcher.project.settings import ROOT
 
 DETACHED = 130  # Ctrl-C while waiting, as a shell counts it
@@ -44,12 +45,9 @@ def cloud(asked: argparse.Namespace, flags: Sequence[str]) -> int:
 
 def _estimate(this: Submission, most: float | None) -> cost.Estimate:
     """What the job costs; --max-cost is a promise, and what nobody can price does not keep it."""
-    try:
-        found = cost.estimate(this.job, this.place.region)
-        if most is not None:
-            cost.refuse_above(found, most)
-    except cost.PriceError as error:
-        raise SpecError(str(error)) from None
+    found = cost.estimate(this.job, this.place.region)
+    if most is not None:
+        cost.refuse_above(found, most)
     return found
 
 

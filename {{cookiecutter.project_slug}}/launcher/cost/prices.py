@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from launcher.common import document
+from launcher.common.document import SpecError
 
 PATH = Path(__file__).with_name("prices.yaml")
 ANYWHERE = "anywhere"  # in place of a region
@@ -25,7 +26,7 @@ STRATEGIES = {
 }
 
 
-class PriceError(Exception):
+class PriceError(SpecError):
     """A price file, a catalog, or a limit that cannot be kept: one line."""
 
 

@@ -6,14 +6,12 @@ starts from.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 
 from launcher.common.document import SpecError
-from launcher.project import settings
+from launcher.project import git, settings, sources
 from launcher.project.settings import ROOT
 
 SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec", "trainer", "data")
@@ -103,9 +101,9 @@ def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
     """The build arguments, which decide about the image as much as its sources do."""
     arguments = {"EXTRAS": "[gpu]" if gpus else ""}
     if traced:
-        commit = _git("rev-parse", "HEAD")
-        dirty = str(bool(_git("status", "--porcelain"))).lower() if commit else ""
-        arguments |= {"GIT_COMMIT": commit, "GIT_DIRTY": dirty}
+        tree = git.read()
+        arguments["GIT_COMMIT"] = tree.commit if tree else ""
+        arguments["GIT_DIRTY"] = str(bool(tree.changed)).lower() if tree else ""
     if base := os.environ.get("BASE_IMAGE"):
         arguments["BASE_IMAGE"] = base
     return arguments
@@ -113,27 +111,5 @@ def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
 
 def tag(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
     """The image's name and tag, without asking Docker: trainer:1a2b3c4d5e6f."""
-    return f"{settings.image_name()}:{_digest({**recipe(gpus, traced), 'platform': platform})}"
-
-
-def _digest(arguments: Mapping[str, str]) -> str:
-    """12 hexadecimal digits of what the image is made from."""
-    digest = hashlib.sha256(repr(sorted(arguments.items())).encode())
-    files = [path for name in SOURCES for path in (ROOT / name, *(ROOT / name).rglob("*"))]
-    for path in sorted(files):
-        if path.is_file() and "__pycache__" not in path.parts:
-            place = path.relative_to(ROOT).as_posix()
-            digest.update(f"\0{place}\0{path.stat().st_size}\0".encode())
-            with open(path, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()[:12]
-
-
-def _git(*words: str) -> str:
-    """What git says of this repo; empty where there is no git, or no commit."""
-    try:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8")
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    made_of = repr(sorted({**recipe(gpus, traced), "platform": platform}.items()))
+    return f"{settings.image_name()}:{sources.digest(SOURCES, made_of)[:12]}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.cloud import identity
+from launcher.common.document import SpecError
 from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
 from launcher.project.gcp import Place
@@ -23,7 +24,7 @@ THRESHOLDS = ("percent=0.5", "percent=0.9", "percent=1.0", "percent=1.0,basis=fo
 Words = list[str]
 
 
-class SetupError(Exception):
+class SetupError(SpecError):
     """What cannot be set up and why, in one line."""
 
 

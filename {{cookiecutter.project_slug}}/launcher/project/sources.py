@@ -1,0 +1,28 @@
+"""Files of this repo that an image or a package is made of, and a digest of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from launcher.project.settings import ROOT
+
+
+def list_files(names: Sequence[str]) -> Iterator[Path]:
+    """The files behind these names of files and folders, in order, without Python's caches."""
+    for name in names:
+        for path in sorted((ROOT / name, *(ROOT / name).rglob("*"))):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def digest(names: Sequence[str], more: str = "") -> str:
+    """16 hexadecimal digits of the contents of these files and folders, and of a text."""
+    total = hashlib.sha256(more.encode())
+    for path in list_files(names):
+        total.update(f"{path.relative_to(ROOT).as_posix()}\0{path.stat().st_size}\0".encode())
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                total.update(chunk)
+    return total.hexdigest()[:16]

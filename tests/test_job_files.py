@@ -1,11 +1,14 @@
 """Job files as their users write them: what is legal is accepted, and advice works when followed."""
 
+import ast
 import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+
+from conftest import PRODUCT
 
 DATA = Path(__file__).parent / "data"
 
@@ -175,6 +178,28 @@ def test_the_api_accepts_these_files():
             pytest.fail(f"{name}: {error}")
 
 
+# Who reads the messages
+
+# Words of other messages that have the same spelling: a login, and what the service says of a trial.
+ALIKE = {("cloud/identity.py", "serviceAccount")}
+ALIKE |= {("cloud/study.py", name) for name in ("metricId", "parameterId")}
+
+
+def test_only_jobfile_names_the_fields_of_a_job():
+    """All others read the attributes of a `Job`."""
+    launcher = PRODUCT / "launcher"
+    messages = json.loads((launcher / "jobfile/messages.json").read_text("utf-8"))["messages"]
+    messages.pop("HyperparameterTuningJob")  # the launcher writes this envelope, and the service
+    fields = {name for message in messages.values() for name in message if name != name.lower()}
+    fields.remove("endTime")  # of a limit of studies; of every job that ended, too
+    assert {"workerPoolSpecs", "machineType", "parameterId", "replicaCount"} <= fields
+    found = set()
+    for path in launcher.rglob("*.py"):
+        words = {n.value for n in ast.walk(ast.parse(path.read_bytes())) if type(n) is ast.Constant}
+        found |= {(path.relative_to(launcher).as_posix(), word) for word in words & fields}
+    assert {(path, word) for path, word in found if not path.startswith("jobfile/")} == ALIKE
+
+
 # What a check executes
 
 SPY = """\
@@ -233,6 +258,17 @@ def test_a_check_runs_the_trainer_once_and_only_where_it_says_so(spied):
         task = SPY.replace("DESCRIBES = True", other)
         assert check_pools(spied, task, "--one=1").startswith("ok  pools.yaml")
     assert len(runs_of(spied)) == 1  # none of these was run
+
+
+def test_a_dry_run_checks_the_file_with_the_flags_of_the_command_line_once(bake):
+    project = bake(fresh=True, gcp_project="lab-4711", gcs_bucket="my-lab-runs")
+    check_pools(project, SPY, "--one=1")
+    (project.path / "seen.jsonl").unlink()
+
+    project.run(["python", "scripts/train_cloud.py", "pools.yaml", "--dry-run", "--", "--two=2"])
+
+    [seen] = runs_of(project)
+    assert seen["asked"] == [["--one=1"], ["--two=2"], ["--one=1", "--two=2"]]
 
 
 def test_a_trainer_that_hangs_is_waited_for_once(spied):

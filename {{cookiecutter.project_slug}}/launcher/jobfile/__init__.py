@@ -1,6 +1,8 @@
 """A job file: read it, check it against the API's messages and against the rules that they lack.
 
 spec              start here: `load` a job file, or raise all its faults with their lines
+job               what `load` gives: the pools, programs, times and study of a job as attributes
+completion        messages made from a job: what is sent, the file of a best trial
 summary           a job in a few words
 shape             the fields, types and enums of the API's messages, from messages.json
 scalars           single values: numbers, durations, timestamps

@@ -215,7 +215,7 @@ def test_what_is_there_in_part_is_completed(gcloud):
         ({}, {"repositories": {"images": {"format": "NPM"}}}, "holds NPM"),
         ({"service_account": "a@other-1.iam.gserviceaccount.com"}, {}, f"write a@{PROJECT}.iam"),
         ({}, {"billing": ""}, "billing projects link"),
-        ({}, {"faults": [["services list", 9, "(gcloud.services.list) PERMISSION_DENIED: no"]]}, "PERMISSION_DENIED: no (asked as nobody)"),
+        ({}, {"faults": [["services list", 9, "(gcloud.services.list) PERMISSION_DENIED: no"]]}, "PERMISSION_DENIED: no (signed in as nobody)"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told_in_one_line(repo, gcloud, place, state, words):

@@ -138,7 +138,7 @@ def test_a_bare_python_is_told_what_to_install(repo):
 def test_its_lines_are_for_people(repo):
     lines = doctor(repo, python=(sys.executable, "-I", "-S"), code=1, PATH="").splitlines()
     assert lines[-2:] == [
-        "local work: mend what is wrong above",
+        "local work: fix what is wrong above",
         "cloud jobs: not known: project.yaml cannot be read without pyyaml, see packages",
     ]
     told = [line for line in lines[:-2] if line.strip()]
@@ -537,14 +537,14 @@ def test_a_key_that_is_not_there_is_named(google, monkeypatch):
 
 
 def test_what_was_skipped_is_the_reason_and_not_called_wrong(capsys):
-    shown = doctor_module.Shown()
+    shown = doctor_module.Printer()
     for name in ("bucket", "quota"):
-        shown.show(checkup.Finding(name, "skipped", "offline: no network", cloud=True))
+        shown.print(checkup.Finding(name, "skipped", "offline: no network", cloud=True))
     shown.end(local=True, cloud=False)
     assert capsys.readouterr().out.endswith("cloud jobs: not known: offline: no network\n")
-    shown.show(checkup.Finding("APIs", "wrong", "switched off", cloud=True))
+    shown.print(checkup.Finding("APIs", "wrong", "switched off", cloud=True))
     shown.end(local=True, cloud=False)
-    assert capsys.readouterr().out.endswith("cloud jobs: not ready: mend what is wrong above\n")
+    assert capsys.readouterr().out.endswith("cloud jobs: not ready: fix what is wrong above\n")
 
 
 # --- how it is asked ---

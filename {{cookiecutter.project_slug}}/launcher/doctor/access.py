@@ -71,11 +71,11 @@ def _refresh():
     """The credentials that jobs are sent with, with a new access token."""
     auth = clients.sdk("google.auth.exceptions")
     try:
-        found = clients.credentials()
-        found.refresh(clients.sdk("google.auth.transport.requests").Request())
+        credentials = clients.credentials()
+        credentials.refresh(clients.sdk("google.auth.transport.requests").Request())
     except (CloudError, auth.GoogleAuthError) as error:
         raise NoLogin(f"no access token: {clients.clean(error)}") from None
-    return found
+    return credentials
 
 
 def _token_of_gcloud() -> str:

@@ -1,6 +1,6 @@
 """Checks that run side by side and all end in time: what `doctor` is made of.
 
-Standard library only, and nothing newer than Python 3.8: it is on the wrong Python that one asks.
+Standard library only, and nothing newer than Python 3.8: the wrong Python is what it looks for.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 OK, WARN, WRONG, SKIPPED = "ok", "warn", "wrong", "skipped"
-COMMAND_SECONDS = 3.5  # for a program that is asked something
+COMMAND_SECONDS = 3.5  # for a program
 ALL_SECONDS = 4.3  # for all checks together
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: one line, and the commands that mend it."""
+    """What a check found: one line, and the commands that fix it."""
 
     name: str
     state: str  # OK; WARN: works, but; WRONG: does not work; SKIPPED: could not be looked at
@@ -38,7 +38,7 @@ class Skip(Exception):
 
 
 class Wrong(Exception):
-    """Something is wrong that no command mends."""
+    """Something is wrong that no command fixes."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ TO_COPY = ("storage.objects.create", "storage.objects.get", "storage.objects.lis
 
 
 class Cloud:
-    """The checks of one project. `place` is a gcp.Place."""
+    """The checks of one project. `settings` is a gcp.Place."""
 
-    def __init__(self, place):
-        self.place = place
+    def __init__(self, settings):
+        self.settings = settings
         self.reach = once(lambda: reach("serviceusage"))
         self.login = once(log_in)
         self.session = once(lambda: open_session(self.login()[0]))
@@ -65,7 +65,7 @@ class Cloud:
             # A person's own credentials belong to no project, and some APIs want one.
             if "quota project" not in str(refused):
                 raise
-        return send(self.session(), api, path, query, body, self.place.project)
+        return send(self.session(), api, path, query, body, self.settings.project)
 
     def read(self, api: str, path: str, query=(), body=None) -> dict:
         """The same for what may well be hidden from this user."""
@@ -77,10 +77,10 @@ class Cloud:
     def may_not(self, api: str, path: str, permissions, body=True) -> list[str]:
         """Of these permissions the ones that this user does not have."""
         if body:
-            found = self.read(api, path, body={"permissions": list(permissions)})
+            answer = self.read(api, path, body={"permissions": list(permissions)})
         else:
-            found = self.read(api, path, [("permissions", name) for name in permissions])
-        return [name for name in permissions if name not in found.get("permissions", ())]
+            answer = self.read(api, path, [("permissions", name) for name in permissions])
+        return [name for name in permissions if name not in answer.get("permissions", ())]
 
     def member(self) -> str:
         return clients.member(self.login()[0])
@@ -97,23 +97,23 @@ class Cloud:
             return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
         who = identity.find(login.token)
         if who.kind == "user" and not login.quota_project_id:
-            remedy = f"gcloud auth application-default set-quota-project {self.place.project}"
+            remedy = f"gcloud auth application-default set-quota-project {self.settings.project}"
             return WARN, f"{who}: without a quota project, which some APIs ask for", remedy
         return OK, str(who)
 
     def _services(self) -> dict[str, bool]:
         """{API: whether it is switched on}"""
-        parent = f"projects/{self.place.project}"
+        parent = f"projects/{self.settings.project}"
         names = [("names", f"{parent}/services/{api}.googleapis.com") for api in self.apis_needed]
-        found = self.ask("serviceusage", f"v1/{parent}/services:batchGet", names)
+        answer = self.ask("serviceusage", f"v1/{parent}/services:batchGet", names)
         states = {
             str(s.get("name", "")).rpartition("/")[2]: s.get("state")
-            for s in found.get("services", ())
+            for s in answer.get("services", ())
         }
         return {api: states.get(f"{api}.googleapis.com") == "ENABLED" for api in self.apis_needed}
 
     def project(self) -> tuple[str, ...]:
-        project = self.place.project
+        project = self.settings.project
         try:
             self.services()
         except Refused as refused:
@@ -126,14 +126,14 @@ class Cloud:
         return OK, project
 
     def billing(self) -> tuple[str, ...]:
-        project = self.place.project
+        project = self.settings.project
         if self.read("cloudbilling", f"v1/projects/{project}/billingInfo").get("billingEnabled"):
             return OK, "a billing account pays"
         link = f"gcloud billing projects link {project} --billing-account=ACCOUNT_ID"
         return WRONG, "no billing account pays for it", "gcloud billing accounts list", link
 
     def apis(self) -> tuple[str, ...]:
-        project = self.place.project
+        project = self.settings.project
         enable = ["gcloud", "services", "enable"]
         try:
             services = self.services()
@@ -149,7 +149,7 @@ class Cloud:
         return OK, f"{', '.join(self.apis_needed)} are on"
 
     def permissions(self) -> tuple[str, ...]:
-        project = self.place.project
+        project = self.settings.project
         path = f"v1/projects/{project}:testIamPermissions"
         lacking = self.may_not("cloudresourcemanager", path, TO_SUBMIT)
         if not lacking:
@@ -159,11 +159,11 @@ class Cloud:
         return WRONG, f"you may not: {', '.join(lacking)}; ask an owner for", *grants
 
     def bucket(self) -> tuple[str, ...]:
-        name, region = self.place.bucket, self.place.region
+        name, region = self.settings.bucket, self.settings.region
         if not name:
             raise Skip("gcp.bucket in project.yaml is empty")
         try:
-            found = self.ask("storage", f"b/{name}")
+            bucket = self.ask("storage", f"b/{name}")
         except Refused as refused:
             if refused.absent:
                 return WRONG, f"gs://{name} is not there", self.setup
@@ -177,40 +177,37 @@ class Cloud:
             text = f"gs://{name}: you may not: {', '.join(lacking)}; ask its owner for"
             grant = identity.grant_on_bucket("roles/storage.objectUser", name, self.member())
             return WRONG, text, grant
-        place = str(found.get("location", "")).lower()
-        parts = (found.get("customPlacementConfig") or {}).get("dataLocations") or ()
-        held = holds_region(region, place, parts)
-        if not held or found.get("locationType") == "multi-region":  # each read from it is billed
-            text = f"gs://{name} is in {place}, jobs run in {region}; buckets cannot move"
+        location = str(bucket.get("location", "")).lower()
+        parts = (bucket.get("customPlacementConfig") or {}).get("dataLocations") or ()
+        held = holds_region(region, location, parts)
+        if not held or bucket.get("locationType") == "multi-region":  # each read from it is billed
+            text = f"gs://{name} is in {location}, jobs run in {region}; buckets cannot move"
             advice = "write another gcp.bucket, or gcp.region, in project.yaml"
             return WARN if held else WRONG, f"{text}: {advice}"
-        uniform = found.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {})
+        uniform = bucket.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {})
         if not uniform.get("enabled"):
             text = f"gs://{name} has permissions on single files, which nobody oversees"
-            return (
-                WARN,
-                text,
-                f"gcloud storage buckets update gs://{name} --uniform-bucket-level-access",
-            )
-        return OK, f"gs://{name} in {place}"
+            remedy = f"gcloud storage buckets update gs://{name} --uniform-bucket-level-access"
+            return WARN, text, remedy
+        return OK, f"gs://{name} in {location}"
 
     def images(self) -> tuple[str, ...]:
-        place = self.place
-        name, region, project = place.image_repository, place.region, place.project
+        settings = self.settings
+        name, region, project = settings.image_repository, settings.region, settings.project
         if not name or not region:
             raise Skip("gcp.image_repository or gcp.region in project.yaml is empty")
         path = f"v1/projects/{project}/locations/{region}/repositories/{name}"
         try:
-            found = self.ask("artifactregistry", path)
+            repository = self.ask("artifactregistry", path)
         except Refused as refused:
             if refused.absent:
                 return WRONG, f"there is no repository {name} in {region}", self.setup
             if refused.disabled:
                 raise Skip("its API is off, see APIs") from None
             raise Skip(f"may not be read: {refused}") from None
-        if found.get("format") != "DOCKER":
+        if repository.get("format") != "DOCKER":
             advice = "write another gcp.image_repository in project.yaml"
-            return WRONG, f"{name} holds {found.get('format')}, not Docker images; {advice}"
+            return WRONG, f"{name} holds {repository.get('format')}, not Docker images; {advice}"
         upload = ["artifactregistry.repositories.uploadArtifacts"]
         if self.may_not("artifactregistry", f"{path}:testIamPermissions", upload):
             role = "roles/artifactregistry.writer"
@@ -219,7 +216,7 @@ class Cloud:
         return OK, f"{region}-docker.pkg.dev/{project}/{name}"
 
     def service_account(self) -> tuple[str, ...]:
-        email, project = self.place.service_account, self.place.project
+        email, project = self.settings.service_account, self.settings.project
         if not email:
             text = (
                 "none in project.yaml: jobs run under Vertex AI's own, which may read every bucket"
@@ -227,14 +224,14 @@ class Cloud:
             return WARN, f"{text}; write gcp.service_account, then", self.setup
         path = f"v1/projects/-/serviceAccounts/{email}"
         try:
-            found = self.ask("iam", path)
+            account = self.ask("iam", path)
         except Refused as refused:
             if refused.absent:
                 return WRONG, f"{email} is not there", self.setup
             raise Skip(f"may not be read: {refused}") from None
-        if found.get("disabled"):
-            mend = f"gcloud iam service-accounts enable {email} --project={project}"
-            return WRONG, f"{email} is disabled", mend
+        if account.get("disabled"):
+            remedy = f"gcloud iam service-accounts enable {email} --project={project}"
+            return WRONG, f"{email} is disabled", remedy
         if self.may_not("iam", f"{path}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
             role = "roles/iam.serviceAccountUser"
             grant = identity.grant_on_account(role, email, project, self.member())
@@ -246,7 +243,7 @@ class Cloud:
             return OK, f"{email} (its roles may not be read)"
         lacking = [
             role
-            for role in gcp.job_roles(self.place)
+            for role in gcp.job_roles(self.settings)
             if not role.granted_by(held[role.on] | held["project"])
         ]
         if not lacking:
@@ -257,15 +254,15 @@ class Cloud:
     def _roles(self, on: str, member: str) -> set[str]:
         """The roles of a member in the project's, or the bucket's, own policy."""
         if on == "bucket":
-            found = self.ask("storage", f"b/{self.place.bucket}/iam")
+            policy = self.ask("storage", f"b/{self.settings.bucket}/iam")
         else:
-            path = f"v1/projects/{self.place.project}:getIamPolicy"
-            found = self.ask("cloudresourcemanager", path, body={})
-        bindings = found.get("bindings", ())
+            path = f"v1/projects/{self.settings.project}:getIamPolicy"
+            policy = self.ask("cloudresourcemanager", path, body={})
+        bindings = policy.get("bindings", ())
         return {b.get("role", "") for b in bindings if member in b.get("members", ())}
 
     def quota(self) -> tuple[str, ...]:
-        return doctor_quota.check(self.place, self.ask)
+        return doctor_quota.check(self.settings, self.ask)
 
 
 def gcloud() -> tuple[str, ...]:

@@ -35,15 +35,15 @@ def setup_keywords() -> dict:
         tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:
         raise Wrong(f"setup.py cannot be read ({error})") from None
-    found = {}
+    keywords = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup":
             for keyword in node.keywords:
                 try:
-                    found[keyword.arg] = ast.literal_eval(keyword.value)
+                    keywords[keyword.arg] = ast.literal_eval(keyword.value)
                 except ValueError:
                     continue  # packages=find_packages(…), and whatever else is computed
-    return found
+    return keywords
 
 
 def requirements(*extras: str) -> list[tuple[str, str]]:
@@ -53,9 +53,9 @@ def requirements(*extras: str) -> list[tuple[str, str]]:
     """
     keywords = setup_keywords()
     listed = {"": keywords.get("install_requires", []), **keywords.get("extras_require", {})}
-    asked = [text for extra in extras or ("",) for text in listed.get(extra, [])]
-    found = [REQUIREMENT.match(text) for text in asked]
-    return [(match[1].lower(), match[2].strip()) for match in found if match]
+    texts = [text for extra in extras or ("",) for text in listed.get(extra, [])]
+    matches = [REQUIREMENT.match(text) for text in texts]
+    return [(match[1].lower(), match[2].strip()) for match in matches if match]
 
 
 def installed(package: str) -> str:
@@ -68,8 +68,8 @@ def installed(package: str) -> str:
 
 def numbers(version: str) -> tuple[int, ...]:
     """ "2.21.0rc1" → (2, 21, 0)"""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def fits(version: str, wanted: str) -> bool:
@@ -143,8 +143,8 @@ def activate() -> str:
 def python_command() -> str:
     """How this Python is called here: Debian has no `python`, Windows no `python3`."""
     for name in ("python", "python3"):
-        found = shutil.which(name)
-        if found and os.path.dirname(found) == os.path.dirname(sys.executable):
+        path = shutil.which(name)
+        if path and os.path.dirname(path) == os.path.dirname(sys.executable):
             return name
     if sys.prefix != sys.base_prefix:  # it was called by its path; another would lack the packages
         return shlex.quote(sys.executable)

@@ -64,11 +64,11 @@ def tensorflow() -> tuple[str, ...]:
         if name != "tensorflow":
             continue
         for package in (name, *INSTEAD[name]):
-            found = installed(package)
-            if found and fits(found, wanted):
-                return OK, f"{package} {found}"
-            if found:
-                return WRONG, f"{package} {found} does not fit {wanted} of setup.py", *install()
+            version = installed(package)
+            if version and fits(version, wanted):
+                return OK, f"{package} {version}"
+            if version:
+                return WRONG, f"{package} {version} does not fit {wanted} of setup.py", *install()
         if sys.platform == "darwin" and platform.machine() == "x86_64":
             return (
                 WRONG,
@@ -86,18 +86,18 @@ def tensorflow() -> tuple[str, ...]:
 def packages(*extras: str) -> tuple[str, ...]:
     """What setup.py asks for, TensorFlow apart; `dev` is what everybody installs."""
     _of_this_python()
-    asked = [r for r in requirements(*(extras or ("", "dev"))) if r[0] != "tensorflow"]
-    missing = [name for name, _ in asked if not installed(name)]
+    required = [r for r in requirements(*(extras or ("", "dev"))) if r[0] != "tensorflow"]
+    missing = [name for name, _ in required if not installed(name)]
     wrong = [
         f"{name} {installed(name)} does not fit {wanted}"
-        for name, wanted in asked
+        for name, wanted in required
         if name not in missing and not fits(installed(name), wanted)
     ]
     if not missing and not wrong:
-        few = [f"{name} {installed(name)}" for name, _ in asked]
-        return OK, ", ".join(few) if len(few) < 4 else f"{len(asked)} of setup.py are there"
-    told = ([f"not installed: {', '.join(missing)}"] if missing else []) + wrong
-    return WRONG, "; ".join(told), *install(extras=",".join(["dev", *extras]))
+        few = [f"{name} {installed(name)}" for name, _ in required]
+        return OK, ", ".join(few) if len(few) < 4 else f"{len(required)} of setup.py are there"
+    faults = ([f"not installed: {', '.join(missing)}"] if missing else []) + wrong
+    return WRONG, "; ".join(faults), *install(extras=",".join(["dev", *extras]))
 
 
 def _of_this_python() -> None:
@@ -126,8 +126,8 @@ def gpu() -> tuple[str, ...]:
         return OK, "no NVIDIA GPU: training runs on the CPU"
     rows = [[cell.strip() for cell in line.split(",")] for line in out.splitlines()]
     if code or not rows or any(len(row) != 3 for row in rows):
-        said = (err or out).splitlines()
-        return WARN, f"nvidia-smi fails, training runs on the CPU: {said[0] if said else code}"
+        lines = (err or out).splitlines()
+        return WARN, f"nvidia-smi fails, training runs on the CPU: {lines[0] if lines else code}"
     text = ", ".join(f"{name} ({memory} MB)" for name, memory, _ in rows)
     driver = rows[0][2]
     if numbers(driver) < (OLDEST_DRIVER,):
@@ -144,14 +144,14 @@ def gpu() -> tuple[str, ...]:
 def git() -> tuple[str, ...]:
     try:
         version = command("git", "--version")[1].replace("git version ", "")
-        code, commit, said = command("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
+        code, commit, errors = command("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
     except FileNotFoundError:
         return WARN, f"not installed, so that no run can name its commit; {how_to_get('git')}"
     if code == 0:
         return OK, f"{version}, at commit {commit}"
-    if "not a git repository" in said:
+    if "not a git repository" in errors:
         return WARN, "this folder is no git repository: no run can name its commit", "git init"
-    if "dubious ownership" in said:
+    if "dubious ownership" in errors:
         return (
             WARN,
             f"git does not trust {ROOT}, which belongs to another user: no run can name its commit",
@@ -163,12 +163,12 @@ def git() -> tuple[str, ...]:
 def docker() -> tuple[str, ...]:
     without = "only --container and the image of cloud jobs need it"
     try:
-        code, server, said = command("docker", "version", "--format", "{{.Server.Version}}")
+        code, server, errors = command("docker", "version", "--format", "{{.Server.Version}}")
     except FileNotFoundError:
         return WARN, f"not installed ({without}); {how_to_get('docker')}"
     if code == 0 and server:
         return OK, f"daemon {server}"
-    if "permission denied" in said:
+    if "permission denied" in errors:
         let = ("sudo usermod --append --groups docker $USER", "newgrp docker")
         return WARN, f"your user may not speak to its daemon ({without})", *let
     start = ("sudo systemctl start docker",) if shutil.which("systemctl") else ()

@@ -26,19 +26,19 @@ TPUS = {"ct5lp": "tpu_v5e"}
 UNLIMITED = -1
 
 
-def check(place, ask: Callable[..., dict]) -> tuple[str, ...]:
+def check(settings, ask: Callable[..., dict]) -> tuple[str, ...]:
     """`ask(api, path)` gives an API's answer."""
     from launcher.project.settings import ROOT
 
-    if not place.region:
+    if not settings.region:
         raise Skip("gcp.region in project.yaml is empty")
     needs = needed(sorted((ROOT / "configs").glob("*.yaml")))
-    service = f"v1beta1/projects/{place.project}/services/aiplatform.googleapis.com"
+    service = f"v1beta1/projects/{settings.project}/services/aiplatform.googleapis.com"
 
     def limit(metric: str) -> int | None:
         name = urllib.parse.quote(METRIC + metric, safe="")
-        found = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
-        return limit_in(found, place.region)
+        answer = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
+        return limit_in(answer, settings.region)
 
     known, why = {}, "no config asks for a known machine"
     for metric, future in {metric: start(lambda m=metric: limit(m)) for metric in needs}.items():
@@ -57,9 +57,9 @@ def check(place, ask: Callable[..., dict]) -> tuple[str, ...]:
     if not short:
         unread = len(needs) - len(known)
         rest = f" ({unread} of {len(needs)} kinds could not be read)" if unread else ""
-        return OK, f"enough in {place.region} for all of configs/{rest}"
-    page = f"https://console.cloud.google.com/iam-admin/quotas?project={place.project}"
-    text = f"in {place.region} these jobs would wait for ever: {'; '.join(short)}"
+        return OK, f"enough in {settings.region} for all of configs/{rest}"
+    page = f"https://console.cloud.google.com/iam-admin/quotas?project={settings.project}"
+    text = f"in {settings.region} these jobs would wait for ever: {'; '.join(short)}"
     return WARN, f"{text}. Ask for more at {page}"
 
 
@@ -77,7 +77,7 @@ def needed(paths) -> dict[str, tuple[int, list[str]]]:
 
 
 def _needs_of(path) -> dict[str, int]:
-    """{metric: count} of a job file; nothing of one that is at fault, that tells check.py."""
+    """{metric: count} of a job file; {} for a wrong one, which check.py reports."""
     from launcher.jobfile import spec
     from launcher.jobfile.machines import MACHINES
 
@@ -105,7 +105,7 @@ def _needs_of(path) -> dict[str, int]:
 
 
 def limit_in(answer: dict, region: str) -> int | None:
-    """The limit that holds in a region; None where the answer tells none."""
+    """The limit that holds in a region; None where the answer has none."""
     everywhere = None
     for limit in answer.get("consumerQuotaLimits", ()):
         for bucket in limit.get("quotaBuckets", ()):

@@ -1,6 +1,6 @@
 """Sets up the cloud part of project.yaml by gcloud, or prints the commands that would.
 
-Each step first asks whether it is done already, so that a second run changes nothing.
+Each step first looks whether it is done already, so that a second run changes nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from launcher.setup.steps import SetupError, Step, Words
 
 NEEDED = ("project", "region", "bucket", "image_repository", "service_account")
 ABSENT = ("not found", "NOT_FOUND")
-# What is said of a thing that was just made, or switched on, and is not known everywhere yet.
+# What gcloud prints of a thing that was just made, or switched on, and is not known everywhere yet.
 NOT_YET = ("does not exist", "SERVICE_DISABLED", "has not been used in project")
 WAITS = (2, 4, 8, 16, 30)  # seconds between tries
 COMMAND_SECONDS = 300  # switching on an API may take a minute
 
 
 class Setup:
-    """The steps for one place.
+    """The steps for one project.
 
     Args:
         budget: an amount a month, in the currency of the billing account; None: no alert.
@@ -39,22 +39,22 @@ class Setup:
 
     def __init__(
         self,
-        place: Place,
+        settings: Place,
         budget: float | None,
         scratch: bool = True,
         say: Callable[[str], None] = print,
         wait: Callable[[float], None] = time.sleep,
     ):
-        self.place, self.budget, self.scratch = place, budget, scratch
+        self.settings, self.budget, self.scratch = settings, budget, scratch
         self.say, self.wait = say, wait
         self.changes = 0
 
     def commands(self) -> Iterator[str]:
-        """All commands, as lines of a script; nothing is asked."""
+        """All commands, as lines of a script; gcloud is not called."""
         for step in self._steps(lambda: "BILLING_ACCOUNT"):
             yield f"# {step.name}: {step.why}"
             if step.name == "budget":
-                ask = f"gcloud billing projects describe {self.place.project}"
+                ask = f"gcloud billing projects describe {self.settings.project}"
                 yield f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {ask})"
             for words in step.make(None):
                 yield shlex.join(["gcloud", *words])
@@ -78,27 +78,27 @@ class Setup:
                 self.say(f"{step.name}: there already")
 
     def _steps(self, billing_account: Callable[[], str]) -> Iterator[Step]:
-        """The billing account is asked for last: what tells it may be off before."""
-        place = self.place
-        yield steps.apis(place, self.budget is not None)
-        yield steps.bucket(place)
+        """The billing account is looked up last: its API may be off before."""
+        settings = self.settings
+        yield steps.apis(settings, self.budget is not None)
+        yield steps.bucket(settings)
         if self.scratch:
-            yield steps.scratch(place)
-        yield steps.images(place)
-        yield steps.account(place)
-        for role in gcp.job_roles(place):
-            yield steps.role(place, role)
+            yield steps.scratch(settings)
+        yield steps.images(settings)
+        yield steps.account(settings)
+        for role in gcp.job_roles(settings):
+            yield steps.role(settings, role)
         if self.budget is not None:
-            yield steps.budget(place, self.budget, billing_account())
+            yield steps.budget(settings, self.budget, billing_account())
 
     def _billing_account(self) -> str:
-        found = self._look(["billing", "projects", "describe", self.place.project]) or {}
-        account = str(found.get("billingAccountName", "")).rpartition("/")[2]
+        billing = self._look(["billing", "projects", "describe", self.settings.project]) or {}
+        account = str(billing.get("billingAccountName", "")).rpartition("/")[2]
         if account:
             return account
-        link = f"gcloud billing projects link {self.place.project} --billing-account=ACCOUNT_ID"
+        link = f"gcloud billing projects link {self.settings.project} --billing-account=ACCOUNT_ID"
         raise SetupError(
-            f"no billing account pays for {self.place.project}, and without one no job runs; "
+            f"no billing account pays for {self.settings.project}, and without one no job runs; "
             f"gcloud billing accounts list shows yours; then: {link}"
         )
 
@@ -151,8 +151,8 @@ def _gcloud(words: Words) -> subprocess.CompletedProcess:
 
 
 def _failed(words: Words, done: subprocess.CompletedProcess) -> SetupError:
-    _, error, said = done.stderr.partition("ERROR: ")
-    said = one_line(said if error else done.stderr or f"exit code {done.returncode}", 400)
-    # gcloud tells by itself who asked only where that is not the usual account.
-    who = "" if "authenticated" in said else f" (asked as {identity.account() or 'nobody'})"
-    return SetupError(f"{shlex.join(['gcloud', *words])}: {said}{who}")
+    _, error, text = done.stderr.partition("ERROR: ")
+    text = one_line(text if error else done.stderr or f"exit code {done.returncode}", 400)
+    # gcloud names the account itself only where that is not the usual one.
+    who = "" if "authenticated" in text else f" (signed in as {identity.account() or 'nobody'})"
+    return SetupError(f"{shlex.join(['gcloud', *words])}: {text}{who}")

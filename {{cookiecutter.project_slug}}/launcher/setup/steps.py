@@ -1,6 +1,6 @@
-"""What the cloud part of project.yaml needs, step by step: what to ask first, what to do if it lacks.
+"""What the cloud part of project.yaml needs, step by step: how to look for it, how to make it.
 
-Nothing runs here; the steps are words for gcloud, lists of them, that no shell ever reads.
+Nothing runs here: a step is lists of words for gcloud, which no shell reads.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class SetupError(SpecError):
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is to be there.
+    """One thing that should exist.
 
     Attributes:
-        look: gcloud's words that show it. Its answer, from JSON, goes to `make`; None: not there.
-        make: gives the commands that are lacking; none where it is as it should be.
-            Raises SetupError where it is there, and is not what it should be for good.
+        look: gcloud's words that show it. Their output, from JSON, goes to `make`; None: it is missing.
+        make: returns the commands to run; none where it is as it should be.
+            Raises SetupError where it exists and no command can make it what it should be.
     """
 
     name: str
@@ -44,36 +44,36 @@ class Step:
     make: Callable[[object], list[Words]] = field(repr=False)
 
 
-def apis(place: Place, with_budget: bool) -> Step:
+def apis(settings: Place, with_budget: bool) -> Step:
     wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *(gcp.APIS_TO_PAY if with_budget else ())]
     names = [f"{api}.googleapis.com" for api in wanted]
 
     def make(on):
         there = {service.get("config", {}).get("name") for service in on or ()}
         off = [name for name in names if name not in there]
-        return [["services", "enable", *off, f"--project={place.project}"]] if off else []
+        return [["services", "enable", *off, f"--project={settings.project}"]] if off else []
 
-    look = ["services", "list", "--enabled", f"--project={place.project}"]
+    look = ["services", "list", "--enabled", f"--project={settings.project}"]
     return Step("APIs", "the services that jobs and the steps below are made with", look, make)
 
 
-def bucket(place: Place) -> Step:
-    name = f"gs://{place.bucket}"
+def bucket(settings: Place) -> Step:
+    name = f"gs://{settings.bucket}"
     uniform = "--uniform-bucket-level-access"
 
-    def make(found):
-        if not found:
-            where = [f"--project={place.project}", f"--location={place.region}"]
+    def make(bucket):
+        if not bucket:
+            where = [f"--project={settings.project}", f"--location={settings.region}"]
             safe = [uniform, "--public-access-prevention"]
             return [["storage", "buckets", "create", name, *where, *safe]]
-        there = str(found.get("location", "")).lower()
-        parts = (found.get("custom_placement_config") or {}).get("dataLocations") or ()
-        if not holds_region(place.region, there, parts):
+        location = str(bucket.get("location", "")).lower()
+        parts = (bucket.get("custom_placement_config") or {}).get("dataLocations") or ()
+        if not holds_region(settings.region, location, parts):
             raise SetupError(
-                f"{name} is in {there}, jobs run in {place.region}, and a bucket cannot move: "
-                f"write another gcp.bucket in {place.path.name}"
+                f"{name} is in {location}, jobs run in {settings.region}, and a bucket cannot move: "
+                f"write another gcp.bucket in {settings.path.name}"
             )
-        if not found.get("uniform_bucket_level_access"):
+        if not bucket.get("uniform_bucket_level_access"):
             return [["storage", "buckets", "update", name, uniform]]
         return []
 
@@ -81,12 +81,12 @@ def bucket(place: Place) -> Step:
     return Step("bucket", why, ["storage", "buckets", "describe", name], make)
 
 
-def scratch(place: Place) -> Step:
-    name = f"gs://{place.bucket}"
+def scratch(settings: Place) -> Step:
+    name = f"gs://{settings.bucket}"
     rule = json.loads((ROOT / LIFECYCLE).read_text(encoding="utf-8"))["rule"][0]
 
-    def make(found):
-        rules = ((found or {}).get("lifecycle_config") or {}).get("rule") or []
+    def make(bucket):
+        rules = ((bucket or {}).get("lifecycle_config") or {}).get("rule") or []
         if rule in rules:
             return []
         if rules:  # a file replaces them all, and they are somebody's
@@ -101,16 +101,20 @@ def scratch(place: Place) -> Step:
     return Step("scratch", why, ["storage", "buckets", "describe", name], make)
 
 
-def images(place: Place) -> Step:
-    where = [place.image_repository, f"--location={place.region}", f"--project={place.project}"]
+def images(settings: Place) -> Step:
+    where = [
+        settings.image_repository,
+        f"--location={settings.region}",
+        f"--project={settings.project}",
+    ]
 
-    def make(found):
-        if not found:
+    def make(repository):
+        if not repository:
             return [["artifacts", "repositories", "create", *where, "--repository-format=docker"]]
-        if found.get("format") != "DOCKER":
+        if repository.get("format") != "DOCKER":
             raise SetupError(
-                f"the repository {place.image_repository} holds {found.get('format')}, not Docker "
-                f"images: write another gcp.image_repository in {place.path.name}"
+                f"the repository {settings.image_repository} holds {repository.get('format')}, not Docker "
+                f"images: write another gcp.image_repository in {settings.path.name}"
             )
         return []
 
@@ -118,20 +122,20 @@ def images(place: Place) -> Step:
     return Step("images", "the training image, in the region where it is pulled", look, make)
 
 
-def account(place: Place) -> Step:
-    email = place.service_account
+def account(settings: Place) -> Step:
+    email = settings.service_account
     name, _, domain = email.partition("@")
-    project = f"--project={place.project}"
+    project = f"--project={settings.project}"
 
-    def make(found):
-        if not found and domain != f"{place.project}.iam.gserviceaccount.com":
+    def make(account):
+        if not account and domain != f"{settings.project}.iam.gserviceaccount.com":
             raise SetupError(
                 f"{email} is not there, and belongs to another project: write "
-                f"{name}@{place.project}.iam.gserviceaccount.com in {place.path.name}"
+                f"{name}@{settings.project}.iam.gserviceaccount.com in {settings.path.name}"
             )
-        if not found:
+        if not account:
             return [["iam", "service-accounts", "create", name, project]]
-        if found.get("disabled"):
+        if account.get("disabled"):
             return [["iam", "service-accounts", "enable", email, project]]
         return []
 
@@ -140,14 +144,14 @@ def account(place: Place) -> Step:
     return Step("service account", why, look, make)
 
 
-def role(place: Place, role: gcp.Role) -> Step:
-    member = f"serviceAccount:{place.service_account}"
+def role(settings: Place, role: gcp.Role) -> Step:
+    member = f"serviceAccount:{settings.service_account}"
     if role.on == "bucket":
-        look = ["storage", "buckets", "get-iam-policy", f"gs://{place.bucket}"]
-        grant = identity.grant_on_bucket(role.name, place.bucket, member)
+        look = ["storage", "buckets", "get-iam-policy", f"gs://{settings.bucket}"]
+        grant = identity.grant_on_bucket(role.name, settings.bucket, member)
     else:
-        look = ["projects", "get-iam-policy", place.project]
-        grant = identity.grant(role.name, place.project, member)
+        look = ["projects", "get-iam-policy", settings.project]
+        grant = identity.grant(role.name, settings.project, member)
 
     def make(policy):
         bindings = (policy or {}).get("bindings", ())
@@ -158,17 +162,17 @@ def role(place: Place, role: gcp.Role) -> Step:
     return Step(role.name, role.why, look, make)
 
 
-def budget(place: Place, amount: float, billing_account: str) -> Step:
+def budget(settings: Place, amount: float, billing_account: str) -> Step:
     """`amount` is for a month, in the currency of the billing account."""
-    name, text = f"{place.slug}-{place.project}", f"{amount:.2f}"
+    name, text = f"{settings.slug}-{settings.project}", f"{amount:.2f}"
     words = ["billing", "budgets", "create", f"--billing-account={billing_account}"]
     words += [f"--display-name={name}", f"--budget-amount={text}"]
-    words += [f"--filter-projects=projects/{place.project}"]
+    words += [f"--filter-projects=projects/{settings.project}"]
     words += [f"--threshold-rule={rule}" for rule in THRESHOLDS]
 
-    def make(found):
-        return [] if any(b.get("displayName") == name for b in found or ()) else [words]
+    def make(budgets):
+        return [] if any(b.get("displayName") == name for b in budgets or ()) else [words]
 
-    why = f"tells who pays when half, 90 % and all of {text} a month is spent; it stops nothing"
+    why = f"warns who pays when half, 90 % and all of {text} a month is spent; it stops nothing"
     look = ["billing", "budgets", "list", f"--billing-account={billing_account}"]
     return Step("budget", why, look, make)

@@ -241,7 +241,7 @@ def test_what_is_torn_is_named(make):
     path = make(history=HISTORY + "4,0.1", metrics=[1])
     words = words_of(page_of(path))
     assert "run.json: metrics is not what was expected" in words
-    assert "history.csv: 1 torn or unreadable line(s)" in words
+    assert "history.csv: 1 damaged line(s)" in words
     assert runs.load(path).history["epoch"] == [1, 2, 3]
 
 

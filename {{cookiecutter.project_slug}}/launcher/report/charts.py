@@ -68,10 +68,10 @@ def curves(
         for number, first in enumerate(phases, 2):
             if not epochs[0] < first <= epochs[-1]:
                 continue
-            place = {"xy": (first - 0.5, 1), "xycoords": ("data", "axes fraction")}
+            spot = {"xy": (first - 0.5, 1), "xycoords": ("data", "axes fraction")}
             axes.axvline(first - 0.5, color=PHASE, linewidth=1)
             axes.annotate(
-                f"phase {number}", **place, xytext=(3, -2), textcoords="offset points",
+                f"phase {number}", **spot, xytext=(3, -2), textcoords="offset points",
                 rotation=90, ha="left", va="top", color=PHASE, fontsize=8,
             )  # fmt: skip
         for (word, (epoch, value)), fill in zip(marks.items(), (EVAL, "white"), strict=False):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from launcher.common.files import write_file
 from launcher.report import charts, runs
 from launcher.report import sections as report_sections
 
@@ -26,26 +27,22 @@ def write(run_dir: str | Path) -> Path:
     """
     run = runs.load(run_dir)
     path = run.path / "report.html"
-    page = _environment().get_template("report.html").render(_content(run))
-    path.write_text(page, encoding="utf-8", newline="\n")
+    write_file(path, render(Path(__file__).with_name("report.html"), _content(run)))
     return path
 
 
-def _environment() -> jinja2.Environment:
+def render(template: Path, content: Mapping[str, Any], **filters: Callable) -> str:
+    """The page of a template, with what it shows and filters beside the ones of all pages."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(template.parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "figures": figures,
-        "percent": percent,
-        "ratio": ratio,
-        "duration": duration,
-    }
-    return environment
+    numbers = {"figures": figures, "percent": percent, "ratio": ratio, "duration": duration}
+    environment.filters |= numbers | filters
+    return environment.get_template(template.name).render(content)
 
 
 def _content(run: runs.Run) -> dict[str, Any]:
@@ -113,8 +110,8 @@ def _tiles(run: runs.Run) -> list[dict[str, Any]]:
 def _phases(record: Mapping[str, Any]) -> list[tuple[str, int]]:
     """(name, first epoch) in the order of happening; empty where nothing changed on the way."""
     firsts = {str(name): runs.number(first) for name, first in record.get("phases", {}).items()}
-    found = [(name, int(first)) for name, first in firsts.items() if abs(first) < 1e15]
-    return sorted(found, key=lambda phase: phase[1]) if len(found) > 1 else []
+    phases = [(name, int(first)) for name, first in firsts.items() if abs(first) < 1e15]
+    return sorted(phases, key=lambda phase: phase[1]) if len(phases) > 1 else []
 
 
 def _metrics(run: runs.Run) -> list[dict[str, Any]]:
@@ -217,7 +214,7 @@ def _utilisation(run: runs.Run) -> list[dict[str, str]]:
     seconds = samples.get("seconds", [])
     if len(seconds) < 3 or not all(map(math.isfinite, seconds)):
         return []
-    found = []
+    parts = []
     for title, unit, scale, columns in (
         ("Processors", "% of all cores", 1, {"CPU": "cpu", "GPU": "gpu"}),
         ("Memory", "GB", 1e-9, {"main": "memory", "GPU": "gpu_memory"}),
@@ -228,8 +225,8 @@ def _utilisation(run: runs.Run) -> list[dict[str, str]]:
             figure = charts.shares(seconds, lines, unit)
             words = f"{title}: on average {figures(sum(known) / len(known))} {unit}, "
             words += f"at most {figures(max(known))}."
-            found.append({"title": title, "figure": figure, "words": words})
-    return found
+            parts.append({"title": title, "figure": figure, "words": words})
+    return parts
 
 
 def _repeat(record: Mapping[str, Any]) -> dict[str, Any]:

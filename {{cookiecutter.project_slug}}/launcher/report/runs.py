@@ -1,7 +1,7 @@
 """Run directories, read back: what a run recorded. `comparison` has what is over many runs.
 
 A run may still be going, may have been killed half-way, or come from an older trainer. So only
-`run.json` must be there; whatever else is missing or torn is left out and named in `Run.gaps`.
+`run.json` must be there; whatever else is missing or damaged is left out and named in `Run.gaps`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _RECORD = {
     **dict.fromkeys(("parameters", "rows_per_second"), Real),
 }
 _EVALUATION = {"sections": list}
-STUDY = "study.json"  # what tells a study's directory from a run's
+STUDY = "study.json"  # in a study's directory, not in a run's
 _NO_METRICS = ("epoch", "learning_rate")
 _LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
 
 
 class RunError(Exception):
-    """A directory that holds no readable run; told in one line."""
+    """A directory that holds no readable run: why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,13 @@ def load_all(root: str | Path) -> list[Run]:
 
     The trials of a study are runs, too. A directory without run.json is none: its job failed early.
     """
-    found = []
+    runs = []
     for path in _run_dirs(Path(root)):
         try:
-            found.append(load(path))
+            runs.append(load(path))
         except RunError as error:
             print(f"skipped {error}", file=sys.stderr)
-    return sorted(found, key=_age)
+    return sorted(runs, key=_age)
 
 
 def _run_dirs(root: Path) -> Iterator[Path]:
@@ -200,7 +200,7 @@ def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str,
 
 
 def _read_samples(path: Path) -> dict[str, list[float]]:
-    """By column; what is torn is left out without a word, since nothing depends on it."""
+    """By column; damaged lines are left out without a word, since nothing depends on them."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             header, *lines = list(csv.reader(file)) or [[]]
@@ -211,7 +211,7 @@ def _read_samples(path: Path) -> dict[str, list[float]]:
 
 
 def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
-    """By column. A torn line is left out; of an epoch that stands twice, the later line counts."""
+    """By column. Damaged lines are left out; of an epoch that stands twice, the later line counts."""
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             header, *lines = list(csv.reader(file)) or [[]]
@@ -224,14 +224,14 @@ def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
     if "epoch" not in header:
         gaps.append("history.csv has no column epoch, so there are no learning curves.")
         return {}
-    place, epochs, torn = header.index("epoch"), {}, 0
+    column, epochs, damaged = header.index("epoch"), {}, 0
     for line in filter(None, lines):
-        if len(line) == len(header) and abs(number(line[place])) < 1e15:  # not NaN either
-            epochs[int(number(line[place]))] = [number(value) for value in line]
+        if len(line) == len(header) and abs(number(line[column])) < 1e15:  # not NaN either
+            epochs[int(number(line[column]))] = [number(value) for value in line]
         else:
-            torn += 1
-    if torn:
-        gaps.append(f"history.csv: {torn} torn or unreadable line(s) left out.")
+            damaged += 1
+    if damaged:
+        gaps.append(f"history.csv: {damaged} damaged line(s) left out.")
     if not epochs:
         gaps.append("history.csv holds no epoch yet.")
         return {}

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from launcher.common.files import write_file
 from launcher.jobfile.job import Job, Parameter
 from launcher.report import report
-from launcher.report.report import duration, figures
+from launcher.report.report import figures
 from launcher.study import charts, results, space
 from launcher.study.curves import Curves
 from launcher.study.results import Spread
@@ -46,18 +45,10 @@ def write(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> Path:
     Args:
         trials: ranked, at least one.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figures": figures, "duration": duration, "short": space.short}
-    environment.filters["percent"] = report.percent
     path = study.path / "report.html"
-    page = environment.get_template("study.html").render(_content(study, trials, spread))
-    path.write_text(page, encoding="utf-8", newline="\n")
+    template = Path(__file__).with_name("study.html")
+    page = report.render(template, _content(study, trials, spread), short=space.short)
+    write_file(path, page)
     return path
 
 

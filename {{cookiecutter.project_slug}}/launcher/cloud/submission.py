@@ -128,9 +128,7 @@ class Submission:
         )
 
 
-def plan(
-    job: Job, flags: Sequence[str] = (), folder: str | None = None, now: datetime | None = None
-) -> Submission:
+def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Submission:
     """What would be sent.
 
     Args:
@@ -141,7 +139,7 @@ def plan(
         SpecError: project.yaml lacks something, or the job and it do not fit.
     """
     place = _read_place()
-    name = _name(job, now or datetime.now(timezone.utc))
+    name = _name(job, datetime.now(timezone.utc))
     tree, id = git.read(), uuid.uuid4().hex[:16]
     ours = {"project": place.slug, "user": labels.user(), "config": job.path.stem}
     ours |= {COMMIT: tree.label} if tree else {}

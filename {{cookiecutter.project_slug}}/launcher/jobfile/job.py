@@ -50,7 +50,7 @@ class Pool:
     disk_gb: int
     place: str  # of its task in the message: "workerPoolSpecs[0].containerSpec"
     program: Program
-    takes_flags: bool  # runs the chief's program, and so takes the flags of a command line
+    takes_flags: bool = True  # runs the chief's program, and so takes the flags of a command line
 
     @property
     def is_chief(self) -> bool:
@@ -148,10 +148,12 @@ class Job:
     def pools(self) -> tuple[Pool, ...]:
         """The pools that have replicas, the chief's first."""
         specs = self.spec.get("workerPoolSpecs") or []
-        chief = program.read(specs[0]).foreign if specs else ""
+        places = (self.place(f"workerPoolSpecs[{i}]") for i in range(len(specs)))
+        pools = list(map(_read_pool, ROLES, places, specs))
+        chief = pools[0].program.foreign if pools else ""
         return tuple(
-            _read_pool(role, self.place(f"workerPoolSpecs[{i}]"), spec, chief)
-            for i, (role, spec) in enumerate(zip(ROLES, specs, strict=False))
+            replace(pool, takes_flags=pool.program.foreign == chief)  # not a Reduction Server
+            for pool, spec in zip(pools, specs, strict=False)
             if spec  # an empty pool keeps the place of its role
         )
 
@@ -223,10 +225,9 @@ class Job:
         return f"trialJobSpec.{place}" if self.tuning else place
 
 
-def _read_pool(role: str, place: str, spec: Mapping, chief: str) -> Pool:
+def _read_pool(role: str, place: str, spec: Mapping) -> Pool:
     machine, disk = spec.get("machineSpec") or {}, spec.get("diskSpec") or {}
     task = "pythonPackageSpec" if "pythonPackageSpec" in spec else "containerSpec"
-    runs = program.read(spec)
     return Pool(
         role=role,
         replicas=int(spec.get("replicaCount") or 1),
@@ -237,8 +238,7 @@ def _read_pool(role: str, place: str, spec: Mapping, chief: str) -> Pool:
         disk_type=disk.get("bootDiskType") or DISK[0],
         disk_gb=int(disk.get("bootDiskSizeGb") or DISK[1]),
         place=f"{place}.{task}",
-        program=runs,
-        takes_flags=runs.foreign == chief,  # not a Reduction Server
+        program=program.read(spec),
     )
 
 

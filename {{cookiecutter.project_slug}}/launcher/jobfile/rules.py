@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 
 from launcher.common.times import parse_duration
-from launcher.jobfile import machine_rules, place_rules, program, task_rules
-from launcher.jobfile.job import WEEK
+from launcher.jobfile import machine_rules, place_rules, task_rules
+from launcher.jobfile.job import ROLES, WEEK, Job
 from launcher.jobfile.machine_rules import Said, is_pod, machine_of
+from launcher.jobfile.program import Program
 from launcher.jobfile.shape import MESSAGES, TABLE
 
 POOLS = ("the chief", "workers", "parameter servers", "evaluators")
@@ -21,13 +22,15 @@ FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)"
 REDUCTION_SERVER = "vertex-ai-restricted/training/reductionserver"
 
 
-def custom_job(spec: dict) -> Iterator[Said]:
-    """All faults of a CustomJobSpec."""
+def custom_job(job: Job) -> Iterator[Said]:
+    """All faults of a job's CustomJobSpec."""
+    spec = job.spec
     pools = spec.get("workerPoolSpecs") or []
-    yield from _pools(pools)
+    programs = {ROLES.index(pool.role): pool.program for pool in job.pools}
+    yield from _pools(pools, bool(job.pools and job.pools[0].program.foreign))
     for i, pool in enumerate(pools):
         if pool:
-            yield from _pool(f"workerPoolSpecs[{i}]", pool)
+            yield from _pool(f"workerPoolSpecs[{i}]", pool, programs.get(i))
     yield from _scheduling(spec.get("scheduling") or {}, [pool for pool in pools if pool])
     yield from place_rules.names(spec)
 
@@ -70,7 +73,7 @@ EXAMPLES = {
 }
 
 
-def _pools(pools: list[dict]) -> Iterator[Said]:
+def _pools(pools: list[dict], foreign: bool) -> Iterator[Said]:
     place = "workerPoolSpecs"
     if len(pools) > len(POOLS):
         what = f"there are {len(pools)} pools, and roles for four: {', '.join(POOLS)}"
@@ -90,7 +93,7 @@ def _pools(pools: list[dict]) -> Iterator[Said]:
         yield f"{place}[0].replicaCount", what, instead
     servers = pools[2] if len(pools) > 2 else {}
     reduction = REDUCTION_SERVER in image(servers)
-    foreign = program.read(first).foreign  # to other programs the third pool may be anything
+    # To other programs the third pool may be anything.
     if servers and not pools[1] and (reduction or not foreign):
         what = "is empty: parameter servers need workers that compute"
         if reduction:
@@ -121,7 +124,7 @@ def _reduction_server(pools: list[dict]) -> Iterator[Said]:
         )
 
 
-def _pool(place: str, pool: dict) -> Iterator[Said]:
+def _pool(place: str, pool: dict, runs: Program | None) -> Iterator[Said]:
     count = pool.get("replicaCount")
     if count is None:
         yield f"{place}.replicaCount", "is missing", "write how many machines, such as 1"
@@ -143,8 +146,8 @@ def _pool(place: str, pool: dict) -> Iterator[Said]:
     if not tasks:
         what = "has neither containerSpec nor pythonPackageSpec: nothing would run"
         yield place, what, "write containerSpec: {args: []}"
-    for key in tasks:
-        yield from task_rules.task(f"{place}.{key}", pool, key)
+    for key in tasks if runs else ():
+        yield from task_rules.task(f"{place}.{key}", pool[key], runs)
 
 
 def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:

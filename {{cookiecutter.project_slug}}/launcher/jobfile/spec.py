@@ -45,7 +45,7 @@ def check(job: Job, project: Place | None = None, flags: Sequence[str] = ()) -> 
         project: what project.yaml says; without it nothing of the project is compared.
         flags: of a command line, after the args of the pools.
     """
-    found = [(job.place(place), *words) for place, *words in rules.custom_job(job.spec)]
+    found = [(job.place(place), *words) for place, *words in rules.custom_job(job)]
     found += rules.missing(job.message, _message_name(job.tuning))
     if job.tuning:
         found += study_rules.study(job.message)

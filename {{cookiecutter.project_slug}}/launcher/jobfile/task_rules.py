@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
-from launcher.jobfile import program
 from launcher.jobfile.machine_rules import Said
 from launcher.jobfile.place_rules import find_uri_problem, find_uri_problems
-from launcher.jobfile.program import CONTRACT, FOLDERS
+from launcher.jobfile.program import CONTRACT, FOLDERS, Program
 
 ARGS = 100_000  # characters
 PACKAGES = ENV = 100
@@ -25,16 +24,15 @@ LAST_DAYS = {
 OWN_IMAGE = "write trainer, for the project's own image"
 
 
-def task(place: str, pool: dict, key: str) -> Iterator[Said]:
+def task(place: str, spec: dict, runs: Program) -> Iterator[Said]:
     """Faults of a pool's containerSpec or pythonPackageSpec, which stands at `place`."""
-    spec = pool[key]
     size = sum(map(len, spec.get("args") or []))
     if size > ARGS:
         what = f"are {size:,} characters together, and {ARGS:,} are passed on"
         yield f"{place}.args", what, "put long lists into a file and give its path"
     for key in ("imageUri", "executorImageUri"):
         yield from find_image_faults(f"{place}.{key}", spec.get(key) or "")
-    yield from _command(place, pool, spec)
+    yield from _command(place, spec, runs)
     packages = spec.get("packageUris") or []
     if len(packages) > PACKAGES:
         what = f"are {len(packages)} packages, and {PACKAGES} are installed"
@@ -49,28 +47,27 @@ def task(place: str, pool: dict, key: str) -> Iterator[Said]:
         yield f"{place}.executorImageUri", what, "write an image that has Python and pip"
     env = spec.get("env") or []
     yield from _env(f"{place}.env", env)
-    if not program.read(pool).foreign:  # what other code makes of a URI is its own affair
+    if not runs.foreign:  # what other code makes of a URI is its own affair
         for i, problem in find_uri_problems(spec.get("args") or []):
             yield f"{place}.args[{i}]", problem, "write gs://BUCKET/PATH"
         for i, problem in find_uri_problems(entry.get("value") or "" for entry in env):
             yield f"{place}.env[{i}].value", problem, "write gs://BUCKET/PATH"
 
 
-def _command(place: str, pool: dict, task: dict) -> Iterator[Said]:
+def _command(place: str, task: dict, runs: Program) -> Iterator[Said]:
     """Faults of what starts in the project's own image or package: a module that these hold."""
-    found = program.read(pool)
-    if found.foreign:
+    if runs.foreign:
         return
-    key = "pythonModule" if "pythonPackageSpec" in pool else "command"
-    if not found.module:
+    key = "pythonModule" if place.endswith("pythonPackageSpec") else "command"
+    if not runs.module:
         what = "replaces the image's entrypoint, which is the trainer, by no module of this repo"
         instead = "remove it, or write [python, -m, trainer.task]"
         if key == "pythonModule":
             what = f"this repo has no module {task['pythonModule']}"
             instead = "write trainer.task, or name the packageUris that have it"
         yield f"{place}.{key}", what, instead
-    elif found.module.partition(".")[0] not in FOLDERS:
-        what = f"{found.module} is not in the project's image, which holds {', '.join(FOLDERS)}"
+    elif runs.module.partition(".")[0] not in FOLDERS:
+        what = f"{runs.module} is not in the project's image, which holds {', '.join(FOLDERS)}"
         yield f"{place}.{key}", what, f"move the module to {FOLDERS[0]}/"
 
 

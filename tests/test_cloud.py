@@ -700,7 +700,7 @@ def test_what_does_not_pass_is_told_in_time(lab, key, step):
     words = "no good answer (" if step == "create" else "no good answer within"
     assert words in error_of(done)
     assert len(jobs) == (step in SENT)
-    assert ("the job goes on; come back: " in done.err) == (step == "watch")
+    assert ("the job keeps running; come back: " in done.err) == (step == "watch")
 
 
 @pytest.mark.slow
@@ -714,7 +714,7 @@ def test_who_may_not_is_told_who_it_was_and_what_grants_it(lab, key, step):
     assert f"asked as service account {robot}" in line
     role = f"roles/{ROLES.get(step, 'storage.objectUser')}"
     assert f"who lacks {role}: Permission denied" in line
-    command = line.partition("to grant it: ")[2].split("; the job goes on")[0]
+    command = line.partition("to grant it: ")[2].split("; the job keeps running")[0]
     assert f"--member=serviceAccount:{robot}" in command and f"--role={role}" in command
     assert command.startswith("gcloud ") and "(secret)" in line
     assert fault.seen == 1 and len(jobs) == (step in SENT)
@@ -969,7 +969,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(lab):
         process.kill()
     assert process.returncode == 130, err
     [(_, message)] = lab.cloud.jobs.sent[before:]
-    assert f"{message['displayName']} goes on without us" in out
+    assert f"{message['displayName']} keeps running without us" in out
     assert f"come back: python scripts/jobs.py logs {message['displayName']} --follow" in out
     assert "Traceback" not in err and not any(":cancel" in line for line in lab.cloud.requests)
 

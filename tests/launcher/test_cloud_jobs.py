@@ -32,7 +32,7 @@ JOB = {
 
 
 def price(message: dict) -> tuple[float | None, float]:
-    found = facts.spent(RemoteJob(message), prices.load())
+    found = facts.compute_cost(RemoteJob(message), prices.load())
     return found.most, found.hours
 
 
@@ -47,7 +47,7 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
     # Of a job that was ended by the service only the last change may be told.
     cut = {**never, "startTime": HOUR.format(10), "updateTime": HOUR.format(11)}
     del cut["endTime"]
-    assert price(cut)[1] == 1 and facts.seconds(RemoteJob(cut)) == 3600
+    assert price(cut)[1] == 1 and RemoteJob(cut).seconds == 3600
     odd = copy.deepcopy(JOB)
     odd["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]["machineType"] = "z9-huge"
     assert price(odd) == (None, 2)
@@ -68,7 +68,7 @@ def test_times_are_for_people(seconds, text):
 
 
 def test_a_name_cannot_steer_the_terminal(capsys):
-    facts.show_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
+    facts.print_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["name              n", "?[2Jé?            1", "longer than that  2"]
 

@@ -1,16 +1,15 @@
-"""What there is to tell of a cloud job: as a row of a table, as lines, as JSON."""
+"""A cloud job for people, as a row of a table or as lines, and for programs, as JSON."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
 from launcher.cloud import watch
 from launcher.cloud.remote_job import WAITS, RemoteJob
-from launcher.common.times import format_span, parse_time, seconds_since
+from launcher.common.times import format_span, format_time
 from launcher.cost import cost
 from launcher.cost.parts import dollars
 from launcher.cost.prices import Table
@@ -24,21 +23,21 @@ FAILED_RULE = (
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
-def facts(job: RemoteJob, prices: Table) -> dict[str, Any]:
-    """For a program. Times are RFC 3339; what is not there, or not known, is None or ""."""
-    price = spent(job, prices)
+def to_json(job: RemoteJob, prices: Table) -> dict[str, Any]:
+    """For a program. Times are RFC 3339; what is missing or unknown is None or ""."""
+    price = compute_cost(job, prices)
     return {
         "name": job.name,
         "id": job.id,
         "resource": job.resource,
         "kind": "study" if job.tuning else "job",
         "state": job.state,
-        "since": _since(job),
+        "since": job.since,
         "error": job.error,
         "created": job.message.get("createTime"),
         "started": job.message.get("startTime"),
-        "ended": ended(job),
-        "seconds": seconds(job),
+        "ended": job.end,
+        "seconds": job.seconds,
         "config": job.labels.get("config", ""),
         "commit": job.labels.get("git_commit", ""),
         "user": job.labels.get("user", ""),
@@ -56,81 +55,74 @@ def facts(job: RemoteJob, prices: Table) -> dict[str, Any]:
     }
 
 
-def row(job: RemoteJob, prices: Table) -> list[str]:
+def to_row(job: RemoteJob, prices: Table) -> list[str]:
     """For people, by COLUMNS."""
-    known = job.labels.get
-    ran, sent = seconds(job), seconds_since(job.time("createTime"))
+    age = format_span(job.age) if job.age < 2 * DAY else f"{job.age / DAY:.0f} days"
     return [
         job.name,
         f"{len(job.trials)} trials" if job.tuning else "job",
         job.state.lower(),
-        f"{format_span(sent) if sent < 2 * DAY else f'{sent / DAY:.0f} days'} ago",
-        "–" if ran is None else format_span(ran),
-        known("config", "–"),
-        known("git_commit", "–"),
-        amount(job, spent(job, prices)),
+        f"{age} ago",
+        "–" if job.seconds is None else format_span(job.seconds),
+        job.labels.get("config", "–"),
+        job.labels.get("git_commit", "–"),
+        format_cost(job, compute_cost(job, prices)),
     ]
 
 
-def lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> list[str]:
-    """For people, one after the other: how it is, where it is, what can be done with it.
+def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> list[str]:
+    """For people: its state, where it writes, what can be done with it.
 
     Args:
         fetched: the local folder that holds what it has written; "" where there is none.
     """
-    name, price, ran = shlex.quote(job.name), spent(job, prices), seconds(job)
-    state = [f"{job.state.lower()} since {moment(_since(job))}"]
-    state += (
-        [f"it {'ran' if job.ended else 'has run'} for {format_span(ran)}"]
-        if ran is not None
-        else []
-    )
-    found = [f"{job.name}: {'study' if job.tuning else 'job'} {job.id}, {', '.join(state)}"]
-    found += [f"error: {job.error}"] if job.error else []
-    if job.state in WAITS and (waits := seconds_since(job.time("createTime"))) > watch.LONG:
-        found.append(
-            f"pending for {format_span(waits)}: no machine of this kind is free, or there is no quota for "
-            "it, which the service does not tell; see "
+    price, seconds, label = compute_cost(job, prices), job.seconds, job.labels.get
+    state = f"{job.state.lower()} since {format_time(job.since)}"
+    if seconds is not None:
+        state += f", it {'ran' if job.ended else 'has run'} for {format_span(seconds)}"
+    lines = [f"{job.name}: {'study' if job.tuning else 'job'} {job.id}, {state}"]
+    lines += [f"error: {job.error}"] if job.error else []
+    if job.state in WAITS and job.age > watch.LONG:
+        lines.append(
+            f"pending for {format_span(job.age)}: no machine of this kind is free, or there is no "
+            "quota for it, which the service does not tell; see "
             f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
         )
-    known = job.labels.get
-    labels = (("config", "from configs/{}.yaml"), ("git_commit", "commit {}"), ("user", "by {}"))
-    origin = [words.format(known(key)) for key, words in labels if known(key)]
-    found += [f"sent: {', '.join([moment(job.message.get('createTime')), *origin])}"]
-    found += [f"machines: {part}" for part in price.parts]
-    found += [f"cost: {amount(job, price)}", *(f"  {note}" for note in notes(price))]
-    found += [f"  {FAILED_RULE}"] if job.state == "FAILED" and price.most else []
-    found += [f"page: {job.page}"]
-    found += [f"folder: {job.folder}"] if job.folder else []
-    verb = f"python scripts/jobs.py {{}} {name}".format
-    found += [f"log: {verb('logs')}" + ("" if job.ended else " --follow")]
-    found += [] if job.ended else [f"stop: {verb('cancel')}"]
+    words = (("config", "from configs/{}.yaml"), ("git_commit", "commit {}"), ("user", "by {}"))
+    origin = [text.format(label(key)) for key, text in words if label(key)]
+    lines.append(f"sent: {', '.join([format_time(job.message.get('createTime')), *origin])}")
+    lines += [f"machines: {part}" for part in price.parts]
+    lines += [f"cost: {format_cost(job, price)}", *(f"  {note}" for note in other_notes(price))]
+    lines += [f"  {FAILED_RULE}"] if job.state == "FAILED" and price.most else []
+    lines.append(f"page: {job.page}")
+    verb = f"python scripts/jobs.py {{}} {shlex.quote(job.name)}".format
+    lines += [f"folder: {job.folder}"] if job.folder else []
+    lines.append(f"log: {verb('logs')}" + ("" if job.ended else " --follow"))
+    lines += [] if job.ended else [f"stop: {verb('cancel')}"]
     if job.folder:
-        found += [f"fetched: {fetched}"] if fetched else []
-        found += [f"bring {'the rest ' if fetched else ''}back: {verb('fetch')}"]
-        place = shlex.quote(f"{fetched or job.folder}{'' if job.tuning else '/logs'}")
-        found += [f"curves: tensorboard --logdir {place}"]
-    if job.sent.tensorboard:
-        found += [f"curves for all: {job.curves}"]
-    return found
+        logs = f"{fetched or job.folder}{'' if job.tuning else '/logs'}"
+        lines += [f"fetched: {fetched}"] if fetched else []
+        lines.append(f"bring {'the rest ' if fetched else ''}back: {verb('fetch')}")
+        lines.append(f"curves: tensorboard --logdir {shlex.quote(logs)}")
+    lines += [f"curves for all: {job.curves}"] if job.sent.tensorboard else []
+    return lines
 
 
-def spent(job: RemoteJob, prices: Table) -> cost.Estimate:
+def compute_cost(job: RemoteJob, prices: Table) -> cost.Estimate:
     """What a job has cost, by its own times; of a study, by those of its trials."""
-    region = job.resource.split("/")[3]
+    region, start = job.resource.split("/")[3], job.message.get("startTime")
     times = None
     if job.tuning:
-        times = [(t.get("startTime"), t.get("endTime") or ended(job)) for t in job.trials]
-    start = job.message.get("startTime")
-    found = cost.spent(job.sent, region, start, ended(job), trials=times, table=prices)
-    silent = [t.get("id", "?") for t in job.trials if not t.get("startTime") and _began(t)]
+        times = [(t.get("startTime"), t.get("endTime") or job.end) for t in job.trials]
+    price = cost.spent(job.sent, region, start, job.end, trials=times, table=prices)
+    silent = [t.get("id", "?") for t in job.trials if not t.get("startTime") and _has_begun(t)]
     if silent or (job.tuning and start and not job.trials):
         which = f"trial {', '.join(silent)}" if silent else "its trials"
-        return replace(found, most=None, notes=(f"the service tells no times of {which}",))
-    return found
+        return replace(price, most=None, notes=(f"the service gives no times of {which}",))
+    return price
 
 
-def amount(job: RemoteJob, price: cost.Estimate) -> str:
+def format_cost(job: RemoteJob, price: cost.Estimate) -> str:
     """ "$1.20", "$1.20 so far", "unknown" """
     if price.most is None:
         return "unknown"
@@ -138,29 +130,12 @@ def amount(job: RemoteJob, price: cost.Estimate) -> str:
     return dollars(price.most) + (" so far" if running else "")
 
 
-def notes(price: cost.Estimate) -> list[str]:
-    """What else there is to say of a cost, without what `amount` says."""
+def other_notes(price: cost.Estimate) -> list[str]:
+    """The notes on a cost, without what `format_cost` says."""
     return [note for note in price.notes if not note.startswith("so far")]
 
 
-def seconds(job: RemoteJob) -> float | None:
-    """That its machines have run, until now where they run still; None: they never did."""
-    start, end = job.time("startTime"), _parse(ended(job))
-    return ((end or datetime.now(timezone.utc)) - start).total_seconds() if start else None
-
-
-def ended(job: RemoteJob) -> str | None:
-    """When it ended."""
-    return job.message.get("endTime") or (job.message.get("updateTime") if job.ended else None)
-
-
-def moment(time: str | None) -> str:
-    """ "2026-11-21 14:43", in the time of this machine."""
-    found = _parse(time)
-    return found.astimezone().strftime("%Y-%m-%d %H:%M") if found else "–"
-
-
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Plain columns, so that a name can be copied whatever the width of the terminal is."""
     rows = [header, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -174,17 +149,5 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _began(trial) -> bool:
+def _has_begun(trial: Mapping) -> bool:
     return trial.get("state") not in (None, "REQUESTED")
-
-
-def _since(job: RemoteJob) -> str | None:
-    """When its state became what it is."""
-    if job.ended:
-        return ended(job)
-    times = job.message
-    return times.get("createTime" if job.state in WAITS else "startTime") or times.get("createTime")
-
-
-def _parse(time: str | None) -> datetime | None:
-    return parse_time(time) if time else None

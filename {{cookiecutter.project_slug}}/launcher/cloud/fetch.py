@@ -2,7 +2,7 @@
 
 The run record is what makes a folder a run. It is read from the bucket first and written here last,
 when all that was in the bucket with it is here, too: a copy that was interrupted is no run yet, and
-the same command goes on with it.
+the same command resumes it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from launcher.cloud.vertex import Vertex
 from launcher.common.files import write_file
 from launcher.local.run_dirs import RUNS
 
-TOLD = "vertex.json"  # the job as the service described it; tells where a folder came from
+JOB = "vertex.json"  # the job as the service described it, and so where a folder came from
 RECORD = r"(?i:^([^/]+/)?run\.json$)"  # of a run, or of a trial
 STUDY = "study.json"
 # What is written here beside a run; objects of the same names stay in the bucket.
 OWN = r"(?i:^(vertex\.json|study\.(json|csv)|([^/]+/)?report\.html)$)"
 TRIES = 4
-# What is told of a file that is not as it was listed, or gone: old checkpoints are removed.
+# In the error for a file that is not as it was listed, or gone: old checkpoints are removed.
 CHANGED = "changed meanwhile|No such object"
 
 
@@ -58,10 +58,10 @@ def fetch(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> i
     return 0
 
 
-def place(job: RemoteJob) -> Path | None:
+def find_folder(job: RemoteJob) -> Path | None:
     """The local folder with what was fetched of a job; None where there is none."""
-    found = RUNS / _name(job)
-    return found if job.folder and _source(found) == job.folder else None
+    folder = RUNS / _name(job)
+    return folder if job.folder and _source(folder) == job.folder else None
 
 
 def _target(job: RemoteJob) -> Path:
@@ -83,13 +83,13 @@ def _target(job: RemoteJob) -> Path:
 
 
 def _name(job: RemoteJob) -> str:
-    """Its folder's name: unique in the bucket, and the one that its run record tells."""
+    """Its folder's name: unique in the bucket, and the one in its run record."""
     return re.sub(r"[^\w.-]+|^\.+", "-", job.folder.rpartition("/")[2]) or "-"
 
 
 def _source(folder: Path) -> str:
     try:
-        return RemoteJob(json.loads((folder / TOLD).read_text(encoding="utf-8"))).folder
+        return RemoteJob(json.loads((folder / JOB).read_text(encoding="utf-8"))).folder
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -97,7 +97,7 @@ def _source(folder: Path) -> str:
 def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
     """Brings all files, the run records last; returns whether anything has changed here."""
     listing = store.list_for_disk(job.folder, target)
-    storage.refuse_obstacles([target / TOLD])
+    storage.refuse_obstacles([target / JOB])
     if own := [name for name in listing if re.search(OWN, name)]:
         say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
     names = [name for name in listing if re.search(RECORD, name)]
@@ -105,12 +105,12 @@ def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
         read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), names)
         records = {target / name: data for name, data in zip(names, read, strict=True)}
     message = json.dumps(job.message, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    told = {target / TOLD: message.encode()}
-    new = _differ(told) + _differ(records)
+    description = {target / JOB: message.encode()}
+    new = _differ(description) + _differ(records)
     if new:
         for path in (target / STUDY, *_differ(records)):  # no run, until all is here
             path.unlink(missing_ok=True)
-        _write(told)
+        _write(description)
     changed = _sync(store, job, target, say)
     _write(records)
     return bool(new) or changed
@@ -149,7 +149,7 @@ def _report(job: RemoteJob, target: Path, new: bool) -> list[Path]:
             continue
         try:
             written.append(report.write(record.parent))
-        except runs.RunError:  # torn, since its trainer was killed
+        except runs.RunError:  # damaged, since its trainer was killed
             continue
     if not job.tuning:
         return written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
@@ -82,23 +82,38 @@ class RemoteJob:
         """Machines of the job, or of a trial."""
         return sum(pool.replicas for pool in self.sent.pools)
 
-    def time(self, which: str) -> datetime | None:
-        """createTime, startTime or endTime; None where it has not come yet."""
-        text = self.message.get(which)
-        return parse_time(text) if text else None
+    @property
+    def end(self) -> str | None:
+        """When it ended, RFC 3339; None where it has not."""
+        message = self.message
+        return message.get("endTime") or (message.get("updateTime") if self.ended else None)
+
+    @property
+    def since(self) -> str | None:
+        """When its state became what it is, RFC 3339."""
+        if self.ended:
+            return self.end
+        created = self.message.get("createTime")
+        return created if self.state in WAITS else self.message.get("startTime") or created
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was sent."""
+        created = self.message.get("createTime")
+        return _seconds_between(created, None) if created else 0.0
 
     @property
     def seconds(self) -> float | None:
-        """From start to end, which is what is paid for; None where it has not ended."""
-        start, end = self.time("startTime"), self.time("endTime")
-        return (end - start).total_seconds() if start and end else None
+        """That its machines have run, until now where they still do; None: they never did."""
+        start = self.message.get("startTime")
+        return _seconds_between(start, self.end) if start else None
 
     @property
     def page(self) -> str:
         """Its page in Google's console."""
         _, project, _, region, _, job = self.resource.split("/")
-        place = f"agent-platform/locations/{region}/training/{job}"
-        return f"https://console.cloud.google.com/{place}?project={project}"
+        path = f"agent-platform/locations/{region}/training/{job}"
+        return f"https://console.cloud.google.com/{path}?project={project}"
 
     @property
     def curves(self) -> str:
@@ -109,3 +124,8 @@ class RemoteJob:
         region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"
         host = f"https://{region}.tensorboard.googleusercontent.com"
         return f"{host}/experiment/{experiment.replace('/', '+')}"
+
+
+def _seconds_between(start: str, end: str | None) -> float:
+    last = parse_time(end) if end else datetime.now(timezone.utc)
+    return (last - parse_time(start)).total_seconds()

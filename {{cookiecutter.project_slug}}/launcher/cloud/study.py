@@ -1,4 +1,4 @@
-"""A study that ran on Vertex AI, told as one that ran here: leaderboard, study.csv, report.
+"""A study that ran on Vertex AI, shown as one that ran here: leaderboard, study.csv, report.
 
 The service's words for trials are turned into those of `launcher.study.search`; all else is the same code.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import optuna
 
-from launcher.cloud import facts as jobs_facts
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
+from launcher.common.times import format_time, parse_time
 from launcher.jobfile import completion
 from launcher.jobfile.job import Parameter, Value
 from launcher.project.settings import ROOT
@@ -31,9 +31,9 @@ READ = {"double": float, "discrete": float, "categorical": str, "integer": lambd
 
 def trials(job: RemoteJob) -> list[Trial]:
     """All trials so far, by id."""
-    kinds = {each.id: each.kind for each in space.everything(job.sent.study.parameters)}
-    found = [_trial(job, each, kinds, job.sent.study.metric) for each in job.trials]
-    return sorted(found, key=lambda trial: trial.id)
+    kinds = {p.id: p.kind for p in space.everything(job.sent.study.parameters)}
+    trials = [_trial(job, trial, kinds, job.sent.study.metric) for trial in job.trials]
+    return sorted(trials, key=lambda trial: trial.id)
 
 
 def ranked(job: RemoteJob) -> list[Trial]:
@@ -41,13 +41,13 @@ def ranked(job: RemoteJob) -> list[Trial]:
     return results.ranked(trials(job), job.sent.study.maximize)
 
 
-def leaderboard(job: RemoteJob) -> None:
+def print_leaderboard(job: RemoteJob) -> None:
     """Shows the trials, as a study on this machine does at its end."""
     no_records = results.Spread({})  # those of the trials are in the bucket
     results.leaderboard(ranked(job), job.sent.study.metric, no_records, print)
 
 
-def facts(job: RemoteJob) -> list[dict]:
+def to_json(job: RemoteJob) -> list[dict]:
     """For a program; the best first."""
     names = ("id", "state", "value", "step", "seconds", "parameters", "why")
     return [{name: getattr(trial, name) for name in names} for trial in ranked(job)]
@@ -84,7 +84,7 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
 
 
 def _importance(job: RemoteJob) -> dict[str, float]:
-    """What decided: the service does not tell, so its trials are told to optuna."""
+    """What decided: the service does not say, so optuna computes it from the trials."""
     spec = job.sent.study
     study = optuna.create_study(direction="maximize" if spec.maximize else "minimize")
     with warnings.catch_warnings():  # of values at a bound, which the service has rounded
@@ -98,14 +98,15 @@ def _importance(job: RemoteJob) -> dict[str, float]:
 
 
 def _about(job: RemoteJob) -> dict:
-    """study.json; without a digest of a job file, so that no study here goes on in its folder."""
+    """study.json; without a digest of a job file, so that no study here is resumed in its folder."""
     state = directory.FINISHED if job.succeeded else directory.FAILED
-    created = job.time("createTime") or datetime.now(timezone.utc)
+    created = job.message.get("createTime")
+    started = parse_time(created) if created else datetime.now(timezone.utc)
     return {
         "state": state if job.ended else directory.RUNNING,
         "job": job.sent.path.name,
         "flags": [],
-        "started": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="seconds"),
         "cloud": job.resource,
     }
 
@@ -113,23 +114,22 @@ def _about(job: RemoteJob) -> dict:
 def _failure(job: RemoteJob) -> str:
     if job.succeeded or not job.ended:
         return ""
-    return job.error or f"{job.state.lower()} since {jobs_facts.moment(jobs_facts.ended(job))}"
+    return job.error or f"{job.state.lower()} since {format_time(job.end)}"
 
 
-def _trial(job: RemoteJob, told: Mapping, kinds: Mapping[str, str], metric: str) -> Trial:
-    final = told.get("finalMeasurement") or {}
+def _trial(job: RemoteJob, message: Mapping, kinds: Mapping[str, str], metric: str) -> Trial:
+    final = message.get("finalMeasurement") or {}
     # The service leaves out a number that is 0.
     values = {m["metricId"]: float(m.get("value", 0.0)) for m in final.get("metrics") or []}
-    chosen = {each["parameterId"]: each.get("value") for each in told.get("parameters") or []}
-    end = told.get("endTime") or jobs_facts.ended(job)
-    alone = RemoteJob({"startTime": told.get("startTime"), "endTime": end})
+    chosen = {p["parameterId"]: p.get("value") for p in message.get("parameters") or []}
+    times = {"startTime": message.get("startTime"), "endTime": message.get("endTime") or job.end}
     trial = Trial(
-        id=int(told.get("id") or 0),
+        id=int(message.get("id") or 0),
         parameters={id: READ[kinds.get(id, "categorical")](v) for id, v in chosen.items()},
-        seconds=round(jobs_facts.seconds(alone) or 0.0, 3),
-        why=" ".join((told.get("infeasibleReason") or "").split()),
+        seconds=round(RemoteJob(times).seconds or 0.0, 3),
+        why=" ".join((message.get("infeasibleReason") or "").split()),
     )
-    state, value = told.get("state"), values.get(metric, math.nan)
+    state, value = message.get("state"), values.get(metric, math.nan)
     if state == "SUCCEEDED" and math.isfinite(value):
         step = float(final.get("stepCount") or 0)
         return replace(trial, state="succeeded", value=value, step=step)
@@ -144,22 +144,22 @@ def _trial(job: RemoteJob, told: Mapping, kinds: Mapping[str, str], metric: str)
 
 
 def _curves(job: RemoteJob, path: Path, metric: str) -> Curves:
-    """What the service has measured; where it does not tell, what the trial itself recorded."""
+    """What the service has measured; where it has nothing, what the trial itself recorded."""
     curves = Curves(path / "measurements.csv")
-    for told in job.trials:
+    for trial in job.trials:
         points = [
-            (float(each.get("stepCount") or 0), float(m.get("value", 0.0)))
-            for each in told.get("measurements") or []
-            for m in each.get("metrics") or []
+            (float(measured.get("stepCount") or 0), float(m.get("value", 0.0)))
+            for measured in trial.get("measurements") or []
+            for m in measured.get("metrics") or []
             if m.get("metricId") == metric
         ]
         try:
-            history = {} if points else runs.load(path / str(told["id"])).history
-        except runs.RunError:  # it has left nothing
+            history = {} if points else runs.load(path / str(trial["id"])).history
+        except runs.RunError:  # it left nothing
             history = {}
         points += zip(history.get("epoch", ()), history.get(metric, ()), strict=False)
         for step, value in points:
-            curves.add(int(told["id"]), step, value, 0.0)
+            curves.add(int(trial["id"]), step, value, 0.0)
     return curves
 
 

@@ -20,7 +20,6 @@ from launcher.jobfile.spec import SpecError
 from launcher.project import git
 from launcher.project.settings import ROOT
 
-DETACHED = 130  # Ctrl-C while waiting, as a shell counts it
 ATTEMPTS = 100  # names that are tried for a folder of its own
 
 
@@ -126,7 +125,11 @@ def _send(this: Submission, wait: bool) -> int:
 
 def _finish(jobs, job, wait: bool) -> int:
     _tell(job)
-    return _watch(jobs, job) if wait else 0
+    if not wait:
+        return 0
+    from launcher.cloud import watch
+
+    return watch.run(jobs, job)
 
 
 def _provide(this: Submission, store) -> None:
@@ -219,20 +222,6 @@ def _tell(job) -> None:
     _say(f"stop: python scripts/jobs.py cancel {job.name}")
     _say(f"bring back: python scripts/jobs.py fetch {job.name}")
     _say(f"curves: {job.curves}")
-
-
-def _watch(jobs, job) -> int:
-    from launcher.cloud import watch
-
-    back = f"come back: python scripts/jobs.py logs {job.name} --follow"
-    try:
-        return watch.outcome(jobs, watch.follow(jobs, job, _say))
-    except KeyboardInterrupt:
-        _say(f"\n[launcher] {job.name} goes on without us")
-        _say(f"{back}\nstop it: python scripts/jobs.py cancel {job.name}")
-        return DETACHED
-    except CloudError as error:
-        raise CloudError(f"{error}; the job goes on; {back}") from None
 
 
 def _say(text: str) -> None:

@@ -23,14 +23,14 @@ def parse_time(text: str) -> datetime:
     return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
 
 
-def seconds_since(time: datetime | None) -> float:
-    """Seconds from a time until now; 0.0 for None."""
-    return (datetime.now(timezone.utc) - time).total_seconds() if time else 0.0
-
-
 def format_span(seconds: float) -> str:
     """ "45 s", "12 min", "1 h 05 min" """
     if seconds < 120:
         return f"{max(0.0, seconds):.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def format_time(text: str | None) -> str:
+    """An RFC 3339 time as "2026-11-21 14:43", in this machine's time; "–" for none."""
+    return parse_time(text).astimezone().strftime("%Y-%m-%d %H:%M") if text else "–"

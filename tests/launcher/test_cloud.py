@@ -17,7 +17,7 @@ from conftest import ROOT, tree
 from launcher.cloud import labels, package, submission
 from launcher.jobfile import spec
 from launcher.project import sources
-from launcher.project.gcp import Place
+from launcher.project.settings import Settings
 from trainer import options
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ gcp:
   max_cost: 25
   labels: {team: "Seals & Co"}
 """
-LAB = Place(project="my-lab-4711", region="europe-west4", bucket="my-lab-runs")
+LAB = Settings(project="my-lab-4711", region="europe-west4", bucket="my-lab-runs")
 # Runs a script, and tells of every module of Google's that it has imported.
 QUIET = """
 import runpy, sys

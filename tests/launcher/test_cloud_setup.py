@@ -19,7 +19,7 @@ from commands import exists
 from conftest import ROOT
 
 from launcher.project import gcp
-from launcher.project.gcp import Place
+from launcher.project.settings import Settings, load_settings
 from launcher.setup import create
 from launcher.setup.create import Setup
 from launcher.setup.steps import SetupError
@@ -40,7 +40,7 @@ VALUES = {
     "service_account": ACCOUNT,
     "tensorboard": "",
 }
-PLACE = Place(**VALUES, slug="penguins")
+PLACE = Settings(**VALUES, slug="penguins")
 
 
 class Gcloud:
@@ -126,7 +126,7 @@ def script(repo: Path, *flags: str, code: int = 0) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def setup(place: Place = PLACE, budget: float | None = 50, **options) -> Setup:
+def setup(place: Settings = PLACE, budget: float | None = 50, **options) -> Setup:
     return Setup(place, budget, say=lambda text: None, **options)
 
 
@@ -166,7 +166,7 @@ def test_it_ends_with_what_a_job_needs_and_no_more(gcloud):
 
 def test_a_tensorboard_needs_one_role_more(gcloud):
     name = f"projects/1/locations/{REGION}/tensorboards/2"
-    setup(Place(**{**VALUES, "tensorboard": name}), None).apply()
+    setup(Settings(**{**VALUES, "tensorboard": name}), None).apply()
     assert "roles/aiplatform.user" in {b["role"] for b in gcloud.state["bindings"][PROJECT]}
 
 
@@ -282,7 +282,7 @@ def test_no_hostile_value_gets_as_far_as_gcloud(repo, gcloud, key):
     for hostile in HOSTILE:
         tail = f"@{PROJECT}.iam.gserviceaccount.com" if key == "service_account" else ""
         fill(repo, **{key: hostile + tail})
-        place, faults = gcp.load(repo / "project.yaml")
+        place, faults = load_settings(repo / "project.yaml")
         assert faults and not place.project, hostile
     _, err = script(repo, "--apply", code=2)
     assert f"gcp.{key}" in err and not gcloud.state["log"]
@@ -291,7 +291,7 @@ def test_no_hostile_value_gets_as_far_as_gcloud(repo, gcloud, key):
 def test_no_shell_reads_what_is_run(gcloud, tmp_path):
     """Were a value to pass all checks, it would still be one word."""
     for hostile in HOSTILE:
-        place = Place(PROJECT, REGION, hostile, "images", ACCOUNT)
+        place = Settings(PROJECT, REGION, hostile, "images", ACCOUNT)
         gcloud.set(buckets={}, log=[])
         setup(place, None, scratch=False).apply()
         assert f"gs://{hostile}" in gcloud.state["buckets"]
@@ -310,6 +310,6 @@ def test_without_gcloud_the_commands_can_still_be_printed(repo, gcloud, monkeypa
 
 
 def test_each_role_says_why():
-    for role in gcp.job_roles(Place(tensorboard="t")):
+    for role in gcp.job_roles(Settings(tensorboard="t")):
         assert role.name.startswith("roles/") and role.on in ("project", "bucket") and role.why
         assert role.granted_by({role.name}) and not role.granted_by({"roles/viewer"})

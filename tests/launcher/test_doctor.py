@@ -32,14 +32,15 @@ from launcher.doctor import (
     local as doctor_local,
 )
 from launcher.doctor.cloud import Cloud, gcloud
-from launcher.project.gcp import Place, job_roles
+from launcher.project.gcp import job_roles
+from launcher.project.settings import Settings
 
 pytestmark = pytest.mark.slow
 
 SECONDS = 5  # the doctor's promise
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"
-PLACE = Place(PROJECT, REGION, BUCKET, "images", ACCOUNT)
+PLACE = Settings(PROJECT, REGION, BUCKET, "images", ACCOUNT)
 CLOUD = {"credentials", "project", "billing", "APIs", "permissions", "bucket", "images"}
 CLOUD |= {"service account", "quota"}  # what needs the network
 posix = pytest.mark.skipif(os.name == "nt", reason="its programs are shell scripts")

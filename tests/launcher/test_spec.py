@@ -17,11 +17,10 @@ from conftest import ROOT, write
 from launcher.common.document import Document
 from launcher.jobfile import shape, spec, trainer_rules
 from launcher.jobfile.summary import duration, summary
-from launcher.project import gcp, settings
-from launcher.project.gcp import Place
+from launcher.project.settings import Settings, read_settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-PROJECT = Place(project="my-lab", region="us-central1", bucket="my-bucket")
+PROJECT = Settings(project="my-lab", region="us-central1", bucket="my-bucket")
 
 
 def faults(text: str | bytes, name: str = "job.yaml") -> list:
@@ -36,7 +35,7 @@ def test_every_job_file_of_this_project_is_taken(path):
     job = spec.load(path)
     assert job.spec["workerPoolSpecs"][0]["replicaCount"] == 1
     assert job.tuning == ("studySpec" in job.message)
-    assert spec.check(job, gcp.load()[0]) == []
+    assert spec.check(job, read_settings()) == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def test_a_tensorboard_needs_an_account_and_an_output():
     write("job.yaml", "\n".join(lines))
     job = spec.read("job.yaml")
     assert spec.check(job) == []
-    needed = [fault.what for fault in spec.check(job, Place(region="us-central1"))]
+    needed = [fault.what for fault in spec.check(job, Settings(region="us-central1"))]
     assert [what.partition(",")[0] for what in needed] == [
         "needs a service account",
         "needs an output directory",
@@ -175,14 +174,15 @@ def test_a_wrong_project_file(key, value, expected):
         "  region: us-east1\n", "  region: us-east1\n" if key != "region" else "  bucket: b42\n"
     ))  # fmt: skip
     with pytest.raises(spec.SpecError) as refused:
-        settings.read("project.yaml")
+        read_settings("project.yaml")
     assert str(refused.value).startswith(expected)
 
 
 def test_an_empty_project_file_asks_for_nothing():
     write("project.yaml", 'gcp: {project: "", region: "", bucket: , tensorboard: ""}')
-    assert settings.read("project.yaml")["gcp"]["region"] == ""
-    assert settings.read("none.yaml") is None
+    assert read_settings("project.yaml").region == ""
+    with pytest.raises(spec.SpecError, match="none.yaml: is missing"):
+        read_settings("none.yaml")
 
 
 ODD = [0, -1, 1.5, 2**63 - 1, True, None, "", "x", "9" * 19, "0s", "SPOT", "FLEX_START", "a\nb"]

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 from launcher.jobfile import spec
-from launcher.project import gcp
+from launcher.project.settings import read_settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
@@ -23,7 +23,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 def test_the_job_file_has_no_fault(path):
     job = spec.load(path)
 
-    assert spec.check(job, gcp.load()[0]) == []
+    assert spec.check(job, read_settings()) == []
 
 
 def test_check_describes_each_file():

@@ -24,7 +24,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("job", nargs="*", type=Path, metavar="JOB.yaml", help="default: configs/")
     jobs = parser.parse_args(argv).job or sorted(CONFIGS.glob("*.yaml"))
     broken = 0
-    for path, read in [(settings.PATH, settings.read), *((job, spec.load) for job in jobs)]:
+    for path, read in [
+        (settings.PATH, settings.read_settings),
+        *((job, spec.load) for job in jobs),
+    ]:
         try:
             found = read(_shown(path))
         except spec.SpecError as error:

@@ -10,7 +10,7 @@ import argparse
 
 from launcher.cli import errors
 from launcher.cost import prices
-from launcher.project import settings
+from launcher.project.settings import read_settings
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def show(region: str | None, table: prices.Table) -> int:
-    region = region or (settings.read() or {}).get("gcp", {}).get("region") or "us-central1"
+    region = region or read_settings().region or "us-central1"
     if region not in table:
         known = ", ".join(sorted(set(table) - {prices.ANYWHERE}))
         raise prices.PriceError(

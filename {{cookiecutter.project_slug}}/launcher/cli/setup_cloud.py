@@ -12,7 +12,7 @@ import math
 from launcher.cli import errors
 from launcher.doctor.environment import python_command
 from launcher.jobfile.spec import SpecError
-from launcher.project import gcp
+from launcher.project.settings import read_settings
 from launcher.setup.create import NEEDED, Setup
 
 
@@ -38,10 +38,12 @@ def main(argv: list[str]) -> int:
 
 
 def _set_up(asked: argparse.Namespace) -> int:
-    place, faults = gcp.load()
-    if faults := faults or place.missing(*NEEDED):
+    settings = read_settings()
+    if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)
-    setup = Setup(place, asked.budget, not asked.no_scratch, lambda text: print(text, flush=True))
+    setup = Setup(
+        settings, asked.budget, not asked.no_scratch, lambda text: print(text, flush=True)
+    )
     if asked.apply:
         setup.apply()
         look = f"{python_command()} scripts/doctor.py --cloud"

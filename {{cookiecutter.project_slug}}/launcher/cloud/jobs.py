@@ -25,7 +25,7 @@ from launcher.common.times import format_span, format_time
 from launcher.cost import prices
 from launcher.cost.cost import Estimate
 from launcher.cost.parts import dollars
-from launcher.project import gcp
+from launcher.project.settings import read_settings
 
 MOST = 1000  # jobs that are looked through
 NAMED = 5  # candidates in a message
@@ -44,8 +44,8 @@ class Jobs:
         Raises:
             SpecError: project.yaml lacks something, the SDK is missing, or nobody is logged in.
         """
-        self.settings, faults = gcp.load()
-        if faults := faults or self.settings.missing("project", "region"):
+        self.settings = read_settings()
+        if faults := self.settings.missing("project", "region"):
             raise SpecError(*faults)
         match = RESOURCE.fullmatch(name)
         region = match[1] if match else self.settings.region

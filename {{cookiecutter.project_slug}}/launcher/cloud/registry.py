@@ -17,8 +17,7 @@ from launcher.cloud.clients import CloudError, Need
 from launcher.local import image
 from launcher.local.image import ContainerError
 from launcher.project import sources
-from launcher.project.gcp import Place
-from launcher.project.settings import ROOT
+from launcher.project.settings import ROOT, Settings
 
 PLATFORM = "linux/amd64"  # of Google's machines, whatever this one is
 BUILDER = "gcr.io/cloud-builders/docker"
@@ -27,31 +26,31 @@ POLL = 5.0  # seconds between two looks at it
 GOES_ON = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
 
 
-def uri(place: Place, gpus: bool) -> str:
+def uri(settings: Settings, gpus: bool) -> str:
     """The image of these sources, whether it is there or not.
 
     Raises:
         CloudError: project.yaml names no repository.
     """
-    if not place.image_repository:
+    if not settings.image_repository:
         raise CloudError("project.yaml: gcp.image_repository is empty: write the repository's name")
-    repository = f"{place.region}-docker.pkg.dev/{place.project}"
+    repository = f"{settings.region}-docker.pkg.dev/{settings.project}"
     tag = image.tag(gpus, traced=False, platform=PLATFORM)
-    return f"{repository}/{place.image_repository}/{tag}"
+    return f"{repository}/{settings.image_repository}/{tag}"
 
 
 class Registry:
     """The project's image repository."""
 
-    def __init__(self, place: Place, store, say: Callable[[str], None]):
+    def __init__(self, settings: Settings, store, say: Callable[[str], None]):
         """Asks nothing yet.
 
         Args:
             store: a `storage.Store`, whose credentials are used.
         """
-        self.place, self.store, self.say = place, store, say
+        self.settings, self.store, self.say = settings, store, say
         self.session = clients.session(store.who)
-        self.parent = f"projects/{place.project}/locations/{place.region}"
+        self.parent = f"projects/{settings.project}/locations/{settings.region}"
 
     def provide(self, wanted: str, gpus: bool) -> None:
         """Sees to it that the image `wanted`, as `uri` gives it, is there.
@@ -70,11 +69,11 @@ class Registry:
 
     def has(self, wanted: str) -> bool:
         """Whether the repository has that image and tag."""
-        repository = f"{self.parent}/repositories/{self.place.image_repository}"
+        repository = f"{self.parent}/repositories/{self.settings.image_repository}"
         name, _, tag = wanted.rpartition("/")[2].partition(":")
         base = clients.endpoint("artifactregistry", "https://artifactregistry.googleapis.com")
         missing = clients.sdk("google.api_core.exceptions").NotFound
-        what = f"look for the image in {self.place.image_repository}"
+        what = f"look for the image in {self.settings.image_repository}"
         with clients.telling(what, self._need("reader"), self.store.who):
             try:
                 path = f"{repository}/packages/{name}/tags/{tag}"
@@ -101,7 +100,7 @@ class Registry:
             raise ContainerError(f"docker push: {self._refused(_last(pushed.stderr))}")
 
     def _refused(self, said: str) -> str:
-        host = f"{self.place.region}-docker.pkg.dev"
+        host = f"{self.settings.region}-docker.pkg.dev"
         lower = said.lower()
         if "unauthenticated" in lower or "no basic auth" in lower or "unauthorized" in lower:
             return f"{said}; let Docker log in by gcloud: gcloud auth configure-docker {host}"
@@ -115,7 +114,7 @@ class Registry:
         """Builds the image by Cloud Build, once: a build that goes on is waited for."""
         tag = wanted.rpartition(":")[2]
         source = f"builds/{tag}/source.tgz"
-        bucket = self.place.bucket
+        bucket = self.settings.bucket
         self.store.upload(pack_sources(), f"gs://{bucket}/{source}")
         arguments = image.recipe(gpus, traced=False)
         words = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
@@ -132,7 +131,7 @@ class Registry:
         need = Need(
             api="cloudbuild.googleapis.com",
             role="roles/cloudbuild.builds.editor",
-            project=self.place.project,
+            project=self.settings.project,
         )
         with clients.telling("build the image by Cloud Build", need, self.store.who):
             found = self._going_on(builds, tag)
@@ -159,8 +158,8 @@ class Registry:
         return next((build for build in found if build["status"] in GOES_ON), None)
 
     def _need(self, role: str) -> Need:
-        repository = self.place.image_repository
-        project, region = self.place.project, self.place.region
+        repository = self.settings.image_repository
+        project, region = self.settings.project, self.settings.region
         return Need(
             api="artifactregistry.googleapis.com",
             role=f"roles/artifactregistry.{role}",

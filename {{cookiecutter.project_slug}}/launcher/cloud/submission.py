@@ -21,9 +21,8 @@ from launcher.common.document import Fault, SpecError
 from launcher.jobfile import completion, place_rules, program, spec, task_rules, trainer_rules
 from launcher.jobfile.completion import to_yaml
 from launcher.jobfile.job import Job
-from launcher.project import gcp, git, sources
-from launcher.project.gcp import Place
-from launcher.project.settings import ROOT, WAYS
+from launcher.project import git, sources
+from launcher.project.settings import ROOT, WAYS, Settings, read_settings
 
 COMMIT = "git_commit"  # a label
 NEEDED = ("project", "region", "bucket")
@@ -44,7 +43,7 @@ class Submission:
     """Everything about one job that is known before it is sent."""
 
     job: Job  # as the file says it
-    place: Place  # `gcp` of project.yaml
+    settings: Settings  # `gcp` of project.yaml
     flags: tuple[str, ...]
     name: str  # in lists, and of the folder
     folder: str  # gs://…
@@ -74,7 +73,7 @@ class Submission:
             tensorboard=self.tensorboard,
             image=self.code.image,
             package=self.code.package,
-            executor=self.place.executor_image,
+            executor=self.settings.executor_image,
             env=env,
         )
         return completion.complete(self.job, filling, self.flags)
@@ -82,11 +81,11 @@ class Submission:
     @property
     def service_account(self) -> str:
         """Under which it runs; "" for the project's default one."""
-        return self.job.service_account or self.place.service_account
+        return self.job.service_account or self.settings.service_account
 
     @property
     def tensorboard(self) -> str:
-        return self.job.tensorboard or self.place.tensorboard
+        return self.job.tensorboard or self.settings.tensorboard
 
     def for_gcloud(self) -> str:
         """The message as YAML that `gcloud ai … create --config` takes."""
@@ -96,7 +95,7 @@ class Submission:
         """What gcloud is to be told beside that file."""
         group = "hp-tuning-jobs" if self.job.tuning else "custom-jobs"
         pairs = ",".join(f"{key}={value}" for key, value in self.labels.items())
-        place = [f"--project={self.place.project}", f"--region={self.place.region}"]
+        place = [f"--project={self.settings.project}", f"--region={self.settings.region}"]
         words = [*place, f"--display-name={self.name}", f"--labels={pairs}", f"--config={file}"]
         return shlex.join(["gcloud", "ai", group, "create", *words])
 
@@ -114,7 +113,7 @@ class Submission:
 
         The commit is no part of it: to commit, or to save a notebook, makes no other job.
         """
-        place = self.place.project, self.place.region
+        place = self.settings.project, self.settings.region
         common = {key: value for key, value in self.labels.items() if key not in (ID, COMMIT)}
         folder = self.folder.replace(self.name, "")
         plain = replace(self, name="", labels=common, folder=folder, tree=None)
@@ -138,26 +137,26 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     Raises:
         SpecError: project.yaml lacks something, or the job and it do not fit.
     """
-    place = _read_place()
+    settings = _read_settings()
     name = _name(job, datetime.now(timezone.utc))
     tree, id = git.read(), uuid.uuid4().hex[:16]
-    ours = {"project": place.slug, "user": labels.user(), "config": job.path.stem}
+    ours = {"project": settings.slug, "user": labels.user(), "config": job.path.stem}
     ours |= {COMMIT: tree.label} if tree else {}
     this = Submission(
         job=job,
-        place=place,
+        settings=settings,
         flags=tuple(flags),
         name=name,
-        folder=folder or _folder_below(job.output or f"gs://{place.bucket}", name),
+        folder=folder or _folder_below(job.output or f"gs://{settings.bucket}", name),
         shared=folder is not None,
-        labels=labels.join(ours, place.labels, job.labels, {ID: id}),
-        code=_find_code(job, place, flags),
+        labels=labels.join(ours, settings.labels, job.labels, {ID: id}),
+        code=_find_code(job, settings, flags),
         tree=tree,
     )
-    faults = strays.find(job, flags, place.bucket, bool(this.code.image))
-    faults += spec.check_project(job, this.spec, place)
+    faults = strays.find(job, flags, settings.bucket, bool(this.code.image))
+    faults += spec.check_project(job, this.spec, settings)
     if this.code.package:
-        faults += _check_executor(place)
+        faults += _check_executor(settings)
     if faults:
         raise SpecError(*faults)
     return this
@@ -184,22 +183,20 @@ def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
     return rest, folder
 
 
-def _read_place() -> Place:
+def _read_settings() -> Settings:
     """The part `gcp` of project.yaml, with what a cloud job cannot do without."""
-    place, faults = gcp.load()
-    if faults:
-        raise SpecError(*faults)
+    settings = read_settings()
     for key in NEEDED:
-        if not getattr(place, key):
+        if not getattr(settings, key):
             raise SpecError(
                 f"project.yaml: gcp.{key} is empty: fill it in; the line above it says how to find it"
             )
-    if place.code not in WAYS:
-        raise SpecError(f"project.yaml: gcp.code is {place.code}: write {' or '.join(WAYS)}")
-    most = place.max_cost
+    if settings.code not in WAYS:
+        raise SpecError(f"project.yaml: gcp.code is {settings.code}: write {' or '.join(WAYS)}")
+    most = settings.max_cost
     if most is not None and (isinstance(most, bool) or not isinstance(most, (int, float))):
         raise SpecError(f"project.yaml: gcp.max_cost is {most}: write dollars, such as 25")
-    return place
+    return settings
 
 
 def _name(job: Job, now: datetime) -> str:
@@ -214,24 +211,24 @@ def _folder_below(output: str, name: str) -> str:
     return output if output.count("/") > 2 else f"{output}/runs/{name}"
 
 
-def _find_code(job: Job, place: Place, flags: Sequence[str]) -> Code:
+def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
     """What the job's pools need of this repo, by the way that project.yaml names."""
     bare = [pool for pool in job.pools if pool.program.needs == "image"]
     packaged = [pool for pool in job.pools if pool.program.needs == "package"]
     code = Code()
-    if place.code == "package":
+    if settings.code == "package":
         packaged += bare
     elif bare:
         gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
-        code = replace(code, image=registry.uri(place, gpus), gpus=gpus)
+        code = replace(code, image=registry.uri(settings, gpus), gpus=gpus)
     if packaged:
-        if not place.executor_image and not all(pool.program.executor for pool in packaged):
+        if not settings.executor_image and not all(pool.program.executor for pool in packaged):
             raise SpecError(
                 "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
                 "install the trainer on; write one, or code: container"
             )
         package.refuse_links()
-        base = f"gs://{place.bucket}"
+        base = f"gs://{settings.bucket}"
         digest = sources.digest(package.SOURCES)
         code = replace(code, package=f"{base}/packages/{digest}/trainer.tar.gz")
         words = [word for pool in packaged for _, word in pool.args(flags)]
@@ -240,8 +237,8 @@ def _find_code(job: Job, place: Place, flags: Sequence[str]) -> Code:
     return code
 
 
-def _check_executor(place: Place) -> list[Fault]:
+def _check_executor(settings: Settings) -> list[Fault]:
     """What is wrong with the image that project.yaml names for packages."""
     key = "gcp.executor_image"
-    found = task_rules.find_image_faults(key, place.executor_image)
-    return [Fault(place.path, 0, where, *words) for where, *words in found]
+    found = task_rules.find_image_faults(key, settings.executor_image)
+    return [Fault(settings.path, 0, where, *words) for where, *words in found]

@@ -38,13 +38,13 @@ def cloud(asked: argparse.Namespace, flags: Sequence[str]) -> int:
         return 0
     _say("\n".join(estimate.lines()))
     if asked.max_cost is None:
-        _ask_above(estimate, this.place.max_cost)
+        _ask_above(estimate, this.settings.max_cost)
     return _send(this, asked.wait)
 
 
 def _estimate(this: Submission, most: float | None) -> cost.Estimate:
     """What the job costs; --max-cost is a promise, and what nobody can price does not keep it."""
-    found = cost.estimate(this.job, this.place.region)
+    found = cost.estimate(this.job, this.settings.region)
     if most is not None:
         cost.refuse_above(found, most)
     return found
@@ -91,7 +91,7 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
 def _send(this: Submission, wait: bool) -> int:
     from launcher.cloud import pending, storage, vertex
 
-    place = this.place.project, this.place.region
+    place = this.settings.project, this.settings.region
     try:
         store = storage.Store(*place)
         jobs = vertex.Vertex(*place, this.service_account, store.who)
@@ -138,7 +138,7 @@ def _provide(this: Submission, store) -> None:
 
     code = this.code
     if code.image:
-        registry.Registry(this.place, store, _say).provide(code.image, code.gpus)
+        registry.Registry(this.settings, store, _say).provide(code.image, code.gpus)
     if code.package and not store.exists(code.package):
         with tempfile.TemporaryDirectory() as folder:
             built = package.build(Path(folder))
@@ -176,7 +176,7 @@ def _check_locations(this: Submission, store) -> None:
     Raises:
         CloudError: the job could not write to its TensorBoard.
     """
-    region, own = this.place.region, this.folder.split("/")[2]
+    region, own = this.settings.region, this.folder.split("/")[2]
     for bucket in dict.fromkeys(re.findall(r"gs://([a-z0-9._-]+)", json.dumps(this.spec))):
         found = store.find_location(bucket)
         if not found or holds_region(region, *found):

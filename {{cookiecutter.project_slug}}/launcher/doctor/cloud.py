@@ -27,7 +27,7 @@ TO_COPY = ("storage.objects.create", "storage.objects.get", "storage.objects.lis
 
 
 class Cloud:
-    """The checks of one project. `settings` is a gcp.Place."""
+    """The checks of one project. `settings` is what project.yaml says."""
 
     def __init__(self, settings):
         self.settings = settings

@@ -68,10 +68,10 @@ def _cloud_checks() -> list[Check]:
         ]
     from launcher.doctor import cloud as doctor_cloud
     from launcher.jobfile import spec
-    from launcher.project import gcp
+    from launcher.project.settings import load_settings
 
     try:
-        settings, faults = gcp.load()
+        settings, faults = load_settings()
     except spec.SpecError:
         return [_fixed("cloud", SKIPPED, "project.yaml cannot be read, see there")]
     wrong = [_fixed("project.yaml", WRONG, str(fault)) for fault in faults]

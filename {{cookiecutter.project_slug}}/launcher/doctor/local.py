@@ -181,10 +181,10 @@ def project_file() -> tuple[str, ...]:
     if importlib.util.find_spec("yaml") is None:
         raise Skip("cannot be read without pyyaml, see packages")
     from launcher.jobfile import spec
-    from launcher.project import gcp
+    from launcher.project.settings import load_settings
 
     try:
-        gcp.load()  # what is wrong in its part on the cloud is no matter of local work
+        load_settings()  # what is wrong in its part on the cloud is no matter of local work
     except spec.SpecError as error:
         return WRONG, str(error)
     return OK, "can be read"

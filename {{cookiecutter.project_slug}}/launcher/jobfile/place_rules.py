@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from launcher.jobfile.machine_rules import Said
-from launcher.project.gcp import Place
-from launcher.project.settings import ACCOUNT, BUCKET, TENSORBOARD
+from launcher.project.settings import ACCOUNT, BUCKET, TENSORBOARD, Settings
 
 NETWORK = re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_BYTES = 1024  # of an object's name
@@ -92,9 +91,9 @@ def holds_region(region: str, location: str, parts: Iterable[str] = ()) -> bool:
     return region in DUAL_REGIONS.get(location, (location,))
 
 
-def project(spec: dict, place: Place) -> Iterator[Said]:
+def project(spec: dict, settings: Settings) -> Iterator[Said]:
     """What does not go together with project.yaml."""
-    region, bucket = place.region, place.bucket
+    region, bucket = settings.region, settings.bucket
     output = _output(spec) or ""
     if bucket and not find_uri_problem(output) and output.split("/")[2] != bucket:
         what = f"{output} is not in the project's bucket, {bucket}"
@@ -106,7 +105,7 @@ def project(spec: dict, place: Place) -> Iterator[Said]:
             what = f"is in {tensorboard[1]}, and the job runs in {region}: it cannot write there"
             yield "tensorboard", what, f"take one in {region}, or another region in project.yaml"
         for key, word, there in (
-            ("serviceAccount", "a service account", place.service_account),
+            ("serviceAccount", "a service account", settings.service_account),
             ("baseOutputDirectory", "an output directory", bucket),
         ):
             if not spec.get(key) and not there:
@@ -116,7 +115,7 @@ def project(spec: dict, place: Place) -> Iterator[Said]:
         for task, key in (("containerSpec", "imageUri"), ("pythonPackageSpec", "executorImageUri")):
             image = IMAGE.fullmatch((pool.get(task) or {}).get(key) or "")
             # Where others keep their images is theirs to say: us-docker.pkg.dev has no region.
-            if image and image[2] == place.project and region not in ("", image[1]):
+            if image and image[2] == settings.project and region not in ("", image[1]):
                 what = f"is an image in {image[1]}, and the job runs in {region}"
                 instead = f"take one in {region}: each start of a machine fetches it"
                 yield f"workerPoolSpecs[{i}].{task}.{key}", what, instead

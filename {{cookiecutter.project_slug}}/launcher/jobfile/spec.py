@@ -16,8 +16,7 @@ from launcher.common.document import Document, Fault, SpecError, outer
 from launcher.jobfile import place_rules, rules, shape, study_rules, trainer_rules
 from launcher.jobfile.job import Job
 from launcher.jobfile.program import OWN_IMAGE
-from launcher.project import gcp
-from launcher.project.gcp import Place
+from launcher.project.settings import Settings, read_settings
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
@@ -38,7 +37,7 @@ def read(path: str | Path) -> Job:
     return job
 
 
-def check(job: Job, project: Place | None = None, flags: Sequence[str] = ()) -> list[Fault]:
+def check(job: Job, project: Settings | None = None, flags: Sequence[str] = ()) -> list[Fault]:
     """The rules that the messages do not carry, by line.
 
     Args:
@@ -56,7 +55,7 @@ def check(job: Job, project: Place | None = None, flags: Sequence[str] = ()) -> 
     return sorted(faults, key=lambda fault: fault.line)
 
 
-def check_project(job: Job, spec: dict, project: Place) -> list[Fault]:
+def check_project(job: Job, spec: dict, project: Settings) -> list[Fault]:
     """What does not go together with project.yaml, by line.
 
     Args:
@@ -97,11 +96,10 @@ def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:
     return False
 
 
-def _read_project() -> Place | None:
+def _read_project() -> Settings | None:
     """project.yaml of this repo; None where it is missing or wrong, which scripts/check.py reports."""
     try:
-        place, faults = gcp.load()
-        return None if faults else place
+        return read_settings()
     except SpecError:
         return None
 

@@ -1,7 +1,7 @@
-"""`project.yaml`: the project and its cloud settings.
+"""`project.yaml` and the repo that it stands in.
 
-settings  read and check the file
+settings  start here: read and check the file; the repo's root
 git       the commit and the difference from it
 sources   files of this repo, and a digest of them
-gcp       its `gcp` part, and the roles that jobs need
+gcp       the APIs and roles that jobs need in Google Cloud
 """

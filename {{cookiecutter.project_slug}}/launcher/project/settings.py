@@ -1,8 +1,15 @@
-"""Reads project.yaml, the one place that says where jobs run and where their results go."""
+"""Reads project.yaml, the one file that says where jobs run and where their results go.
+
+settings = read_settings()
+settings.bucket                          "my-lab-runs"; "" where it is empty
+settings.missing("project", "bucket")    a fault for each that is empty
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.common import document
@@ -11,6 +18,8 @@ from launcher.common.document import Document, Fault, SpecError
 PATH = Path(__file__).resolve().parents[2] / "project.yaml"
 ROOT = PATH.parent  # of this repo
 ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
+# Stricter than what the service takes: it ends up in commands, and Windows runs gcloud by a shell.
+SAFE_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}@([a-z0-9.-]+)\.gserviceaccount\.com")
 TENSORBOARD = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/tensorboards/[^/\s]+")
 # 3 to 63 characters, or parts of that length between dots; not an IP address.
 BUCKET = r"(?!\d+(?:\.\d+){3}$)(?=[a-z0-9].{1,220}[a-z0-9]$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
@@ -21,62 +30,117 @@ FORMS = {
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region, such as us-central1"),
     "bucket": (BUCKET, "the bucket's name alone, without gs://"),
     "image_repository": (r"[a-z]([a-z0-9-]*[a-z0-9])?", "the repository's name alone"),
-    "service_account": (ACCOUNT.pattern, "NAME@PROJECT.iam.gserviceaccount.com"),
+    "service_account": (SAFE_ACCOUNT.pattern, "NAME@PROJECT.iam.gserviceaccount.com"),
     "tensorboard": (TENSORBOARD.pattern, "projects/NUMBER/locations/REGION/tensorboards/ID"),
 }
 
 
-def read(path: str | Path = PATH) -> dict | None:
-    """What project.yaml says, as plain values; None where there is no such file.
+@dataclass(frozen=True)
+class Settings:
+    """What project.yaml says. An empty text means: not set."""
+
+    project: str = ""
+    region: str = ""
+    bucket: str = ""
+    image_repository: str = ""
+    service_account: str = ""
+    tensorboard: str = ""
+    slug: str = "trainer"
+    path: Path = PATH
+    code: str = WAYS[0]  # how the trainer gets into a job
+    executor_image: str = ""
+    max_cost: float | None = None  # USD
+    labels: Mapping[str, object] = field(default_factory=dict)
+
+    def missing(self, *keys: str) -> list[Fault]:
+        """A fault for each of these keys that is empty, with the line where to write it."""
+        found = document.read(self.path)
+        return [
+            Fault(
+                self.path,
+                found.line(f"gcp.{key}"),
+                f"gcp.{key}",
+                "is empty",
+                f"write {FORMS[key][1]}",
+            )
+            for key in keys
+            if not getattr(self, key)
+        ]
+
+
+def read_settings(path: Path = PATH) -> Settings:
+    """Read project.yaml.
 
     Raises:
-        SpecError: everything in it that cannot be what was meant.
+        SpecError: the file is missing, not YAML, or has values that cannot be what was meant.
     """
-    if not Path(path).exists():
-        return None
-    found = document.read(path)
-    faults = list(_faults(found))
+    settings, faults = load_settings(path)
     if faults:
         raise SpecError(*faults)
-    return found.value
+    return settings
+
+
+def load_settings(path: Path = PATH) -> tuple[Settings, list[Fault]]:
+    """Read project.yaml: the settings, and what is wrong with its `gcp` part.
+
+    With a fault the settings are empty.
+
+    Raises:
+        SpecError: the file is missing, not YAML, or no mapping.
+    """
+    if not Path(path).exists():
+        raise SpecError(f"{path}: is missing")
+    file = document.read(path)
+    if not isinstance(file.value, dict):
+        instead = "write name: value, as in a new project"
+        raise SpecError(Fault(file.path, file.line(""), "", "is not a mapping", instead))
+    if faults := list(_find_faults(file)):
+        return Settings(path=path), faults
+    gcp, slug = file.value["gcp"], file.value.get("slug")
+    fits = isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", slug)  # for a command
+    settings = Settings(
+        **{key: gcp.get(key) or "" for key in FORMS},
+        slug=slug if fits else Settings.slug,
+        path=path,
+        code=gcp.get("code") or WAYS[0],
+        executor_image=gcp.get("executor_image") or "",
+        max_cost=None if gcp.get("max_cost") == "" else gcp.get("max_cost"),
+        labels=gcp.get("labels") or {},
+    )
+    return settings, []
 
 
 def image_name() -> str:
     """The project's slug as a name that Docker takes: no two separators in a row."""
-    slug = _read_or_nothing().get("slug") or PATH.parent.name
-    return re.sub(r"[^a-z0-9]+", "-", str(slug).lower()).strip("-") or "trainer"
+    return re.sub(r"[^a-z0-9]+", "-", _read_or_default().slug).strip("-")
 
 
 def own_image() -> str:
     """The project's image in its registry, without a tag; "" while project.yaml is not filled in."""
-    gcp = _read_or_nothing().get("gcp") or {}
-    parts = [gcp.get(key) for key in ("region", "project", "image_repository")]
+    settings = _read_or_default()
+    parts = settings.region, settings.project, settings.image_repository
     return "{}-docker.pkg.dev/{}/{}/{}".format(*parts, image_name()) if all(parts) else ""
 
 
 def is_own_package(uri: str) -> bool:
     """Whether a package is one that the launcher uploaded to the project's bucket."""
-    bucket = (_read_or_nothing().get("gcp") or {}).get("bucket")
-    place = re.escape(bucket) if bucket else "[^/]+"
-    return bool(re.fullmatch(rf"gs://{place}/packages/[0-9a-f]+/trainer\.tar\.gz", uri))
+    bucket = re.escape(_read_or_default().bucket) or "[^/]+"
+    return bool(re.fullmatch(rf"gs://{bucket}/packages/[0-9a-f]+/trainer\.tar\.gz", uri))
 
 
-def _read_or_nothing() -> dict:
-    """project.yaml; nothing where it is missing or wrong, which scripts/check.py reports."""
+def _read_or_default() -> Settings:
+    """project.yaml; empty where it is missing or wrong, which scripts/check.py reports."""
     try:
-        return read() or {}
+        return read_settings()
     except SpecError:
-        return {}
+        return Settings()
 
 
-def _faults(found: Document):
-    def fault(place: str, what: str, instead: str) -> Fault:
-        return Fault(found.path, found.line(place), place, what, instead)
+def _find_faults(file: Document) -> Iterator[Fault]:
+    def fault(key: str, what: str, instead: str) -> Fault:
+        return Fault(file.path, file.line(key), key, what, instead)
 
-    if not isinstance(found.value, dict):
-        yield fault("", "is not a mapping", "write name: value, as in a new project")
-        return
-    gcp = found.value.get("gcp")
+    gcp = file.value.get("gcp")
     if not isinstance(gcp, dict):
         yield fault("gcp", "is missing, or not a mapping", "write project, region, bucket below it")
         return

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from launcher.cloud import identity
 from launcher.doctor.checkup import one_line
 from launcher.project import gcp
-from launcher.project.gcp import Place
-from launcher.project.settings import ROOT
+from launcher.project.settings import ROOT, Settings
 from launcher.setup import steps
 from launcher.setup.steps import SetupError, Step, Words
 
@@ -39,7 +38,7 @@ class Setup:
 
     def __init__(
         self,
-        settings: Place,
+        settings: Settings,
         budget: float | None,
         scratch: bool = True,
         say: Callable[[str], None] = print,

@@ -15,8 +15,7 @@ from launcher.cloud import identity
 from launcher.common.document import SpecError
 from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
-from launcher.project.gcp import Place
-from launcher.project.settings import ROOT
+from launcher.project.settings import ROOT, Settings
 
 LIFECYCLE = Path("launcher/setup/lifecycle.json")  # what is cleared away below scratch/, and when
 THRESHOLDS = ("percent=0.5", "percent=0.9", "percent=1.0", "percent=1.0,basis=forecasted-spend")
@@ -44,7 +43,7 @@ class Step:
     make: Callable[[object], list[Words]] = field(repr=False)
 
 
-def apis(settings: Place, with_budget: bool) -> Step:
+def apis(settings: Settings, with_budget: bool) -> Step:
     wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *(gcp.APIS_TO_PAY if with_budget else ())]
     names = [f"{api}.googleapis.com" for api in wanted]
 
@@ -57,7 +56,7 @@ def apis(settings: Place, with_budget: bool) -> Step:
     return Step("APIs", "the services that jobs and the steps below are made with", look, make)
 
 
-def bucket(settings: Place) -> Step:
+def bucket(settings: Settings) -> Step:
     name = f"gs://{settings.bucket}"
     uniform = "--uniform-bucket-level-access"
 
@@ -81,7 +80,7 @@ def bucket(settings: Place) -> Step:
     return Step("bucket", why, ["storage", "buckets", "describe", name], make)
 
 
-def scratch(settings: Place) -> Step:
+def scratch(settings: Settings) -> Step:
     name = f"gs://{settings.bucket}"
     rule = json.loads((ROOT / LIFECYCLE).read_text(encoding="utf-8"))["rule"][0]
 
@@ -101,7 +100,7 @@ def scratch(settings: Place) -> Step:
     return Step("scratch", why, ["storage", "buckets", "describe", name], make)
 
 
-def images(settings: Place) -> Step:
+def images(settings: Settings) -> Step:
     where = [
         settings.image_repository,
         f"--location={settings.region}",
@@ -122,7 +121,7 @@ def images(settings: Place) -> Step:
     return Step("images", "the training image, in the region where it is pulled", look, make)
 
 
-def account(settings: Place) -> Step:
+def account(settings: Settings) -> Step:
     email = settings.service_account
     name, _, domain = email.partition("@")
     project = f"--project={settings.project}"
@@ -144,7 +143,7 @@ def account(settings: Place) -> Step:
     return Step("service account", why, look, make)
 
 
-def role(settings: Place, role: gcp.Role) -> Step:
+def role(settings: Settings, role: gcp.Role) -> Step:
     member = f"serviceAccount:{settings.service_account}"
     if role.on == "bucket":
         look = ["storage", "buckets", "get-iam-policy", f"gs://{settings.bucket}"]
@@ -162,7 +161,7 @@ def role(settings: Place, role: gcp.Role) -> Step:
     return Step(role.name, role.why, look, make)
 
 
-def budget(settings: Place, amount: float, billing_account: str) -> Step:
+def budget(settings: Settings, amount: float, billing_account: str) -> Step:
     """`amount` is for a month, in the currency of the billing account."""
     name, text = f"{settings.slug}-{settings.project}", f"{amount:.2f}"
     words = ["billing", "budgets", "create", f"--billing-account={billing_account}"]

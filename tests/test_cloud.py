@@ -711,7 +711,7 @@ def test_who_may_not_is_told_who_it_was_and_what_grants_it(lab, key, step):
     done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, fault)
     (line,) = (line for line in done.err.splitlines() if words in line)
     robot = f"robot@{PROJECT}.iam.gserviceaccount.com"
-    assert f"asked as service account {robot}" in line
+    assert f"signed in as service account {robot}" in line
     role = f"roles/{ROLES.get(step, 'storage.objectUser')}"
     assert f"who lacks {role}: Permission denied" in line
     command = line.partition("to grant it: ")[2].split("; the job keeps running")[0]

@@ -559,7 +559,7 @@ def test_a_file_that_arrives_damaged_is_not_kept_for_whole(lab):
     for file in ("history.csv", "run.json"):
         (here(lab, "bent") / file).unlink()
     lab.cloud.faults[:] = [Fault("GET /download/.*history.csv", TORN)]
-    assert "arrived torn" in error_of(jobs(lab, "fetch", "bent", code=2))
+    assert "arrived damaged" in error_of(jobs(lab, "fetch", "bent", code=2))
     assert status(lab, "bent") is None
 
 

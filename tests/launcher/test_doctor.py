@@ -406,18 +406,18 @@ def test_who_asks(monkeypatch, content, who, member):
     path = Path("credentials.json").absolute()
     path.write_text(json.dumps(content), encoding="utf-8")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-    assert identity.who().startswith(who) and str(path) in identity.who()
-    assert identity.member() == member
+    assert str(identity.find()).startswith(who) and str(path) in str(identity.find())
+    assert identity.find().member == member
 
 
 def test_without_credentials_it_is_gclouds_account_or_nobody(tmp_path):
-    assert identity.who() == "nobody: no credentials"
+    assert str(identity.find()) == "nobody: no credentials"
     folder = tmp_path / "gcloud" / "configurations"
     folder.mkdir(parents=True)
     (folder / "config_lab").write_text("[core]\naccount = ada@lab.org\n")
     (tmp_path / "gcloud" / "active_config").write_text("lab\n")
-    assert identity.who() == "user ada@lab.org (gcloud)"
-    assert identity.member() == "user:ada@lab.org"
+    assert str(identity.find()) == "user ada@lab.org (gcloud)"
+    assert identity.find().member == "user:ada@lab.org"
 
 
 def test_google_itself_is_asked_whose_a_token_is(monkeypatch):
@@ -438,7 +438,7 @@ def test_google_itself_is_asked_whose_a_token_is(monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     with serving(Handler) as address:
         monkeypatch.setattr(identity, "TOKEN_INFO", address)
-        assert identity.who("t0ken").startswith("user ada@lab.org")
+        assert str(identity.find("t0ken")).startswith("user ada@lab.org")
     assert asked == [("/", "access_token=t0ken")]  # not in the address, which is logged
 
 

@@ -37,7 +37,7 @@ class CloudError(SpecError):
 
 @dataclass(frozen=True)
 class Need:
-    """What a request needs, for telling it where it is not there."""
+    """What a request needs, for the message where that is missing."""
 
     api: str  # aiplatform.googleapis.com
     role: str  # roles/aiplatform.user
@@ -73,10 +73,10 @@ def sdk(name: str):
         raise CloudError(f"{error.name or name} is missing: install it by {INSTALL}") from None
 
 
-def endpoint(service: str, usual: str) -> str:
-    """Where a service is asked: https://…, without a slash at the end."""
-    there = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}")
-    return (there or usual).rstrip("/")
+def endpoint(service: str, usual: str = "") -> str:
+    """The address of a service: https://…, without a slash at the end."""
+    override = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}")
+    return (override or usual or f"https://{service}.googleapis.com").rstrip("/")
 
 
 def is_anonymous() -> bool:
@@ -85,7 +85,7 @@ def is_anonymous() -> bool:
 
 
 def credentials():
-    """The application default credentials; anonymous ones where gcloud is told to use none.
+    """The application default credentials; anonymous ones where gcloud is set to use none.
 
     Raises:
         CloudError: nobody is logged in, or the SDK is not installed.
@@ -120,7 +120,7 @@ def ask(session, method: str, url: str, retries: bool = True, **options) -> dict
         options: of requests.Session.request.
 
     Raises:
-        google.api_core.exceptions.GoogleAPICallError and its like, for `telling`.
+        google.api_core.exceptions.GoogleAPICallError and its like, for `explain_errors`.
     """
     exceptions = sdk("google.api_core.exceptions")
     # A redirect would carry the access token to a host that nobody has named.
@@ -152,15 +152,20 @@ def retry(predicate: Callable[[BaseException], bool] | None = None):
 
 
 class _Once:
-    """Says the first time that something is tried again, so that nobody takes it for a standstill."""
+    """Prints the first retry, so that nobody takes it for a standstill."""
 
-    said = False
+    printed = False
 
     def __call__(self, error: Exception) -> None:
-        if not self.said:
-            words = f"[launcher] trying again, for {LIMIT:.0f} s at most: {clean(error)}"
-            print(words, file=sys.stderr, flush=True)
-        self.said = True
+        if not self.printed:
+            text = f"[launcher] trying again, for {LIMIT:.0f} s at most: {clean(error)}"
+            print(text, file=sys.stderr, flush=True)
+        self.printed = True
+
+
+def patience() -> dict:
+    """Options of a method of Google's clients: for how long, and how often."""
+    return {"retry": retry(), "timeout": ANSWER}
 
 
 def transient(error: BaseException) -> bool:
@@ -198,20 +203,20 @@ def _code(error: BaseException) -> int:
 
 
 def _is_quota(error: BaseException) -> bool:
-    """Machines used up, which no waiting mends; not: too many requests a minute."""
+    """Machines used up, which no waiting helps; not: too many requests a minute."""
     return _code(error) == 429 and "exceed quota limits" in str(error)
 
 
 @contextlib.contextmanager
-def telling(what: str, need: Need, who=None) -> Iterator[None]:
-    """Tells a refusal within the block in one line.
+def explain_errors(what: str, need: Need, who=None) -> Iterator[None]:
+    """Turn what Google's libraries raise within the block into one line.
 
     Args:
         what: is being done, "upload to gs://lab/runs".
         who: the credentials that are used.
 
     Raises:
-        CloudError: what was refused, why, and the command that mends it.
+        CloudError: what was refused, why, and the command that fixes it.
     """
     exceptions = sdk("google.api_core.exceptions")
     auth = sdk("google.auth.exceptions").GoogleAuthError
@@ -224,58 +229,59 @@ def telling(what: str, need: Need, who=None) -> Iterator[None]:
         if not isinstance(error, known) and type(error).__name__ != "DataCorruption":
             raise
         cause = error.cause if isinstance(error, exceptions.RetryError) else error
-        raise CloudError(f"{what}: {_told(cause or error, need, who)}") from None
+        raise CloudError(f"{what}: {_explain(cause or error, need, who)}") from None
 
 
-def _told(error: BaseException, need: Need, who) -> str:
-    said, code = clean(error), _code(error)
+def _explain(error: BaseException, need: Need, who) -> str:
+    text, code = clean(error), _code(error)
     if transient(error):
         minutes = f"within {LIMIT:.0f} s"
-        return f"no good answer {minutes} ({said}); give the same command again later"
+        return f"no good answer {minutes} ({text}); give the same command again later"
     if _is_quota(error):
         page = f"https://console.cloud.google.com/iam-admin/quotas?project={need.project}"
-        return f"the quota is used up, or there is none: {said}; see {page}, or take other machines"
+        return f"the quota is used up, or there is none: {text}; see {page}, or take other machines"
     if code == 401 or isinstance(error, sdk("google.auth.exceptions").GoogleAuthError):
-        return f"asked as {_who(who)}, who was not let in: {said}; {identity.advise_login()}"
+        return f"signed in as {_name(who)}, who was not let in: {text}; {identity.advise_login()}"
     if code == 403:
-        return _forbidden(said, need, who)
-    if code == 404 or re.search("does not exist|not found", said, re.IGNORECASE):
-        if need.account and need.account in said:
+        return _forbidden(text, need, who)
+    if code == 404 or re.search("does not exist|not found", text, re.IGNORECASE):
+        if need.account and need.account in text:
             name, _, rest = need.account.partition("@")
             project = rest.partition(".")[0]
             made = f"gcloud iam service-accounts create {name} --project={project}"
             return f"the service account {need.account} does not exist; run: {made}"
-        return f"{said}" + (f"; run: {need.create}" if need.create else "")
-    return said
+        return f"{text}" + (f"; run: {need.create}" if need.create else "")
+    return text
 
 
-def _forbidden(said: str, need: Need, who) -> str:
-    if re.search("SERVICE_DISABLED|has not been used in project|it is disabled", said):
-        api = (re.search(r"[a-z]+\.googleapis\.com", said) or [need.api])[0]
+def _forbidden(text: str, need: Need, who) -> str:
+    if re.search("SERVICE_DISABLED|has not been used in project|it is disabled", text):
+        api = (re.search(r"[a-z]+\.googleapis\.com", text) or [need.api])[0]
         return f"{api} is not enabled; run: gcloud services enable {api} --project={need.project}"
-    if "quota project" in said:
+    if "quota project" in text:
         command = f"gcloud auth application-default set-quota-project {need.project}"
         return f"your own credentials belong to no project; run: {command}"
-    if re.search(r"\bbilling\b", said, re.IGNORECASE):
+    if re.search(r"\bbilling\b", text, re.IGNORECASE):
         page = f"https://console.cloud.google.com/billing/linkedaccount?project={need.project}"
-        return f"the project {need.project} has no billing account: {said}; see {page}"
-    asked = f"asked as {_who(who)}"
-    if need.account and re.search("actAs|act as", said):
+        return f"the project {need.project} has no billing account: {text}; see {page}"
+    login = f"signed in as {_name(who)}"
+    if need.account and re.search("actAs|act as", text):
         role = "roles/iam.serviceAccountUser"
-        command = identity.grant_on_account(role, need.account, need.project, member(who))
-        return f"{asked}, who lacks {role} on {need.account}: {said}; to grant it: {command}"
-    command = need.grant(member(who))
-    return f"{asked}, who lacks {need.role}: {said}; to grant it: {command}"
+        command = identity.grant_on_account(role, need.account, need.project, identify(who).member)
+        return f"{login}, who lacks {role} on {need.account}: {text}; to grant it: {command}"
+    command = need.grant(identify(who).member)
+    return f"{login}, who lacks {need.role}: {text}; to grant it: {command}"
 
 
-def _who(found) -> str:
-    if found is not None and type(found).__name__ == "AnonymousCredentials":
+def _name(credentials) -> str:
+    if credentials is not None and type(credentials).__name__ == "AnonymousCredentials":
         return "nobody (CLOUDSDK_AUTH_DISABLE_CREDENTIALS is set)"
-    return str(_find(found))
+    return str(identify(credentials))
 
 
-def _find(found) -> identity.Identity:
-    return identity.find(getattr(found, "token", None) or "")
+def identify(credentials) -> identity.Identity:
+    """Whose credentials these are."""
+    return identity.find(getattr(credentials, "token", None) or "")
 
 
 def clean(error: BaseException) -> str:
@@ -290,14 +296,9 @@ def clean(error: BaseException) -> str:
     inner = getattr(getattr(error, "response", None), "text", None)
     if isinstance(error, sdk("google.auth.exceptions").GoogleAuthError) and error.args:
         inner = error.args[0]  # what follows is the cause, or the answer's body
-    said = str(getattr(error, "message", None) or inner or error or type(error).__name__)
-    if found := re.search(r'"message": *("(?:[^"\\]|\\.)*")', said):  # the service's own JSON
-        said = json.loads(found[1])
-    said = SECRETS.sub("(secret)", " ".join(said.split()))
-    said = re.sub(r"^(GET|POST|PUT|PATCH|DELETE) https?://\S+ ", "", said)
-    return said if len(said) <= SHOWN else said[: SHOWN - 1] + "…"
-
-
-def member(found) -> str:
-    """Whose credentials these are, as gcloud's commands write it: "user:ada@lab.org"."""
-    return _find(found).member
+    text = str(getattr(error, "message", None) or inner or error or type(error).__name__)
+    if match := re.search(r'"message": *("(?:[^"\\]|\\.)*")', text):  # the service's own JSON
+        text = json.loads(match[1])
+    text = SECRETS.sub("(secret)", " ".join(text.split()))
+    text = re.sub(r"^(GET|POST|PUT|PATCH|DELETE) https?://\S+ ", "", text)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

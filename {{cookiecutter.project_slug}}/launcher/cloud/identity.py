@@ -1,4 +1,4 @@
-"""Who asks Google Cloud for something, and the commands that let them.
+"""Who sends requests to Google Cloud, and the commands that let them.
 
 Two logins live side by side: gcloud's own, and the application default credentials by which
 programs, the SDK among them, are known. They need not be the same person. Standard library only;
@@ -26,7 +26,7 @@ SECONDS = 2  # for each question over the network
 
 @dataclass(frozen=True)
 class Identity:
-    """An account, as far as it can be told; `email` is empty where only Google knows it."""
+    """An account, as far as it is known; `email` is empty where only Google knows it."""
 
     kind: str  # "user", "service account", "federated identity"; "": nobody
     email: str = ""
@@ -44,23 +44,13 @@ class Identity:
         return f"{prefix}:{self.email}" if self.email else UNKNOWN
 
 
-def who(token: str = "") -> str:
-    """Whom Google sees when a program of this machine asks, in words for a message.
-
-    With an access token, Google itself is asked for the name where the files do not tell it.
-    """
-    return str(find(token))
-
-
-def member(token: str = "") -> str:
-    """The same for a gcloud command: "user:ada@lab.org"."""
-    return find(token).member
-
-
 def find(token: str = "") -> Identity:
     """The application default credentials; where there are none, gcloud's account.
 
     Looks where google.auth looks, in its order, and never raises.
+
+    Args:
+        token: an access token, to ask Google for a name that the files do not have.
     """
     path = adc_path()
     if path:
@@ -86,8 +76,10 @@ def find_key_problem() -> str:
     if not named:
         return ""
     try:
-        found = json.loads(Path(named).read_text(encoding="utf-8"))
-        problem = "" if isinstance(found, dict) and found.get("type") else "holds no credentials"
+        content = json.loads(Path(named).read_text(encoding="utf-8"))
+        problem = (
+            "" if isinstance(content, dict) and content.get("type") else "holds no credentials"
+        )
     except FileNotFoundError:
         problem = "does not exist"
     except OSError as error:
@@ -135,56 +127,50 @@ def account() -> str:
 def grant(role: str, project: str, member: str) -> str:
     """The command that grants a role in a project."""
     # Without --condition gcloud asks, where the project has a grant that is bound to one.
-    return shlex.join(
-        ["gcloud", "projects", "add-iam-policy-binding", project]
-        + [f"--member={member}", f"--role={role}", "--condition=None"]
-    )
+    return _bind("projects", project, role, member, "--condition=None")
 
 
 def grant_on_bucket(role: str, bucket: str, member: str) -> str:
     """The command that grants a role on one bucket, named without gs://."""
-    return shlex.join(
-        ["gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"]
-        + [f"--member={member}", f"--role={role}"]
-    )
+    return _bind("storage buckets", f"gs://{bucket}", role, member)
 
 
 def grant_on_repository(role: str, repository: str, region: str, project: str, member: str) -> str:
     """The command that grants a role on one image repository."""
-    return shlex.join(
-        ["gcloud", "artifacts", "repositories", "add-iam-policy-binding", repository]
-        + [f"--location={region}", f"--project={project}", f"--member={member}", f"--role={role}"]
-    )
+    where = (f"--location={region}", f"--project={project}")
+    return _bind("artifacts repositories", repository, role, member, *where)
 
 
 def grant_on_account(role: str, account: str, project: str, member: str) -> str:
     """The command that grants a role on a service account: to let jobs run under it, say."""
-    return shlex.join(
-        ["gcloud", "iam", "service-accounts", "add-iam-policy-binding", account]
-        + [f"--project={project}", f"--member={member}", f"--role={role}"]
-    )
+    return _bind("iam service-accounts", account, role, member, f"--project={project}")
+
+
+def _bind(group: str, name: str, role: str, member: str, *flags: str) -> str:
+    command = ["gcloud", *group.split(), "add-iam-policy-binding", name]
+    return shlex.join([*command, f"--member={member}", f"--role={role}", *flags])
 
 
 def _from_file(path: Path, token: str) -> Identity:
     source = f"application default credentials, {path}"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        kind = found.get("type", "")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind = content.get("type", "")
     except (OSError, ValueError, AttributeError):
         return Identity("", source=f"{path} holds no credentials")
     if kind == "service_account":
-        return Identity("service account", str(found.get("client_email") or ""), source)
-    if url := found.get("service_account_impersonation_url"):
+        return Identity("service account", str(content.get("client_email") or ""), source)
+    if url := content.get("service_account_impersonation_url"):
         email = urllib.parse.unquote(str(url)).rpartition("/")[2].partition(":")[0]
         return Identity("service account", email, f"impersonated by {source}")
     if kind == "authorized_user":
-        email = str(found.get("account") or "") or _email_of(token)
+        email = str(content.get("account") or "") or _email_of(token)
         return Identity("user", email, source)
     return Identity("federated identity", _email_of(token), source)
 
 
 def _email_of(token: str) -> str:
-    """Asks Google whose access token this is; empty where it cannot be told."""
+    """Asks Google whose access token this is; empty where it does not say."""
     if not token:
         return ""
     body = urllib.parse.urlencode(
@@ -207,7 +193,7 @@ def on_google() -> bool:
         return False
     if os.environ.get("GCE_METADATA_HOST"):
         return True
-    try:  # asked of the firmware: elsewhere the question over the network takes seconds to fail
+    try:  # from the firmware: elsewhere a request to the metadata server takes seconds to fail
         return "Google" in Path("/sys/class/dmi/id/product_name").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False

@@ -27,9 +27,9 @@ def legal_key(text: object) -> str:
 
 def join(*several: Mapping) -> dict[str, str]:
     """Labels that are legal; of two with one name the later one counts."""
-    found = {legal_key(key): legal(value) for each in several for key, value in each.items()}
-    found.pop("", None)
-    return dict(list(found.items())[-MOST:])
+    joined = {legal_key(key): legal(value) for part in several for key, value in part.items()}
+    joined.pop("", None)
+    return dict(list(joined.items())[-MOST:])
 
 
 def user() -> str:

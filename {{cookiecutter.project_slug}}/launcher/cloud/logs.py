@@ -21,7 +21,7 @@ LATE = 30  # seconds that an entry may arrive after one that is younger
 class Line:
     """One line of a replica's output."""
 
-    replica: str  # "chief:0"; "service" for what Vertex AI itself tells
+    replica: str  # "chief:0"; "service" for Vertex AI itself
     text: str
     time: str  # as the service writes it
     error: bool
@@ -64,20 +64,22 @@ class Log:
 
     def _entries(self, more: list[str], order: str) -> Iterator[dict]:
         words = ['resource.type="ml_job"', f'resource.labels.job_id="{self.job.id}"', *more]
-        base = clients.endpoint("logging", "https://logging.googleapis.com")
-        asked = {
+        base = clients.endpoint("logging")
+        body = {
             "resourceNames": [f"projects/{self.jobs.project}"],
             "filter": " AND ".join(words),
             "orderBy": order,
             "pageSize": PAGE,
         }
         while True:
-            with clients.telling(f"read the log of {self.job.name}", self.need, self.jobs.who):
-                answer = clients.ask(self.session, "POST", f"{base}/v2/entries:list", json=asked)
+            with clients.explain_errors(
+                f"read the log of {self.job.name}", self.need, self.jobs.who
+            ):
+                answer = clients.ask(self.session, "POST", f"{base}/v2/entries:list", json=body)
             yield from answer.get("entries") or []
             if not answer.get("nextPageToken"):
                 return
-            asked["pageToken"] = answer["nextPageToken"]
+            body["pageToken"] = answer["nextPageToken"]
 
 
 def _before(time: str) -> str:
@@ -96,5 +98,5 @@ def _lines(entry: dict) -> list[Line]:
 
 def _replica(task: str) -> str:
     """ "workerpool1-0" → "worker:0" """
-    found = re.fullmatch(r"workerpool([0-3])-(\d+)", task)
-    return f"{ROLES[int(found[1])]}:{found[2]}" if found else task or "service"
+    match = re.fullmatch(r"workerpool([0-3])-(\d+)", task)
+    return f"{ROLES[int(match[1])]}:{match[2]}" if match else task or "service"

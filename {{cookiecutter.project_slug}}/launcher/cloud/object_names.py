@@ -55,8 +55,8 @@ def _check_part(part: str, is_last: bool) -> str | None:
     """What is wrong with a part of a name, between two slashes."""
     if part in ("", ".", ".."):
         return f"has the part {part!r}"
-    if found := re.search(r'[\\:*?"<>|]', part):
-        return f"has the character {found[0]}"
+    if match := re.search(r'[\\:*?"<>|]', part):
+        return f"has the character {match[0]}"
     if not part.isprintable() and any(unicodedata.category(c) in CONTROL for c in part):
         return "has a control character"
     if part[-1] in ". ":

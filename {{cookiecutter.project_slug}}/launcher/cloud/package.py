@@ -31,9 +31,8 @@ def build(folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as name:
         stage = Path(name)
         for source, path in files.items():
-            place = stage / source
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+            (stage / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, stage / source)
         # In an environment of its own, build would fetch setuptools again from the network.
         alone = ["--no-isolation"] if _has_setuptools() else []
         command = [sys.executable, "-m", "build", "--sdist", *alone, "--outdir", folder, stage]
@@ -46,9 +45,9 @@ def build(folder: Path) -> Path:
             errors="replace",
         )
     if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         hint = "; install it: pip install build" if "No module named build" in done.stderr else ""
-        last = said[-1].strip() if said else "it says nothing"
+        last = lines[-1].strip() if lines else "it says nothing"
         raise SpecError(f"setup.py: the package cannot be built: {last}{hint}")
     [path] = folder.glob("*.tar.gz")
     with tarfile.open(path) as archive:

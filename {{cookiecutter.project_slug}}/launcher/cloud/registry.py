@@ -23,7 +23,7 @@ PLATFORM = "linux/amd64"  # of Google's machines, whatever this one is
 BUILDER = "gcr.io/cloud-builders/docker"
 BUILD = 3600  # seconds that Cloud Build may take
 POLL = 5.0  # seconds between two looks at it
-GOES_ON = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
+RUNNING = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
 
 
 def uri(settings: Settings, gpus: bool) -> str:
@@ -43,7 +43,7 @@ class Registry:
     """The project's image repository."""
 
     def __init__(self, settings: Settings, store, say: Callable[[str], None]):
-        """Asks nothing yet.
+        """Sends no request yet.
 
         Args:
             store: a `storage.Store`, whose credentials are used.
@@ -53,7 +53,7 @@ class Registry:
         self.parent = f"projects/{settings.project}/locations/{settings.region}"
 
     def provide(self, wanted: str, gpus: bool) -> None:
-        """Sees to it that the image `wanted`, as `uri` gives it, is there.
+        """Builds and pushes the image `wanted`, as `uri` gives it, where it is missing.
 
         Raises:
             CloudError, ContainerError: it cannot be looked for, built or pushed.
@@ -71,15 +71,15 @@ class Registry:
         """Whether the repository has that image and tag."""
         repository = f"{self.parent}/repositories/{self.settings.image_repository}"
         name, _, tag = wanted.rpartition("/")[2].partition(":")
-        base = clients.endpoint("artifactregistry", "https://artifactregistry.googleapis.com")
+        base = clients.endpoint("artifactregistry")
         missing = clients.sdk("google.api_core.exceptions").NotFound
         what = f"look for the image in {self.settings.image_repository}"
-        with clients.telling(what, self._need("reader"), self.store.who):
+        with clients.explain_errors(what, self._need("reader"), self.store.who):
             try:
                 path = f"{repository}/packages/{name}/tags/{tag}"
                 clients.ask(self.session, "GET", f"{base}/v1/{path}")
                 return True
-            except missing:  # the tag; or the repository itself, which is asked for next
+            except missing:  # the tag; or the repository itself, which is looked up next
                 clients.ask(self.session, "GET", f"{base}/v1/{repository}")
                 return False
 
@@ -97,21 +97,21 @@ class Registry:
             errors="replace",
         )
         if pushed.returncode:
-            raise ContainerError(f"docker push: {self._refused(_last(pushed.stderr))}")
+            raise ContainerError(f"docker push: {self._explain_push(_last(pushed.stderr))}")
 
-    def _refused(self, said: str) -> str:
+    def _explain_push(self, text: str) -> str:
         host = f"{self.settings.region}-docker.pkg.dev"
-        lower = said.lower()
+        lower = text.lower()
         if "unauthenticated" in lower or "no basic auth" in lower or "unauthorized" in lower:
-            return f"{said}; let Docker log in by gcloud: gcloud auth configure-docker {host}"
+            return f"{text}; let Docker log in by gcloud: gcloud auth configure-docker {host}"
         if "denied" in lower or "forbidden" in lower:
             need = self._need("writer")
-            command = need.grant(clients.member(self.store.who))
-            return f"{said}; to grant {need.role}: {command}"
-        return said
+            command = need.grant(clients.identify(self.store.who).member)
+            return f"{text}; to grant {need.role}: {command}"
+        return text
 
     def _build_there(self, wanted: str, gpus: bool) -> None:
-        """Builds the image by Cloud Build, once: a build that goes on is waited for."""
+        """Builds the image by Cloud Build, once: a build that is running is waited for."""
         tag = wanted.rpartition(":")[2]
         source = f"builds/{tag}/source.tgz"
         bucket = self.settings.bucket
@@ -126,36 +126,37 @@ class Registry:
             "tags": [f"image-{tag}"],
             "options": {"logging": "CLOUD_LOGGING_ONLY"},
         }
-        base = clients.endpoint("cloudbuild", "https://cloudbuild.googleapis.com")
+        base = clients.endpoint("cloudbuild")
         builds = f"{base}/v1/{self.parent}/builds"
         need = Need(
             api="cloudbuild.googleapis.com",
             role="roles/cloudbuild.builds.editor",
             project=self.settings.project,
         )
-        with clients.telling("build the image by Cloud Build", need, self.store.who):
-            found = self._going_on(builds, tag)
-            if not found:
-                # An answer that is lost costs a second build of the same image, and nothing else.
-                started = clients.ask(self.session, "POST", builds, json=build)
-                found = started["metadata"]["build"]
-            self.say(f"build: {found.get('logUrl') or found['id']}")
+        with clients.explain_errors("build the image by Cloud Build", need, self.store.who):
+            running = self._find_running(builds, tag)
+            # An answer that is lost costs a second build of the same image, and nothing else.
+            build = (
+                running
+                or clients.ask(self.session, "POST", builds, json=build)["metadata"]["build"]
+            )
+            self.say(f"build: {build.get('logUrl') or build['id']}")
             end = time.monotonic() + BUILD
-            while found["status"] in GOES_ON and time.monotonic() < end:
+            while build["status"] in RUNNING and time.monotonic() < end:
                 time.sleep(POLL)
-                found = clients.ask(self.session, "GET", f"{builds}/{found['id']}")
-        if found["status"] != "SUCCESS":
-            why = (found.get("failureInfo") or {}).get("detail") or found.get("statusDetail") or ""
+                build = clients.ask(self.session, "GET", f"{builds}/{build['id']}")
+        if build["status"] != "SUCCESS":
+            why = (build.get("failureInfo") or {}).get("detail") or build.get("statusDetail") or ""
             raise CloudError(
-                f"Cloud Build: the image's build ended with {found['status']}"
+                f"Cloud Build: the image's build ended with {build['status']}"
                 + (f" ({why})" if why else "")
-                + f"; its log: {found.get('logUrl') or found['id']}"
+                + f"; its log: {build.get('logUrl') or build['id']}"
             )
 
-    def _going_on(self, builds: str, tag: str) -> dict | None:
-        asked = {"filter": f'tags="image-{tag}"', "pageSize": "10"}
-        found = clients.ask(self.session, "GET", builds, params=asked).get("builds") or []
-        return next((build for build in found if build["status"] in GOES_ON), None)
+    def _find_running(self, builds: str, tag: str) -> dict | None:
+        query = {"filter": f'tags="image-{tag}"', "pageSize": "10"}
+        answer = clients.ask(self.session, "GET", builds, params=query)
+        return next((b for b in answer.get("builds") or [] if b["status"] in RUNNING), None)
 
     def _need(self, role: str) -> Need:
         repository = self.settings.image_repository

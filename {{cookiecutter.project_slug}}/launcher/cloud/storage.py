@@ -74,10 +74,10 @@ class Store:
         """
         wanted = entry(source)
         blob = self._blob(uri)
-        options = {"checksum": "crc32c", "timeout": clients.ANSWER, "retry": clients.retry()}
+        options = {"checksum": "crc32c", **clients.patience()}
         if new:
             options["if_generation_match"] = 0  # the service's words for: not yet there
-        with self._telling(f"upload to {uri}", uri):
+        with self._explain(f"upload to {uri}", uri):
             try:
                 if isinstance(source, bytes):
                     blob.upload_from_string(source, "application/octet-stream", **options)
@@ -85,7 +85,7 @@ class Store:
                     blob.upload_from_filename(str(source), **options)
             except clients.sdk("google.api_core.exceptions").PreconditionFailed:
                 # Another's object; or ours, and the answer to the first try was lost.
-                blob.reload(timeout=clients.ANSWER, retry=clients.retry())
+                blob.reload(**clients.patience())
         there = Entry(int(blob.size or 0), blob.crc32c or wanted.crc32c)
         if there != wanted and not new:
             raise CloudError(f"upload to {uri}: what arrived is not what was sent; try once more")
@@ -93,8 +93,8 @@ class Store:
 
     def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
-        with self._telling(f"look for {uri}", uri):
-            return self._blob(uri).exists(timeout=clients.ANSWER, retry=clients.retry())
+        with self._explain(f"look for {uri}", uri):
+            return self._blob(uri).exists(**clients.patience())
 
     def find_location(self, bucket: str) -> tuple[str, list[str]] | None:
         """Where a bucket lies: its location, and its regions where its owner chose several.
@@ -102,36 +102,34 @@ class Store:
         None where the bucket is missing or its description may not be read.
         """
         hidden = clients.sdk("google.api_core.exceptions")
-        with self._telling(f"look where gs://{bucket} lies", f"gs://{bucket}"):
+        with self._explain(f"look where gs://{bucket} lies", f"gs://{bucket}"):
             try:
-                options = {"timeout": clients.ANSWER, "retry": clients.retry()}
-                found = self.client.get_bucket(bucket, **options)
+                answer = self.client.get_bucket(bucket, **clients.patience())
             except (hidden.Forbidden, hidden.NotFound):
                 return None
-        return found.location or "", list(found.data_locations or ())
+        return answer.location or "", list(answer.data_locations or ())
 
     def is_free(self, folder: str) -> bool:
         """Whether nothing lies in a folder of a bucket."""
         bucket, name = split(folder.rstrip("/") + "/")
-        with self._telling(f"look into {folder}", folder):
-            options = {"timeout": clients.ANSWER, "retry": clients.retry(), "max_results": 1}
-            return not list(self.client.list_blobs(bucket, prefix=name, **options))
+        with self._explain(f"look into {folder}", folder):
+            options = {"prefix": name, "max_results": 1, **clients.patience()}
+            return not list(self.client.list_blobs(bucket, **options))
 
     def read(self, uri: str) -> bytes:
         """The whole object."""
-        with self._telling(f"read {uri}", uri):
-            options = {"timeout": clients.ANSWER, "retry": clients.retry(), "checksum": "crc32c"}
-            return self._blob(uri).download_as_bytes(raw_download=True, **options)
+        with self._explain(f"read {uri}", uri):
+            options = {"raw_download": True, "checksum": "crc32c", **clients.patience()}
+            return self._blob(uri).download_as_bytes(**options)
 
     def listing(self, folder: str) -> dict[str, Entry]:
         """The objects in a folder of a bucket and below it, by their names within it."""
         bucket, prefix = split(folder.rstrip("/") + "/")
-        with self._telling(f"list {folder}", folder):
-            options = {"timeout": clients.ANSWER, "retry": clients.retry()}
-            blobs = list(self.client.list_blobs(bucket, prefix=prefix, **options))
-        found = {blob.name[len(prefix) :]: Entry(blob.size, blob.crc32c) for blob in blobs}
+        with self._explain(f"list {folder}", folder):
+            blobs = list(self.client.list_blobs(bucket, prefix=prefix, **clients.patience()))
+        entries = {blob.name[len(prefix) :]: Entry(blob.size, blob.crc32c) for blob in blobs}
         # TensorFlow marks folders by empty objects, which are no files.
-        return {name: entry for name, entry in found.items() if entry.size or name[-1:] not in "/"}
+        return {name: e for name, e in entries.items() if e.size or name[-1:] not in "/"}
 
     def list_for_disk(self, folder: str, target: Path) -> dict[str, Entry]:
         """The same, where all of them may be written to a local folder.
@@ -161,31 +159,31 @@ class Store:
             wanted: what `listing` said of it; where it is given, what arrived is compared with it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"timeout": clients.ANSWER, "retry": clients.retry(), "checksum": "crc32c"}
+        options = {"raw_download": True, "checksum": "crc32c", **clients.patience()}
         with replacing(path) as partial:
-            with self._telling(f"download {uri}", uri):
-                self._blob(uri).download_to_filename(str(partial), raw_download=True, **options)
+            with self._explain(f"download {uri}", uri):
+                self._blob(uri).download_to_filename(str(partial), **options)
             if wanted and entry(partial) != wanted:
                 raise CloudError(
-                    f"download {uri}: it changed meanwhile, or arrived torn; try again"
+                    f"download {uri}: it changed meanwhile, or arrived damaged; try again"
                 )
 
     def _blob(self, uri: str):
         bucket, name = split(uri)
         return self.client.bucket(bucket).blob(name)
 
-    def _telling(self, what: str, uri: str):
+    def _explain(self, what: str, uri: str):
         bucket = split(uri)[0]
-        place = f" --location={self.region}" if self.region else ""
+        location = f" --location={self.region}" if self.region else ""
         need = Need(
             api="storage.googleapis.com",
             role="roles/storage.objectUser",
             project=self.project,
             bucket=bucket,
-            create=f"gcloud storage buckets create gs://{bucket} --project={self.project}{place} "
+            create=f"gcloud storage buckets create gs://{bucket} --project={self.project}{location} "
             "--uniform-bucket-level-access",
         )
-        return clients.telling(what, need, self.who)
+        return clients.explain_errors(what, need, self.who)
 
 
 def sync(
@@ -249,11 +247,11 @@ def local(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, E
         paths = [p for p in every if p.is_file() and not _is_litter(p.relative_to(root))]
     else:
         raise CloudError(f"{folder}: is no folder; give one that exists")
-    found = {path.relative_to(root).as_posix(): path for path in paths}
-    for name in found:
+    files = {path.relative_to(root).as_posix(): path for path in paths}
+    for name in files:
         if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
             raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
-    return {name: entry(path) for name, path in found.items()}
+    return {name: entry(path) for name, path in files.items()}
 
 
 def _is_litter(path: Path) -> bool:
@@ -278,10 +276,10 @@ def refuse_obstacles(paths: Iterable[Path]) -> None:
             raise CloudError(f"{folder}: is a file, and a folder is to be made there; move it")
 
 
-def _is_bucket(place: str) -> bool:
-    if re.match("gs:(?!//[^/])", place):  # "gs:/lab" would be a folder here
-        raise CloudError(f"{place}: is no bucket; write gs://BUCKET/FOLDER")
-    return place.startswith("gs://")
+def _is_bucket(uri: str) -> bool:
+    if re.match("gs:(?!//[^/])", uri):  # "gs:/lab" would be a folder here
+        raise CloudError(f"{uri}: is no bucket; write gs://BUCKET/FOLDER")
+    return uri.startswith("gs://")
 
 
 def entry(source: Path | bytes) -> Entry:

@@ -70,7 +70,7 @@ class Vertex:
             UnknownFate: nobody can say yet whether the job starts.
             CloudError: the job was refused, and does not start.
         """
-        with clients.telling("start the job", self.need, self.who):
+        with clients.explain_errors("start the job", self.need, self.who):
             job = RemoteJob(message)
             request = self._request("Create", job)
             send = clients.retry(clients.had_no_effect)(self._send)
@@ -84,7 +84,7 @@ class Vertex:
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """The same job as it is now."""
-        with clients.telling(f"look at {job.name}", self.need, self.who):
+        with clients.explain_errors(f"look at {job.name}", self.need, self.who):
             return self._get(job.resource, job.tuning)
 
     def list(self, filter: str = "", most: int = 100) -> list[RemoteJob]:
@@ -93,7 +93,7 @@ class Vertex:
         Args:
             filter: the service's own words, such as labels.project="penguins" AND state!="…".
         """
-        with clients.telling("list the jobs", self.need, self.who):
+        with clients.explain_errors("list the jobs", self.need, self.who):
             found = [job for tuning in KINDS for job in self._list(tuning, filter, most)]
         found.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
         return found[:most]
@@ -109,7 +109,7 @@ class Vertex:
             missing = clients.sdk("google.api_core.exceptions").NotFound
             for tuning in KINDS:
                 kind = "hyperparameterTuningJobs" if tuning else "customJobs"
-                with clients.telling(f"look for {text}", self.need, self.who):
+                with clients.explain_errors(f"look for {text}", self.need, self.who):
                     try:
                         return self._get(f"{self.parent}/{kind}/{number[1]}", tuning)
                     except missing:
@@ -123,9 +123,9 @@ class Vertex:
 
     def cancel(self, job: RemoteJob) -> None:
         """Asks the service to stop a job; it ends some moments later."""
-        with clients.telling(f"cancel {job.name}", self.need, self.who):
+        with clients.explain_errors(f"cancel {job.name}", self.need, self.who):
             verb = getattr(self.client, f"cancel_{_snake(job.tuning)}")
-            verb(name=job.resource, **self._patience())
+            verb(name=job.resource, **clients.patience())
 
     def _request(self, verb: str, job: RemoteJob):
         """The request's protobuf, by the API's own strict reader."""
@@ -143,7 +143,7 @@ class Vertex:
 
     def _get(self, resource: str, tuning: bool) -> RemoteJob:
         return self._read(
-            getattr(self.client, f"get_{_snake(tuning)}")(name=resource, **self._patience())
+            getattr(self.client, f"get_{_snake(tuning)}")(name=resource, **clients.patience())
         )
 
     def _list(self, tuning: bool, filter: str, most: int) -> Iterator[RemoteJob]:
@@ -152,12 +152,14 @@ class Vertex:
             parent=self.parent, filter=filter, page_size=min(most, 100)
         )
         pager = getattr(self.client, f"list_{_snake(tuning)}s")
-        for found, _ in zip(pager(request=request, **self._patience()), range(most), strict=False):
+        for found, _ in zip(
+            pager(request=request, **clients.patience()), range(most), strict=False
+        ):
             yield self._read(found)
 
     def labelled(self, label: str, tuning: bool) -> RemoteJob | None:
         """The job that was sent with this label `submission`; None where there is none yet."""
-        with clients.telling("look whether the job started", self.need, self.who):
+        with clients.explain_errors("look whether the job started", self.need, self.who):
             return next(self._list(tuning, f'labels.{ID}="{label}"', 1), None)
 
     def _may_have_started(self, error: Exception) -> bool:
@@ -187,9 +189,6 @@ class Vertex:
 
     def _read(self, found) -> RemoteJob:
         return RemoteJob(self.json.MessageToDict(type(found).pb(found)))
-
-    def _patience(self) -> dict:
-        return {"retry": clients.retry(), "timeout": clients.ANSWER}
 
 
 def _snake(tuning: bool) -> str:

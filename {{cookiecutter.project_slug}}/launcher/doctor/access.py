@@ -132,7 +132,7 @@ def send(
     refusal = clients.sdk("google.api_core.exceptions").GoogleAPICallError
     auth = clients.sdk("google.auth.exceptions").GoogleAuthError
     lost = clients.sdk("requests.exceptions").RequestException
-    base = clients.endpoint(api, BASES.get(api, f"https://{api}.googleapis.com"))
+    base = clients.endpoint(api, BASES.get(api, ""))
     options = {"timeout": SECONDS, "params": list(query), "retries": False}
     options |= {} if body is None else {"json": body}
     options |= {"headers": {"X-Goog-User-Project": project}} if project else {}

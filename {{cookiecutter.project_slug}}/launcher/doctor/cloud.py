@@ -83,7 +83,7 @@ class Cloud:
         return [name for name in permissions if name not in answer.get("permissions", ())]
 
     def member(self) -> str:
-        return clients.member(self.login()[0])
+        return clients.identify(self.login()[0]).member
 
     def credentials(self) -> tuple[str, ...]:
         self.reach()
@@ -95,7 +95,7 @@ class Cloud:
             return WRONG, problem, identity.LOGIN
         if clients.is_anonymous():
             return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
-        who = identity.find(login.token)
+        who = clients.identify(login)
         if who.kind == "user" and not login.quota_project_id:
             remedy = f"gcloud auth application-default set-quota-project {self.settings.project}"
             return WARN, f"{who}: without a quota project, which some APIs ask for", remedy

@@ -16,7 +16,7 @@ from conftest import ROOT, write
 
 from launcher.common.document import Document
 from launcher.jobfile import shape, spec, trainer_rules
-from launcher.jobfile.summary import duration, summary
+from launcher.cli.check import format_duration, summarize
 from launcher.project.settings import Settings, read_settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -116,7 +116,7 @@ scheduling: {timeout: 3600.5s}
         "replicaCount": 3,
         "containerSpec": {"args": ["--epochs=3"]},
     }
-    assert summary(job) == "4 replicas of n2-standard-4, at most 3600.5 seconds"
+    assert summarize(job) == "4 replicas of n2-standard-4, at most 3600.5 seconds"
     assert job.line("workerPoolSpecs[1].replicaCount") == 8
     assert job.line("workerPoolSpecs[1].nothing") == 7
     assert job.line("nowhere") == 1
@@ -292,4 +292,4 @@ def test_check_goes_through_all_files_and_ends_with_2():
     [(1, "1 second"), (90, "90 seconds"), (5400, "90 minutes"), (86_400, "1 day"), (0.5, "0.5 seconds")],
 )  # fmt: skip
 def test_a_duration_is_told_in_its_largest_unit(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -26,8 +26,8 @@ from conftest import ROOT, read_json, write
 from launcher.jobfile import spec
 from launcher.jobfile.job import read_parameters
 from launcher.local import contract
-from launcher.study import space, stopping
-from launcher.study.curves import Curves, reports
+from launcher.study import space
+from launcher.study.curves import Curves, below_median, reports
 from launcher.study.search import Search
 from launcher.study.study import Study
 
@@ -261,11 +261,11 @@ def test_a_flag_that_the_study_sets_is_refused():
 
 def test_below_the_median_of_the_means_up_to_the_same_step():
     others = [[(1, 1.0), (2, 3.0), (9, 100.0)], [(1, 2.0), (2, 4.0)], [(1, 5.0), (2, 7.0)]]
-    assert stopping.below_median([(1, 1.9)], others)  # the median of 1, 2 and 5 is 2
-    assert not stopping.below_median([(1, 2.0)], others)
-    assert stopping.below_median([(1, 2.0), (2, 2.9)], others)  # of 2, 3 and 6 it is 3
-    assert not stopping.below_median([(1, 3.1), (2, 0.0)], others)  # its best counts
-    assert not stopping.below_median([(1, 0.0)], others[:2])  # too few to say
+    assert below_median([(1, 1.9)], others)  # the median of 1, 2 and 5 is 2
+    assert not below_median([(1, 2.0)], others)
+    assert below_median([(1, 2.0), (2, 2.9)], others)  # of 2, 3 and 6 it is 3
+    assert not below_median([(1, 3.1), (2, 0.0)], others)  # its best counts
+    assert not below_median([(1, 0.0)], others[:2])  # too few to say
 
 
 @pytest.mark.parametrize("rule", ["decayCurveStoppingSpec", "convexAutomatedStoppingSpec"])

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from launcher.jobfile import spec
-from launcher.jobfile.summary import summary
 from launcher.project import settings
 
 CONFIGS = settings.ROOT / "configs"
+UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def main(argv: list[str]) -> int:
@@ -35,10 +35,37 @@ def main(argv: list[str]) -> int:
             print(error, file=sys.stderr)
             continue
         if isinstance(found, spec.Job):
-            print(f"ok  {found.path}  {summary(found)}", flush=True)
+            print(f"ok  {found.path}  {summarize(found)}", flush=True)
     return 2 if broken else 0
 
 
 def _shown(path: Path) -> Path:
     """As short as it can be from here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def summarize(job: spec.Job) -> str:
+    """ "12 trials, 2 at a time, each 1 replica of n2-standard-4, at most 1 hour" """
+    machines: dict[str, int] = {}
+    for pool in job.pools:
+        gpus = f" with {pool.accelerators} {pool.accelerator}" if pool.accelerator else ""
+        name = pool.machine + gpus
+        machines[name] = machines.get(name, 0) + pool.replicas
+    words = [" and ".join(f"{_count(n, 'replica')} of {name}" for name, n in machines.items())]
+    if job.scheduling.strategy in ("SPOT", "FLEX_START"):
+        words.append(job.scheduling.strategy)
+    words.append(f"at most {format_duration(job.scheduling.timeout)}")
+    if job.tuning:
+        words[0] = f"each {words[0]}"
+        words[:0] = [_count(job.trials, "trial"), f"{job.parallel} at a time"]
+    return ", ".join(words)
+
+
+def format_duration(seconds: float) -> str:
+    """ "90 minutes", "1 hour": in the largest unit that leaves no rest."""
+    size, unit = next((size, unit) for size, unit in UNITS if seconds % size == 0 or size == 1)
+    return _count(seconds / size, unit)
+
+
+def _count(number: float, word: str) -> str:
+    return f"{number:g} {word}" + ("" if number == 1 else "s")

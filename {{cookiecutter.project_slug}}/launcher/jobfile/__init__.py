@@ -3,7 +3,6 @@
 spec              start here: `load` a job file, or raise all its faults with their lines
 job               what `load` gives: the pools, programs, times and study of a job as attributes
 completion        messages made from a job: what is sent, the file of a best trial
-summary           a job in a few words
 shape             the fields, types and enums of the API's messages, from messages.json
 scalars           single values: numbers, durations, timestamps
 rules             rules of a CustomJobSpec; calls the next three

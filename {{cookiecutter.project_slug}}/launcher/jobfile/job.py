@@ -53,8 +53,9 @@ class Pool:
     takes_flags: bool = True  # runs the chief's program, and so takes the flags of a command line
 
     @property
-    def is_chief(self) -> bool:
-        return self.role == ROLES[0]
+    def index(self) -> int:
+        """Among the pools of the message, empty ones included."""
+        return ROLES.index(self.role)
 
     def args(self, flags: Sequence[str] = ()) -> list[tuple[str, str]]:
         """(place in the message, arg), with the flags of a command line last, so that they win."""

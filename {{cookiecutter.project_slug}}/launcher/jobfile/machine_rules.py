@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from launcher.jobfile.job import Pool
 from launcher.jobfile.machines import GONE, MACHINES, OLD_TPUS, Machine, for_accelerator, nearest
 from launcher.jobfile.shape import did_you_mean
 
@@ -14,19 +15,17 @@ NONE = ("", "ACCELERATOR_TYPE_UNSPECIFIED")
 Said = tuple[str, str, str]  # a place in the CustomJobSpec, what is wrong there, what to write
 
 
-def machine_of(pool: dict) -> Machine | None:
-    """The machine of a pool; None where it names none that is known."""
-    return MACHINES.get((pool.get("machineSpec") or {}).get("machineType", ""))
+def is_tpu(name: str) -> bool:
+    return name in MACHINES and MACHINES[name].is_tpu
 
 
-def is_pod(pool: dict) -> bool:
+def is_pod(pool: Pool) -> bool:
     """Whether the TPU is one of many machines."""
-    spec, machine = pool.get("machineSpec") or {}, machine_of(pool)
-    if machine is None or not machine.is_tpu:
+    if not is_tpu(pool.machine):
         return False
-    if machine.topologies:
-        return spec.get("tpuTopology", machine.topologies[0]) != machine.topologies[0]
-    return int(spec.get("acceleratorCount", 8)) > 8
+    if topologies := MACHINES[pool.machine].topologies:
+        return pool.topology not in ("", topologies[0])
+    return pool.accelerators > 8
 
 
 def machine(place: str, spec: dict) -> Iterator[Said]:
@@ -37,8 +36,7 @@ def machine(place: str, spec: dict) -> Iterator[Said]:
         return
     found = MACHINES.get(name)
     if found is None:
-        what = f"{name} is no machine type for training"
-        yield f"{place}.machineType", what, nearest(name)
+        yield f"{place}.machineType", f"{name} is no machine type for training", nearest(name)
     yield from _accelerators(place, spec, found)
     yield from _tpu(place, spec, found)
     affinity = spec.get("reservationAffinity") or {}

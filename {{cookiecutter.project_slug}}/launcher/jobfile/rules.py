@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from launcher.common.times import parse_duration
 from launcher.jobfile import machine_rules, place_rules, task_rules
-from launcher.jobfile.job import ROLES, WEEK, Job
-from launcher.jobfile.machine_rules import Said, is_pod, machine_of
+from launcher.jobfile.job import WEEK, Job
+from launcher.jobfile.machine_rules import Said, is_pod, is_tpu
 from launcher.jobfile.program import Program
 from launcher.jobfile.shape import MESSAGES, TABLE
 
@@ -24,15 +24,15 @@ REDUCTION_SERVER = "vertex-ai-restricted/training/reductionserver"
 
 def custom_job(job: Job) -> Iterator[Said]:
     """All faults of a job's CustomJobSpec."""
-    spec = job.spec
-    pools = spec.get("workerPoolSpecs") or []
-    programs = {ROLES.index(pool.role): pool.program for pool in job.pools}
-    yield from _pools(pools, bool(job.pools and job.pools[0].program.foreign))
-    for i, pool in enumerate(pools):
-        if pool:
-            yield from _pool(f"workerPoolSpecs[{i}]", pool, programs.get(i))
-    yield from _scheduling(spec.get("scheduling") or {}, [pool for pool in pools if pool])
-    yield from place_rules.names(spec)
+    specs = job.spec.get("workerPoolSpecs") or []
+    if specs:
+        yield from _pools(job, specs)
+    programs = {pool.index: pool.program for pool in job.pools}
+    for i, spec in enumerate(specs):
+        if spec:
+            yield from _pool(f"workerPoolSpecs[{i}]", spec, programs.get(i))
+    yield from _scheduling(job)
+    yield from place_rules.names(job.spec)
 
 
 def missing(value: dict, message: str, place: str = "") -> Iterator[Said]:
@@ -73,55 +73,43 @@ EXAMPLES = {
 }
 
 
-def _pools(pools: list[dict], foreign: bool) -> Iterator[Said]:
+def _pools(job: Job, specs: list[dict]) -> Iterator[Said]:
     place = "workerPoolSpecs"
-    if len(pools) > len(POOLS):
-        what = f"there are {len(pools)} pools, and roles for four: {', '.join(POOLS)}"
+    if len(specs) > len(POOLS):
+        what = f"there are {len(specs)} pools, and roles for four: {', '.join(POOLS)}"
         yield f"{place}[{len(POOLS)}]", what, "put machines of one role into one pool"
-    if not pools:
-        return
-    first = pools[0]
-    if not first:
-        yield (
-            f"{place}[0]",
-            "is empty, and the first pool is the chief's",
-            "describe the chief here",
-        )
-    elif int(first.get("replicaCount", 1)) > 1:
-        what = f"is {first['replicaCount']}: a job has one chief, and the first pool is the chief's"
+    pools = {pool.index: pool for pool in job.pools}
+    chief, workers, servers = map(pools.get, range(3))
+    if not chief:
+        what = "is empty, and the first pool is the chief's"
+        yield f"{place}[0]", what, "describe the chief here"
+    elif chief.replicas > 1:
+        what = f"is {chief.replicas}: a job has one chief, and the first pool is the chief's"
         instead = "write 1 here, and put the others into the second pool, as workers"
         yield f"{place}[0].replicaCount", what, instead
-    servers = pools[2] if len(pools) > 2 else {}
-    reduction = REDUCTION_SERVER in image(servers)
+    reduction = servers and REDUCTION_SERVER in servers.program.image
     # To other programs the third pool may be anything.
-    if servers and not pools[1] and (reduction or not foreign):
+    foreign = chief and chief.program.foreign
+    if servers and not workers and (reduction or not foreign):
         what = "is empty: parameter servers need workers that compute"
         if reduction:
             what = "is empty: a Reduction Server is for workers with GPUs"
         yield f"{place}[1]", what, "describe the workers here"
     if reduction:
-        yield from _reduction_server(pools)
-    for i, pool in enumerate(pools):
-        machine = machine_of(pool)
-        if machine and machine.is_tpu and len([pool for pool in pools if pool]) > 1:
-            what = "a TPU job has one pool with one replica"
-            yield f"{place}[{i}]", what, "remove the other pools; tpuTopology says how many chips"
-            break
-
-
-def _reduction_server(pools: list[dict]) -> Iterator[Said]:
-    for i, pool in enumerate(pools[:2]):
-        if pool and not (pool.get("machineSpec") or {}).get("acceleratorCount"):
-            what = "has no GPU, and the Reduction Server in the third pool is for GPUs only"
-            instead = "name GPUs here, or remove the third pool"
-            yield f"workerPoolSpecs[{i}].machineSpec", what, instead
-    if (pools[2].get("machineSpec") or {}).get("acceleratorCount"):
-        what = "a Reduction Server computes without GPUs"
-        yield (
-            "workerPoolSpecs[2].machineSpec.acceleratorType",
-            what,
-            "take n1-highcpu-16 without one",
-        )
+        for pool in filter(None, (chief, workers)):
+            if not pool.accelerators:
+                what = "has no GPU, and the Reduction Server in the third pool is for GPUs only"
+                instead = "name GPUs here, or remove the third pool"
+                yield f"{place}[{pool.index}].machineSpec", what, instead
+        if servers.accelerators:
+            what = "a Reduction Server computes without GPUs"
+            where = f"{place}[2].machineSpec.acceleratorType"
+            yield where, what, "take n1-highcpu-16 without one"
+    tpus = [pool for pool in job.pools if is_tpu(pool.machine)]
+    if tpus and len(job.pools) > 1:
+        what = "a TPU job has one pool with one replica"
+        instead = "remove the other pools; tpuTopology says how many chips"
+        yield f"{place}[{tpus[0].index}]", what, instead
 
 
 def _pool(place: str, pool: dict, runs: Program | None) -> Iterator[Said]:
@@ -132,8 +120,8 @@ def _pool(place: str, pool: dict, runs: Program | None) -> Iterator[Said]:
         what = f"is {count}: a pool has machines"
         instead = "write 1 or more, or {} for the whole pool to skip it"
         yield f"{place}.replicaCount", what, instead
-    machine = machine_of(pool)
-    if machine and machine.is_tpu and int(count or 1) > 1:
+    machine = pool.get("machineSpec") or {}
+    if is_tpu(machine.get("machineType", "")) and int(count or 1) > 1:
         what = f"is {count}, and a TPU pool has one replica"
         yield f"{place}.replicaCount", what, "write 1; tpuTopology says how many chips"
     if "machineSpec" in pool:
@@ -150,8 +138,8 @@ def _pool(place: str, pool: dict, runs: Program | None) -> Iterator[Said]:
         yield from task_rules.task(f"{place}.{key}", pool[key], runs)
 
 
-def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
-    place = "scheduling"
+def _scheduling(job: Job) -> Iterator[Said]:
+    place, scheduling = "scheduling", job.spec.get("scheduling") or {}
     timeout = _seconds(scheduling, "timeout")
     if timeout is None:
         what = "is missing: a job that hangs would run, and be paid for, for seven days"
@@ -171,13 +159,12 @@ def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
     strategy = scheduling.get("strategy", "STANDARD")
     old = {"ON_DEMAND": "STANDARD", "LOW_COST": "SPOT"}
     if strategy in old:
-        what = f"{strategy} is an old name"
-        yield f"{place}.strategy", what, f"write {old[strategy]}"
-    if strategy in ("SPOT", "LOW_COST") and any(map(is_pod, pools)):
+        yield f"{place}.strategy", f"{strategy} is an old name", f"write {old[strategy]}"
+    if strategy in ("SPOT", "LOW_COST") and any(map(is_pod, job.pools)):
         what = f"{strategy} is not for TPU pods, several machines"
         yield f"{place}.strategy", what, "write STANDARD, or take a topology of one machine"
     if strategy == "FLEX_START":
-        yield from _flex_start(pools)
+        yield from _flex_start(job)
     wait = _seconds(scheduling, "maxWaitDuration")
     if wait is not None and wait < 0:
         what = f"is {scheduling['maxWaitDuration']}"
@@ -187,10 +174,10 @@ def _scheduling(scheduling: dict, pools: list[dict]) -> Iterator[Said]:
         yield f"{place}.maxWaitDuration", what, "remove it, or write strategy: FLEX_START"
 
 
-def _flex_start(pools: list[dict]) -> Iterator[Said]:
-    specs = [pool.get("machineSpec") or {} for pool in pools]
+def _flex_start(job: Job) -> Iterator[Said]:
+    specs = [spec.get("machineSpec") for spec in job.spec.get("workerPoolSpecs") or () if spec]
     place = "scheduling.strategy"
-    kinds = {spec.get("acceleratorType", "no accelerator") for spec in specs}
+    kinds = {pool.accelerator or "no accelerator" for pool in job.pools}
     unfit = sorted(kind for kind in kinds if not FLEXIBLE.fullmatch(kind))
     if unfit:
         what = f"FLEX_START is for L4, A100, H100, H200 and B200, not for {', '.join(unfit)}"
@@ -198,10 +185,6 @@ def _flex_start(pools: list[dict]) -> Iterator[Said]:
     elif any(spec != specs[0] for spec in specs):
         what = "FLEX_START needs the same machineSpec in all pools"
         yield place, what, "write STANDARD, or the first pool's machineSpec in the others"
-
-
-def image(pool: dict) -> str:
-    return (pool.get("containerSpec") or {}).get("imageUri", "")
 
 
 def _seconds(scheduling: dict, key: str) -> float | None:

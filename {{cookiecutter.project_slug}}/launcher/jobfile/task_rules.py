@@ -81,8 +81,7 @@ def _env(place: str, env: list[dict]) -> Iterator[Said]:
             what = f"{name} is no name of a variable"
             yield where, what, "letters, digits and _ only, and no digit first"
         elif CONTRACT.fullmatch(name):
-            what = f"{name} is set by the service, with a value for each replica"
-            yield where, what, "remove it"
+            yield where, f"{name} is set by the service, with a value for each replica", "remove it"
         elif name in seen:
             yield where, f"{name} stands twice in this list", "keep one of them"
         seen.add(name)

@@ -44,7 +44,7 @@ def check(job: Job, flags: Sequence[str] = ()) -> Iterator[Said]:
     pools = [pool for pool in job.pools if pool.program.is_trainer]
     groups = [list(_flags(pool, flags)) for pool in pools]
     together = list(map(_join, groups))
-    tunes = job.tuning and pools and pools[0].is_chief  # the chief has the parameters as flags
+    tunes = job.tuning and pools and pools[0].index == 0  # the chief has the parameters as flags
     if tunes:
         tuned = parameters(job.message)
         groups.append([(word,) for place, spec in tuned for word in _trials(place, spec)])

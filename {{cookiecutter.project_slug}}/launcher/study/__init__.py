@@ -4,8 +4,7 @@ study      start here: `Study` runs the trials
 space      the parameters: ParameterSpecs as optuna distributions and as flags
 search     optuna suggests parameters; study.journal keeps the trials
 trial      run one trial
-curves     the learning curves of the trials
-stopping   stop a trial early
+curves     the learning curves of the trials; stop a trial early
 directory  find, lock and resume the directory of a study
 results    write the leaderboard and job files of the best trials
 page       write the page of a study

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.study.search import cut_torn_line
 
+Curve = Sequence[tuple[float, float]]
+ENOUGH = 3  # trials that must be over before a median means anything
 _FRAME = {"timestamp", "trial", "global_step", "checkpoint_path"}  # of a report; the rest: a metric
 
 
@@ -70,3 +74,18 @@ class Curves:
             sign = -1 if maximize else 1
             return min(finite, key=lambda each: (sign * each[1], each[0]), default=None)
         return curve[-1] if curve else None
+
+
+def below_median(mine: Curve, others: Sequence[Curve]) -> bool:
+    """medianAutomatedStoppingSpec: whether a trial's best value so far is below the median of what
+    the trials that are over did up to the same x, each taken by its mean up to there.
+
+    Args:
+        mine: of the running trial, not empty: x is a step, or seconds of run time; of y, more is better.
+        others: of the trials that are over.
+    """
+    now = mine[-1][0]
+    until_now = [[y for x, y in other if x <= now] for other in others]
+    means = [statistics.fmean(values) for values in until_now if values]
+    best = max(y for _, y in mine)
+    return len(means) >= ENOUGH and best < statistics.median(means)

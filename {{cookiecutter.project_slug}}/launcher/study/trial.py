@@ -12,8 +12,7 @@ from dataclasses import replace
 from launcher.jobfile.job import StudySpec
 from launcher.local import local
 from launcher.report import report, runs
-from launcher.study import stopping
-from launcher.study.curves import Curves, reports
+from launcher.study.curves import Curves, below_median, reports
 from launcher.study.search import Trial
 
 _pages = threading.Lock()  # matplotlib draws for one thread at a time
@@ -64,7 +63,7 @@ class Running:
         if self.early or not over or not self.objective.stops:
             return
         mine = self._turned(self.trial)
-        if mine and stopping.below_median(mine, [self._turned(trial) for trial in over]):
+        if mine and below_median(mine, [self._turned(trial) for trial in over]):
             self.early = "below the median"
             self.run.stop()
 

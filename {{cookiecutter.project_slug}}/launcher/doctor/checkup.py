@@ -118,7 +118,8 @@ def command(*words: str, seconds: float = COMMAND_SECONDS, **options) -> tuple[i
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "LC_ALL": "C"},  # what it says is looked at, in English
+            # What it prints is searched, in English; gcloud must not wait for an answer.
+            env={**os.environ, "LC_ALL": "C", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
             start_new_session=True,  # so that what it starts can be ended with it
             **options,
         )
@@ -126,12 +127,14 @@ def command(*words: str, seconds: float = COMMAND_SECONDS, **options) -> tuple[i
         raise Skip(f"{words[0]} cannot be started ({error.strerror or error})") from None
     try:
         out, err = child.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
         with contextlib.suppress(OSError):
             if os.name == "nt":
                 child.kill()
             else:
                 os.killpg(child.pid, signal.SIGKILL)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise Skip(f"{words[0]} gave no answer in {seconds:.0f} s") from None
     return child.returncode, out.strip(), err.strip()
 

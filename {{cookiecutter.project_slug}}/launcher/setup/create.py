@@ -6,15 +6,12 @@ Each step first looks whether it is done already, so that a second run changes n
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 from launcher.cloud import identity
-from launcher.doctor.checkup import one_line
+from launcher.doctor.checkup import Skip, command, one_line
 from launcher.project import gcp
 from launcher.project.settings import ROOT, Settings
 from launcher.setup import steps
@@ -69,9 +66,9 @@ class Setup:
             missing = step.make(self._look(step.look))
             for words in missing:
                 self.say(f"{step.name}: {shlex.join(['gcloud', *words])}")
-                done = self._gcloud(words)
-                if done.returncode:
-                    raise _failed(words, done)
+                code, _, err = self._gcloud(words)
+                if code:
+                    raise _explain(words, code, err)
                 self.changes += 1
             if not missing:
                 self.say(f"{step.name}: there already")
@@ -102,56 +99,44 @@ class Setup:
         )
 
     def _look(self, words: Words) -> object:
-        """The answer of a command that only looks; None where the thing is not there."""
-        done = self._gcloud([*words, "--format=json"])
-        if done.returncode:
-            if any(sign in done.stderr for sign in ABSENT):
+        """The output of a command that only looks; None where nothing is there."""
+        code, out, err = self._gcloud([*words, "--format=json"])
+        if code:
+            if any(sign in err for sign in ABSENT):
                 return None
-            raise _failed(words, done)
+            raise _explain(words, code, err)
         try:
-            return json.loads(done.stdout or "null")
+            return json.loads(out or "null")
         except ValueError:
             raise SetupError(f"{shlex.join(['gcloud', *words])}: answers no JSON") from None
 
-    def _gcloud(self, words: Words) -> subprocess.CompletedProcess:
-        """Runs gcloud; again after a while, where a change of ours has to get around first."""
-        done = _gcloud(words)
+    def _gcloud(self, words: Words) -> tuple[int, str, str]:
+        """Runs gcloud, and again after a while, where a change of ours has to get around first."""
+        code, out, err = _gcloud(words)
         for seconds in WAITS if self.changes else ():
-            if not done.returncode or not any(sign in done.stderr for sign in NOT_YET):
+            if not code or not any(sign in err for sign in NOT_YET):
                 break
             self.wait(seconds)
-            done = _gcloud(words)
-        return done
+            code, out, err = _gcloud(words)
+        return code, out, err
 
 
-def _gcloud(words: Words) -> subprocess.CompletedProcess:
-    program = shutil.which("gcloud")  # with its ending: on Windows it is gcloud.cmd
-    if not program:
+def _gcloud(words: Words) -> tuple[int, str, str]:
+    """Runs gcloud: its exit code, what it wrote to its output, and to its errors."""
+    try:
+        return command("gcloud", *words, seconds=COMMAND_SECONDS, cwd=ROOT)
+    except FileNotFoundError:
         raise SetupError(
             "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, or "
             "paste what is printed without --apply into https://shell.cloud.google.com"
-        )
-    try:
-        return subprocess.run(
-            [program, *words],
-            cwd=ROOT,
-            env={**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=COMMAND_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        command = shlex.join(["gcloud", *words])
-        raise SetupError(f"{command}: no end in {COMMAND_SECONDS} s") from None
-    except OSError as error:
-        raise SetupError(f"gcloud cannot be started ({error.strerror or error})") from None
+        ) from None
+    except Skip as error:
+        raise SetupError(f"{shlex.join(['gcloud', *words])}: {error}") from None
 
 
-def _failed(words: Words, done: subprocess.CompletedProcess) -> SetupError:
-    _, error, text = done.stderr.partition("ERROR: ")
-    text = one_line(text if error else done.stderr or f"exit code {done.returncode}", 400)
+def _explain(words: Words, code: int, err: str) -> SetupError:
+    _, error, text = err.partition("ERROR: ")
+    text = one_line(text if error else err or f"exit code {code}", 400)
     # gcloud names the account itself only where that is not the usual one.
     who = "" if "authenticated" in text else f" (signed in as {identity.account() or 'nobody'})"
     return SetupError(f"{shlex.join(['gcloud', *words])}: {text}{who}")

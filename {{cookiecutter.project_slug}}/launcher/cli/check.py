@@ -2,8 +2,8 @@
 
     python scripts/check.py [JOB.yaml …]
 
-Without a file: project.yaml and all of configs/. What is wrong is told a fault a line, and the exit
-code is 2 then.
+Without a file: project.yaml and all of configs/. Each fault is one line, and the exit code is 2 if
+there is one.
 """
 
 import argparse
@@ -29,17 +29,17 @@ def main(argv: list[str]) -> int:
         *((job, spec.load) for job in jobs),
     ]:
         try:
-            found = read(_shown(path))
+            content = read(_shorten(path))
         except spec.SpecError as error:
             broken += 1
             print(error, file=sys.stderr)
             continue
-        if isinstance(found, spec.Job):
-            print(f"ok  {found.path}  {summarize(found)}", flush=True)
+        if isinstance(content, spec.Job):
+            print(f"ok  {content.path}  {summarize(content)}", flush=True)
     return 2 if broken else 0
 
 
-def _shown(path: Path) -> Path:
+def _shorten(path: Path) -> Path:
     """As short as it can be from here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 

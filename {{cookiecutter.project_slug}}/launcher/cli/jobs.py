@@ -39,5 +39,5 @@ def main(argv: list[str]) -> int:
             verb.add_argument("--json", action="store_true", help="for programs")
         if name == "logs":
             verb.add_argument("--follow", action="store_true", help="until it ends, and as it ends")
-    asked = parser.parse_args(argv)
-    return errors.run(lambda: asked.run(asked))
+    options = parser.parse_args(argv)
+    return errors.run(lambda: options.run(options))

@@ -18,8 +18,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--region", help="such as us-central1; default: project.yaml's")
-    asked = parser.parse_args()
-    return errors.run(lambda: show(asked.region, prices.load()))
+    options = parser.parse_args()
+    return errors.run(lambda: show(options.region, prices.load()))
 
 
 def show(region: str | None, table: prices.Table) -> int:
@@ -31,8 +31,8 @@ def show(region: str | None, table: prices.Table) -> int:
         )
     print(f"{region:<20}{'on demand':>12}{'spot':>12}{'flex start':>12}   read")
     for name, row in sorted({**table.get(prices.ANYWHERE, {}), **table[region]}.items()):
-        found = (row.price(strategy) for strategy in ("STANDARD", "SPOT", "FLEX_START"))
-        texts = ("unknown" if price is None else f"{price:.6f}" for price in found)
+        values = (row.price(strategy) for strategy in ("STANDARD", "SPOT", "FLEX_START"))
+        texts = ("unknown" if price is None else f"{price:.6f}" for price in values)
         print(f"{name:<20}{''.join(f'{text:>12}' for text in texts)}   {row.date}")
     print("USD an hour, of a core, a GB, an accelerator; the management fee included")
     return 0

@@ -33,18 +33,18 @@ def main(argv: list[str]) -> int:
     )
     add("--no-budget", dest="budget", action="store_const", const=None, help="no warning")
     add("--no-scratch", action="store_true", help="keep what lies in scratch/ of the bucket")
-    asked = parser.parse_args(argv)
-    return errors.run(lambda: _set_up(asked), "stopped; the same command goes on")
+    options = parser.parse_args(argv)
+    return errors.run(lambda: _set_up(options), "stopped; the same command does the rest")
 
 
-def _set_up(asked: argparse.Namespace) -> int:
+def _set_up(options: argparse.Namespace) -> int:
     settings = read_settings()
     if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)
     setup = Setup(
-        settings, asked.budget, not asked.no_scratch, lambda text: print(text, flush=True)
+        settings, options.budget, not options.no_scratch, lambda text: print(text, flush=True)
     )
-    if asked.apply:
+    if options.apply:
         setup.apply()
         look = f"{python_command()} scripts/doctor.py --cloud"
         print(f"\n{setup.changes} changes; look at it with: {look}")

@@ -4,7 +4,7 @@
 
 Where it goes, and how the code gets there, stands in project.yaml. The trainer's own flags:
 python -m trainer.task --help
-With --job-dir gs://BUCKET/runs/NAME among them, a job that was stopped goes on.
+With --job-dir gs://BUCKET/runs/NAME among them, a job that was stopped resumes.
 """
 
 import argparse
@@ -31,8 +31,8 @@ def main(argv: list[str]) -> int:
     add("--dry-run", action="store_true", help="print what would be sent, for gcloud; send nothing")
     add("--wait", action="store_true", help="show the log, and end as the job ends; Ctrl-C leaves")
     add("--max-cost", type=dollars, metavar="USD", help="refuse a job that may cost more")
-    asked, unknown = parser.parse_known_args(argv[:end])
+    options, unknown = parser.parse_known_args(argv[:end])
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
     interrupted = "\nerror: interrupted: nothing was sent"
-    return errors.run(lambda: submit.cloud(asked, argv[end + 1 :]), interrupted)
+    return errors.run(lambda: submit.cloud(options, argv[end + 1 :]), interrupted)

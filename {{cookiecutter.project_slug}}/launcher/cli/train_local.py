@@ -3,7 +3,7 @@
     python scripts/train_local.py [JOB.yaml] [options] [-- trainer flags]
 
 Without a job file: configs/cpu.yaml. The trainer's own flags: python -m trainer.task --help
-With --job-dir runs/NAME among them, a run that was stopped goes on. Relative paths among the flags
+With --job-dir runs/NAME among them, a run that was stopped resumes. Relative paths among the flags
 begin in this repo's folder.
 """
 
@@ -51,16 +51,16 @@ def main(argv: list[str]) -> int:
         metavar="N",
         help="of a study: write job files of the N best trials",
     )
-    add("--new", action="store_true", help="of a study: begin anew, where an unfinished one would go on")  # fmt: skip
-    asked, unknown = parser.parse_known_args(argv[:end])
+    add("--new", action="store_true", help="of a study: start a new one, resume none")
+    options, unknown = parser.parse_known_args(argv[:end])
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
-    return errors.run(lambda: _start(asked, argv[end + 1 :]))
+    return errors.run(lambda: _start(options, argv[end + 1 :]))
 
 
-def _start(asked: argparse.Namespace, flags: list[str]) -> int:
+def _start(options: argparse.Namespace, flags: list[str]) -> int:
     try:
-        return start.local(asked, flags)
+        return start.local(options, flags)
     except OSError as error:  # a full disk, a folder that cannot be written
         print(f"error: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from launcher.project.settings import ROOT
-from launcher.report import report, runs
+from launcher.report import runs
 
 RUNS = ROOT / "runs"
 
@@ -22,6 +22,8 @@ def main() -> int:
     if not run_dirs:
         print(f"error: no run in {RUNS}; train one first", file=sys.stderr)
         return 2
+    from launcher.report import report  # matplotlib takes a second, and --help needs none
+
     for run_dir in run_dirs:
         try:
             print(report.write(run_dir))

@@ -10,8 +10,8 @@ import argparse
 import math
 
 from launcher.cli import errors
+from launcher.common.document import SpecError
 from launcher.doctor.environment import python_command
-from launcher.jobfile.spec import SpecError
 from launcher.project.settings import read_settings
 from launcher.setup.create import NEEDED, Setup
 

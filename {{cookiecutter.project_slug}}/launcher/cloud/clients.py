@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from launcher.cloud import identity
-from launcher.jobfile.spec import SpecError
+from launcher.common.document import SpecError
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 ANSWER = 60.0  # seconds to wait for one answer

@@ -11,7 +11,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from launcher.jobfile.spec import SpecError
+from launcher.common.document import SpecError
 from launcher.project import sources
 from launcher.project.settings import ROOT
 

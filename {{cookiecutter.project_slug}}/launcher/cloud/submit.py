@@ -13,10 +13,10 @@ from pathlib import Path
 from launcher.cloud import package, submission
 from launcher.cloud.clients import CloudError
 from launcher.cloud.submission import Submission
+from launcher.common.document import SpecError
 from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.jobfile.place_rules import holds_region
-from launcher.jobfile.spec import SpecError
 from launcher.project import git
 from launcher.project.settings import ROOT
 

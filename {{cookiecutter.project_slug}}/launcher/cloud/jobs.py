@@ -82,15 +82,16 @@ class Jobs:
             return self.vertex.get(jobs[0])
         if jobs:
             raise CloudError(f"{text}: which one? {_list_names(jobs)}")
-        try:
-            return self.vertex.find(text)  # of another project, or older
-        except CloudError as error:
-            if "no such job" not in str(error) or not ours:
-                raise
-            names = {job.name: job for job in reversed(ours)}
-            near = [names[name] for name in difflib.get_close_matches(text, names, NAMED)]
-            word = "near it" if near else "the newest"
-            raise CloudError(f"{error}; {word}: {_list_names(near or ours)}") from None
+        if number.isdecimal() and (job := self.vertex.find(number)):  # another project's, or old
+            return job
+        names = {job.name: job for job in reversed(ours)}
+        near = [names[name] for name in difflib.get_close_matches(text, names, NAMED)]
+        word = "near it" if near else "the newest"
+        raise CloudError(
+            f"{text}: no such job in {self.vertex.project}, {self.vertex.region}; "
+            "python scripts/jobs.py list shows those that there are"
+            + (f"; {word}: {_list_names(near or ours)}" if ours else "")
+        )
 
 
 def _list_names(jobs: list[RemoteJob]) -> str:

@@ -1,7 +1,7 @@
-"""Jobs on Vertex AI: sent once, found by name, stopped.
+"""Jobs on Vertex AI: sent once, listed, stopped.
 
     jobs = Vertex("my-lab", "us-central1")
-    job = jobs.find("smoke-20260301-120000")       by name, by number, or by resource name
+    job = jobs.find("1234567890")
     jobs.cancel(job)
 
 Google's own client sends them, over REST, so that a proxy or a stand-in sees what is sent.
@@ -9,7 +9,6 @@ Google's own client sends them, over REST, so that a proxy or a stand-in sees wh
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -98,28 +97,17 @@ class Vertex:
         found.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
         return found[:most]
 
-    def find(self, text: str) -> RemoteJob:
-        """The job with this name, or number, or resource name; the newest one of a name.
-
-        Raises:
-            CloudError: there is none, or it cannot be asked for.
-        """
-        number = re.fullmatch(r"(?:projects/.*/)?(\d+)", text)
-        if number:
-            missing = clients.sdk("google.api_core.exceptions").NotFound
-            for tuning in KINDS:
-                kind = "hyperparameterTuningJobs" if tuning else "customJobs"
-                with clients.explain_errors(f"look for {text}", self.need, self.who):
-                    try:
-                        return self._get(f"{self.parent}/{kind}/{number[1]}", tuning)
-                    except missing:
-                        continue
-        elif '"' not in text and (found := self.list(f'display_name="{text}"', 1)):
-            return found[0]
-        raise CloudError(
-            f"{text}: no such job in {self.project}, {self.region}; "
-            "python scripts/jobs.py list shows those that there are"
-        )
+    def find(self, number: str) -> RemoteJob | None:
+        """The job or study of this number; None where there is none."""
+        missing = clients.sdk("google.api_core.exceptions").NotFound
+        for tuning in KINDS:
+            kind = "hyperparameterTuningJobs" if tuning else "customJobs"
+            with clients.explain_errors(f"look for {number}", self.need, self.who):
+                try:
+                    return self._get(f"{self.parent}/{kind}/{number}", tuning)
+                except missing:
+                    continue
+        return None
 
     def cancel(self, job: RemoteJob) -> None:
         """Asks the service to stop a job; it ends some moments later."""

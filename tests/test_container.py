@@ -259,7 +259,7 @@ def test_a_replica_that_is_killed_leaves_no_container(lab):
 
 
 def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
-    """As the README starts one, with nothing of the launcher around it."""
+    """As docs/containers.md starts one, with nothing of the launcher around it."""
     tags = lab.docker.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
     tag = next(tag for tag in tags if "theirs" not in tag)
     shutil.chown(tmp_path, SOMEBODY, SOMEBODY)

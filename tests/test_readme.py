@@ -54,12 +54,43 @@ def test_commands_of_job_files(readme):
     assert "12 of 12 done" in said
 
 
-@pytest.mark.parametrize("problem", answers.PROBLEMS)
-def test_files_that_the_readme_names_exist(bake, problem):
-    project = bake(problem=problem)
-    named = re.findall(
-        r"`((?:configs|trainer|scripts|notebooks|data)/[\w./]+)`", project.read("README.md")
-    )
-    assert named
+@pytest.fixture(params=answers.PROBLEMS)
+def documents(bake, request):
+    """The texts of a baked README and of docs/, by path."""
+    folder = bake(problem=request.param).path
+    paths = [folder / "README.md", *sorted((folder / "docs").glob("*.md"))]
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_the_readme_is_short_and_shows_a_report(documents):
+    path, text = next(iter(documents.items()))
+    assert len(text.splitlines()) <= 120
+    [picture] = re.findall(r"!\[.+\]\((.+)\)", text)
+    assert 20_000 < (path.parent / picture).stat().st_size < 100_000
+
+
+def test_files_that_the_documents_name_exist(documents):
     made = {"configs/best.yaml"}  # by a study
-    assert [name for name in set(named) - made if not (project.path / name).exists()] == []
+    repo = next(iter(documents)).parent
+    named = re.findall(
+        r"`((?:configs|trainer|codec|scripts|notebooks|data|launcher)/[\w./]+)`",
+        "".join(documents.values()),
+    )
+    assert len(named) > 20
+    assert [name for name in set(named) - made if not (repo / name).exists()] == []
+
+
+def test_links_of_the_documents_lead_somewhere(documents):
+    headings = {path: re.findall(r"^#+ (.*)", text, flags=re.M) for path, text in documents.items()}
+    anchors = {
+        path: {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+        for path, lines in headings.items()
+    }
+    links = [(path, link) for path, text in documents.items() for link in re.findall(r"\]\((?!http)(.+?)\)", text)]  # fmt: skip
+    for path, link in links:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve()
+        assert target.is_file(), (path.name, link)
+        assert not anchor or anchor in anchors[target], (path.name, link)
+    reached = {(path.parent / link.partition("#")[0]).resolve() for path, link in links}
+    assert set(documents) - reached == {next(iter(documents))}  # no page is an island

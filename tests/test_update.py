@@ -104,7 +104,7 @@ def link(tmp_path, template, config_file):
 
 
 def rescue(tmp_path, template, config_file):
-    """A repo from before the template knew cruft, with the line that the README gives for it."""
+    """A repo from before the template knew cruft, with the line that docs/updates.md gives for it."""
     replace(
         template / PRODUCT.name / "pyproject.toml", '[tool.cruft]\nskip = [".git"]', "[tool.other]"
     )

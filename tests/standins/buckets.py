@@ -5,6 +5,7 @@ folder crashes it; it takes `ifGenerationMatch` and `maxResults` without heeding
 a client that resumes an upload of which nothing has arrived that one byte has.
 """
 
+import hashlib
 import itertools
 import json
 import re
@@ -37,6 +38,7 @@ class Object:
             "bucket": bucket,
             "name": name,
             "size": str(len(self.data)),
+            "md5Hash": b64encode(hashlib.md5(self.data).digest()).decode(),  # gcloud compares it
             "generation": str(self.generation),
             "metageneration": "1",
             "updated": self.updated,
@@ -217,9 +219,12 @@ class Buckets:
             case "media":
                 return _json(self._put(bucket, query["name"], body, query))
             case "multipart":  # what it is, then the thing itself
-                boundary = re.search(r'boundary="?([^";]+)', request.headers["Content-Type"])[1]
-                parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode())
-                about, data = (part.partition(b"\r\n\r\n")[2] for part in parts[1:3])
+                kind = request.headers[
+                    "Content-Type"
+                ]  # gcloud writes '…' and \n, others "…" and \r\n
+                boundary = re.search(r"""boundary=["']?([^"';]+)""", kind)[1]
+                parts = re.split(rb"\r?\n--" + re.escape(boundary.encode()), b"\n" + body)
+                about, data = (re.split(rb"\r?\n\r?\n", p, maxsplit=1)[1] for p in parts[1:3])
                 name = query.get("name") or json.loads(about)["name"]
                 return _json(self._put(bucket, name, data, query))
             case "resumable":

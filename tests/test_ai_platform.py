@@ -1,0 +1,100 @@
+"""docs/ai_platform.md of a bake: what it says to run today instead of an old command is run."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import PRODUCT, ROOT
+from standins.cloud import states
+from test_cloud_jobs import BUCKET, lab, put, ran  # noqa: F401
+from test_doctor import lab as empty_project  # noqa: F401
+from test_doctor import needs_gcloud
+
+pytestmark = pytest.mark.slow
+
+TEXT = (PRODUCT / "docs/ai_platform.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| .*`[^|]* \| `([^`]*)` \|$", TEXT, flags=re.M)
+OLD_STUDY = """\
+trainingInput:
+  scaleTier: BASIC
+  hyperparameters:
+    goal: MAXIMIZE
+    hyperparameterMetricTag: val_accuracy
+    maxTrials: 4
+    maxParallelTrials: 2
+    params:
+    - parameterName: dropout
+      type: DOUBLE
+      minValue: 0.0
+      maxValue: 0.5
+"""
+
+
+def rows(beginning):
+    return pytest.mark.parametrize("row", [row for row in ROWS if row.startswith(beginning)])
+
+
+def test_every_row_is_run_by_one_of_these_tests():
+    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
+    assert len(ROWS) == TEXT.count("\n| ") - 1 == 19
+    assert [row for row in ROWS if not row.startswith(beginnings)] == []
+
+
+@rows("python scripts/train_local.py")
+def test_a_run_on_this_machine(bake, row):
+    assert "report: " in bake().run(row.split()).stdout
+
+
+@rows("python scripts/train_cloud.py")
+def test_a_job_is_sent(lab, row):  # noqa: F811
+    lab.package()
+    lab.cloud.jobs.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
+    before = len(lab.cloud.jobs.sent)
+    script, *words = row.split()[1:]
+    done = lab.run(script.removeprefix("scripts/").removesuffix(".py"), *words)
+    assert done.code == 0, done.err
+    assert len(lab.cloud.jobs.sent) - before == ("--dry-run" not in row)
+
+
+@rows("python scripts/jobs.py")
+def test_a_job_is_looked_at(lab, row):  # noqa: F811
+    put(lab, "NAME", 42, "RUNNING" if "cancel" in row else "SUCCEEDED", **ran(minutes=5))
+    lab.cloud.buckets.write(BUCKET, "runs/NAME/history.csv", b"epoch\n")
+    done = lab.run("jobs", *row.split()[2:])
+    assert done.code == 0, done.err
+    assert "NAME" in done.out + done.err
+
+
+@needs_gcloud
+def test_a_bucket_is_created(empty_project):  # noqa: F811
+    [row] = [row for row in ROWS if "setup_cloud" in row]
+    empty_project.run(row.split(), **empty_project.environ)
+    assert "lab-runs" in empty_project.google.buckets
+
+
+@needs_gcloud
+def test_files_are_copied_and_listed(lab, tmp_path):  # noqa: F811
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    copy, show = [row.replace("BUCKET", BUCKET) for row in ROWS if row.startswith("gcloud")]
+    with lab.asking():
+        for row in (copy.replace("FILE", str(tmp_path / "rows.csv")), show):
+            command = [shutil.which("gcloud"), *row.split()[1:]]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stderr
+    assert f"gs://{BUCKET}/data/rows.csv" in done.stdout
+
+
+@rows("python TEMPLATE/tools/migrate_config.py")
+def test_an_old_file_is_converted(bake, tmp_path, row):
+    project = bake(fresh=True)
+    (project.path / "config.yaml").write_text(OLD_STUDY, encoding="utf-8")
+    project.run(row.replace("TEMPLATE", str(ROOT)).split())
+    assert "maxTrialCount: 4" in project.read("config_vertex.yaml")
+
+
+@rows("jupyter execute")
+def test_a_notebook_runs(bake, row):
+    project = bake(fresh=True)
+    assert project.run(["python", "-m", "jupyter", *row.split()[1:]]).returncode == 0

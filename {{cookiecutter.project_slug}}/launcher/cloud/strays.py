@@ -26,17 +26,17 @@ def find(job: Job, flags: Sequence[str], bucket: str, image: bool) -> list[Fault
     for pool in job.pools:
         if pool.program.foreign:
             continue  # its args name files of its own image
-        for place, word in pool.args():
-            found = _all([word], image and pool.program.needs == "image")
-            faults += [_fault(job, place, path, bucket) for path in found]
+        for where, word in pool.args():
+            paths = _all([word], image and pool.program.needs == "image")
+            faults += [_fault(job, where, path, bucket) for path in paths]
     return faults
 
 
-def _fault(job: Job, place: str, path: str, bucket: str) -> Fault:
+def _fault(job: Job, where: str, path: str, bucket: str) -> Fault:
     what = f"{path} is on this machine, and the job runs on another"
     copied = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
-    line = job.line(place) if place else 0
-    return Fault(job.path, line, place, what, f"run {copied} and name the copy")
+    line = job.line(where) if where else 0
+    return Fault(job.path, line, where, what, f"run {copied} and name the copy")
 
 
 def _all(words: Sequence[str], image: bool) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Submission:
     flags: tuple[str, ...]
     name: str  # in lists, and of the folder
     folder: str  # gs://…
-    shared: bool  # an earlier job's folder, that was asked for: this one goes on there
+    shared: bool  # an earlier job's folder, named by the user: this one continues there
     labels: Mapping[str, str]
     code: Code
     tree: git.Tree | None
@@ -92,11 +92,11 @@ class Submission:
         return to_yaml(self.message if self.job.tuning else self.spec)
 
     def command(self, file: str = "FILE") -> str:
-        """What gcloud is to be told beside that file."""
+        """The gcloud command that sends the message, from a file."""
         group = "hp-tuning-jobs" if self.job.tuning else "custom-jobs"
         pairs = ",".join(f"{key}={value}" for key, value in self.labels.items())
-        place = [f"--project={self.settings.project}", f"--region={self.settings.region}"]
-        words = [*place, f"--display-name={self.name}", f"--labels={pairs}", f"--config={file}"]
+        where = [f"--project={self.settings.project}", f"--region={self.settings.region}"]
+        words = [*where, f"--display-name={self.name}", f"--labels={pairs}", f"--config={file}"]
         return shlex.join(["gcloud", "ai", group, "create", *words])
 
     @property
@@ -113,11 +113,11 @@ class Submission:
 
         The commit is no part of it: to commit, or to save a notebook, makes no other job.
         """
-        place = self.settings.project, self.settings.region
+        where = self.settings.project, self.settings.region
         common = {key: value for key, value in self.labels.items() if key not in (ID, COMMIT)}
         folder = self.folder.replace(self.name, "")
         plain = replace(self, name="", labels=common, folder=folder, tree=None)
-        text = json.dumps([place, plain.message], sort_keys=True)
+        text = json.dumps([where, plain.message], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def again(self, attempt: int) -> Submission:
@@ -132,7 +132,7 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
 
     Args:
         flags: come after the args of every pool, so that they win.
-        folder: an earlier job's, in which this one goes on.
+        folder: an earlier job's, in which this one continues.
 
     Raises:
         SpecError: project.yaml lacks something, or the job and it do not fit.
@@ -163,7 +163,7 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
 
 
 def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
-    """Takes --job-dir out of the flags: the service tells the trainer where to write.
+    """Takes --job-dir out of the flags: the service passes it to the trainer.
 
     Raises:
         SpecError: it is no folder in a bucket, or a flag's gs:// URI is none.
@@ -240,5 +240,5 @@ def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
 def _check_executor(settings: Settings) -> list[Fault]:
     """What is wrong with the image that project.yaml names for packages."""
     key = "gcp.executor_image"
-    found = task_rules.find_image_faults(key, settings.executor_image)
-    return [Fault(settings.path, 0, where, *words) for where, *words in found]
+    faults = task_rules.find_image_faults(key, settings.executor_image)
+    return [Fault(settings.path, 0, where, *words) for where, *words in faults]

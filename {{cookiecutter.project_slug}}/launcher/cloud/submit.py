@@ -23,31 +23,31 @@ from launcher.project.settings import ROOT
 ATTEMPTS = 100  # names that are tried for a folder of its own
 
 
-def cloud(asked: argparse.Namespace, flags: Sequence[str]) -> int:
-    """Sends the job file `asked.job`; returns the exit code.
+def cloud(options: argparse.Namespace, flags: Sequence[str]) -> int:
+    """Sends the job file `options.job`; returns the exit code.
 
     Raises:
         SpecError: a fault in the file or the options, or a refusal of Google Cloud; no job runs.
     """
     flags, folder = submission.take_folder(flags)
-    job = spec.load(asked.job, flags, completed_later=True)
+    job = spec.load(options.job, flags, completed_later=True)
     this = submission.plan(job, flags, folder)
-    estimate = _estimate(this, asked.max_cost)
-    if asked.dry_run:
+    estimate = _estimate(this, options.max_cost)
+    if options.dry_run:
         _show(this, estimate)
         return 0
     _say("\n".join(estimate.lines()))
-    if asked.max_cost is None:
+    if options.max_cost is None:
         _ask_above(estimate, this.settings.max_cost)
-    return _send(this, asked.wait)
+    return _send(this, options.wait)
 
 
 def _estimate(this: Submission, most: float | None) -> cost.Estimate:
     """What the job costs; --max-cost is a promise, and what nobody can price does not keep it."""
-    found = cost.estimate(this.job, this.settings.region)
+    estimate = cost.estimate(this.job, this.settings.region)
     if most is not None:
-        cost.refuse_above(found, most)
-    return found
+        cost.refuse_above(estimate, most)
+    return estimate
 
 
 def _show(this: Submission, estimate: cost.Estimate) -> None:
@@ -91,10 +91,10 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
 def _send(this: Submission, wait: bool) -> int:
     from launcher.cloud import pending, storage, vertex
 
-    place = this.settings.project, this.settings.region
+    where = this.settings.project, this.settings.region
     try:
-        store = storage.Store(*place)
-        jobs = vertex.Vertex(*place, this.service_account, store.who)
+        store = storage.Store(*where)
+        jobs = vertex.Vertex(*where, this.service_account, store.who)
         note = pending.Note.of(this)
         if job := note.resolve(jobs, this.job.tuning):
             _say("the same command sent this job before, and it started; nothing is sent again")
@@ -178,10 +178,11 @@ def _check_locations(this: Submission, store) -> None:
     """
     region, own = this.settings.region, this.folder.split("/")[2]
     for bucket in dict.fromkeys(re.findall(r"gs://([a-z0-9._-]+)", json.dumps(this.spec))):
-        found = store.find_location(bucket)
-        if not found or holds_region(region, *found):
+        location = store.find_location(bucket)
+        if not location or holds_region(region, *location):
             continue
-        where = f"gs://{bucket} is in {' and '.join(found[1]).lower() or found[0].lower()}"
+        name, parts = location
+        where = f"gs://{bucket} is in {' and '.join(parts).lower() or name.lower()}"
         if bucket == own and this.tensorboard:
             raise CloudError(
                 f"{where}, and the job and its TensorBoard are in {region}, which must be one "
@@ -210,8 +211,8 @@ def _dirty(this: Submission) -> list[str]:
         return ["No git commit here: nobody will know from which code this job came."]
     if not this.tree.changed:
         return []
-    some = ", ".join(this.tree.changed[:3]) + (", …" if len(this.tree.changed) > 3 else "")
-    return [f"Changes that are not committed ({some}); the job's folder gets them as git.diff."]
+    few = ", ".join(this.tree.changed[:3]) + (", …" if len(this.tree.changed) > 3 else "")
+    return [f"Changes that are not committed ({few}); the job's folder gets them as git.diff."]
 
 
 def _tell(job) -> None:

@@ -9,6 +9,7 @@ Google's own client sends them, over REST, so that a proxy or a stand-in sees wh
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -93,9 +94,9 @@ class Vertex:
             filter: the service's own words, such as labels.project="penguins" AND state!="…".
         """
         with clients.explain_errors("list the jobs", self.need, self.who):
-            found = [job for tuning in KINDS for job in self._list(tuning, filter, most)]
-        found.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
-        return found[:most]
+            jobs = [job for tuning in KINDS for job in self._list(tuning, filter, most)]
+        jobs.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
+        return jobs[:most]
 
     def find(self, number: str) -> RemoteJob | None:
         """The job or study of this number; None where there is none."""
@@ -140,10 +141,8 @@ class Vertex:
             parent=self.parent, filter=filter, page_size=min(most, 100)
         )
         pager = getattr(self.client, f"list_{_snake(tuning)}s")
-        for found, _ in zip(
-            pager(request=request, **clients.patience()), range(most), strict=False
-        ):
-            yield self._read(found)
+        pages = pager(request=request, **clients.patience())
+        yield from map(self._read, itertools.islice(pages, most))
 
     def labelled(self, label: str, tuning: bool) -> RemoteJob | None:
         """The job that was sent with this label `submission`; None where there is none yet."""
@@ -175,8 +174,8 @@ class Vertex:
             "looks, too, and sends nothing while this is unknown"
         )
 
-    def _read(self, found) -> RemoteJob:
-        return RemoteJob(self.json.MessageToDict(type(found).pb(found)))
+    def _read(self, answer) -> RemoteJob:
+        return RemoteJob(self.json.MessageToDict(type(answer).pb(answer)))
 
 
 def _snake(tuning: bool) -> str:

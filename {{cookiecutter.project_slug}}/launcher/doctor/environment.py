@@ -9,6 +9,7 @@ import ast
 import contextlib
 import importlib.metadata
 import importlib.util
+import operator
 import os
 import platform
 import re
@@ -22,6 +23,10 @@ from launcher.doctor.checkup import Skip, Wrong, command
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ">=3.10,<3.14"  # where setup.py does not say
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;]*)$")
+OPERATORS = {
+    **{">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt},
+    **{"==": operator.eq, "!=": operator.ne},
+}
 CLAUSE = re.compile(r"\s*(>=|<=|==|!=|<|>)\s*([0-9.]+)\s*$")
 
 
@@ -74,22 +79,11 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def fits(version: str, wanted: str) -> bool:
     """Whether "2.21.0" fits ">=2.21,<2.22"; what cannot be understood fits."""
-    for clause in filter(None, wanted.split(",")):
-        match = CLAUSE.match(clause)
-        if not match:
-            continue
+    for match in filter(None, map(CLAUSE.match, wanted.split(","))):
         have, want = numbers(version), numbers(match[2])
         size = max(len(have), len(want))
         have, want = ((*t, *(0,) * (size - len(t))) for t in (have, want))
-        good = {
-            ">=": have >= want,
-            "<=": have <= want,
-            "==": have == want,
-            "!=": have != want,
-            "<": have < want,
-            ">": have > want,
-        }
-        if not good[match[1]]:
+        if not OPERATORS[match[1]](have, want):
             return False
     return True
 

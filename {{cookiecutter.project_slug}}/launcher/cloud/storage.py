@@ -218,6 +218,8 @@ def sync(
         size = sum(names[name].size for name in todo)
         if todo:
             say(f"[launcher] {len(todo)} files, {size / 1e6:.1f} MB, to {target}")
+        # Not the client's transfer_manager, which returns after the last file: a copy that is
+        # interrupted would have to begin again.
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(copy, todo))
     return Copied(len(todo), size, len(names) - len(todo))

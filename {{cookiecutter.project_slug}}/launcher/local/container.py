@@ -64,21 +64,46 @@ class Containers:
 
     def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **news) -> Process:
         """Starts the replica's command; `news`: as `Process` takes it."""
-        name, runs = self._new_name(), replica.program
-        words = command(
-            self.images[runs.image],
-            name=name,
-            network=self.job.network,
-            host=_host(replica),
-            env=contract,
-            run_dir=log.parent,
-            command=runs.command,
-            args=runs.args,
-            foreign=bool(runs.image),
-            user=self.user,
-            gpus=self.gpus,
-        )
+        name = self._new_name()
+        words = self._command(replica, contract, log.parent, name)
         return Process(words, os.environ, ROOT, log, last=remove(name), **news)
+
+    def _command(
+        self, replica: Replica, env: Mapping[str, str], run_dir: Path, name: str
+    ) -> list[str]:
+        """The words of `docker run`.
+
+        The run directory, and the cache beside it, have the same path inside as here, so that what
+        the environment and run.json say is true in both places. What the trainer's flags name is
+        there too, to be read only; the flags of a foreign image name its own files.
+
+        Args:
+            name: of the container, and of no other one.
+
+        Raises:
+            ContainerError: the flags name data in a bucket.
+        """
+        runs, host, network = replica.program, _host(replica), self.job.network
+        cache = run_dir.parent / ".cache"
+        cache.mkdir(exist_ok=True)  # Docker mounts only what is there
+        words = ["docker", "run", "--rm", "--init", "--pull=never", f"--name={name}"]
+        words += [f"--hostname={host}", f"--network={network or 'none'}"]
+        words += [f"--network-alias={host}"] if network else []
+        words += [f"--user={self.user}"] if self.user else []
+        # NCCL wants more than Docker's 64 MB.
+        words += ["--gpus=all", "--shm-size=1g"] if self.gpus else []
+        # The user has no name in the image, and so no home: libraries keep their settings in /tmp.
+        words += [f"--env={key}={value}" for key, value in {"HOME": "/tmp", **env}.items()]
+        for path in (run_dir, cache):
+            words += _mount(path, path)
+        for path, writable in [] if runs.image else _paths(runs.args):
+            if (ROOT / path).is_relative_to(run_dir):
+                continue
+            if writable:
+                (ROOT / path).mkdir(parents=True, exist_ok=True)
+            words += _mount(ROOT / path, INSIDE / path, writable)
+        words += [f"--entrypoint={runs.command[0]}"] if runs.command else []
+        return [*words, self.images[runs.image], *runs.command[1:], *runs.args]
 
     def _new_name(self) -> str:
         """One that nothing has had: the container before this one may still be going."""
@@ -101,56 +126,6 @@ def network(name: str) -> Iterator[str]:
         yield name
     finally:
         docker("network", "rm", name)
-
-
-def command(
-    image: str,
-    *,
-    name: str,
-    env: Mapping[str, str],
-    run_dir: Path,
-    args: Sequence[str],
-    command: Sequence[str] = (),
-    foreign: bool = False,
-    network: str | None = None,
-    host: str = "chief-0",
-    user: str | None = None,
-    gpus: bool = False,
-) -> list[str]:
-    """The words of `docker run`.
-
-    The run directory, and the cache beside it, have the same path inside as here, so that what the
-    environment and run.json say is true in both places. What the trainer's flags name is there too,
-    to be read only; the flags of a foreign image name its own files.
-
-    Args:
-        command: in the place of the image's entrypoint.
-        name: of the container, and of no other one.
-        network: where the others find this replica as `host`; None: no network at all.
-        user: "uid:gid"; None: the image's own.
-
-    Raises:
-        ContainerError: the flags name data in a bucket.
-    """
-    cache = run_dir.parent / ".cache"
-    cache.mkdir(exist_ok=True)  # Docker mounts only what is there
-    words = ["docker", "run", "--rm", "--init", "--pull=never", f"--name={name}"]
-    words += [f"--hostname={host}", f"--network={network or 'none'}"]
-    words += [f"--network-alias={host}"] if network else []
-    words += [f"--user={user}"] if user else []
-    words += ["--gpus=all", "--shm-size=1g"] if gpus else []  # NCCL wants more than Docker's 64 MB
-    # The user has no name in the image, and so no home: libraries keep their settings in /tmp.
-    words += [f"--env={key}={value}" for key, value in {"HOME": "/tmp", **env}.items()]
-    for path in (run_dir, cache):
-        words += _mount(path, path)
-    for path, writable in [] if foreign else _paths(args):
-        if (ROOT / path).is_relative_to(run_dir):
-            continue
-        if writable:
-            (ROOT / path).mkdir(parents=True, exist_ok=True)
-        words += _mount(ROOT / path, INSIDE / path, writable)
-    words += [f"--entrypoint={command[0]}"] if command else []
-    return [*words, image, *command[1:], *args]
 
 
 def remove(name: str) -> list[str]:

@@ -22,7 +22,7 @@ from launcher.jobfile.machines import WITH_TPUS
 
 __all__ = ["Estimate", "Part", "PriceError", "estimate", "known_max", "refuse_above", "spent"]
 
-OLD = 90  # days, after which the age of a price is told
+OLD = 90  # days, after which an estimate says how old its prices are
 REFRESH = "python TEMPLATE/tools/refresh_prices.py"
 PAGE = "write it into launcher/cost/prices.yaml, from https://cloud.google.com/vertex-ai/pricing"
 Moment = datetime | str | None  # a text is RFC 3339, as the API writes it
@@ -68,21 +68,21 @@ def estimate(
     Args:
         job: as spec.load() gives it.
         region: where it will run, "us-central1".
-        today: the day for which the age of the prices is told.
+        today: the day from which the age of the prices counts.
         table: other prices than those of prices.yaml.
 
     Raises:
         PriceError: prices.yaml cannot be read.
     """
     hours = job.scheduling.timeout / 3600
-    found = _priced(job, region, today, table)
+    hourly = _priced(job, region, today, table)
     if not job.tuning:
-        return _for(found, hours)
+        return _for(hourly, hours)
     # Each trial has the timeout for itself. How many run at a time does not change the sum.
     parallel = min(job.trials, job.parallel)
-    hourly = None if found.per_hour is None else found.per_hour * parallel
-    whole = _for(found, hours * job.trials)
-    return replace(whole, per_hour=hourly, trials=job.trials, parallel=parallel)
+    per_hour = None if hourly.per_hour is None else hourly.per_hour * parallel
+    whole = _for(hourly, hours * job.trials)
+    return replace(whole, per_hour=per_hour, trials=job.trials, parallel=parallel)
 
 
 def spent(
@@ -107,14 +107,14 @@ def spent(
     """
     times = [(start, end)] if trials is None else trials
     hours = sum(_hours(start, end) for start, end in times)
-    found = replace(
+    estimate = replace(
         _for(_priced(job, region, today, table), hours), trials=len(trials or ()), over=True
     )
     if not any(start for start, _ in times):
-        return replace(found, most=0.0, notes=("no machine ever ran, and the queue is free",))
+        return replace(estimate, most=0.0, notes=("no machine ever ran, and the queue is free",))
     if all(end for start, end in times if start):
-        return found
-    return replace(found, notes=("so far: it is still running", *found.notes))
+        return estimate
+    return replace(estimate, notes=("so far: it is still running", *estimate.notes))
 
 
 def known_max(estimate: Estimate, limit: float) -> bool:

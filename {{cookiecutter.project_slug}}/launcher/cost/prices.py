@@ -40,8 +40,8 @@ class Row:
 
     def price(self, strategy: str) -> float | None:
         """A core, a GB, an accelerator, for an hour; None: unknown."""
-        found = [self.prices[column] for column in STRATEGIES[strategy]]
-        return None if None in found else sum(found)
+        prices = [self.prices[column] for column in STRATEGIES[strategy]]
+        return None if None in prices else sum(prices)
 
     def least(self, strategy: str) -> float:
         """What of it is known: the price without the fee, or the fee without the price."""
@@ -63,12 +63,12 @@ def load(path: Path | None = None) -> Table:
     """
     path = path or PATH
     try:
-        found = document.read(path)
+        file = document.read(path)
     except document.SpecError as error:
         raise PriceError(str(error).splitlines()[0]) from None
     table: Table = {}
     try:
-        for group in found.value["groups"]:
+        for group in file.value["groups"]:
             day, source = group["date"], group["source"]
             if type(day) is not date or not isinstance(source, str):
                 raise ValueError(f"date is {day!r}, source is {source!r}")

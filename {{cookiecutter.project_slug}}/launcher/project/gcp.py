@@ -19,7 +19,7 @@ class Role:
     name: str
     on: str  # "project" or "bucket"
     why: str
-    # Roles that hold all of it, so that nobody is told to grant what is there already.
+    # Roles that hold all of it, so that the doctor asks for no grant that exists.
     within: tuple[str, ...] = ()
 
     def granted_by(self, roles: set[str]) -> bool:

@@ -54,18 +54,12 @@ class Settings:
 
     def missing(self, *keys: str) -> list[Fault]:
         """A fault for each of these keys that is empty, with the line where to write it."""
-        found = document.read(self.path)
-        return [
-            Fault(
-                self.path,
-                found.line(f"gcp.{key}"),
-                f"gcp.{key}",
-                "is empty",
-                f"write {FORMS[key][1]}",
-            )
-            for key in keys
-            if not getattr(self, key)
-        ]
+        file = document.read(self.path)
+        faults = []
+        for key in (key for key in keys if not getattr(self, key)):
+            line, instead = file.line(f"gcp.{key}"), f"write {FORMS[key][1]}"
+            faults.append(Fault(self.path, line, f"gcp.{key}", "is empty", instead))
+        return faults
 
 
 def read_settings(path: Path = PATH) -> Settings:

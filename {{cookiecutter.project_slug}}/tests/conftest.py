@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # on a GPU, two equal runs differ in the last bits
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from codec.schema import Schema  # noqa: E402

@@ -1,11 +1,16 @@
 """What docs/recipes.md promises: each recipe applies, trains, resumes, predicts and reports."""
 
+import base64
+import functools
+import io
 import json
 import re
 import shutil
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import answers
 import cluster
@@ -14,8 +19,11 @@ from test_models import ONE, TWO, columns, history
 
 MADE_TO_BE_EDITED = {f"trainer/{name}.py" for name in ("data", "model", "options", "outputs")}
 LONGEST = 60  # lines of a diff
+VAE = "image: A variational autoencoder"
+UNET = "image: A U-Net, from an image to a mask"
 INSTANCES = {"tabular": "data/penguins_eval.csv", "image": "runs/.cache/digits/7"}
-ANSWERS = {"tabular": 69, "image": 179}
+INSTANCES |= {UNET: "runs/scenes/images/7"}
+ANSWERS = {"tabular": 69, "image": 179, UNET: 90}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,42 @@ def adapted(bake, tmp_path_factory):
     return adapted
 
 
+@pytest.fixture(scope="module")
+def trained(adapted):
+    """trained(name): the directory of a run of that recipe, and its model's answers."""
+
+    @functools.cache
+    def trained(name):
+        project, problem = adapted(name), RECIPES[name].problem
+        run = project.path / "runs/plain"
+        cluster.run(project, project.path / "log", ONE, run, "--epochs", "4")
+        instances = INSTANCES.get(name, INSTANCES[problem])
+        predict = ["python", "scripts/predict.py", "--model", run / "model", instances]
+        return run, [json.loads(line) for line in project.run(predict).stdout.splitlines()]
+
+    return trained
+
+
+def read_record(run):
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
+
+
+def read_sections(run):
+    return json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["sections"]
+
+
+def read_pixels(file):
+    return np.asarray(Image.open(file))
+
+
+def decode(answer):
+    return base64.b64decode(answer["b64"])
+
+
+def iou(masks, truth):
+    return (masks & truth).sum() / (masks | truth).sum()
+
+
 @every_recipe
 def test_a_recipe_is_short_and_changes_files_made_to_be_edited(adapted, name):
     diff = RECIPES[name].diff
@@ -84,21 +128,47 @@ def test_a_recipe_is_short_and_changes_files_made_to_be_edited(adapted, name):
 
 @pytest.mark.slow
 @every_recipe
-def test_a_recipe_trains_predicts_and_reports(adapted, name):
-    project, problem = adapted(name), RECIPES[name].problem
-    run = project.path / "runs/plain"
+def test_a_recipe_trains_predicts_and_reports(adapted, trained, name):
+    run, predictions = trained(name)
+    adapted(name).run(["python", "scripts/report.py", run])
 
-    cluster.run(project, project.path / "log", ONE, run, "--epochs", "4")
-    predict = ["python", "scripts/predict.py", "--model", run / "model", INSTANCES[problem]]
-    lines = project.run(predict).stdout.splitlines()
-    project.run(["python", "scripts/report.py", run])
-
-    assert len([json.loads(line) for line in lines]) == ANSWERS[problem]
+    assert len(predictions) == ANSWERS.get(name, ANSWERS[RECIPES[name].problem])
     assert "val_loss" in (run / "report.html").read_text(encoding="utf-8")
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record = read_record(run)
     losses = columns(history(run), "loss")
     assert losses[-1] < losses[0]
     assert record["metrics"]["val_loss"] == pytest.approx(min(columns(history(run), "val_loss")))
+
+
+@pytest.mark.slow
+def test_a_reconstruction_is_better_than_the_mean_image(trained):
+    run, predictions = trained(VAE)
+    values, gallery = read_sections(run)
+
+    error, of_the_mean_image = (value["value"] for value in values["values"])
+    assert error < 0.8 * of_the_mean_image
+    assert gallery["columns"] == ["image", "reconstruction"] and len(gallery["items"]) == 24
+    assert {read_pixels(io.BytesIO(decode(p["image"]))).shape for p in predictions} == {(8, 8)}
+
+
+@pytest.mark.slow
+def test_a_mask_is_better_than_brightness_and_the_mean_mask(trained):
+    """The bars hide strokes and the noise is as strong as they are: brightness is not enough."""
+    run, predictions = trained(UNET)
+    values, gallery = read_sections(run)
+    files = sorted(run.parent.glob("scenes/images/*/*.png"))
+    scenes = np.stack([read_pixels(file) for file in files])
+    masks = np.stack([read_pixels(str(file).replace("images", "masks")) for file in files])
+    bright = max(iou(scenes > level, masks > 127) for level in range(0, 256, 5))
+    mean = max(iou(masks.mean(axis=0) > level, masks > 127) for level in range(0, 256, 5))
+
+    assert max(bright, mean) < 0.4
+    assert read_record(run)["metrics"]["val_iou"] > 0.55
+    assert values["values"][0]["label"] == "IoU" and values["values"][0]["value"] > 0.55
+    assert gallery["columns"] == ["image", "prediction", "truth"] and len(gallery["items"]) == 24
+    sevens = [file.parent.name == "7" for file in files]
+    predicted = np.stack([read_pixels(io.BytesIO(decode(p["mask"]))) for p in predictions])
+    assert iou(predicted > 127, masks[sevens] > 127) > 0.55
 
 
 @pytest.mark.soak

@@ -27,7 +27,7 @@ def test_sections_hold_what_json_holds(sections):
         sections.confusion("c", ["u", "v"], np.eye(2, dtype=np.int32)),
         sections.scatter("d", np.arange(5000), np.arange(5000) / 2),
         sections.curves("e", [1, 2], {"f": np.float32([0.5, np.inf])}),
-        sections.gallery("g", [{"images": ["gallery/a-1.png"], "lines": [1]}]),
+        sections.gallery("g", [{"images": ["gallery/a-1.png"], "lines": [1]}], columns=["image"]),
     ]
     again = json.loads(json.dumps(sections.check(made), allow_nan=False))
     assert [section["kind"] for section in again] == sections.KINDS
@@ -39,6 +39,7 @@ def test_sections_hold_what_json_holds(sections):
     assert scatter["y"][-1] == scatter["x"][-1] / 2
     assert curves["lines"] == {"f": [0.5, None]}
     assert gallery["items"] == [{"images": ["gallery/a-1.png"], "lines": ["1"], "right": None}]
+    assert gallery["columns"] == ["image"]
     for kind in sections.KINDS:  # the schema is written down
         assert re.search(rf"^    {kind} ", sections.__doc__, re.MULTILINE)
 
@@ -58,6 +59,7 @@ def test_sections_hold_what_json_holds(sections):
         lambda s: s.gallery("a", [{"images": ["../a.png"]}]),
         lambda s: s.gallery("a", [{"lines": ["no images"]}]),
         lambda s: s.gallery("a", [{"images": [3]}]),
+        lambda s: s.gallery("a", [{"images": ["gallery/a-1.png"]}], columns=["image", "mask"]),
         lambda s: s.check(None),
         lambda s: s.check([{"kind": "other"}]),
         lambda s: s.check([3]),

@@ -239,6 +239,52 @@ def test_processes_may_need_the_same_shards_at_once():
     assert len({out for out, _ in outputs}) == 1
 
 
+# Targets
+
+
+def masked(count: int) -> list[str]:
+    """Flags for images with masks, in each of which the greys of its image are inverted."""
+    write_pictures("in", a=count, b=count)
+    for path in Path("in").rglob("*.png"):
+        grey = np.asarray(Image.open(path).convert("L"))
+        target = Path("masks", path.relative_to("in"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - grey).save(target)
+    return ["--data", "in", "--image-size", "8", "--target", "masks"]
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_each_image_comes_with_its_own_mask(first):
+    examples = load(*masked(40))
+    count = 0
+    for steps, (inputs, target) in examples.train.batches(16, seed=3, first=first):
+        pairs = (array[:steps].reshape(-1, *array.shape[2:]) for array in (inputs["image"], target))
+        for image, mask in zip(*pairs, strict=True):
+            grey = np.asarray(Image.fromarray(image).convert("L"))
+            np.testing.assert_array_equal(mask[..., 0], 255 - grey)
+            count += 1
+    assert count == examples.train.rows - 16 * first
+    assert (examples.schema.task, examples.classes) == ("segmentation", [])
+
+
+def test_without_a_target_one_folder_is_enough():
+    examples = load("--data", write_pictures("in", a=40), "--target", "none", "--image-size", "8")
+    [(_, block), *_] = examples.train.batches(8)
+    assert [*block[0]] == ["image"] and len(block) == 1
+    assert (examples.schema.task, examples.classes) == ("reconstruction", [])
+
+
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_a_mask_that_cannot_be_read_is_named(content):
+    flags = masked(20)
+    Path("masks/a/0003.png").unlink()
+    if content:
+        Path("masks/a/0003.png").write_bytes(content)
+    examples = load(*flags)
+    with pytest.raises(JobError, match=r"^masks/a/0003\.png: .*; a/0003\.png needs a target$"):
+        [list(part.batches(8)) for part in (examples.train, examples.eval)]
+
+
 # What is refused
 
 
@@ -316,6 +362,8 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
             "--epochs 5; write --epochs 6 or more",
         ),
         (["--group", "2"], "--group: the digits have no groups"),
+        (["--target", "masks"], "--target masks: no such folder; write class, none, or the folder"),
+        (["--target", "none"], "--target none: this model predicts classes; docs/recipes.md has"),
         (["--class-weights", "ten=2"], "--class-weights: no class 'ten'; write balanced"),
         (["--class-weights", "balancd"], "'balancd' is not NAME=WEIGHT; did you mean balanced?"),
         (["--class-weights", "3"], "--class-weights: '3' is not NAME=WEIGHT; did you mean 3=2?"),

@@ -53,7 +53,7 @@ def change(run_dir, name, edit):
 
 def held_out(run, rows):
     """Pictures uint8 [n, height, width, channels] and their classes."""
-    return run.data.eval.read(rows), run.data.eval.targets()[rows]
+    return run.data.eval.read(rows), run.data.eval.targets(rows)
 
 
 def probabilities(model, pictures):

@@ -172,8 +172,9 @@ def _curves(section: Mapping, _path: Path, _gaps: list[str]) -> dict[str, Any]:
 
 
 def _gallery(section: Mapping, path: Path, gaps: list[str]) -> dict[str, Any]:
-    """Items with all their images."""
+    """Items with all their images, and the names of these."""
     listed, items = section["items"][:IMAGES], []
+    columns = [str(name) for name in section.get("columns", ())]  # older runs have none
     for item in listed:
         images = [_image(path, name) for name in item["images"]]
         if images and all(images):
@@ -181,7 +182,8 @@ def _gallery(section: Mapping, path: Path, gaps: list[str]) -> dict[str, Any]:
             items.append({"images": images, "lines": [*map(str, item["lines"])], "edge": edge})
     if lost := len(listed) - len(items):
         gaps.append(f"{lost} images of “{section['title']}” are not there, or are no images.")
-    return {"items": items, "wide": any(len(item["images"]) > 1 for item in items)}
+    widest = max((len(item["images"]) for item in items), default=1)
+    return {"items": items, "columns": columns, "widest": widest}
 
 
 def _image(run_dir: Path, name: Any) -> dict[str, Any] | None:

@@ -10,9 +10,9 @@ A section is a dictionary that JSON can hold: `kind`, `title`, `text` (plain, on
                                                     and the truth: the page draws that line, and how
                                                     y - x is spread
     curves     x: [number], lines: {name: [number]}, x_label
-    gallery    items: [{images: [path], lines: [text], right: bool or null}]
+    gallery    items: [{images: [path], lines: [text], right: bool or null}], columns: [name]
                paths of PNG files from `context.save_image`; the first line stands in bold; `right`
-               gives a blue or an orange edge
+               gives a blue or an orange edge; `columns` name the images of an item, from the left
 
 A number that is not finite may stand as null. Each function raises ValueError on values that its
 kind cannot hold.
@@ -93,8 +93,13 @@ def curves(
     return _section("curves", title, text, x=x, lines=lines, x_label=x_label)
 
 
-def gallery(title: str, items: Sequence[Mapping], text: str = "") -> dict:
-    """Images with a few lines below: {"images": paths, "lines": texts, "right": bool or None}."""
+def gallery(
+    title: str, items: Sequence[Mapping], text: str = "", columns: Sequence[str] = ()
+) -> dict:
+    """Images with a few lines below: {"images": paths, "lines": texts, "right": bool or None}.
+
+    `columns` name the images of an item, such as ("image", "mask").
+    """
     listed = []
     for item in items:
         images = [*map(str, item.get("images", ()))]
@@ -104,7 +109,11 @@ def gallery(title: str, items: Sequence[Mapping], text: str = "") -> dict:
         listed.append(
             {"images": images, "lines": lines, "right": right if right is None else bool(right)}
         )
-    return _section("gallery", title, text, items=listed)
+        if columns and len(columns) != len(images):
+            raise ValueError(
+                f"gallery {title!r}: {len(images)} images in an item of {len(columns)} columns"
+            )
+    return _section("gallery", title, text, items=listed, columns=[*map(str, columns)])
 
 
 KINDS = [made.__name__ for made in (numbers, table, confusion, scatter, curves, gallery)]

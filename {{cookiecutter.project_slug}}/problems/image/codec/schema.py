@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from codec.base_schema import BaseSchema
 
-TASKS = ("classification",)
-
 
 @dataclass
 class Pictures:
@@ -34,7 +32,7 @@ class Schema(BaseSchema):
     labels: list[str]
     pictures: Pictures
     target: str = "class"
-    task: str = TASKS[0]
+    task: str = "classification"
     notes: list[str] = field(default_factory=list)  # how the data was split, for the report
 
     @classmethod

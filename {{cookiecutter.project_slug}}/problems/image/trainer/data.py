@@ -12,8 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +23,7 @@ from codec.shards.make import make_shards
 from codec.shards.manifest import MANIFEST, Options
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime, join
-from trainer.images import digits
+from trainer.images import digits, targets
 from trainer.images.pixels import Pixels, choose
 from trainer.images.shards import Dataset
 
@@ -33,15 +32,18 @@ NEIGHBOURS = 16  # images that stay together in a shard when an epoch is shuffle
 AT_ONCE = 1 << 16  # images that are shuffled together in memory,
 AT_ONCE_BYTES = 1 << 25  # or fewer where they are large
 DIGITS = Options(size=8, channels=1, encoding="raw", eval_share=0.2, test_share=0.0)
+# By --target, the task and what is predicted; any other --target is a folder of images.
+TASKS = {"class": ("classification", "class"), "none": ("reconstruction", "")}
 REPORT_EVERY = 10.0  # seconds, while shards are made
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split, with their classes."""
+    """The images of one split, with their targets."""
 
     pixels: Pixels
     split: str
+    target: str = "class"  # or "none", or the folder of the target images: --target
 
     @property
     def rows(self) -> int:
@@ -58,42 +60,51 @@ class Split:
     ) -> Iterator[tuple[int, tuple]]:
         """The batches of one epoch, many at a time: `batching.arrange` explains the arguments.
 
-        Yields `(steps, (inputs, target))`: `image` uint8 [K, share of batch_size, height, width,
-        channels] and the target int32 [K, share of batch_size], of which the first `steps` batches
-        count. A replica reads its own share, and no other.
+        Yields `(steps, (inputs, target))`, or `(steps, (inputs,))` without a target: `image` uint8
+        [K, share of batch_size, height, width, channels] and `targets` [K, share of batch_size, …],
+        of which the first `steps` batches count. A replica reads its own share, and no other.
         """
         at_once = self.steps_per_block(batch_size)
         order = (seed, epoch, first, share)
         for batches in batching.arrange(self.rows, batch_size, at_once, NEIGHBOURS, *order):
             indices = batches.indices()
-            real = indices[: batches.steps]
-            image = self.pixels.read(self.split, real.ravel())
-            if real.size < indices.size:  # batches that only fill the block are never used
-                filler = np.zeros((indices.size - real.size, *image.shape[1:]), np.uint8)
-                image = np.concatenate([image, filler])
-            image = image.reshape(*indices.shape, *image.shape[1:])
-            yield batches.steps, ({"image": image}, self.targets()[indices])
+            rows = indices[: batches.steps].ravel()
+            target = () if self.target == "none" else (_fill(self.targets(rows), indices.shape),)
+            yield batches.steps, ({"image": _fill(self.read(rows), indices.shape)}, *target)
 
     def steps_per_block(self, batch_size: int) -> int:
         rows = min(AT_ONCE, AT_ONCE_BYTES // math.prod(self.pixels.dataset.shape), self.rows)
         return max(1, rows // batch_size)
 
-    def targets(self) -> np.ndarray:
-        """int [rows]: the class of each image."""
-        return self.pixels.dataset.targets(self.split)
+    def targets(self, rows: Sequence[int]) -> np.ndarray:
+        """int32 [n]: the classes of these rows; or uint8 [n, height, width, 1]: their target images.
 
-    def read(self, rows: list[int]) -> np.ndarray:
+        Raises:
+            JobError: a target image is missing, or cannot be read.
+        """
+        if self.target == "class":
+            return self.pixels.dataset.targets(self.split)[rows]
+        return targets.read(self.target, self.names(rows), self.pixels.dataset)
+
+    def read(self, rows: Sequence[int]) -> np.ndarray:
         """uint8 [n, height, width, channels]: the images of these rows."""
         return self.pixels.read(self.split, np.asarray(rows))
 
-    def names(self, rows: list[int]) -> list[str]:
+    def names(self, rows: Sequence[int]) -> list[str]:
         """The paths of the files that these images came from."""
-        with ThreadPoolExecutor(16) as pool:  # in a bucket each takes its time
-            return [*pool.map(lambda row: self.pixels.dataset.names(self.split, [row])[0], rows)]
+        return self.pixels.dataset.names(self.split, rows)
 
     def class_counts(self) -> np.ndarray:
         """int64 [classes]: images of each class."""
-        return np.bincount(self.targets(), minlength=len(self.pixels.dataset.labels))
+        classes = self.pixels.dataset.targets(self.split)
+        return np.bincount(classes, minlength=len(self.pixels.dataset.labels))
+
+
+def _fill(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Values [n, …] as [K, b, …]; zeros stand in batches that only fill the block."""
+    if filler := math.prod(shape) - len(values):
+        values = np.concatenate([values, np.zeros((filler, *values.shape[1:]), values.dtype)])
+    return values.reshape(*shape, *values.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -112,18 +123,19 @@ class Examples:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes; the target is their number, int32 [batch]."""
+        """Names of the classes; the target is their number, int32 [batch]. [] for other targets."""
         return self.schema.labels
 
     def describe(self) -> str:
         """What the data is and how it is read, for the log."""
         pixels, looks = self.train.pixels, self.schema.pictures
         lines = [
-            f"classification of images: {self.train.rows} for training, {self.eval.rows} "
+            f"{self.schema.task} of images: {self.train.rows} for training, {self.eval.rows} "
             f"held-out, {looks.size}x{looks.size} {'grey' if looks.channels == 1 else 'RGB'}",
-            f"classes: {', '.join(self.schema.labels[:20])}"
-            + (f", … ({len(self.schema.labels)} in all)" if len(self.schema.labels) > 20 else ""),
         ]
+        if self.classes:
+            more = f", … ({len(self.classes)} in all)" if len(self.classes) > 20 else ""
+            lines.append(f"classes: {', '.join(self.classes[:20])}{more}")
         lines += [*self.schema.notes, f"shards: {pixels.dataset.path}"]
         kept = {"none": "decoded again in each epoch"}
         lines.append(
@@ -142,7 +154,10 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     # A job that installs the trainer as a package has no data/ beside it: OWN_DATA_URI names a copy.
     own = runtime.contract.get("OWN_DATA_URI") or str(digits.OWN_DATA)
     dataset = _open_dataset(flags, folder, own)
-    if len(dataset.labels) < 2:
+    task, target = TASKS.get(flags.target, ("segmentation", "mask"))
+    if task == "segmentation" and not files.exists(flags.target):
+        raise JobError(f"--target {flags.target}: no such folder; write class, none, or the folder")
+    if task == "classification" and len(dataset.labels) < 2:
         raise JobError(
             f"{dataset.path}: one class, {dataset.labels[0]!r}; a classifier needs two: a folder "
             "for each, DIR/<class>/*.jpg"
@@ -155,10 +170,11 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
             )
     looks = Pictures(dataset.size, dataset.shape[2], dataset.manifest.resize)
     pixels = choose(dataset, flags.cache, folder)
+    labels = list(dataset.labels) if task == "classification" else []
     return Examples(
-        Schema(list(dataset.labels), looks, notes=dataset.remarks()),
-        Split(pixels, "train"),
-        Split(pixels, "eval"),
+        Schema(labels, looks, target, task, dataset.remarks()),
+        Split(pixels, "train", flags.target),
+        Split(pixels, "eval", flags.target),
         {split: _identify(dataset, split) for split in ("train", "eval")},
     )
 

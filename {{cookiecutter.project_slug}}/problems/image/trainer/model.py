@@ -30,8 +30,12 @@ def build(examples: Examples, flags: argparse.Namespace) -> keras.Model:
         examples: what the data looks like: images of `shape`, and the names of the `classes`.
 
     Raises:
-        JobError: images too small for the backbone, or flags that exclude each other.
+        JobError: images too small for the backbone, flags that exclude each other, or no classes.
     """
+    if not examples.classes:
+        raise JobError(
+            f"--target {flags.target}: this model predicts classes; docs/recipes.md has others"
+        )
     _check(flags)
     image = keras.Input(examples.shape, dtype="uint8", name="image")  # [batch, height, width, 1|3]
     x = keras.ops.cast(image, "float32")

@@ -41,6 +41,14 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "path,label, of which shards are made first; local or gs://… (default: the digits in data/)",
     )
     parser.add_argument(
+        "--target",
+        default="class",
+        metavar="T",
+        help="what the model learns of an image: class, the folder that it is in; none, with a loss of "
+        "the model's own; or DIR, with a PNG image for each, DIR/<class>/*.png, such as its mask "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--group",
         default="",
         metavar="NAME",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.engine import answers, sections
+from trainer.images.comparison import compare
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -17,6 +18,14 @@ METRICS = {
     "classification": {
         "loss": ("min", "cross-entropy, the mean over the images"),
         "accuracy": ("max", "share of images whose class is predicted right"),
+    },
+    "reconstruction": {"loss": ("min", "the model's own: its add_loss")},
+    "segmentation": {
+        "loss": ("min", "cross-entropy, the mean over the pixels"),
+        "iou": (
+            "max",
+            "pixels in both the true and the predicted mask, divided by those in either",
+        ),
     },
 }
 SAMPLES, MISTAKES = 24, 24  # images in the report
@@ -28,7 +37,8 @@ def describe_data(examples) -> list[dict]:
     colour = ", grey" if channels == 1 else ""
     notes = [*examples.schema.notes, f"The model sees {height} × {width} pixels{colour}."]
     counts = zip(examples.train.class_counts(), examples.eval.class_counts(), strict=True)
-    rows = [[label, *pair] for label, pair in zip(examples.classes, counts, strict=True)]
+    folders = examples.train.pixels.dataset.labels  # the classes, where they are the target
+    rows = [[label, *pair] for label, pair in zip(folders, counts, strict=True)]
     names = ("class", "training", "held-out")
     return [sections.table("Classes", names, rows, text="\n".join(notes))]
 
@@ -59,11 +69,14 @@ def evaluate(model, examples, context) -> list[dict]:
         examples: the data, as `model.build` sees it.
         context: yields predictions and keeps images, see `engine/evaluation.py`.
     """
+    if not examples.classes:
+        return compare(examples, context, _measure, SAMPLES)
     from trainer.images import explain
 
     labels, row = examples.classes, 0
     counts = np.zeros((len(labels), len(labels)), np.int64)
-    chosen = dict.fromkeys(explain.choose(examples.eval.targets(), SAMPLES).tolist())
+    targets = examples.eval.targets(range(examples.eval.rows))
+    chosen = dict.fromkeys(explain.choose(targets, SAMPLES).tolist())
     mistakes: list[Prediction] = []
     for target, logits in context.predictions():  # [batch], [batch, classes]
         guess = logits.argmax(axis=1)
@@ -100,6 +113,24 @@ def evaluate(model, examples, context) -> list[dict]:
     return [*made, explain.gallery(model, examples, context, samples, mistakes, items)]
 
 
+def _measure(images, target, output) -> tuple[dict, dict]:
+    """Of a batch: images to show beside those held out, and values for each that say how good it is.
+
+    Args:
+        target: masks, uint8 [batch, height, width, 1]; or None, and the output has its own `image`.
+    """
+    if target is None:
+        images, made = images / 255, output["image"]
+        errors = {"squared error": made - images, "of the mean image": images.mean(axis=0) - images}
+        values = {name: np.square(error).mean(axis=(1, 2, 3)) for name, error in errors.items()}
+        return {"reconstruction": made}, values
+    truth, guess = target > 127, output > 0.5
+    either = (truth | guess).sum(axis=(1, 2, 3))
+    shares = (truth & guess).sum(axis=(1, 2, 3)) / np.maximum(1, either)
+    values = {"IoU": np.where(either, shares, 1.0), "of all pixels": truth.mean(axis=(1, 2, 3))}
+    return {"prediction": output, "truth": target}, values
+
+
 def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
     """An item of a gallery for each row among the predictions; their images are read together."""
     by_row = {prediction.row: prediction for prediction in predictions}
@@ -112,5 +143,9 @@ def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
 
 
 def answer(examples, output) -> dict:
-    """A model's output [batch, classes] as a client gets it: tensors [batch, …] by name."""
+    """A model's output as a client gets it: tensors [batch, …] by name. Images are PNG files."""
+    if examples.schema.task == "segmentation":
+        return {"mask": answers.encode_images(output)}
+    if examples.schema.task == "reconstruction":
+        return output | {"image": answers.encode_images(output["image"])}
     return answers.name_classes(output, examples.classes)

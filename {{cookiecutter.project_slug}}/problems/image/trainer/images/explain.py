@@ -67,7 +67,7 @@ def gallery(model: keras.Model, examples, context, samples: list, mistakes: list
         shown.append(item | {"images": [*item["images"], path]})
     worst = max(attribution.error for attribution in maps)
     text = TEXT + ("less than 0.1 %." if worst < 0.001 else f"{worst:.1%}.")
-    return sections.gallery(TITLE, shown, text)
+    return sections.gallery(TITLE, shown, text, ("image", "map"))
 
 
 def _without(why: str) -> dict:

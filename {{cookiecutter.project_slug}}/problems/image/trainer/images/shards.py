@@ -83,13 +83,26 @@ class Dataset(ShardFolder):
         return out, self._index(split)["label"][indices]
 
     def names(self, split: str, indices: Sequence[int]) -> list[str]:
-        """The paths of the files that these images were made from, below the source."""
-        return [os.fsdecode(self._parse_record(split, i)[2].numpy()) for i in indices]
+        """The paths of the files that these images were made from, below the source.
+
+        Each is read once, and kept.
+        """
+        known = self._names.setdefault(split, {})
+        new = [i for i in dict.fromkeys(map(int, indices)) if i not in known]
+        records = self._threads.map(lambda i: self._parse_record(split, i), new)
+        known.update(
+            (i, os.fsdecode(name.numpy())) for i, (*_, name) in zip(new, records, strict=True)
+        )
+        return [known[int(i)] for i in indices]
 
     @functools.cached_property
     def _threads(self) -> ThreadPoolExecutor:
         cores = os.cpu_count() or 1
         return ThreadPoolExecutor(max(cores, REMOTE_READS) if files.is_remote(self.path) else cores)
+
+    @functools.cached_property
+    def _names(self) -> dict[str, dict[int, str]]:
+        return {}
 
     @functools.cached_property
     def _indexes(self) -> dict[str, np.ndarray]:

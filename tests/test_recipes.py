@@ -81,18 +81,23 @@ def adapted(bake, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(adapted):
-    """trained(name): the directory of a run of that recipe, and its model's answers."""
+    """trained(name): the directory of a run of that recipe, with its report, and its answers."""
 
     @functools.cache
     def trained(name):
         project, problem = adapted(name), RECIPES[name].problem
         run = project.path / "runs/plain"
         cluster.run(project, project.path / "log", ONE, run, "--epochs", "4")
+        project.run(["python", "scripts/report.py", run])
         instances = INSTANCES.get(name, INSTANCES[problem])
         predict = ["python", "scripts/predict.py", "--model", run / "model", instances]
         return run, [json.loads(line) for line in project.run(predict).stdout.splitlines()]
 
     return trained
+
+
+def read_report(run):
+    return (run / "report.html").read_text(encoding="utf-8")
 
 
 def read_record(run):
@@ -128,12 +133,11 @@ def test_a_recipe_is_short_and_changes_files_made_to_be_edited(adapted, name):
 
 @pytest.mark.slow
 @every_recipe
-def test_a_recipe_trains_predicts_and_reports(adapted, trained, name):
+def test_a_recipe_trains_predicts_and_reports(trained, name):
     run, predictions = trained(name)
-    adapted(name).run(["python", "scripts/report.py", run])
 
     assert len(predictions) == ANSWERS.get(name, ANSWERS[RECIPES[name].problem])
-    assert "val_loss" in (run / "report.html").read_text(encoding="utf-8")
+    assert "val_loss" in read_report(run)
     record = read_record(run)
     losses = columns(history(run), "loss")
     assert losses[-1] < losses[0]
@@ -148,6 +152,7 @@ def test_a_reconstruction_is_better_than_the_mean_image(trained):
     error, of_the_mean_image = (value["value"] for value in values["values"])
     assert error < 0.8 * of_the_mean_image
     assert gallery["columns"] == ["image", "reconstruction"] and len(gallery["items"]) == 24
+    assert read_report(run).count("<span>reconstruction</span>") == 24
     assert {read_pixels(io.BytesIO(decode(p["image"]))).shape for p in predictions} == {(8, 8)}
 
 
@@ -166,6 +171,7 @@ def test_a_mask_is_better_than_brightness_and_the_mean_mask(trained):
     assert read_record(run)["metrics"]["val_iou"] > 0.55
     assert values["values"][0]["label"] == "IoU" and values["values"][0]["value"] > 0.55
     assert gallery["columns"] == ["image", "prediction", "truth"] and len(gallery["items"]) == 24
+    assert read_report(run).count("<span>truth</span>") == 24
     sevens = [file.parent.name == "7" for file in files]
     predicted = np.stack([read_pixels(io.BytesIO(decode(p["mask"]))) for p in predictions])
     assert iou(predicted > 127, masks[sevens] > 127) > 0.55

@@ -151,12 +151,12 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
         JobError: any fault in the flags or in the files.
     """
     folder = flags.cache_dir or cache.beside(runtime.job_dir)
-    # A job that installs the trainer as a package has no data/ beside it: OWN_DATA_URI names a copy.
-    own = runtime.contract.get("OWN_DATA_URI") or str(digits.OWN_DATA)
-    dataset = _open_dataset(flags, folder, own)
     task, target = TASKS.get(flags.target, ("segmentation", "mask"))
     if task == "segmentation" and not files.exists(flags.target):
         raise JobError(f"--target {flags.target}: no such folder; write class, none, or the folder")
+    # A job that installs the trainer as a package has no data/ beside it: OWN_DATA_URI names a copy.
+    own = runtime.contract.get("OWN_DATA_URI") or str(digits.OWN_DATA)
+    dataset = _open_dataset(flags, folder, own)
     if task == "classification" and len(dataset.labels) < 2:
         raise JobError(
             f"{dataset.path}: one class, {dataset.labels[0]!r}; a classifier needs two: a folder "

@@ -44,9 +44,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--target",
         default="class",
         metavar="T",
-        help="what the model learns of an image: class, the folder that it is in; none, with a loss of "
-        "the model's own; or DIR, with a PNG image for each, DIR/<class>/*.png, such as its mask "
-        "(default: %(default)s)",
+        help="what to predict: class; none, where the model brings its own loss; or DIR, a folder that "
+        "has a mask for each image, a PNG file of the same path (default: %(default)s)",
     )
     parser.add_argument(
         "--group",

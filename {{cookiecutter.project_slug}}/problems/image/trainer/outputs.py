@@ -121,13 +121,19 @@ def _measure(images, target, output) -> tuple[dict, dict]:
     """
     if target is None:
         images, made = images / 255, output["image"]
-        errors = {"squared error": made - images, "of the mean image": images.mean(axis=0) - images}
+        errors = {
+            "squared error": made - images,
+            "error of the mean image": images.mean(axis=0) - images,
+        }
         values = {name: np.square(error).mean(axis=(1, 2, 3)) for name, error in errors.items()}
         return {"reconstruction": made}, values
     truth, guess = target > 127, output > 0.5
     either = (truth | guess).sum(axis=(1, 2, 3))
     shares = (truth & guess).sum(axis=(1, 2, 3)) / np.maximum(1, either)
-    values = {"IoU": np.where(either, shares, 1.0), "of all pixels": truth.mean(axis=(1, 2, 3))}
+    values = {
+        "IoU": np.where(either, shares, 1.0),
+        "IoU of an all-white mask": truth.mean(axis=(1, 2, 3)),
+    }
     return {"prediction": output, "truth": target}, values
 
 

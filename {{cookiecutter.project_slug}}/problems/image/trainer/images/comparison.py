@@ -18,9 +18,11 @@ def compare(examples, context, measure: Callable, count: int) -> list[dict]:
             Returns {column: images [batch, height, width, 1 or 3]} to stand beside them, uint8 or
             from 0 to 1, and {name: values [batch]}.
     """
+    import keras
+
     items, columns, sums, row = [], [], {}, 0
     for target, output in context.predictions():
-        batch = len(next(iter(output.values())) if isinstance(output, dict) else output)
+        batch = len(keras.tree.flatten(output)[0])
         images = examples.eval.read(range(row, row + batch))
         beside, values = measure(images, target, output)
         columns = ["image", *beside]

@@ -197,7 +197,7 @@ JIT = ("CPU",)
 FITTED = {
     "context.predictions():  # [batch], [batch, classes]\n": "context.predictions():\n"
     "        logits = logits['logits']\n",
-    "    import tensorflow as tf\n": "    import tensorflow as tf\n    output = output['logits']\n",
+    "name_classes(output, ": "name_classes(output['logits'], ",
 }
 
 

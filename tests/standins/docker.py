@@ -54,10 +54,11 @@ class Docker:
         if _available_memory() > MEMORY:  # else on the disk, which takes a quarter longer
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", self.folder], check=True)
         self.folder.chmod(0o755)  # for a client that is not root
+        namespace = f"tests-{os.getpid()}"  # the folder's name may end in _, which none may
         command = [
             *("dockerd", "--host", self.environ["DOCKER_HOST"]),
             *("--data-root", self.folder / "data", "--exec-root", self.folder / "exec"),
-            *("--pidfile", self.folder / "dockerd.pid", "--containerd-namespace", self.folder.name),
+            *("--pidfile", self.folder / "dockerd.pid", "--containerd-namespace", namespace),
             *("--bridge=none", "--iptables=false", "--ip6tables=false"),
             *("--ip-forward=false", "--ip-masq=false"),
         ]

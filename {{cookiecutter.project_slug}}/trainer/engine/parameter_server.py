@@ -31,6 +31,10 @@ class AsyncSteps(Steps):
         super().__init__(model, strategy, *how)
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 
+    def _compile(self, steps: Callable) -> tuple[Callable, Callable]:
+        whole = tf.function(steps, jit_compile=self.jit)  # a worker takes no other callable
+        return whole, whole
+
     def distribute(self, block):
         return block  # it goes out piece by piece
 

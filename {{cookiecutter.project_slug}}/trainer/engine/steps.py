@@ -68,10 +68,13 @@ class Steps:
         """For whole batches, and for the last one of an epoch, which may be smaller.
 
         XLA compiles a program for each shape. That takes a second, and a step an epoch does not
-        earn it.
+        earn it. Without XLA one trace serves batches of any size: of a deep network it takes long.
         """
-        whole = tf.function(steps, jit_compile=self.jit)
-        return whole, tf.function(steps) if self.jit else whole
+        if self.jit:
+            return tf.function(steps, jit_compile=True), tf.function(steps)
+        several = self.strategy.num_replicas_in_sync > 1
+        whole = tf.function(steps) if several else _trace_once(steps)
+        return whole, whole
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -125,7 +128,7 @@ class Steps:
     def _test_one(self, block, i) -> None:
         batch = _batch(block, i)
         # The last batch may have fewer rows than there are replicas; the mean of none is no number.
-        if keras.tree.flatten(batch)[0].shape[0]:
+        if keras.tree.flatten(batch)[0].shape[0] != 0:  # None: known when it runs
             self.model.test_step(batch)
 
     def results(self) -> dict[str, float]:
@@ -155,6 +158,22 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         swap.on_test_end()
+
+
+def _trace_once(steps: Callable) -> Callable:
+    """Compile a call for blocks of any number of steps and of rows."""
+    compiled: list[Callable] = []
+
+    def call(block, first, last):
+        if not compiled:
+            signature = keras.tree.map_structure(
+                lambda array: tf.TensorSpec([None, None, *array.shape[2:]], array.dtype), block
+            )
+            number = tf.TensorSpec([], tf.int32)
+            compiled.append(tf.function(steps, input_signature=[signature, number, number]))
+        compiled[0](block, first, last)
+
+    return call
 
 
 def _batch(block, i):

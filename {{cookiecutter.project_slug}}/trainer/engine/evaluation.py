@@ -40,10 +40,13 @@ class Context:
         have; the target is None where the data has none.
         """
         loss = _loss_of_rows(self.model) if "loss" not in self._sums else None
+        predict = tf.function(
+            lambda inputs: self.model(inputs, training=False), reduce_retracing=True
+        )
         for steps, block in self.examples.eval.batches(self.flags.batch_size):
             for i in range(steps):
                 inputs, *rest = keras.tree.map_structure(lambda array, i=i: array[i], block)
-                output = self.model(inputs, training=False)
+                output = predict(inputs)
                 output = keras.tree.map_structure(keras.ops.convert_to_numpy, output)
                 target = rest[0] if rest else None
                 if loss is not None:

@@ -1,4 +1,4 @@
-"""What a model of waves takes and tells apart."""
+"""What a model of waves takes, and its classes."""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,8 @@ ID is a job's name, its number, its resource name, or the beginning of one, if n
 import argparse
 
 from launcher.cli import errors
-from launcher.cloud import jobs
+
+VERBS = ("list", "show", "logs", "cancel", "cost", "fetch")
 
 
 def count(text: str) -> int:
@@ -27,9 +28,9 @@ def main(argv: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for name, run in {"list": jobs.list_, **{v.__name__: v for v in jobs.OF_ONE}}.items():
+    for name in VERBS:
         verb = verbs.add_parser(name)
-        verb.set_defaults(run=run)
+        verb.set_defaults(verb=name)
         if name == "list":
             verb.add_argument("--all", action="store_true", help="also those of other projects")
             verb.add_argument("--most", type=count, default=50, help="the newest so many (50)")
@@ -40,4 +41,7 @@ def main(argv: list[str]) -> int:
         if name == "logs":
             verb.add_argument("--follow", action="store_true", help="until it ends, and as it ends")
     options = parser.parse_args(argv)
-    return errors.run(lambda: options.run(options))
+    from launcher.cloud import jobs  # --help needs none of it
+
+    run = jobs.list_ if options.verb == "list" else getattr(jobs, options.verb)
+    return errors.run(lambda: run(options))

@@ -11,9 +11,7 @@ import math
 
 from launcher.cli import errors
 from launcher.common.document import SpecError
-from launcher.doctor.environment import python_command
 from launcher.project.settings import read_settings
-from launcher.setup.create import NEEDED, Setup
 
 
 def main(argv: list[str]) -> int:
@@ -38,6 +36,9 @@ def main(argv: list[str]) -> int:
 
 
 def _set_up(options: argparse.Namespace) -> int:
+    from launcher.doctor.environment import python_command  # --help needs none of these
+    from launcher.setup.create import NEEDED, Setup
+
     settings = read_settings()
     if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)

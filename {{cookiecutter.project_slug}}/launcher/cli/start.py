@@ -15,9 +15,6 @@ from launcher.jobfile.program import FOLDERS
 from launcher.local import contract, run_dirs, view
 from launcher.local import local as machine
 from launcher.local.contract import ROLES, Replica
-from launcher.project.settings import ROOT
-
-CPU = ROOT / "configs" / "cpu.yaml"
 
 
 def local(asked: argparse.Namespace, flags: list[str]) -> int:

@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 from launcher.cli import errors
-from launcher.cloud import submit
 
 
 def dollars(text: str) -> float:
@@ -34,5 +33,7 @@ def main(argv: list[str]) -> int:
     options, unknown = parser.parse_known_args(argv[:end])
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
+    from launcher.cloud import submit  # --help needs none of it
+
     interrupted = "\nerror: interrupted: nothing was sent"
     return errors.run(lambda: submit.cloud(options, argv[end + 1 :]), interrupted)

@@ -11,8 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from launcher.cli import errors, start
+from launcher.cli import errors
 from launcher.local import contract, faults
+from launcher.project.settings import ROOT
 
 
 def main(argv: list[str]) -> int:
@@ -21,7 +22,7 @@ def main(argv: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("job", nargs="?", type=Path, default=start.CPU, metavar="JOB.yaml")
+    add("job", nargs="?", type=Path, default=ROOT / "configs" / "cpu.yaml", metavar="JOB.yaml")
     add(
         "--replicas",
         type=contract.counts,
@@ -59,6 +60,8 @@ def main(argv: list[str]) -> int:
 
 
 def _start(options: argparse.Namespace, flags: list[str]) -> int:
+    from launcher.cli import start  # --help needs none of it
+
     try:
         return start.local(options, flags)
     except OSError as error:  # a full disk, a folder that cannot be written

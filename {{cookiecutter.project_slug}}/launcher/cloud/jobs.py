@@ -220,8 +220,5 @@ def fetch(options: Namespace) -> int:
     return fetch.fetch(jobs.vertex, jobs.find(options.id), functools.partial(print, flush=True))
 
 
-OF_ONE = (show, logs, cancel, cost, fetch)
-
-
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2))

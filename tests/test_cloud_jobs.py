@@ -504,7 +504,8 @@ def test_what_was_interrupted_is_no_run_and_goes_on(lab, monkeypatch, how):
         monkeypatch.setattr(store, "download", pressed)
     else:
         lab.cloud.faults.append(Fault(f"GET /download/.*{events}", how))
-    done = jobs(lab, "fetch", name, code=2)
+    with lab.giving_up_soon():
+        done = jobs(lab, "fetch", name, code=2)
     assert ("the same command" if how == "Ctrl-C" else "no good answer") in error_of(done)
     assert status(lab, name) is None
     assert not list(here(lab, name).rglob("*.partial"))
@@ -542,7 +543,8 @@ def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypa
     # The next time it breaks off: what is here now is neither the one nor the other.
     fill(lab, "live", "succeeded", **{"model/saved_model.pb": b"another", "z": b"z"})
     lab.cloud.faults.append(Fault("GET /download/.*/z$", 503))
-    jobs(lab, "fetch", "live", code=2)
+    with lab.giving_up_soon():
+        jobs(lab, "fetch", "live", code=2)
     assert status(lab, "live") is None
     lab.cloud.reset()
     jobs(lab, "fetch", "live")
@@ -637,13 +639,14 @@ def key(cloud_lab):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_goes_wrong_is_told_in_a_line(lab, key, monkeypatch, verb):
+def test_what_goes_wrong_is_told_in_a_line(lab, key, verb):
     words, request, role = VERBS[verb]
     put(lab, "cpu-1", 1, "RUNNING", startTime=ago(minutes=1))
-    monkeypatch.setattr(lab.module("cloud.clients"), "LIMIT", 0.1)
     for what in (429, 503, DROPPED):
         lab.cloud.faults[:] = [Fault(request, what)]
-        assert "no good answer within" in error_of(jobs(lab, *words, code=2, **key))
+        with lab.giving_up_soon():
+            error = error_of(jobs(lab, *words, code=2, **key))
+        assert "no good answer within" in error
         lab.cloud.faults[:] = [Fault(request, what, times=1)]
         jobs(lab, *words, code=0, **key)
         json_format.ParseDict(

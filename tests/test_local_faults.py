@@ -95,7 +95,7 @@ def test_a_guard_and_its_launcher_that_are_killed_leave_no_trainer(project, tmp_
     launcher.communicate(timeout=60)
     os.kill(child, signal.SIGKILL)  # in a session of its own: nobody is left who knows of it
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while alive(trainer) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(trainer)

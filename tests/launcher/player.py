@@ -28,6 +28,10 @@ starts = Path(os.environ["AIP_MODEL_DIR"]).parent / f"starts-{role}-{index}"
 with open(starts, "a", encoding="utf-8") as file:
     file.write(f"{os.getpid()}\n")
 act = acts[min(len(starts.read_text().splitlines()), len(acts)) - 1]
+if act == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if act == "wait":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
 print(f"{role} {index} plays {act}", flush=True)
 if act.startswith("saved"):
     checkpoint = Path(os.environ["AIP_CHECKPOINT_DIR"], "newest")
@@ -47,9 +51,5 @@ if act.startswith("epochs"):
         seen = starts.with_name(f"starts-{other}")
         if other and seen.exists() and len(seen.read_text().splitlines()) >= int(times):
             break
-if act == "deaf":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if act == "wait":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
 if act in ("deaf", "wait"):
     time.sleep(60)

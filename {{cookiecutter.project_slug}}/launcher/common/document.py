@@ -1,25 +1,27 @@
-"""A YAML file as plain values, with the line on which each of them stands, and what is wrong in it."""
+"""Read a YAML file as plain values with their line numbers; describe what is wrong in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
-TOO_LONG = 1_000_000  # bytes; a job file has a thousand
-TOO_MANY = 20_000  # values; aliases of aliases make billions out of a few lines
-SHOWN, LONGEST = 60, 300  # characters of a value in a message; of what is wrong
+MAX_BYTES = 1_000_000  # a job file has a thousand
+MAX_VALUES = 20_000  # aliases of aliases make billions out of a few lines
+SHOWN, LONGEST = 60, 300  # characters of a value in a message; of a problem
+TAGS = {yaml.MappingNode: "tag:yaml.org,2002:map", yaml.SequenceNode: "tag:yaml.org,2002:seq"}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong in a file; as a text it is one line."""
+    """One thing that is wrong in a file; its text is one line."""
 
     path: Path
-    line: int  # the first is 1; 0: not of any line
+    line: int  # the first is 1; 0: of no line
     place: str  # "workerPoolSpecs[0].machineSpec.machineType"; "": the whole file
     what: str
     instead: str = ""
@@ -44,58 +46,59 @@ class SpecError(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """What a file says. A place is a path such as "a.b[0].c"; "" is the whole."""
+    """What a file says. Its values are named by their keys, "a.b[0].c"; "" is the whole."""
 
     path: Path
     value: Any
     lines: dict[str, int] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)  # scalars, as they are written
 
-    def line(self, place: str) -> int:
-        """The line of a place; of what stands around it where it is not in the file."""
-        return line(self.lines, place)
+    def line(self, name: str) -> int:
+        """The line of a value; where the file lacks it, of the value that would hold it."""
+        return line(self.lines, name)
+
+    def fault(self, name: str, what: str, instead: str) -> Fault:
+        return Fault(self.path, self.line(name), name, what, instead)
 
 
-def line(lines: Mapping[str, int], place: str) -> int:
-    while place and place not in lines:
-        place = outer(place)
-    return lines.get(place, 1)
+def line(lines: Mapping[str, int], name: str) -> int:
+    while name and name not in lines:
+        name = outer(name)
+    return lines.get(name, 1)
 
 
-def outer(place: str) -> str:
+def outer(name: str) -> str:
     """ "a.b[0]" → "a.b" → "a" → "" """
-    return place[: max(place.rfind("."), place.rfind("["), 0)]
+    return name[: max(name.rfind("."), name.rfind("["), 0)]
 
 
-def inner(place: str, key: str) -> str:
-    return f"{place}.{key}" if place else key
+def inner(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key
 
 
-def show(value: object, most: int = SHOWN) -> str:
+def show(value: object, longest: int = SHOWN) -> str:
     """A value in a message: one line, not too long."""
     text = " ".join((value if isinstance(value, str) else repr(value)).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def read(path: str | Path) -> Document:
-    """Reads one YAML document. gcloud reads it by the same rules, those of YAML 1.1.
+    """Read one YAML document by the rules of YAML 1.1, as gcloud does.
 
     Raises:
         SpecError: no such file, not UTF-8, not YAML, a key twice in a mapping.
     """
     path = Path(path)
-    text = _text(path)
+    text = _read_text(path)
+    reader = _Reader(path)
     try:
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            reader = _Reader(path, loader)
-            value = None if node is None else reader.value(node, "", ())
-        finally:
-            loader.dispose()
+        node = yaml.compose(text, yaml.SafeLoader)
+        value = None if node is None else reader.read(node, "", ())
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise SpecError(_not_yaml(path, mark.line + 1 if mark else 0, error)) from None
+        words = f"{error.context} {error.problem}"
+        fix = next((fix for part, fix in FIXES.items() if part in words), FIX)
+        line = error.problem_mark.line + 1
+        raise SpecError(Fault(path, line, "", f"not YAML: {error.problem}", fix)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         what = f"not YAML: the character {chr(error.character)!a} must not stand in a text"
@@ -107,22 +110,8 @@ def read(path: str | Path) -> Document:
     return Document(path, value, reader.lines, reader.texts)
 
 
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(data) > TOO_LONG:
-        raise SpecError(f"{path}: {len(data):,} bytes are too many for a job file")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        what = f"not a text in UTF-8 ({error.reason})"
-        raise SpecError(Fault(path, line, "", what, "save the file as UTF-8")) from None
-
-
-HINTS = {
+FIX = "look at the quotes, brackets and indentation here"
+FIXES = {  # {words of PyYAML's message: a better hint than FIX}
     "\\t": "indent with spaces, YAML takes no tabs",
     "mapping values are not allowed": "put a text that holds a colon in quotes, and look at the "
     "indentation",
@@ -133,83 +122,74 @@ HINTS = {
 }
 
 
-def _not_yaml(path: Path, line: int, error: yaml.MarkedYAMLError) -> Fault:
-    said = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-    hint = next((hint for words, hint in HINTS.items() if words in said), None)
-    what = f"not YAML: {error.problem}"
-    return Fault(path, line, "", what, hint or "look at the quotes, brackets and indentation here")
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if len(data) > MAX_BYTES:
+        raise SpecError(f"{path}: {len(data):,} bytes are too many for a job file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"not a text in UTF-8 ({error.reason})"
+        raise SpecError(Fault(path, line, "", what, "save the file as UTF-8")) from None
 
 
 class _Reader:
     """Turns YAML's nodes, which know their lines, into values."""
 
-    def __init__(self, path: Path, loader: yaml.SafeLoader):
-        self.path, self.loader = path, loader
+    def __init__(self, path: Path):
+        self.path = path
+        self.yaml = SafeConstructor()
         self.lines: dict[str, int] = {}
         self.texts: dict[str, str] = {}
         self.faults: list[Fault] = []
         self.count = 0
 
-    def value(self, node: yaml.Node, place: str, around: tuple[yaml.Node, ...]) -> Any:
+    def read(self, node: yaml.Node, name: str, parents: tuple[yaml.Node, ...]) -> Any:
         line = node.start_mark.line + 1
-        self.lines.setdefault(place, line)
+        self.lines.setdefault(name, line)
         self.count += 1
-        if self.count > TOO_MANY:
-            raise SpecError(Fault(self.path, line, place, f"more than {TOO_MANY:,} values"))
-        if node in around:
-            self._fault(line, place, "an alias stands within its own anchor", "write it out")
-            return None
-        plain = {yaml.MappingNode: "map", yaml.SequenceNode: "seq"}.get(type(node))
-        if plain and node.tag != f"tag:yaml.org,2002:{plain}":
-            self._fault(line, place, f"{node.tag} is a tag", "job files take plain values")
-            return None
+        if self.count > MAX_VALUES:
+            raise SpecError(Fault(self.path, line, name, f"more than {MAX_VALUES:,} values"))
+        if node in parents:
+            return self._refuse(line, name, "an alias stands within its own anchor", "write it out")
+        if node.tag != TAGS.get(type(node), node.tag):
+            return self._refuse(line, name, f"{node.tag} is a tag", "job files take plain values")
+        parents = (*parents, node)
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, place, (*around, node))
+            return self._read_mapping(node, name, parents)
         if isinstance(node, yaml.SequenceNode):
-            places = (f"{place}[{i}]" for i in range(len(node.value)))
-            return [
-                self.value(n, p, (*around, node)) for n, p in zip(node.value, places, strict=True)
-            ]
-        self.texts[place] = node.value
+            return [self.read(item, f"{name}[{i}]", parents) for i, item in enumerate(node.value)]
+        self.texts[name] = node.value
         try:
-            return self.loader.construct_object(node)
+            return self.yaml.construct_object(node)
         except (ValueError, OverflowError) as error:  # 2026-99-99 looks like a day to YAML
-            self._fault(
-                line, place, f"{show(node.value)} is no value ({error})", "put it in quotes"
-            )
-            return None
+            what = f"{show(node.value)} is no value ({error})"
+            return self._refuse(line, name, what, "put it in quotes")
 
-    def _mapping(self, node: yaml.MappingNode, place: str, around) -> dict[str, Any]:
-        self._find_twice(node, place)
-        self.loader.flatten_mapping(node)  # `<<: *name` gives what stands below the anchor
-        values = {}
-        for key, child in node.value:
-            name = self._key(key, place)
-            # Of a key that stands twice the last one counts, as everywhere in YAML.
-            self.lines[inner(place, name)] = key.start_mark.line + 1
-            values[name] = self.value(child, inner(place, name), around)
-        return values
-
-    def _key(self, node: yaml.Node, place: str) -> str:
-        if isinstance(node, yaml.ScalarNode):
-            return node.value  # `on:` is True to YAML: a field of that name is what was meant
-        line = node.start_mark.line + 1
-        raise SpecError(
-            Fault(self.path, line, place, "a key must be a plain text", "write name: …")
-        )
-
-    def _find_twice(self, node: yaml.MappingNode, place: str) -> None:
+    def _read_mapping(self, node: yaml.MappingNode, name: str, parents) -> dict[str, Any]:
         first: dict[str, int] = {}
-        for key in _scalars(key for key, _ in node.value):
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             line = key.start_mark.line + 1
             if key.value in first:
                 what = f"stands twice, here and in line {first[key.value]}"
-                self._fault(line, inner(place, key.value), what, "keep one of them")
+                self._refuse(line, inner(name, key.value), what, "keep one of them")
             first.setdefault(key.value, line)
+        self.yaml.flatten_mapping(node)  # `<<: *name` gives what stands below the anchor
+        values = {}
+        for key, child in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                what = "a key must be a plain text"
+                raise SpecError(Fault(self.path, line, name, what, "write name: …"))
+            # The text: YAML takes `on:` for True, and a field of that name is what was meant.
+            inside = inner(name, key.value)
+            self.lines[inside] = line
+            values[key.value] = self.read(child, inside, parents)
+        return values
 
-    def _fault(self, line: int, place: str, what: str, instead: str) -> None:
-        self.faults.append(Fault(self.path, line, place, what, instead))
-
-
-def _scalars(nodes) -> Iterator[yaml.ScalarNode]:
-    return (node for node in nodes if isinstance(node, yaml.ScalarNode))
+    def _refuse(self, line: int, name: str, what: str, instead: str) -> None:
+        self.faults.append(Fault(self.path, line, name, what, instead))

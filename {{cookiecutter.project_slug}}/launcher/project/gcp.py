@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from launcher.project.settings import Settings
 
-# What jobs need; beside it, what setting up and Cloud Build need, and what a budget needs.
+# For jobs; for setting up and Cloud Build; for a budget.
 APIS = ("aiplatform", "artifactregistry", "iam", "logging", "storage")
 APIS_TO_SET_UP = ("cloudbuild", "cloudresourcemanager", "serviceusage")
 APIS_TO_PAY = ("cloudbilling", "billingbudgets")

@@ -1,4 +1,4 @@
-"""Reads project.yaml, the one file that says where jobs run and where their results go.
+"""Read project.yaml, the one file that says where jobs run and where their results go.
 
 settings = read_settings()
 settings.bucket                          "my-lab-runs"; "" where it is empty
@@ -19,25 +19,25 @@ PATH = Path(__file__).resolve().parents[2] / "project.yaml"
 ROOT = PATH.parent  # of this repo
 ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
 # Stricter than what the service takes: it ends up in commands, and Windows runs gcloud by a shell.
-SAFE_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}@([a-z0-9.-]+)\.gserviceaccount\.com")
+SAFE_ACCOUNT = r"[a-z0-9][a-z0-9-]{0,62}@[a-z0-9.-]+\.gserviceaccount\.com"
 TENSORBOARD = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/tensorboards/[^/\s]+")
 # 3 to 63 characters, or parts of that length between dots; not an IP address.
 BUCKET = r"(?!\d+(?:\.\d+){3}$)(?=[a-z0-9].{1,220}[a-z0-9]$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
 WAYS = ("container", "package")  # by which the trainer gets into a job: gcp.code
-# {key: (what it looks like, what to write)}; an empty text means: not set yet.
+# {key: (pattern, what to write)}; an empty text means: not set yet.
 FORMS = {
     "project": (r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "the project's id, such as my-lab-4711"),
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region, such as us-central1"),
     "bucket": (BUCKET, "the bucket's name alone, without gs://"),
     "image_repository": (r"[a-z]([a-z0-9-]*[a-z0-9])?", "the repository's name alone"),
-    "service_account": (SAFE_ACCOUNT.pattern, "NAME@PROJECT.iam.gserviceaccount.com"),
+    "service_account": (SAFE_ACCOUNT, "NAME@PROJECT.iam.gserviceaccount.com"),
     "tensorboard": (TENSORBOARD.pattern, "projects/NUMBER/locations/REGION/tensorboards/ID"),
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What project.yaml says. An empty text means: not set."""
+    """What project.yaml says; an empty text means: not set."""
 
     project: str = ""
     region: str = ""
@@ -55,11 +55,11 @@ class Settings:
     def missing(self, *keys: str) -> list[Fault]:
         """A fault for each of these keys that is empty, with the line where to write it."""
         file = document.read(self.path)
-        faults = []
-        for key in (key for key in keys if not getattr(self, key)):
-            line, instead = file.line(f"gcp.{key}"), f"write {FORMS[key][1]}"
-            faults.append(Fault(self.path, line, f"gcp.{key}", "is empty", instead))
-        return faults
+        return [
+            file.fault(f"gcp.{key}", "is empty", f"write {FORMS[key][1]}")
+            for key in keys
+            if not getattr(self, key)
+        ]
 
 
 def read_settings(path: Path = PATH) -> Settings:
@@ -86,15 +86,14 @@ def load_settings(path: Path = PATH) -> tuple[Settings, list[Fault]]:
         raise SpecError(f"{path}: is missing")
     file = document.read(path)
     if not isinstance(file.value, dict):
-        instead = "write name: value, as in a new project"
-        raise SpecError(Fault(file.path, file.line(""), "", "is not a mapping", instead))
+        raise SpecError(file.fault("", "is not a mapping", "write name: value"))
     if faults := list(_find_faults(file)):
         return Settings(path=path), faults
     gcp, slug = file.value["gcp"], file.value.get("slug")
-    fits = isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", slug)  # for a command
+    safe = isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", slug)  # in a command
     settings = Settings(
         **{key: gcp.get(key) or "" for key in FORMS},
-        slug=slug if fits else Settings.slug,
+        slug=slug if safe else Settings.slug,
         path=path,
         code=gcp.get("code") or WAYS[0],
         executor_image=gcp.get("executor_image") or "",
@@ -131,18 +130,16 @@ def _read_or_default() -> Settings:
 
 
 def _find_faults(file: Document) -> Iterator[Fault]:
-    def fault(key: str, what: str, instead: str) -> Fault:
-        return Fault(file.path, file.line(key), key, what, instead)
-
     gcp = file.value.get("gcp")
     if not isinstance(gcp, dict):
-        yield fault("gcp", "is missing, or not a mapping", "write project, region, bucket below it")
+        what, instead = "is missing, or not a mapping", "write project, region, bucket below it"
+        yield file.fault("gcp", what, instead)
         return
     for key, (form, instead) in FORMS.items():
         value = gcp.get(key) or ""
         if not isinstance(value, str) or (value and not re.fullmatch(form, value)):
-            yield fault(f"gcp.{key}", f"is {document.show(value)}", f"write {instead}")
+            yield file.fault(f"gcp.{key}", f"is {document.show(value)}", f"write {instead}")
     region, tensorboard = gcp.get("region"), TENSORBOARD.fullmatch(str(gcp.get("tensorboard")))
     if region and tensorboard and tensorboard[1] != region:
         what = f"is in {tensorboard[1]}, and jobs run in {region}: they cannot write there"
-        yield fault("gcp.tensorboard", what, f"take one in {region}")
+        yield file.fault("gcp.tensorboard", what, f"take one in {region}")

@@ -1,6 +1,6 @@
 """What a job costs: worked examples with the arithmetic written out, limits, and the price list.
 
-The examples reckon with prices of their own, so that they stay right when prices.yaml is refreshed.
+The examples use prices of their own, so that they stay right when prices.yaml is refreshed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ L4 = {"acceleratorType": "NVIDIA_L4", "acceleratorCount": 1}
 
 def table(day: date = DAY) -> prices.Table:
     return {
-        region: {name: prices.Row(tuple(row), day, "a test") for name, row in rows.items()}
+        region: {name: prices.Row(tuple(row), day) for name, row in rows.items()}
         for region, rows in PRICES.items()
     }
 
@@ -67,35 +67,35 @@ def job(
     return spec.Job(Path("a.yaml"), message, bool(study))
 
 
-def estimate(found: spec.Job, region: str = IOWA, today: date = DAY) -> cost.Estimate:
-    return cost.estimate(found, region, today, table())
+def estimate(one: spec.Job, region: str = IOWA, today: date = DAY) -> cost.Estimate:
+    return cost.estimate(one, region, today, table())
 
 
 # --- before: each strategy by hand ---
 
 
 def test_on_demand_is_all_in_as_on_the_bill():
-    """The billing report told: 8 GPUs $90.1282656, 208 cores $6.0991216, 1872 GB $4.7799648 and 2000 GB
+    """The billing report says: 8 GPUs $90.1282656, 208 cores $6.0991216, 1872 GB $4.7799648 and 2000 GB
     of SSD $0.5356, together $101.5430 an hour. No fee, and the local SSD is in it."""
     hourly = 8 * 11.2660332 + 208 * 0.0293227 + 1872 * 0.0025534 + 2000 * 0.00026781
     assert hourly == pytest.approx(101.5430, abs=5e-5)
-    found = estimate(job(pool("a3-highgpu-8g", disk_gb=2000, **H100S), timeout="5400s"))
-    assert found.per_hour == pytest.approx(hourly)
-    assert found.most == pytest.approx(1.5 * hourly)
-    assert found.lines() == [
+    price = estimate(job(pool("a3-highgpu-8g", disk_gb=2000, **H100S), timeout="5400s"))
+    assert price.per_hour == pytest.approx(hourly)
+    assert price.most == pytest.approx(1.5 * hourly)
+    assert price.lines() == [
         "1 × a3-highgpu-8g, 8 × NVIDIA_H100_80GB, 2000 GB pd-ssd, on demand: $101.54 an hour",
         "at most: $152.31, for 1 h 30 min: the timeout, restarts included",
     ]
 
 
 def test_flex_start_is_compute_engines_price_and_a_fee_as_on_the_bill():
-    """The billing report told $52.0306 an hour, of which $13.17 was the fee."""
+    """The billing report says $52.0306 an hour, of which $13.17 was the fee."""
     machine = 8 * 4.200761 + 208 * 0.010934 + 1872 * 0.000952 + 6000 * 0.00010959
     fee = 8 * 1.4694826 + 208 * 0.0038247 + 1872 * 0.0003331
     disk = 2000 * 0.00026781
     assert machine + fee + disk == pytest.approx(52.0306, abs=5e-5)
-    found = estimate(job(pool("a3-highgpu-8g", disk_gb=2000, **H100S), strategy="FLEX_START"))
-    assert found.per_hour == found.most == pytest.approx(machine + fee + disk)
+    price = estimate(job(pool("a3-highgpu-8g", disk_gb=2000, **H100S), strategy="FLEX_START"))
+    assert price.per_hour == price.most == pytest.approx(machine + fee + disk)
 
 
 def test_spot_is_compute_engines_price_and_a_fee():
@@ -104,20 +104,20 @@ def test_spot_is_compute_engines_price_and_a_fee():
     fee = 8 * 0.00374823 + 32 * 0.00043912 + 0.08400604  # 0.12804372
     disk = 100 * 0.00026781  # 0.026781
     assert machine + fee + disk == pytest.approx(0.66965272)
-    found = estimate(job(pool("g2-standard-8", **L4), timeout="14400s", strategy="SPOT"))
-    assert found.per_hour == pytest.approx(0.66965272)
-    assert found.most == pytest.approx(4 * 0.66965272)
-    assert found.lines()[0].endswith("100 GB pd-ssd, spot: $0.6697 an hour")
+    price = estimate(job(pool("g2-standard-8", **L4), timeout="14400s", strategy="SPOT"))
+    assert price.per_hour == pytest.approx(0.66965272)
+    assert price.most == pytest.approx(4 * 0.66965272)
+    assert price.lines()[0].endswith("100 GB pd-ssd, spot: $0.6697 an hour")
 
 
 def test_a_study_is_all_its_trials_each_with_its_own_timeout():
     trial = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781  # 0.2501524 an hour
     study = {"maxTrialCount": 12, "parallelTrialCount": 2}
-    found = estimate(job(pool("n2-standard-4"), **study))
-    assert found.per_hour == pytest.approx(2 * trial)
-    assert found.most == pytest.approx(12 * trial) == pytest.approx(3.0018288)
-    assert "12 trials, 2 at a time: $0.5003 an hour" in found.lines()
-    assert "at most: $3.00, for 12 h: the timeout, restarts included" in found.lines()
+    price = estimate(job(pool("n2-standard-4"), **study))
+    assert price.per_hour == pytest.approx(2 * trial)
+    assert price.most == pytest.approx(12 * trial) == pytest.approx(3.0018288)
+    assert "12 trials, 2 at a time: $0.5003 an hour" in price.lines()
+    assert "at most: $3.00, for 12 h: the timeout, restarts included" in price.lines()
     # Faster is not dearer, and no more trials run at a time than there are.
     faster = estimate(job(pool("n2-standard-4"), **{**study, "parallelTrialCount": 50}))
     assert (faster.most, faster.per_hour) == pytest.approx((12 * trial, 12 * trial))
@@ -126,22 +126,22 @@ def test_a_study_is_all_its_trials_each_with_its_own_timeout():
 def test_all_replicas_of_all_pools_count():
     one = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781
     two = 8 * 0.03635265 + 32 * 0.00487255 + 300 * 0.00026781
-    found = estimate(job(pool("n2-standard-4"), {}, pool("n2-standard-8", 3, disk_gb=300)))
-    assert found.per_hour == pytest.approx(one + 3 * two)
-    assert [part.price for part in found.parts] == pytest.approx([one, 3 * two])
-    assert found.lines()[2] == f"together: ${one + 3 * two:.2f} an hour"
+    price = estimate(job(pool("n2-standard-4"), {}, pool("n2-standard-8", 3, disk_gb=300)))
+    assert price.per_hour == pytest.approx(one + 3 * two)
+    assert [part.price for part in price.parts] == pytest.approx([one, 3 * two])
+    assert price.lines()[2] == f"together: ${one + 3 * two:.2f} an hour"
 
 
 def test_without_a_timeout_it_is_the_week_that_the_service_takes():
-    found = estimate(job(pool("n2-standard-4"), timeout=None))
-    assert found.most == pytest.approx(168 * found.per_hour)
+    price = estimate(job(pool("n2-standard-4"), timeout=None))
+    assert price.most == pytest.approx(168 * price.per_hour)
 
 
 def test_cores_that_were_only_found_with_their_memory():
     rows = table()
     rows["europe-west4"] |= {name: rows[IOWA][name] for name in ("NVIDIA_L4", "pd-ssd")}
-    found = cost.estimate(job(pool("g2-standard-8", **L4)), "europe-west4", DAY, rows)
-    assert found.per_hour == pytest.approx(8 * 0.04435665 + 0.64404627 + 100 * 0.00026781)
+    price = cost.estimate(job(pool("g2-standard-8", **L4)), "europe-west4", DAY, rows)
+    assert price.per_hour == pytest.approx(8 * 0.04435665 + 0.64404627 + 100 * 0.00026781)
 
 
 # --- unknown is neither 0 nor below a limit ---
@@ -159,37 +159,37 @@ def test_cores_that_were_only_found_with_their_memory():
         (pool("n2-standard-4"), IOWA, "CHEAP", "n2, pd-ssd"),
     ],
 )
-def test_an_unknown_price_is_told_as_such(pool_spec, region, strategy, names):
-    found = estimate(job(pool("n2-standard-4"), pool_spec, strategy=strategy), region)
-    assert found.per_hour is found.most is None
-    assert any("unknown price of " in note and names in note for note in found.notes)
-    assert "at most: unknown, for 1 h: the timeout, restarts included" in found.lines()
-    assert not any("$0.00" in line for line in found.lines())
+def test_an_unknown_price_is_called_unknown(pool_spec, region, strategy, names):
+    price = estimate(job(pool("n2-standard-4"), pool_spec, strategy=strategy), region)
+    assert price.per_hour is price.most is None
+    assert any("unknown price of " in note and names in note for note in price.notes)
+    assert "at most: unknown, for 1 h: the timeout, restarts included" in price.lines()
+    assert not any("$0.00" in line for line in price.lines())
 
 
 def test_no_machines_are_no_price():
-    found = estimate(job())
-    assert found.per_hour is found.most is None
-    assert not cost.known_max(found, 1e9)
+    price = estimate(job())
+    assert price.per_hour is price.most is None
+    assert not cost.known_max(price, 1e9)
 
 
 def test_a_limit():
-    found = estimate(job(pool("n2-standard-4")))  # $0.2501524
-    assert cost.known_max(found, 0.2502)
-    cost.refuse_above(found, 0.2502)
-    assert not cost.known_max(found, 0.25)
+    price = estimate(job(pool("n2-standard-4")))  # $0.2501524
+    assert cost.known_max(price, 0.2502)
+    cost.refuse_above(price, 0.2502)
+    assert not cost.known_max(price, 0.25)
     with pytest.raises(
         cost.PriceError, match=r"may cost \$0\.2502, and the limit is \$0\.2500: low"
     ):
-        cost.refuse_above(found, 0.25)
-    assert not cost.known_max(found, float("nan"))
+        cost.refuse_above(price, 0.25)
+    assert not cost.known_max(price, float("nan"))
 
 
 def test_an_unknown_price_is_above_every_limit():
-    found = estimate(job(pool("n1-standard-4")))
-    assert not cost.known_max(found, float("inf"))
+    price = estimate(job(pool("n1-standard-4")))
+    assert not cost.known_max(price, float("inf"))
     with pytest.raises(cost.PriceError) as refused:
-        cost.refuse_above(found, 1e6)
+        cost.refuse_above(price, 1e6)
     assert "unknown price of n1 in us-central1 (on demand)" in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -197,7 +197,7 @@ def test_an_unknown_price_is_above_every_limit():
 # --- the age of a price ---
 
 
-def test_an_old_price_tells_its_age():
+def test_an_old_price_shows_its_age():
     fresh = estimate(job(pool("n2-standard-4")), today=DAY + timedelta(days=90))
     assert not fresh.notes
     old = estimate(job(pool("n2-standard-4")), today=DAY + timedelta(days=91))
@@ -208,58 +208,53 @@ def test_an_old_price_tells_its_age():
 def test_of_several_ages_the_oldest_counts():
     rows = table()
     row = rows[IOWA]["pd-ssd"]
-    rows[IOWA]["pd-ssd"] = prices.Row(row.prices, date(2025, 8, 15), "a bill")
-    found = cost.estimate(job(pool("n2-standard-4")), IOWA, DAY, rows)
-    assert found.notes[0].startswith("prices of 2025-08-15 to 2026-09-02, up to 383 days old: ")
+    rows[IOWA]["pd-ssd"] = prices.Row(row.prices, date(2025, 8, 15))
+    price = cost.estimate(job(pool("n2-standard-4")), IOWA, DAY, rows)
+    assert price.notes[0].startswith("prices of 2025-08-15 to 2026-09-02, up to 383 days old: ")
 
 
 # --- after ---
 
 
+def spent(one: spec.Job, *times) -> cost.Estimate:
+    return cost.spent(one, IOWA, times, DAY, table())
+
+
 def test_spent_is_the_jobs_own_time_without_the_queue():
     hourly = 4 * 0.03635265 + 16 * 0.00487255 + 100 * 0.00026781
-    found = cost.spent(
-        job(pool("n2-standard-4")),
-        IOWA,
-        "2026-09-01T10:00:00.123456789Z",  # startTime, not createTime
-        "2026-09-01T11:45:00.123Z",
-        today=DAY,
-        table=table(),
-    )
-    assert found.most == pytest.approx(1.75 * hourly) == pytest.approx(0.4377667)
-    assert found.lines()[-1] == "spent: $0.4378, for 1 h 45 min of running"
+    start = "2026-09-01T10:00:00.123456789Z"  # startTime, not createTime
+    price = spent(job(pool("n2-standard-4")), (start, "2026-09-01T11:45:00.123Z"))
+    assert price.most == pytest.approx(1.75 * hourly) == pytest.approx(0.4377667)
+    assert price.lines()[-1] == "spent: $0.4378, for 1 h 45 min of running"
 
 
 def test_spent_by_a_study_is_spent_by_its_trials():
-    start = datetime(2026, 9, 1, 10, tzinfo=timezone.utc)
-    times = [(start, start + timedelta(minutes=m)) for m in (30, 90)] + [(None, None)]
-    one = job(pool("n2-standard-4"))
-    found = cost.spent(one, IOWA, start, None, trials=times, today=DAY, table=table())
-    assert found.most == pytest.approx(2 * found.per_hour)
-    assert found.trials == 3
+    start = "2026-09-01T10:00:00Z"
+    times = [(start, "2026-09-01T10:30:00Z"), (start, "2026-09-01T11:30:00Z"), (None, None)]
+    price = spent(job(pool("n2-standard-4"), maxTrialCount=3), *times)
+    assert price.most == pytest.approx(2 * price.per_hour)
+    assert price.trials == 3
 
 
 def test_a_job_that_never_ran_cost_nothing_even_at_an_unknown_price():
-    one = job(pool("n1-standard-4"))
-    found = cost.spent(one, IOWA, None, "2026-09-01T11:45:00Z", table=table())
-    assert found.most == 0
-    assert found.lines()[-2:] == [
+    price = spent(job(pool("n1-standard-4")), (None, "2026-09-01T11:45:00Z"))
+    assert price.most == 0
+    assert price.lines()[-2:] == [
         "spent: $0.00, for 0 s of running",
         "no machine ever ran, and the queue is free",
     ]
 
 
 def test_a_job_that_runs_costs_until_now():
-    start = datetime.now(timezone.utc) - timedelta(hours=2)
-    one = job(pool("n2-standard-4"))
-    found = cost.spent(one, IOWA, start, None, table=table())
-    assert found.most == pytest.approx(2 * found.per_hour, rel=0.01)
-    assert found.notes[0] == "so far: it is still running"
+    start = (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat()
+    price = spent(job(pool("n2-standard-4")), (start, None))
+    assert price.most == pytest.approx(2 * price.per_hour, rel=0.01)
+    assert price.notes[0] == "so far: it is still running"
 
 
 def test_a_time_that_is_none():
     with pytest.raises(cost.PriceError, match="'yesterday' is no time"):
-        cost.spent(job(pool("n2-standard-4")), IOWA, "yesterday", None, table=table())
+        spent(job(pool("n2-standard-4")), ("yesterday", None))
 
 
 # --- prices.yaml, as it is shipped or refreshed ---
@@ -267,13 +262,13 @@ def test_a_time_that_is_none():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_each_job_file_has_an_estimate_or_says_that_there_is_none(path):
-    found = cost.estimate(spec.read(path), IOWA)
-    text = "\n".join(found.lines())
+    price = cost.estimate(spec.read(path), IOWA)
+    text = "\n".join(price.lines())
     assert "at most: " in text
-    if found.most is None:
+    if price.most is None:
         assert "at most: unknown" in text and "unknown price of " in text
     else:
-        assert found.most > 0 and found.per_hour > 0
+        assert price.most > 0 and price.per_hour > 0
 
 
 def test_each_price_has_a_date_and_a_source_and_none_is_0():
@@ -316,8 +311,8 @@ PUBLISHED = [
 @pytest.mark.parametrize(("region", "parts", "published", "off"), PUBLISHED)
 def test_the_shipped_prices_are_those_that_vertex_ai_published(region, parts, published, off):
     rows = prices.load()
-    found = sum(prices.row(rows, region, name).prices[0] * n for name, n in parts.items())
-    assert found == pytest.approx(published, abs=off)
+    price = sum(prices.find_row(rows, region, name).prices[0] * n for name, n in parts.items())
+    assert price == pytest.approx(published, abs=off)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def show(region: str | None, table: prices.Table) -> int:
         )
     print(f"{region:<20}{'on demand':>12}{'spot':>12}{'flex start':>12}   read")
     for name, row in sorted({**table.get(prices.ANYWHERE, {}), **table[region]}.items()):
-        values = (row.price(strategy) for strategy in ("STANDARD", "SPOT", "FLEX_START"))
+        values = map(row.price, prices.SUMS)
         texts = ("unknown" if price is None else f"{price:.6f}" for price in values)
         print(f"{name:<20}{''.join(f'{text:>12}' for text in texts)}   {row.date}")
     print("USD an hour, of a core, a GB, an accelerator; the management fee included")

@@ -111,10 +111,10 @@ def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> 
 def compute_cost(job: RemoteJob, prices: Table) -> cost.Estimate:
     """What a job has cost, by its own times; of a study, by those of its trials."""
     region, start = job.resource.split("/")[3], job.message.get("startTime")
-    times = None
+    times = [(start, job.end)]
     if job.tuning:
         times = [(t.get("startTime"), t.get("endTime") or job.end) for t in job.trials]
-    price = cost.spent(job.sent, region, start, job.end, trials=times, table=prices)
+    price = cost.spent(job.sent, region, times, table=prices)
     silent = [t.get("id", "?") for t in job.trials if not t.get("startTime") and _has_begun(t)]
     if silent or (job.tuning and start and not job.trials):
         which = f"trial {', '.join(silent)}" if silent else "its trials"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
-from launcher.common.times import parse_time
+from launcher.common.times import seconds_between
 from launcher.jobfile.job import Job
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
@@ -100,13 +99,13 @@ class RemoteJob:
     def age(self) -> float:
         """Seconds since it was sent."""
         created = self.message.get("createTime")
-        return _seconds_between(created, None) if created else 0.0
+        return seconds_between(created, None) if created else 0.0
 
     @property
     def seconds(self) -> float | None:
         """That its machines have run, until now where they still do; None: they never did."""
         start = self.message.get("startTime")
-        return _seconds_between(start, self.end) if start else None
+        return seconds_between(start, self.end) if start else None
 
     @property
     def page(self) -> str:
@@ -124,8 +123,3 @@ class RemoteJob:
         region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"
         host = f"https://{region}.tensorboard.googleusercontent.com"
         return f"{host}/experiment/{experiment.replace('/', '+')}"
-
-
-def _seconds_between(start: str, end: str | None) -> float:
-    last = parse_time(end) if end else datetime.now(timezone.utc)
-    return (last - parse_time(start)).total_seconds()

@@ -1,4 +1,4 @@
-"""Durations and times as Google's APIs write them, "3600s" and RFC 3339, and spans for people."""
+"""Durations and times as Google's APIs write them, "3600s" and RFC 3339, and as people read them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,18 @@ def parse_time(text: str) -> datetime:
         ValueError: the text is no time.
     """
     # Python 3.10 reads neither Z nor nanoseconds nor tenths.
-    text = re.sub(r"\.\d+", lambda fraction: f"{fraction[0]:0<7.7}", text.strip())
-    time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    digits = re.sub(r"\.\d+", lambda fraction: f"{fraction[0]:0<7.7}", text.strip())
+    try:
+        time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", digits))
+    except ValueError:
+        raise ValueError(f"{text!r} is no time, such as 2026-08-01T10:00:00Z") from None
     return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
+
+
+def seconds_between(start: str, end: str | None) -> float:
+    """Seconds from one RFC 3339 time to another; without an end, until now."""
+    last = parse_time(end) if end else datetime.now(timezone.utc)
+    return (last - parse_time(start)).total_seconds()
 
 
 def format_span(seconds: float) -> str:

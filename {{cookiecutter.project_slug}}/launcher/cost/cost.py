@@ -1,7 +1,7 @@
 """What a job costs: an estimate before it starts, and afterwards from its own times.
 
     cost.estimate(spec.load("configs/gpu.yaml"), "us-central1").lines()
-    cost.spent(job, "us-central1", start, end).most
+    cost.spent(job, "us-central1", [(start, end)]).most
 
 List prices in US dollars, from prices.yaml; taxes, discounts, free credits, storage and traffic are
 not in them. A price that is not known makes the sum unknown; it never counts as 0.
@@ -11,21 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timezone
+from datetime import date
 
-from launcher.common.times import parse_time
+from launcher.common.times import format_span, seconds_between
 from launcher.cost import prices
-from launcher.cost.parts import CALLED, Part, dollars, part
+from launcher.cost.parts import Part, dollars, price_pool
 from launcher.cost.prices import PriceError, Table
 from launcher.jobfile.job import Job
-from launcher.jobfile.machines import WITH_TPUS
+from launcher.jobfile.machines import MACHINES
 
-__all__ = ["Estimate", "Part", "PriceError", "estimate", "known_max", "refuse_above", "spent"]
-
-OLD = 90  # days, after which an estimate says how old its prices are
+MAX_AGE = 90  # days, after which an estimate says how old its prices are
 REFRESH = "python TEMPLATE/tools/refresh_prices.py"
 PAGE = "write it into launcher/cost/prices.yaml, from https://cloud.google.com/vertex-ai/pricing"
-Moment = datetime | str | None  # a text is RFC 3339, as the API writes it
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,8 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        lines, hours = [str(part) for part in self.parts], _duration(self.hours)
+        lines = [str(part) for part in self.parts]
+        hours = format_span(self.hours * 3600).removesuffix(" 00 min")
         hourly = "unknown" if self.per_hour is None else f"{dollars(self.per_hour)} an hour"
         amount = "unknown" if self.most is None else dollars(self.most)
         if self.trials and not self.over:
@@ -63,7 +61,7 @@ class Estimate:
 def estimate(
     job: Job, region: str, today: date | None = None, table: Table | None = None
 ) -> Estimate:
-    """What a job may cost, before it starts.
+    """Estimate what a job may cost, before it starts.
 
     Args:
         job: as spec.load() gives it.
@@ -74,47 +72,44 @@ def estimate(
     Raises:
         PriceError: prices.yaml cannot be read.
     """
-    hours = job.scheduling.timeout / 3600
-    hourly = _priced(job, region, today, table)
-    if not job.tuning:
-        return _for(hourly, hours)
     # Each trial has the timeout for itself. How many run at a time does not change the sum.
+    hours = job.scheduling.timeout / 3600 * (job.trials or 1)
+    whole = _price(job, region, hours, today, table)
+    if not job.tuning:
+        return whole
     parallel = min(job.trials, job.parallel)
-    per_hour = None if hourly.per_hour is None else hourly.per_hour * parallel
-    whole = _for(hourly, hours * job.trials)
+    per_hour = None if whole.per_hour is None else whole.per_hour * parallel
     return replace(whole, per_hour=per_hour, trials=job.trials, parallel=parallel)
 
 
 def spent(
     job: Job,
     region: str,
-    start: Moment,
-    end: Moment,
-    *,
-    trials: Sequence[tuple[Moment, Moment]] | None = None,
+    times: Sequence[tuple[str | None, str | None]],
     today: date | None = None,
     table: Table | None = None,
 ) -> Estimate:
-    """What a job cost, by its own times: the queue is free.
+    """Compute what a job cost from its own times: the queue is free.
 
     Args:
-        start: the job's startTime, since when its machines ran; None: they never did.
-        end: the job's endTime; None: it runs now.
-        trials: of a study, the (start, end) of each trial, which count instead of its own.
+        times: the (startTime, endTime) of the job, or of each trial of a study, RFC 3339. Without a
+            start its machines never ran, without an end they still run.
 
     Raises:
-        PriceError: prices.yaml cannot be read, or a time is none.
+        PriceError: prices.yaml cannot be read, or a text is no time.
     """
-    times = [(start, end)] if trials is None else trials
-    hours = sum(_hours(start, end) for start, end in times)
-    estimate = replace(
-        _for(_priced(job, region, today, table), hours), trials=len(trials or ()), over=True
-    )
-    if not any(start for start, _ in times):
-        return replace(estimate, most=0.0, notes=("no machine ever ran, and the queue is free",))
-    if all(end for start, end in times if start):
-        return estimate
-    return replace(estimate, notes=("so far: it is still running", *estimate.notes))
+    ran = [(start, end) for start, end in times if start]
+    try:
+        seconds = sum(max(0.0, seconds_between(start, end)) for start, end in ran)
+    except ValueError as error:
+        raise PriceError(str(error)) from None
+    whole = _price(job, region, seconds / 3600, today, table)
+    whole = replace(whole, trials=len(times) if job.tuning else 0, over=True)
+    if not ran:
+        return replace(whole, most=0.0, notes=("no machine ever ran, and the queue is free",))
+    if all(end for _, end in ran):
+        return whole
+    return replace(whole, notes=("so far: it is still running", *whole.notes))
 
 
 def known_max(estimate: Estimate, limit: float) -> bool:
@@ -123,7 +118,7 @@ def known_max(estimate: Estimate, limit: float) -> bool:
 
 
 def refuse_above(estimate: Estimate, limit: float) -> None:
-    """Lets a job pass that surely stays within a limit in USD.
+    """Raise an error unless a job surely stays within a limit in USD.
 
     Raises:
         PriceError: it may cost more, or nobody knows.
@@ -139,61 +134,33 @@ def refuse_above(estimate: Estimate, limit: float) -> None:
     )
 
 
-def _priced(job: Job, region: str, today: date | None, table: Table | None) -> Estimate:
-    """A job, or a trial, by the hour."""
+def _price(
+    job: Job, region: str, hours: float, today: date | None, table: Table | None
+) -> Estimate:
+    """Price so many hours of a job, or of a trial."""
     table = prices.load() if table is None else table
     strategy = job.scheduling.strategy
-    parts = tuple(part(pool, region, strategy, table) for pool in job.pools)
+    parts = tuple(price_pool(pool, region, strategy, table) for pool in job.pools)
     known = parts and all(part.price is not None for part in parts)
-    notes = tuple(_notes(parts, region, strategy, today or date.today()))
-    return Estimate(sum(part.price for part in parts) if known else None, None, 0.0, parts, notes)
+    per_hour = sum(part.price for part in parts) if known else None
+    most = None if per_hour is None else per_hour * hours
+    kind = prices.STRATEGIES.get(strategy, strategy)
+    notes = tuple(_list_notes(parts, region, kind, today or date.today()))
+    return Estimate(per_hour, most, hours, parts, notes)
 
 
-def _for(estimate: Estimate, hours: float) -> Estimate:
-    hourly = estimate.per_hour
-    return replace(estimate, hours=hours, most=None if hourly is None else hourly * hours)
-
-
-def _notes(parts: Sequence[Part], region: str, strategy: str, today: date) -> Iterator[str]:
-    called = CALLED.get(strategy, strategy)
+def _list_notes(parts: Sequence[Part], region: str, kind: str, today: date) -> Iterator[str]:
     unknown = dict.fromkeys(name.partition(".")[0] for part in parts for name in part.unknown)
     if unknown or not parts:
-        tpu = any(name.startswith(("TPU", *_TPUS)) for name in unknown)
-        what = f"unknown price of {', '.join(unknown) or 'no machine'} in {region} ({called})"
+        what = f"unknown price of {', '.join(unknown) or 'no machine'} in {region} ({kind})"
+        machines = [MACHINES.get(part.pool.machine) for part in parts if part.unknown]
+        tpu = any(machine and machine.is_tpu for machine in machines)
         yield f"{what}: {PAGE if tpu else REFRESH}"
-        if least := sum(part.least for part in parts):
-            yield f"what is known comes to {dollars(least)} an hour"
-    days = sorted(day for part in parts for day, _ in part.read)
-    if days and (age := (today - days[0]).days) > OLD:
-        several = f" to {days[-1]}, up to" if days[0] != days[-1] else ","
-        yield f"prices of {days[0]}{several} {age} days old: {REFRESH}"
-    if called == "spot":
+        if known := sum(part.known_price for part in parts):
+            yield f"what is known comes to {dollars(known)} an hour"
+    dates = sorted(set().union(*(part.dates for part in parts)))
+    if dates and (age := (today - dates[0]).days) > MAX_AGE:
+        several = f" to {dates[-1]}, up to" if dates[1:] else ","
+        yield f"prices of {dates[0]}{several} {age} days old: {REFRESH}"
+    if kind == "spot":
         yield "spot prices change from month to month; time without machines is not billed"
-
-
-_TPUS = tuple(name.partition("-")[0] for name in WITH_TPUS)
-
-
-def _hours(start: Moment, end: Moment) -> float:
-    if not start:
-        return 0.0
-    last = _time(end) if end else datetime.now(timezone.utc)
-    return max(0.0, (last - _time(start)).total_seconds() / 3600)
-
-
-def _time(value: datetime | str) -> datetime:
-    if isinstance(value, str):
-        try:
-            return parse_time(value)
-        except ValueError:
-            raise PriceError(f"{value!r} is no time, such as 2026-08-01T10:00:00Z") from None
-    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-
-
-def _duration(hours: float) -> str:
-    """ "1 h 30 min", "45 s", "48 h" """
-    seconds = round(hours * 3600)
-    if seconds < 60:
-        return f"{seconds} s"
-    whole, minutes = divmod(round(seconds / 60), 60)
-    return " ".join(f"{n:,} {unit}" for n, unit in ((whole, "h"), (minutes, "min")) if n)

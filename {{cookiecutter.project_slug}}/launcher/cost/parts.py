@@ -1,4 +1,4 @@
-"""What a worker pool is made of, and what an hour of it costs."""
+"""The billed parts of a worker pool, and what an hour of them costs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from launcher.cost import prices
-from launcher.cost.prices import STRATEGIES, Table
+from launcher.cost.prices import STRATEGIES, SUMS, Table
 from launcher.jobfile.job import Pool
 from launcher.jobfile.machines import MACHINES
 
-# GB of local SSD that a GPU of these machines brings; on demand they are in the machine's price.
+# GB of local SSD that each GPU of these machines brings; on demand the machine's price includes them.
 LOCAL_SSD = {
     "a2-ultragpu": 375,
     "a3-highgpu": 750,
@@ -21,63 +21,49 @@ LOCAL_SSD = {
     "a3-ultragpu": 1500,
     "a4-highgpu": 1500,
 }
-CALLED = {
-    "STANDARD": "on demand",
-    "ON_DEMAND": "on demand",
-    "SPOT": "spot",
-    "LOW_COST": "spot",
-    "FLEX_START": "flex start",
-}
 
 
 @dataclass(frozen=True)
 class Part:
     """A worker pool, and what an hour of all its replicas costs."""
 
-    replicas: int
-    machine: str
-    accelerators: str  # "2 × NVIDIA_L4"; "" where there are none
-    disk: str  # "100 GB pd-ssd"
-    strategy: str
-    price: float | None  # USD an hour; None: unknown
-    least: float  # USD an hour: what of it is known
+    pool: Pool
+    kind: str  # what it pays, a key of prices.SUMS; any other strategy has no price
+    known_price: float  # USD an hour: what of it is known
     unknown: tuple[str, ...]  # what has no price: ("g2.core", "NVIDIA_L4")
-    read: tuple[tuple[date, str], ...]  # when its prices were read, and where
+    dates: frozenset[date]  # when its prices were read
+
+    @property
+    def price(self) -> float | None:
+        """USD an hour; None: unknown."""
+        return None if self.unknown else self.known_price
 
     def __str__(self) -> str:
-        what = ", ".join(filter(None, (self.machine, self.accelerators, self.disk)))
+        pool = self.pool
+        gpus = f"{pool.accelerators} × {pool.accelerator}" if pool.accelerators else ""
+        words = (pool.machine or "no machine", gpus, f"{pool.disk_gb} GB {pool.disk_type}")
         price = "unknown" if self.price is None else f"{dollars(self.price)} an hour"
-        return f"{self.replicas} × {what}, {CALLED.get(self.strategy, self.strategy)}: {price}"
+        return f"{pool.replicas} × {', '.join(filter(None, words))}, {self.kind}: {price}"
 
 
-def part(pool: Pool, region: str, strategy: str, table: Table) -> Part:
-    """A pool, priced."""
-    price, unknown, read = 0.0, [], set()
-    for name, quantity in (
-        *_machine(pool, region, strategy, table),
-        (pool.disk_type, pool.disk_gb),
-    ):
-        row = prices.row(table, region, name) if strategy in STRATEGIES else None
-        if row is None or row.price(strategy) is None:
+def price_pool(pool: Pool, region: str, strategy: str, table: Table) -> Part:
+    """Price a pool under a scheduling.strategy."""
+    kind = STRATEGIES.get(strategy, strategy)
+    price, unknown, dates = 0.0, [], set()
+    for name, quantity in _list_quantities(pool, region, kind, table):
+        row = prices.find_row(table, region, name) if kind in SUMS else None
+        if row is None or row.price(kind) is None:
             unknown.append(name)
         if row is not None:
-            price += row.least(strategy) * quantity
-            read.add((row.date, row.source))
-    return Part(
-        replicas=pool.replicas,
-        machine=pool.machine or "no machine",
-        accelerators=f"{pool.accelerators} × {pool.accelerator}" if pool.accelerators else "",
-        disk=f"{pool.disk_gb} GB {pool.disk_type}",
-        strategy=strategy,
-        price=None if unknown else price * pool.replicas,
-        least=price * pool.replicas,
-        unknown=tuple(unknown),
-        read=tuple(sorted(read)),
-    )
+            price += row.known_price(kind) * quantity
+            dates.add(row.date)
+    return Part(pool, kind, price * pool.replicas, tuple(unknown), frozenset(dates))
 
 
-def _machine(pool: Pool, region: str, strategy: str, table: Table) -> Iterator[tuple[str, float]]:
-    """What a machine is made of, without its boot disk: (name in prices.yaml, how many of it)."""
+def _list_quantities(
+    pool: Pool, region: str, kind: str, table: Table
+) -> Iterator[tuple[str, float]]:
+    """What one machine of a pool is made of: (name in prices.yaml, how many of it)."""
     machine = MACHINES.get(pool.machine)
     family = pool.machine.partition("-")[0]
     if machine is None:
@@ -85,7 +71,7 @@ def _machine(pool: Pool, region: str, strategy: str, table: Table) -> Iterator[t
     elif machine.is_tpu:
         yield family if machine.topologies else pool.accelerator or pool.machine, _chips(pool)
     else:
-        if prices.row(table, region, f"{family}.core+ram"):
+        if prices.find_row(table, region, f"{family}.core+ram"):
             yield f"{family}.core+ram", machine.cores
         else:
             yield f"{family}.core", machine.cores
@@ -93,12 +79,13 @@ def _machine(pool: Pool, region: str, strategy: str, table: Table) -> Iterator[t
         if pool.accelerators:
             yield pool.accelerator, pool.accelerators
         ssd = LOCAL_SSD.get(pool.machine.rpartition("-")[0])
-        if ssd and CALLED.get(strategy) != "on demand":
+        if ssd and kind != "on demand":
             yield "local-ssd", ssd * pool.accelerators
+    yield pool.disk_type, pool.disk_gb
 
 
 def _chips(pool: Pool) -> int:
-    """Of a TPU, on all its machines: topology "4x4" has 16."""
+    """The chips of a TPU on all its machines: topology "4x4" has 16."""
     sides = re.findall(r"\d+", pool.topology)
     return math.prod(map(int, sides)) if sides else pool.accelerators or 8
 

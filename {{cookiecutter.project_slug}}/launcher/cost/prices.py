@@ -1,7 +1,4 @@
-"""The prices in prices.yaml: reads them, looks one up.
-
-Its head says what a price is made of. All prices are US dollars an hour.
-"""
+"""Read prices.yaml and look up a price. Its head says what a price is made of: US dollars an hour."""
 
 from __future__ import annotations
 
@@ -16,13 +13,15 @@ from launcher.common.document import SpecError
 PATH = Path(__file__).with_name("prices.yaml")
 ANYWHERE = "anywhere"  # in place of a region
 COLUMNS = ("on demand", "spot", "flex start", "fee")
-# {scheduling.strategy: the columns to add up}
+# {what a job pays: the columns to add up}
+SUMS = {"on demand": (0,), "spot": (1, 3), "flex start": (2, 3)}
+# {scheduling.strategy: what a job pays}; ON_DEMAND and LOW_COST are the API's old names.
 STRATEGIES = {
-    "STANDARD": (0,),
-    "SPOT": (1, 3),
-    "FLEX_START": (2, 3),
-    "ON_DEMAND": (0,),  # the API's old names
-    "LOW_COST": (1, 3),
+    "STANDARD": "on demand",
+    "ON_DEMAND": "on demand",
+    "SPOT": "spot",
+    "LOW_COST": "spot",
+    "FLEX_START": "flex start",
 }
 
 
@@ -36,38 +35,34 @@ class Row:
 
     prices: tuple[float | None, ...]
     date: date
-    source: str
 
-    def price(self, strategy: str) -> float | None:
-        """A core, a GB, an accelerator, for an hour; None: unknown."""
-        prices = [self.prices[column] for column in STRATEGIES[strategy]]
+    def price(self, kind: str) -> float | None:
+        """Of a core, a GB or an accelerator for an hour, by a key of SUMS; None: unknown."""
+        prices = [self.prices[column] for column in SUMS[kind]]
         return None if None in prices else sum(prices)
 
-    def least(self, strategy: str) -> float:
+    def known_price(self, kind: str) -> float:
         """What of it is known: the price without the fee, or the fee without the price."""
-        return sum(self.prices[column] or 0 for column in STRATEGIES[strategy])
+        return sum(self.prices[column] or 0 for column in SUMS[kind])
 
 
 Table = dict[str, dict[str, Row]]  # {region: {part: row}}
 
 
-def row(table: Table, region: str, part: str) -> Row | None:
+def find_row(table: Table, region: str, part: str) -> Row | None:
     return table.get(region, {}).get(part) or table.get(ANYWHERE, {}).get(part)
 
 
 def load(path: Path | None = None) -> Table:
-    """Reads a price file; without a path, the one beside this module.
+    """Read a price file; without a path, the one beside this module.
 
     Raises:
-        PriceError: it cannot be read, or is none.
+        PriceError: it cannot be read, or is no table of prices.
     """
     path = path or PATH
-    try:
-        file = document.read(path)
-    except document.SpecError as error:
-        raise PriceError(str(error).splitlines()[0]) from None
     table: Table = {}
     try:
+        file = document.read(path)
         for group in file.value["groups"]:
             day, source = group["date"], group["source"]
             if type(day) is not date or not isinstance(source, str):
@@ -75,18 +70,20 @@ def load(path: Path | None = None) -> Table:
             for regions, rows in group["prices"].items():
                 for region in regions.split():
                     for part, prices in rows.items():
-                        table.setdefault(region, {})[part] = _row(part, prices, day, source)
+                        table.setdefault(region, {})[part] = _make_row(part, prices, day)
+    except SpecError as error:
+        raise PriceError(str(error).splitlines()[0]) from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         hint = f"git checkout {path.name}, or python TEMPLATE/tools/refresh_prices.py"
         raise PriceError(f"{path}: not a table of prices ({error!s:.80}); {hint}") from None
     return table
 
 
-def _row(part: str, prices: object, day: date, source: str) -> Row:
+def _make_row(part: str, prices: object, day: date) -> Row:
     if not isinstance(prices, list) or len(prices) != len(COLUMNS):
         raise ValueError(f"{part} is {prices!r}, not four prices")
     for price in prices:
-        number = isinstance(price, int | float) and not isinstance(price, bool)
-        if price is not None and not (number and math.isfinite(price) and price >= 0):
+        number = type(price) in (int, float)  # not a bool
+        if price is not None and not (number and 0 <= price < math.inf):
             raise ValueError(f"{part} is {prices!r}, and {price!r} is no price")
-    return Row(tuple(prices), day, source)
+    return Row(tuple(prices), day)

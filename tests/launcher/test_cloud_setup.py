@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import exists
@@ -75,7 +76,7 @@ class Gcloud:
         self.path.write_text(json.dumps({**state, **values}), encoding="utf-8")
 
     def changes(self) -> list[list[str]]:
-        """What it was told to do, asked for nothing; forgets it all."""
+        """The commands that it got, without those that only look; forgets them all."""
         log = self.state["log"]
         self.set(log=[])
         looks = {"describe", "list", "get-iam-policy"}
@@ -87,11 +88,11 @@ def gcloud(tmp_path, monkeypatch) -> Gcloud:
     for name in list(os.environ):
         if name.startswith(("CLOUDSDK_", "GOOGLE_")):
             monkeypatch.delenv(name)
-    found = Gcloud(tmp_path / "fake")
-    monkeypatch.setenv("FAKE_GCLOUD", str(found.path))
+    fake = Gcloud(tmp_path / "fake")
+    monkeypatch.setenv("FAKE_GCLOUD", str(fake.path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'fake' / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    return found
+    return fake
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def script(repo: Path, *flags: str, code: int = 0) -> tuple[str, str]:
 
 
 def setup(place: Settings = PLACE, budget: float | None = 50, **options) -> Setup:
-    return Setup(place, budget, say=lambda text: None, **options)
+    return Setup(place, budget, **options)
 
 
 def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
@@ -218,7 +219,7 @@ def test_what_is_there_in_part_is_completed(gcloud):
         ({}, {"faults": [["services list", 9, "(gcloud.services.list) PERMISSION_DENIED: no"]]}, "PERMISSION_DENIED: no (signed in as nobody)"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_told_in_one_line(repo, gcloud, place, state, words):
+def test_what_cannot_be_gives_one_line(repo, gcloud, place, state, words):
     fill(repo, **place)
     gcloud.set(**state)
     _, err = script(repo, "--apply", code=2)
@@ -227,7 +228,7 @@ def test_what_cannot_be_is_told_in_one_line(repo, gcloud, place, state, words):
     assert kept == {key: state[key] for key in kept}
 
 
-def test_a_run_that_failed_is_gone_on_with(gcloud):
+def test_a_run_that_failed_is_continued(gcloud):
     gcloud.set(faults=[["repositories create", 1, "HTTPError 503: later"]])
     with pytest.raises(SetupError, match=r"gcloud artifacts repositories create .*503: later"):
         setup().apply()
@@ -240,27 +241,28 @@ def test_a_run_that_failed_is_gone_on_with(gcloud):
     assert gcloud.changes() == []
 
 
-def test_what_was_just_made_may_not_be_known_everywhere_yet(gcloud):
-    said = "INVALID_ARGUMENT: Service account trainer does not exist."
-    gcloud.set(faults=[["add-iam-policy-binding", 2, said]])
+def test_what_was_just_made_may_not_be_known_everywhere_yet(gcloud, monkeypatch):
+    error = "INVALID_ARGUMENT: Service account trainer does not exist."
+    gcloud.set(faults=[["add-iam-policy-binding", 2, error]])
     waits = []
-    setup(wait=waits.append).apply()
+    monkeypatch.setattr(create, "time", SimpleNamespace(sleep=waits.append))
+    setup().apply()
     assert waits == list(create.WAITS[:2])
-    gcloud.set(bindings={}, faults=[["add-iam-policy-binding", 99, said]])
+    gcloud.set(bindings={}, faults=[["add-iam-policy-binding", 99, error]])
     with pytest.raises(SetupError, match="does not exist"):
-        setup(wait=waits.append).apply()
+        setup().apply()
     assert len(waits) == 2  # this run made nothing that one could wait for
 
 
-def test_everything_empty_is_told_at_once_with_its_line(repo, gcloud):
+def test_everything_empty_is_listed_at_once_with_its_line(repo, gcloud):
     fill(repo, **{key: "" for key in VALUES if key != "region"})
     _, err = script(repo, "--apply", code=2)
     lines = err.splitlines()
-    told = re.findall(r"project\.yaml:(\d+): gcp\.(\w+): is empty; write", err)
-    assert {key for _, key in told} == {"project", "bucket", "image_repository", "service_account"}
+    empty = re.findall(r"project\.yaml:(\d+): gcp\.(\w+): is empty; write", err)
+    assert {key for _, key in empty} == {"project", "bucket", "image_repository", "service_account"}
     assert len(lines) == 4 and not gcloud.state["log"]
     source = (repo / "project.yaml").read_text(encoding="utf-8").splitlines()
-    assert all(f"  {key}:" in source[int(line) - 1] for line, key in told)
+    assert all(f"  {key}:" in source[int(line) - 1] for line, key in empty)
 
 
 HOSTILE = [

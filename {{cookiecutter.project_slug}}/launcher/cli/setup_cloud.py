@@ -42,9 +42,7 @@ def _set_up(options: argparse.Namespace) -> int:
     settings = read_settings()
     if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)
-    setup = Setup(
-        settings, options.budget, not options.no_scratch, lambda text: print(text, flush=True)
-    )
+    setup = Setup(settings, options.budget, not options.no_scratch)
     if options.apply:
         setup.apply()
         look = f"{python_command()} scripts/doctor.py --cloud"

@@ -1,4 +1,4 @@
-"""Sets up the cloud part of project.yaml by gcloud, or prints the commands that would.
+"""Set up the cloud part of project.yaml with gcloud, or print the commands that would.
 
 Each step first looks whether it is done already, so that a second run changes nothing.
 """
@@ -33,16 +33,8 @@ class Setup:
         scratch: whether to have gs://BUCKET/scratch/ cleared away.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        budget: float | None,
-        scratch: bool = True,
-        say: Callable[[str], None] = print,
-        wait: Callable[[float], None] = time.sleep,
-    ):
+    def __init__(self, settings: Settings, budget: float | None, scratch: bool = True):
         self.settings, self.budget, self.scratch = settings, budget, scratch
-        self.say, self.wait = say, wait
         self.changes = 0
 
     def commands(self) -> Iterator[str]:
@@ -50,31 +42,30 @@ class Setup:
         for step in self._steps(lambda: "BILLING_ACCOUNT"):
             yield f"# {step.name}: {step.why}"
             if step.name == "budget":
-                ask = f"gcloud billing projects describe {self.settings.project}"
-                yield f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {ask})"
+                look = f"gcloud billing projects describe {self.settings.project}"
+                yield f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {look})"
             for words in step.make(None):
                 yield shlex.join(["gcloud", *words])
             yield ""
 
     def apply(self) -> None:
-        """Does what is not done yet.
+        """Do what is not done yet.
 
         Raises:
             SetupError: a step failed. What was done before it need not be done again.
         """
-        for step in self._steps(self._billing_account):
-            missing = step.make(self._look(step.look))
+        for step in self._steps(self._read_billing_account):
+            missing = step.make(self._read(step.look))
             for words in missing:
-                self.say(f"{step.name}: {shlex.join(['gcloud', *words])}")
+                print(f"{step.name}: {shlex.join(['gcloud', *words])}", flush=True)
                 code, _, err = self._gcloud(words)
                 if code:
                     raise _explain(words, code, err)
                 self.changes += 1
             if not missing:
-                self.say(f"{step.name}: there already")
+                print(f"{step.name}: there already", flush=True)
 
-    def _steps(self, billing_account: Callable[[], str]) -> Iterator[Step]:
-        """The billing account is looked up last: its API may be off before."""
+    def _steps(self, read_billing_account: Callable[[], str]) -> Iterator[Step]:
         settings = self.settings
         yield steps.apis(settings, self.budget is not None)
         yield steps.bucket(settings)
@@ -84,11 +75,11 @@ class Setup:
         yield steps.account(settings)
         for role in gcp.job_roles(settings):
             yield steps.role(settings, role)
-        if self.budget is not None:
-            yield steps.budget(settings, self.budget, billing_account())
+        if self.budget is not None:  # last: the first step switches on the API of the account
+            yield steps.budget(settings, self.budget, read_billing_account())
 
-    def _billing_account(self) -> str:
-        billing = self._look(["billing", "projects", "describe", self.settings.project]) or {}
+    def _read_billing_account(self) -> str:
+        billing = self._read(["billing", "projects", "describe", self.settings.project]) or {}
         account = str(billing.get("billingAccountName", "")).rpartition("/")[2]
         if account:
             return account
@@ -98,7 +89,7 @@ class Setup:
             f"gcloud billing accounts list shows yours; then: {link}"
         )
 
-    def _look(self, words: Words) -> object:
+    def _read(self, words: Words) -> object:
         """The output of a command that only looks; None where nothing is there."""
         code, out, err = self._gcloud([*words, "--format=json"])
         if code:
@@ -111,27 +102,25 @@ class Setup:
             raise SetupError(f"{shlex.join(['gcloud', *words])}: answers no JSON") from None
 
     def _gcloud(self, words: Words) -> tuple[int, str, str]:
-        """Runs gcloud, and again after a while, where a change of ours has to get around first."""
-        code, out, err = _gcloud(words)
-        for seconds in WAITS if self.changes else ():
-            if not code or not any(sign in err for sign in NOT_YET):
-                break
-            self.wait(seconds)
-            code, out, err = _gcloud(words)
-        return code, out, err
+        """Run gcloud, and again where a change of ours is not known everywhere yet.
 
-
-def _gcloud(words: Words) -> tuple[int, str, str]:
-    """Runs gcloud: its exit code, what it wrote to its output, and to its errors."""
-    try:
-        return command("gcloud", *words, seconds=COMMAND_SECONDS, cwd=ROOT)
-    except FileNotFoundError:
-        raise SetupError(
-            "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, or "
-            "paste what is printed without --apply into https://shell.cloud.google.com"
-        ) from None
-    except Skip as error:
-        raise SetupError(f"{shlex.join(['gcloud', *words])}: {error}") from None
+        Returns:
+            Its exit code, what it wrote to its output, and to its errors.
+        """
+        waits = list(WAITS if self.changes else ())
+        while True:
+            try:
+                code, out, err = command("gcloud", *words, seconds=COMMAND_SECONDS, cwd=ROOT)
+            except FileNotFoundError:
+                raise SetupError(
+                    "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, "
+                    "or paste what is printed without --apply into https://shell.cloud.google.com"
+                ) from None
+            except Skip as error:
+                raise SetupError(f"{shlex.join(['gcloud', *words])}: {error}") from None
+            if not (code and waits and any(sign in err for sign in NOT_YET)):
+                return code, out, err
+            time.sleep(waits.pop(0))
 
 
 def _explain(words: Words, code: int, err: str) -> SetupError:

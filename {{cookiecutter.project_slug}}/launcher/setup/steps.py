@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.cloud import identity
@@ -29,27 +29,23 @@ class SetupError(SpecError):
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that should exist.
-
-    Attributes:
-        look: gcloud's words that show it. Their output, from JSON, goes to `make`; None: it is missing.
-        make: returns the commands to run; none where it is as it should be.
-            Raises SetupError where it exists and no command can make it what it should be.
-    """
+    """One thing that should exist."""
 
     name: str
     why: str
-    look: Words
-    make: Callable[[object], list[Words]] = field(repr=False)
+    look: Words  # shows it, as JSON for `make`
+    # From what `look` shows, None for nothing: the commands to run, none where all is as it should be.
+    # Raises SetupError where the thing exists and no command can make it what it should be.
+    make: Callable[[object], list[Words]]
 
 
 def apis(settings: Settings, with_budget: bool) -> Step:
     wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *(gcp.APIS_TO_PAY if with_budget else ())]
     names = [f"{api}.googleapis.com" for api in wanted]
 
-    def make(on):
-        there = {service.get("config", {}).get("name") for service in on or ()}
-        off = [name for name in names if name not in there]
+    def make(services):
+        enabled = {service.get("config", {}).get("name") for service in services or ()}
+        off = [name for name in names if name not in enabled]
         return [["services", "enable", *off, f"--project={settings.project}"]] if off else []
 
     look = ["services", "list", "--enabled", f"--project={settings.project}"]
@@ -101,19 +97,16 @@ def scratch(settings: Settings) -> Step:
 
 
 def images(settings: Settings) -> Step:
-    where = [
-        settings.image_repository,
-        f"--location={settings.region}",
-        f"--project={settings.project}",
-    ]
+    name = settings.image_repository
+    where = [name, f"--location={settings.region}", f"--project={settings.project}"]
 
     def make(repository):
         if not repository:
             return [["artifacts", "repositories", "create", *where, "--repository-format=docker"]]
         if repository.get("format") != "DOCKER":
             raise SetupError(
-                f"the repository {settings.image_repository} holds {repository.get('format')}, not Docker "
-                f"images: write another gcp.image_repository in {settings.path.name}"
+                f"the repository {name} holds {repository.get('format')}, not Docker images: "
+                f"write another gcp.image_repository in {settings.path.name}"
             )
         return []
 

@@ -27,34 +27,27 @@ PAGE = "write it into launcher/cost/prices.yaml, from https://cloud.google.com/v
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a job, in USD; None is unknown.
+    """What a job costs, in USD; None is unknown."""
 
-    Of a study, per_hour is of as many trials as run at a time, most is of all of them.
-    """
-
-    per_hour: float | None
+    per_hour: float | None  # of a study: of as many trials as run at a time
     most: float | None  # before: for the whole timeout, restarts included; after: what was spent
     hours: float  # before: the timeout; after: that machines ran; of all trials together
     parts: tuple[Part, ...]  # of one trial
     notes: tuple[str, ...] = ()
     trials: int = 0  # 0: no study
     parallel: int = 1
-    over: bool = False  # after the job
 
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """For a terminal, before the job starts."""
         lines = [str(part) for part in self.parts]
-        hours = format_span(self.hours * 3600).removesuffix(" 00 min")
         hourly = "unknown" if self.per_hour is None else f"{dollars(self.per_hour)} an hour"
         amount = "unknown" if self.most is None else dollars(self.most)
-        if self.trials and not self.over:
+        hours = format_span(self.hours * 3600).removesuffix(" 00 min")
+        if self.trials:
             lines.append(f"{self.trials} trials, {self.parallel} at a time: {hourly}")
         elif len(self.parts) > 1:
             lines.append(f"together: {hourly}")
-        if self.over:
-            lines.append(f"spent: {amount}, for {hours} of running")
-        else:
-            lines.append(f"at most: {amount}, for {hours}: the timeout, restarts included")
+        lines.append(f"at most: {amount}, for {hours}: the timeout, restarts included")
         return [*lines, *self.notes]
 
 
@@ -104,7 +97,6 @@ def spent(
     except ValueError as error:
         raise PriceError(str(error)) from None
     whole = _price(job, region, seconds / 3600, today, table)
-    whole = replace(whole, trials=len(times) if job.tuning else 0, over=True)
     if not ran:
         return replace(whole, most=0.0, notes=("no machine ever ran, and the queue is free",))
     if all(end for _, end in ran):

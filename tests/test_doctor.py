@@ -72,15 +72,15 @@ def test_the_doctor_needs_nothing(bake, answers, tmp_path):
     done = project.run(["python", "-I", "-S", "scripts/doctor.py", "--json"], check=False, **bare)
     assert time.monotonic() - start < 30  # it waits for no network
     assert (done.returncode, done.stderr) == (1, "")
-    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    assert found["python"]["state"] == "ok"
-    assert found["tensorflow"]["remedies"][-1].endswith(
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["python"]["state"] == "ok"
+    assert checks["tensorflow"]["remedies"][-1].endswith(
         'pip install -e ".[dev]" -c constraints.txt'
     )
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.8", "3.9"])
-def test_the_doctor_tells_an_old_python_that_it_is_one(bake, version):
+def test_an_old_python_learns_that_it_is_one(bake, version):
     old = shutil.which(f"python{version}")
     if not old or subprocess.run([old, "-c", ""], capture_output=True).returncode:
         pytest.skip(f"no Python {version} here")
@@ -124,22 +124,22 @@ def test_gcloud_sets_up_all_of_it_and_only_once(lab):
     ] == []
     assert lab.proxy.leaks == []
 
-    told = lab.run(["python", "scripts/doctor.py", "--json"], check=False, **lab.environ).stdout
-    states = {check["name"]: check["state"] for check in json.loads(told)["checks"]}
+    answer = lab.run(["python", "scripts/doctor.py", "--json"], check=False, **lab.environ).stdout
+    states = {check["name"]: check["state"] for check in json.loads(answer)["checks"]}
     for name in ("gcloud", "project", "billing", "APIs", "bucket", "images", "service account"):
-        assert states[name] == "ok", told
+        assert states[name] == "ok", answer
 
 
 @needs_gcloud
 @pytest.mark.slow
-def test_every_command_that_is_told_is_one_that_gcloud_has(lab):
+def test_every_printed_command_is_one_that_gcloud_has(lab):
     """Of the doctor with everything missing or forbidden, and of the setup."""
     google = lab.google
-    told = []
+    lines = []
 
     def doctor():
         out = lab.run(["python", "scripts/doctor.py", "--json"], check=False, **lab.environ).stdout
-        told.extend(remedy for check in json.loads(out)["checks"] for remedy in check["remedies"])
+        lines.extend(remedy for check in json.loads(out)["checks"] for remedy in check["remedies"])
 
     google.billing = ""
     doctor()  # nothing is there
@@ -158,10 +158,10 @@ def test_every_command_that_is_told_is_one_that_gcloud_has(lab):
     doctor()
     google.faults = {":batchGet": (403, "nobody", ""), "v1/b/": (403, "nobody", "")}
     doctor()
-    told += lab.run(["python", "scripts/setup_cloud.py"], **lab.environ).stdout.splitlines()
-    words = [shlex.split(line)[1:] for line in told if line.startswith("gcloud ")]
-    plain = {" ".join(w for w in each if not w.startswith("--")) for each in words}
-    # One of each kind: of `buckets create gs://lab-runs` it is the first four words that tell it.
+    lines += lab.run(["python", "scripts/setup_cloud.py"], **lab.environ).stdout.splitlines()
+    words = [shlex.split(line)[1:] for line in lines if line.startswith("gcloud ")]
+    plain = {" ".join(w for w in line if not w.startswith("--")) for line in words}
+    # One of each kind: the first four words name the command.
     kinds = {tuple(line.split()[:4]): line.split() for line in plain}
     assert len(kinds) >= 14
     assert not [" ".join(line) for line in kinds.values() if not helps(line, lab.environ)]

@@ -21,23 +21,25 @@ from commands import exists
 from conftest import ROOT
 
 from launcher.cloud import identity
-from launcher.doctor import (
-    access,
-    checkup,
-    environment,
-    quota,
-)
+from launcher.doctor import access, checkup, environment, quota
 from launcher.doctor import doctor as doctor_module
-from launcher.doctor import (
-    local as doctor_local,
-)
-from launcher.doctor.cloud import Cloud, gcloud
+from launcher.doctor import local as doctor_local
+from launcher.doctor.cloud import Cloud, check_gcloud
 from launcher.project.gcp import job_roles
 from launcher.project.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 5  # the doctor's promise
+# Seconds that no busy machine reaches; where a test is to reach a limit, it sets a short one.
+LIMITS = {"ALL_SECONDS": 120, "COMMAND_SECONDS": 60, "ANSWER_SECONDS": 60}
+SCRIPT = """
+import runpy, sys
+sys.path.insert(0, ".")
+from launcher.doctor import checkup
+vars(checkup).update({})
+sys.argv[0] = "scripts/doctor.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"
 PLACE = Settings(PROJECT, REGION, BUCKET, "images", ACCOUNT)
@@ -48,7 +50,9 @@ posix = pytest.mark.skipif(os.name == "nt", reason="its programs are shell scrip
 
 @pytest.fixture(autouse=True)
 def nobody(tmp_path, monkeypatch):
-    """No login, no settings and no service of this machine."""
+    """No login, no settings and no service of this machine, and time enough."""
+    for name, seconds in LIMITS.items():
+        monkeypatch.setattr(checkup, name, seconds)
     for name in list(os.environ):
         if name.startswith(("CLOUDSDK_", "GOOGLE_", "GCE_", "GCLOUD_")):
             monkeypatch.delenv(name)
@@ -89,7 +93,7 @@ def google(monkeypatch):
             name = {"bucket": BUCKET, "project": PROJECT}[role.on]
             policy = google.policies.setdefault(name, {"bindings": []})
             policy["bindings"].append({"role": role.name, "members": [f"serviceAccount:{ACCOUNT}"]})
-        google.quota = dict.fromkeys(quota.needed(configs()), {"": 1000})
+        google.quota = dict.fromkeys(quota.list_needs(configs()), {"": 1000})
         for name, value in google.environ().items():
             monkeypatch.setenv(name, value)
         yield google
@@ -99,32 +103,33 @@ def configs() -> list[Path]:
     return sorted((ROOT / "configs").glob("*.yaml"))
 
 
-def doctor(repo: Path, *flags: str, python=(sys.executable,), code: int | None = None, **environ):
-    """Runs scripts/doctor.py; returns what it printed. In time, and without a traceback."""
-    start = time.monotonic()
+def doctor(
+    repo: Path, *flags: str, python=(sys.executable,), code=None, limits=None, **environ
+) -> str:
+    """Run scripts/doctor.py; return what it printed, and no traceback."""
+    script = SCRIPT.format({**LIMITS, **(limits or {})})
     done = subprocess.run(
-        [*python, "scripts/doctor.py", *flags],
+        [*python, "-c", script, *flags],
         cwd=repo,
         env={**os.environ, **environ},
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=180,
     )
-    assert time.monotonic() - start < SECONDS
     assert done.stderr == ""
     assert code in (None, done.returncode), done.stdout
     return done.stdout
 
 
-def found(repo: Path, *flags: str, **options) -> dict[str, dict]:
-    """The findings, by their names."""
+def find(repo: Path, *flags: str, **options) -> dict[str, dict]:
+    """The findings, by their names; "" is the whole answer."""
     answer = json.loads(doctor(repo, "--json", *flags, **options))
     assert all(exists(remedy) for check in answer["checks"] for remedy in check["remedies"])
     return {check["name"]: check for check in answer["checks"]} | {"": answer}
 
 
-def test_a_bare_python_is_told_what_to_install(repo):
-    answer = found(repo, python=(sys.executable, "-I", "-S"), code=1, PATH="")
+def test_a_bare_python_learns_what_to_install(repo):
+    answer = find(repo, python=(sys.executable, "-I", "-S"), code=1, PATH="")
     assert answer[""]["local"] is False
     assert answer["tensorflow"]["state"] == "wrong"
     assert answer["tensorflow"]["remedies"][-1].endswith(
@@ -142,10 +147,10 @@ def test_its_lines_are_for_people(repo):
         "local work: fix what is wrong above",
         "cloud jobs: not known: project.yaml cannot be read without pyyaml, see packages",
     ]
-    told = [line for line in lines[:-2] if line.strip()]
+    lines = [line for line in lines[:-2] if line.strip()]
     states = ("ok ", "warn ", "wrong ", "skipped ", "in the cloud", " " * 26 + "run")
-    assert all(line.startswith(states) for line in told)
-    assert sum("pip install" in line for line in told) == 1  # the same commands are told once
+    assert all(line.startswith(states) for line in lines)
+    assert sum("pip install" in line for line in lines) == 1  # the same commands are printed once
 
 
 def test_what_runs_before_all_is_plain_enough_for_an_old_python():
@@ -157,12 +162,12 @@ def test_what_runs_before_all_is_plain_enough_for_an_old_python():
         ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
-def test_without_a_cloud_project_nothing_is_asked_of_the_network(repo, google):
+def test_without_a_cloud_project_no_request_is_sent(repo, google):
     shutil.copy(ROOT / "project.yaml", repo)
     text = (repo / "project.yaml").read_text(encoding="utf-8")
     text = re.sub(r'(?m)^  project: ".*"', '  project: ""', text)
     (repo / "project.yaml").write_text(text, encoding="utf-8")
-    answer = found(repo)
+    answer = find(repo)
     assert answer["cloud"]["state"] == "skipped" and "gcp.project" in answer["cloud"]["text"]
     assert not google.requests
     doctor(repo, "--cloud", code=1)
@@ -187,15 +192,19 @@ def test_a_cloud_that_accepts_and_never_answers_is_given_up_in_time(repo, monkey
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         address = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_SERVICEUSAGE", address)
-        assert "offline" in found(repo)["project"]["text"]
+        answer = find(repo, limits={"ANSWER_SECONDS": 0.5})
+        assert "offline" in answer["project"]["text"]
+        answer = find(repo, limits={"ALL_SECONDS": 2})
+        assert answer["project"]["text"] == "no answer in 2 s"
 
 
 @posix
 def test_programs_that_hang_are_given_up_in_time_and_leave_nothing(repo, google, tmp_path):
     pids = tmp_path / "pids"
     for name in ("git", "docker", "gcloud", "nvidia-smi"):
-        script(name, f"sleep 60 & echo $! >> {pids}; wait")
-    answer = found(repo, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        script(name, f"sleep 600 & echo $! >> {pids}; wait")
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    answer = find(repo, limits={"COMMAND_SECONDS": 3}, PATH=path)
     for name in ("git", "docker", "gcloud", "gpu"):
         assert answer[name]["state"] == "skipped" and "no answer" in answer[name]["text"]
     assert len(pids.read_text().split()) == 4
@@ -254,7 +263,7 @@ def test_a_version_that_does_not_fit_is_named(monkeypatch):
     monkeypatch.setattr(
         doctor_local, "installed", lambda name: "2.17.0" if name == "tensorflow" else ""
     )
-    finding = checkup.Check("tensorflow", doctor_local.tensorflow).run()
+    finding = checkup.Check("tensorflow", doctor_local.check_tensorflow).run()
     assert finding.state == "wrong" and "2.17.0 does not fit >=2.20,<2.22" in finding.text
 
 
@@ -335,6 +344,7 @@ def holds(kind: str, name: str, **values):
         (lacks("accounts"), "service account", "wrong", "not there", "setup_cloud.py"),
         (holds("accounts", ACCOUNT, disabled=True), "service account", "wrong", "disabled", "service-accounts enable"),
         (denied("iam.serviceAccounts.actAs"), "service account", "wrong", "run under", "iam.serviceAccountUser"),
+        (fault("/serviceAccounts/", 403, "off", "SERVICE_DISABLED"), "service account", "skipped", "see APIs", ""),
         (lacks("policies"), "service account", "warn", "legacyBucketReader", "setup_cloud.py"),
         (fault(":getIamPolicy", 403, "denied"), "service account", "ok", "may not be read", ""),
         (lambda google: google.quota.update(cpus={"": 4}), "quota", "warn", "cpus, quota 4", ""),
@@ -355,7 +365,7 @@ def test_one_thing_is_wrong(google, change, check, state, words, remedy):
 
 def test_all_is_well(repo, google):
     """What else may be wrong is not of the cloud, or of what is installed here."""
-    answer = found(repo, CLOUDSDK_AUTH_DISABLE_CREDENTIALS="true")
+    answer = find(repo, CLOUDSDK_AUTH_DISABLE_CREDENTIALS="true")
     states = {name: answer[name]["state"] for name in dict.fromkeys(answer) if name}
     elsewhere = (
         "python",
@@ -373,7 +383,7 @@ def test_all_is_well(repo, google):
     assert "authorization" not in google.headers  # as that variable asks
 
 
-def test_values_that_are_wrong_are_told_with_their_line(repo):
+def test_wrong_values_are_named_with_their_line(repo):
     text = (repo / "project.yaml").read_text(encoding="utf-8")
     for hostile in ("x; rm -rf ~", "gs://lab", "'\\\"$(id)"):
         changed = re.sub(
@@ -381,12 +391,12 @@ def test_values_that_are_wrong_are_told_with_their_line(repo):
         )
         (repo / "project.yaml").write_text(changed, encoding="utf-8")
         checks = json.loads(doctor(repo, "--json", "--cloud", code=1))["checks"]
-        told = [c for c in checks if c["where"] == "cloud"]
-        assert [c["state"] for c in told] == ["wrong"]
-        assert re.search(r"project\.yaml:\d+: gcp\.bucket", told[0]["text"])
+        (check,) = [c for c in checks if c["where"] == "cloud"]
+        assert check["state"] == "wrong"
+        assert re.search(r"project\.yaml:\d+: gcp\.bucket", check["text"])
 
 
-# --- who asks ---
+# --- logins ---
 
 
 def credentials(**content) -> Path:
@@ -409,7 +419,7 @@ URL = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
         (["no", "credentials"], "nobody", identity.UNKNOWN),
     ],
 )  # fmt: skip
-def test_who_asks(monkeypatch, content, who, member):
+def test_whose_credentials_these_are(monkeypatch, content, who, member):
     path = Path("credentials.json").absolute()
     path.write_text(json.dumps(content), encoding="utf-8")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
@@ -427,13 +437,13 @@ def test_without_credentials_it_is_gclouds_account_or_nobody(tmp_path):
     assert identity.find().member == "user:ada@lab.org"
 
 
-def test_google_itself_is_asked_whose_a_token_is(monkeypatch):
-    asked = []
+def test_google_says_whose_a_token_is(monkeypatch):
+    requests = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            asked.append((self.path, body))
+            requests.append((self.path, body))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b'{"email": "ada@lab.org"}')
@@ -446,11 +456,11 @@ def test_google_itself_is_asked_whose_a_token_is(monkeypatch):
     with serving(Handler) as address:
         monkeypatch.setattr(identity, "TOKEN_INFO", address)
         assert str(identity.find("t0ken")).startswith("user ada@lab.org")
-    assert asked == [("/", "access_token=t0ken")]  # not in the address, which is logged
+    assert requests == [("/", "access_token=t0ken")]  # not in the address, which is logged
 
 
 def test_gcloud_alone_is_not_enough(google):
-    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
     assert finding.state == "wrong" and "programs have none" in finding.text
     assert finding.remedies == (identity.LOGIN,)
     assert exists(identity.LOGIN)
@@ -459,9 +469,9 @@ def test_gcloud_alone_is_not_enough(google):
 def test_nobody_is_logged_in(google, monkeypatch):
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
     cloud = Cloud(PLACE)
-    finding = checkup.Check("credentials", cloud.credentials).run()
+    finding = checkup.Check("credentials", cloud.check_credentials).run()
     assert (finding.state, finding.text) == ("wrong", "nobody is logged in")
-    assert checkup.Check("bucket", cloud.bucket).run().state == "skipped"
+    assert checkup.Check("bucket", cloud.check_bucket).run().state == "skipped"
 
 
 USER = {"type": "authorized_user", "account": "ada@lab.org"}
@@ -493,19 +503,19 @@ def tokens(google, monkeypatch):
 def test_the_login_is_that_of_the_clients(google, tokens):
     credentials(**USER, quota_project_id="other-1")
     cloud = Cloud(PLACE)
-    assert checkup.Check("credentials", cloud.credentials).run().state == "ok"
-    assert cloud.project() == ("ok", PROJECT)
+    assert checkup.Check("credentials", cloud.check_credentials).run().state == "ok"
+    assert cloud.check_project() == ("ok", PROJECT)
     assert google.headers["authorization"] == "Bearer t0ken"
     assert google.headers["x-goog-user-project"] == "other-1"
     credentials(**USER)
-    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
     assert finding.state == "warn" and "set-quota-project" in finding.remedies[0]
     assert all(map(exists, finding.remedies))
 
 
 def test_a_login_that_google_takes_no_more(tokens):
     tokens[:] = 400, {"error": "invalid_grant", "error_description": "Reauthentication failed."}
-    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
     assert finding.state == "wrong" and "Reauthentication failed" in finding.text
     # The variable would count before a new login.
     assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
@@ -518,10 +528,10 @@ def test_a_login_of_gcloud_alone_is_enough_to_look(google, monkeypatch):
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
     monkeypatch.setenv("CLOUDSDK_CORE_ACCOUNT", "ada@lab.org")
     cloud = Cloud(PLACE)
-    finding = checkup.Check("credentials", cloud.credentials).run()
+    finding = checkup.Check("credentials", cloud.check_credentials).run()
     assert (finding.state, finding.remedies) == ("wrong", (identity.LOGIN,))
     assert finding.text == "gcloud is logged in as ada@lab.org, programs are not"
-    assert cloud.project() == ("ok", PROJECT)
+    assert cloud.check_project() == ("ok", PROJECT)
     assert google.headers["authorization"] == "Bearer t0ken"
 
 
@@ -535,7 +545,7 @@ def test_without_googles_libraries_the_cloud_is_skipped(google, monkeypatch):
 
 def test_a_key_that_is_not_there_is_named(google, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "nowhere/key.json")
-    finding = checkup.Check("credentials", Cloud(PLACE).credentials).run()
+    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
     assert finding.state == "wrong"
     assert (
         finding.text
@@ -545,17 +555,21 @@ def test_a_key_that_is_not_there_is_named(google, monkeypatch):
 
 
 def test_what_was_skipped_is_the_reason_and_not_called_wrong(capsys):
-    shown = doctor_module.Printer()
-    for name in ("bucket", "quota"):
-        shown.print(checkup.Finding(name, "skipped", "offline: no network", cloud=True))
-    shown.end(local=True, cloud=False)
-    assert capsys.readouterr().out.endswith("cloud jobs: not known: offline: no network\n")
-    shown.print(checkup.Finding("APIs", "wrong", "switched off", cloud=True))
-    shown.end(local=True, cloud=False)
+    skipped = [checkup.Finding(n, "skipped", "offline", cloud=True) for n in ("bucket", "quota")]
+    assert doctor_module.print_findings(skipped) == skipped
+    doctor_module.print_verdict(skipped, local_works=True, cloud_works=False)
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "skipped  bucket, quota    offline",
+        "",
+        "local work: all is there",
+        "cloud jobs: not known: offline",
+    ]
+    wrong = checkup.Finding("APIs", "wrong", "switched off", cloud=True)
+    doctor_module.print_verdict([*skipped, wrong], local_works=True, cloud_works=False)
     assert capsys.readouterr().out.endswith("cloud jobs: not ready: fix what is wrong above\n")
 
 
-# --- how it is asked ---
+# --- requests ---
 
 
 def serving(handler):
@@ -577,17 +591,17 @@ def serving(handler):
 def test_an_api_that_wants_a_quota_project_gets_one(google):
     real = google.answer
 
-    def picky(*asked):
+    def picky(*request):
         if google.headers.get("x-goog-user-project") != PROJECT:
             message = "The API requires a quota project, which is not set by default."
             google.faults[""] = (403, message, "SERVICE_DISABLED")
         else:
             google.faults.clear()
-        return real(*asked)
+        return real(*request)
 
     google.answer = picky
     cloud = Cloud(PLACE)
-    cloud.reach()
+    cloud.log_in()
     google.requests.clear()
     assert cloud.ask("storage", f"b/{BUCKET}")["location"] == REGION.upper()
     assert len(google.requests) == 2
@@ -606,7 +620,7 @@ def test_a_token_follows_no_redirect(google, monkeypatch):
     with serving(Handler) as address:
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM", address)
         with pytest.raises(access.Refused) as refused:
-            access.send(access.open_session(access.log_in()[0]), "iam", "v1/x")
+            access.send(access.log_in()[0], "iam", "v1/x")
     assert refused.value.status == 302 and not google.requests
 
 
@@ -630,7 +644,7 @@ def test_an_answer_that_is_no_json_is_no_answer(monkeypatch):
 
 
 def test_what_the_configs_need():
-    needs = quota.needed([ROOT / "configs" / "cpu.yaml"])
+    needs = quota.list_needs([ROOT / "configs" / "cpu.yaml"])
     assert needs == {"cpus": (4, ["cpu.yaml"])}
 
 
@@ -661,12 +675,12 @@ def test_needs_are_summed_over_pools_trials_and_kinds(tmp_path):
     }
     path = tmp_path / "job.yaml"
     path.write_text(json.dumps(job), encoding="utf-8")
-    assert quota.needed([path]) == {
+    assert quota.list_needs([path]) == {
         "preemptible_cpus": (8 * 4 * 2, ["job.yaml"]),
         "preemptible_nvidia_t4_gpus": (2 * 4 * 2, ["job.yaml"]),
     }
     path.write_text("workerPoolSpecs: nonsense", encoding="utf-8")
-    assert quota.needed([path]) == {}
+    assert quota.list_needs([path]) == {}
 
 
 @pytest.mark.parametrize(
@@ -681,18 +695,18 @@ def test_needs_are_summed_over_pools_trials_and_kinds(tmp_path):
 )
 def test_the_limit_of_a_region(buckets, limit):
     answer = {"consumerQuotaLimits": [{"quotaBuckets": buckets}]}
-    assert quota.limit_in(answer, REGION) == limit
+    assert quota.get_limit(answer, REGION) == limit
 
 
 # --- the machinery ---
 
 
-def test_a_check_that_breaks_is_told_and_stops_no_other():
+def test_a_check_that_breaks_says_so_and_stops_no_other():
     def broken():
         raise ZeroDivisionError("oh")
 
     checks = [checkup.Check("broken", broken), checkup.Check("good", lambda: ("ok", "fine"))]
-    first, second = checkup.run(checks)
+    first, second = checkup.run(checks, seconds=60)
     assert first.state == "skipped" and "ZeroDivisionError" in first.text
     assert second.state == "ok"
 
@@ -721,15 +735,15 @@ def test_what_a_program_says_is_one_line():
 
 def test_a_missing_program_is_no_error_of_ours(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert gcloud()[0] == "wrong"
-    assert checkup.Check("gpu", doctor_local.gpu).run().state == "ok"
+    assert check_gcloud()[0] == "wrong"
+    assert checkup.Check("gpu", doctor_local.check_gpu).run().state == "ok"
 
 
 def test_a_repo_that_is_broken_brings_no_traceback(repo):
     (repo / "setup.py").write_text("setup(install_requires=[", encoding="utf-8")
     (repo / "project.yaml").write_text("gcp: [\n", encoding="utf-8")
     (repo / "launcher" / "doctor" / "cloud.py").write_text("oh(", encoding="utf-8")
-    answer = found(repo, code=1)
+    answer = find(repo, code=1)
     assert "setup.py cannot be read" in answer["packages"]["text"]
     assert (
         answer["project.yaml"]["state"] == "wrong" and "not YAML" in answer["project.yaml"]["text"]
@@ -738,7 +752,7 @@ def test_a_repo_that_is_broken_brings_no_traceback(repo):
     (repo / "setup.py").unlink()
     (repo / "project.yaml").unlink()
     shutil.rmtree(repo / "configs")
-    assert found(repo, code=1)["project.yaml"]["state"] == "wrong"
+    assert find(repo, code=1)["project.yaml"]["state"] == "wrong"
 
 
 @posix
@@ -749,7 +763,7 @@ def test_on_the_wrong_python_another_is_looked_for(repo, monkeypatch):
     script("python3.13", "echo 3.13.0")
     script("python3.11", "echo 3.99.1")
     path = f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}"
-    answer = found(repo, code=1, PATH=path)
+    answer = find(repo, code=1, PATH=path)
     assert answer["python"]["state"] == "wrong" and ">=3.99" in answer["python"]["text"]
     assert answer["python"]["remedies"][0] == "python3.11 -m venv .venv"
     assert answer["tensorflow"]["state"] == answer["packages"]["state"] == "skipped"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from launcher.cloud import clients, identity
 from launcher.cloud.clients import CloudError
+from launcher.doctor import checkup
 from launcher.doctor.checkup import Skip, command
 
-SECONDS = 2.5  # for one answer
 BASES = {"storage": "https://storage.googleapis.com/storage/v1"}
 
 
@@ -22,48 +22,44 @@ class NoLogin(Skip):
     """There are no credentials, or Google does not accept them."""
 
 
-class Refused(Exception):
-    """An answer that is an error: its HTTP status, Google's message and its reason."""
+class Refused(Skip):
+    """An answer that is an error: the subject of the request may not be read."""
 
-    def __init__(self, status: int, message: str, reason: str = ""):
-        super().__init__(message)
-        self.status, self.reason = status, reason
-
-    @property
-    def absent(self) -> bool:
-        return self.status == 404
-
-    @property
-    def disabled(self) -> bool:
-        """The API itself is switched off in the project."""
-        return self.reason == "SERVICE_DISABLED"
+    def __init__(self, status: int, message: str, reason: str):
+        super().__init__(f"may not be read: {message}")
+        self.status, self.message = status, message
+        self.absent = status == 404
+        self.disabled = reason == "SERVICE_DISABLED"  # the API itself is off in the project
 
 
-def log_in() -> tuple[object, str]:
-    """Credentials with an access token, and what is wrong with where they come from, "" if nothing.
+def log_in():
+    """A session for `send`, and what is wrong with where its credentials come from, "" if nothing.
 
     Raises:
-        NoLogin: there are none; why.
+        NoLogin: there are no credentials; why.
     """
+    credentials, problem = _get_credentials()
+    return clients.session(credentials, refreshes=0), problem  # their token is new
+
+
+def _get_credentials():
     if clients.is_anonymous():
         return clients.credentials(), ""
     if problem := identity.find_key_problem():
         raise NoLogin(problem)
+    wrap = clients.sdk("google.oauth2.credentials").Credentials
     for_programs = identity.adc_path() or identity.on_google()
-    if named := os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
+    if path := os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
         try:
-            token = Path(named).read_text(encoding="utf-8").strip()
+            token = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            raise Skip(f"{named} cannot be read ({error})") from None
-        problem = (
-            "" if for_programs else f"gcloud has an access token ({named}), programs have none"
-        )
-        return _wrap(token), problem
+            raise Skip(f"{path} cannot be read ({error})") from None
+        problem = f"gcloud has an access token ({path}), programs have none"
+        return wrap(token), "" if for_programs else problem
     if for_programs:
         return _refresh(), ""
     if account := identity.account():
-        problem = f"gcloud is logged in as {account}, programs are not"
-        return _wrap(_token_of_gcloud()), problem
+        return wrap(_read_token()), f"gcloud is logged in as {account}, programs are not"
     raise NoLogin("nobody is logged in")
 
 
@@ -78,7 +74,8 @@ def _refresh():
     return credentials
 
 
-def _token_of_gcloud() -> str:
+def _read_token() -> str:
+    """The access token of gcloud."""
     try:
         code, out, err = command("gcloud", "auth", "print-access-token")
     except FileNotFoundError:
@@ -88,28 +85,19 @@ def _token_of_gcloud() -> str:
     return out
 
 
-def _wrap(token: str):
-    return clients.sdk("google.oauth2.credentials").Credentials(token)
-
-
 def reach(api: str) -> None:
-    """Look whether an API answers at all, whatever it says; no credentials are sent.
+    """Send a request without credentials, to see whether an API answers at all, whatever it says.
 
     Raises:
         Skip: it does not, or Google's libraries are missing.
     """
     try:
         nobody = clients.sdk("google.auth.credentials").AnonymousCredentials()
-        send(open_session(nobody), api, "")
+        send(clients.session(nobody, refreshes=0), api, "")
     except CloudError:
         raise Skip("not looked at without Google's libraries, see clients") from None
     except Refused:
         pass
-
-
-def open_session(credentials):
-    """A session for `send`."""
-    return clients.session(credentials, refreshes=0)  # `log_in` has just done it
 
 
 def send(
@@ -117,7 +105,7 @@ def send(
     api: str,
     path: str,
     query: Sequence[tuple[str, str]] = (),
-    body=None,
+    body: dict | None = None,
     project: str = "",
 ) -> dict:
     """GET an address of an API, or POST where there is a body; return the answer's JSON.
@@ -133,17 +121,21 @@ def send(
     auth = clients.sdk("google.auth.exceptions").GoogleAuthError
     lost = clients.sdk("requests.exceptions").RequestException
     base = clients.endpoint(api, BASES.get(api, ""))
-    options = {"timeout": SECONDS, "params": list(query), "retries": False}
-    options |= {} if body is None else {"json": body}
-    options |= {"headers": {"X-Goog-User-Project": project}} if project else {}
     try:
-        method = "GET" if body is None else "POST"
-        return clients.ask(session, method, f"{base}/{path}", **options)
+        return clients.ask(
+            session,
+            "GET" if body is None else "POST",
+            f"{base}/{path}",
+            retries=False,
+            timeout=checkup.ANSWER_SECONDS,
+            params=query,
+            json=body,
+            headers={"X-Goog-User-Project": project} if project else None,
+        )
     except refusal as error:
         raise Refused(int(error.code), clients.clean(error), error.reason or "") from None
     except (auth, lost, ValueError) as error:
-        why = (
-            "it does not answer in JSON" if isinstance(error, ValueError) else clients.clean(error)
-        )
+        no_json = isinstance(error, ValueError)
+        why = "it does not answer in JSON" if no_json else clients.clean(error)
         host = urllib.parse.urlsplit(base).netloc
         raise Skip(f"offline: {host} cannot be reached ({why})") from None

@@ -18,13 +18,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 OK, WARN, WRONG, SKIPPED = "ok", "warn", "wrong", "skipped"
+ANSWER_SECONDS = 2.5  # for an answer of a service
 COMMAND_SECONDS = 3.5  # for a program
 ALL_SECONDS = 4.3  # for all checks together
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: one line, and the commands that fix it."""
+    """The result of a check: one line, and the commands that fix what is wrong."""
 
     name: str
     state: str  # OK; WARN: works, but; WRONG: does not work; SKIPPED: could not be looked at
@@ -34,7 +35,7 @@ class Finding:
 
 
 class Skip(Exception):
-    """A check that cannot be made, and why."""
+    """A check cannot be made, and why."""
 
 
 class Wrong(Exception):
@@ -61,9 +62,11 @@ class Check:
         return Finding(self.name, state, one_line(text), tuple(remedies), self.cloud)
 
 
-def run(checks: Sequence[Check], seconds: float = ALL_SECONDS) -> Iterator[Finding]:
-    """Yields a finding for each check, in their order, each as soon as it and those before it are
-    there. What has not answered in time is skipped."""
+def run(checks: Sequence[Check], seconds: float) -> Iterator[Finding]:
+    """Run checks side by side; yield their findings in order, each as soon as those before it exist.
+
+    A check that has not answered in time is skipped.
+    """
     end = time.monotonic() + seconds
     for check, future in [(check, start(check.run)) for check in checks]:
         try:
@@ -73,73 +76,74 @@ def run(checks: Sequence[Check], seconds: float = ALL_SECONDS) -> Iterator[Findi
             yield Finding(check.name, SKIPPED, late, cloud=check.cloud)
 
 
-def start(function: Callable[[], object]) -> Future:
-    """Runs a function in a thread that no exit waits for, unlike those of an executor."""
+def start(function: Callable, *args) -> Future:
+    """Run a function in a thread that no exit waits for, unlike those of an executor."""
     future = Future()
-    threading.Thread(target=_settle, args=(future, function), daemon=True).start()
+
+    def run():
+        try:
+            future.set_result(function(*args))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
     return future
 
 
-def once(function: Callable[[], object]) -> Callable[[], object]:
-    """Runs a function at its first call only; every call gives what it returned or raised."""
-    future, lock = Future(), threading.Lock()
+def once(function: Callable) -> Callable:
+    """Run a function at its first call only; every call gives what it returned or raised."""
+    futures, lock = [], threading.Lock()
 
     def call():
         with lock:
-            if not future.done():
-                _settle(future, function)
-        return future.result()
+            if not futures:
+                futures.append(start(function))
+        return futures[0].result()
 
     return call
 
 
-def _settle(future: Future, function: Callable[[], object]) -> None:
-    try:
-        future.set_result(function())
-    except Exception as error:
-        future.set_exception(error)
+def command(*words: str, seconds: float = 0, cwd=None) -> tuple[int, str, str]:
+    """Run a program; return its exit code, what it wrote to its output, and to its errors.
 
-
-def command(*words: str, seconds: float = COMMAND_SECONDS, **options) -> tuple[int, str, str]:
-    """Runs a program: its exit code, what it wrote to its output, and to its errors.
+    Args:
+        seconds: within which it ends; 0: COMMAND_SECONDS.
 
     Raises:
         FileNotFoundError: there is no such program.
         Skip: it gave no answer in time, or cannot be started.
     """
+    seconds = seconds or COMMAND_SECONDS
     program = shutil.which(words[0])  # with its ending: on Windows gcloud is gcloud.cmd
     if not program:
         raise FileNotFoundError(words[0])
     try:
         child = subprocess.Popen(
             [program, *words[1:]],
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            # What it prints is searched, in English; gcloud must not wait for an answer.
+            # We search its messages, in English; gcloud must not wait for an answer.
             env={**os.environ, "LC_ALL": "C", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
             start_new_session=True,  # so that what it starts can be ended with it
-            **options,
         )
     except OSError as error:
         raise Skip(f"{words[0]} cannot be started ({error.strerror or error})") from None
     try:
         out, err = child.communicate(timeout=seconds)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
-        with contextlib.suppress(OSError):
-            if os.name == "nt":
-                child.kill()
-            else:
-                os.killpg(child.pid, signal.SIGKILL)
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except subprocess.TimeoutExpired:
         raise Skip(f"{words[0]} gave no answer in {seconds:.0f} s") from None
+    finally:
+        if child.returncode is None:  # too late, or Ctrl-C
+            with contextlib.suppress(OSError):
+                child.kill() if os.name == "nt" else os.killpg(child.pid, signal.SIGKILL)
     return child.returncode, out.strip(), err.strip()
 
 
-def one_line(text: object, most: int = 300) -> str:
-    """Whatever a program said, fit for one line of a terminal."""
+def one_line(text: object, longest: int = 300) -> str:
+    """What a program wrote, fit for one line of a terminal."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -6,15 +6,17 @@ Nothing is changed. One login serves all checks; without a network they are skip
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 
 from launcher.cloud import clients, identity
-from launcher.doctor import quota as doctor_quota
-from launcher.doctor.access import NoLogin, Refused, log_in, open_session, reach, send
+from launcher.doctor import access, quota
+from launcher.doctor.access import NoLogin, Refused
 from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, command, once
 from launcher.doctor.environment import python_command
-from launcher.doctor.local import packages
+from launcher.doctor.local import check_packages
 from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
+from launcher.project.settings import Settings
 
 # What the one who sends jobs must be allowed to do, and the smallest role that allows it.
 TO_SUBMIT = {
@@ -27,14 +29,13 @@ TO_COPY = ("storage.objects.create", "storage.objects.get", "storage.objects.lis
 
 
 class Cloud:
-    """The checks of one project. `settings` is what project.yaml says."""
+    """The checks of one project."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings):
         self.settings = settings
-        self.reach = once(lambda: reach("serviceusage"))
-        self.login = once(log_in)
-        self.session = once(lambda: open_session(self.login()[0]))
-        self.services = once(self._services)
+        # Several checks share these; the first one that comes starts them.
+        self.log_in = once(self._log_in)
+        self.read_services = once(self._read_services)
         # Where there is no Docker, Cloud Build makes the image.
         builds = () if shutil.which("docker") else ("cloudbuild",)
         self.apis_needed = (*gcp.APIS, *builds)
@@ -42,66 +43,25 @@ class Cloud:
 
     def checks(self) -> list[Check]:
         looks = {
-            "gcloud": gcloud,
-            "clients": lambda: packages("cloud"),
-            "credentials": self.credentials,
-            "project": self.project,
-            "billing": self.billing,
-            "APIs": self.apis,
-            "permissions": self.permissions,
-            "bucket": self.bucket,
-            "images": self.images,
-            "service account": self.service_account,
-            "quota": self.quota,
+            "gcloud": check_gcloud,
+            "clients": lambda: check_packages("cloud"),
+            "credentials": self.check_credentials,
+            "project": self.check_project,
+            "billing": self.check_billing,
+            "APIs": self.check_apis,
+            "permissions": self.check_permissions,
+            "bucket": self.check_bucket,
+            "images": self.check_images,
+            "service account": self.check_service_account,
+            "quota": lambda: quota.check(self.settings, self.ask),
         }
         return [Check(name, look, cloud=True) for name, look in looks.items()]
 
-    def ask(self, api: str, path: str, query=(), body=None) -> dict:
-        """Raises: Refused; Skip, where there is no network or no login."""
-        self.reach()
-        try:
-            return send(self.session(), api, path, query, body)
-        except Refused as refused:
-            # A person's own credentials belong to no project, and some APIs want one.
-            if "quota project" not in str(refused):
-                raise
-        return send(self.session(), api, path, query, body, self.settings.project)
+    def _log_in(self):
+        access.reach("serviceusage")
+        return access.log_in()
 
-    def read(self, api: str, path: str, query=(), body=None) -> dict:
-        """The same for what may well be hidden from this user."""
-        try:
-            return self.ask(api, path, query, body)
-        except Refused as refused:
-            raise Skip(f"may not be read: {refused}") from None
-
-    def may_not(self, api: str, path: str, permissions, body=True) -> list[str]:
-        """Of these permissions the ones that this user does not have."""
-        if body:
-            answer = self.read(api, path, body={"permissions": list(permissions)})
-        else:
-            answer = self.read(api, path, [("permissions", name) for name in permissions])
-        return [name for name in permissions if name not in answer.get("permissions", ())]
-
-    def member(self) -> str:
-        return clients.identify(self.login()[0]).member
-
-    def credentials(self) -> tuple[str, ...]:
-        self.reach()
-        try:
-            login, problem = self.login()
-        except NoLogin as nobody:
-            return WRONG, str(nobody), *identity.login_commands()
-        if problem:  # only gcloud is logged in: good enough to look around, not to send a job
-            return WRONG, problem, identity.LOGIN
-        if clients.is_anonymous():
-            return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
-        who = clients.identify(login)
-        if who.kind == "user" and not login.quota_project_id:
-            remedy = f"gcloud auth application-default set-quota-project {self.settings.project}"
-            return WARN, f"{who}: without a quota project, which some APIs ask for", remedy
-        return OK, str(who)
-
-    def _services(self) -> dict[str, bool]:
+    def _read_services(self) -> dict[str, bool]:
         """{API: whether it is switched on}"""
         parent = f"projects/{self.settings.project}"
         names = [("names", f"{parent}/services/{api}.googleapis.com") for api in self.apis_needed]
@@ -112,31 +72,91 @@ class Cloud:
         }
         return {api: states.get(f"{api}.googleapis.com") == "ENABLED" for api in self.apis_needed}
 
-    def project(self) -> tuple[str, ...]:
+    def ask(self, api: str, path: str, query=(), body=None) -> dict:
+        """Send a request; return the answer's JSON.
+
+        Raises:
+            Refused: the answer is an error.
+            Skip: there is no network or no login.
+        """
+        session, _ = self.log_in()
+        try:
+            return access.send(session, api, path, query, body)
+        except Refused as refused:
+            # A person's own credentials belong to no project, and some APIs want one.
+            if "quota project" not in refused.message:
+                raise
+        return access.send(session, api, path, query, body, self.settings.project)
+
+    def find(self, api: str, path: str) -> dict | None:
+        """The same for what may not exist, which gives None."""
+        try:
+            return self.ask(api, path)
+        except Refused as refused:
+            if refused.disabled:
+                raise Skip("its API is off, see APIs") from None
+            if not refused.absent:
+                raise
+        return None
+
+    def list_lacking(self, api: str, path: str, permissions: Iterable[str]) -> list[str]:
+        """Those of these permissions on a thing that this user does not have."""
+        if api == "storage":
+            query = [("permissions", name) for name in permissions]
+            answer = self.ask(api, f"{path}/iam/testPermissions", query)
+        else:
+            body = {"permissions": list(permissions)}
+            answer = self.ask(api, f"{path}:testIamPermissions", body=body)
+        return [name for name in permissions if name not in answer.get("permissions", ())]
+
+    def member(self) -> str:
+        """This user, as IAM writes it."""
+        return clients.identify(self.log_in()[0].credentials).member
+
+    def check_credentials(self) -> tuple[str, ...]:
+        try:
+            session, problem = self.log_in()
+        except NoLogin as nobody:
+            return WRONG, str(nobody), *identity.login_commands()
+        if problem:  # only gcloud is logged in: good enough to look around, not to send a job
+            return WRONG, problem, identity.LOGIN
+        if clients.is_anonymous():
+            return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
+        who = clients.identify(session.credentials)
+        if who.kind == "user" and not session.credentials.quota_project_id:
+            remedy = f"gcloud auth application-default set-quota-project {self.settings.project}"
+            return WARN, f"{who}: without a quota project, which some APIs ask for", remedy
+        return OK, str(who)
+
+    def check_project(self) -> tuple[str, ...]:
         project = self.settings.project
         try:
-            self.services()
+            self.read_services()
         except Refused as refused:
             if refused.disabled:
                 return OK, f"{project} (its Service Usage API is off)"
             if refused.status == 401:
-                return WRONG, f"the login has expired: {refused}", *identity.login_commands()
-            text = f"{project} is not there, or not for you: {refused}"
+                return (
+                    WRONG,
+                    f"the login has expired: {refused.message}",
+                    *identity.login_commands(),
+                )
+            text = f"{project} is not there, or not for you: {refused.message}"
             return WRONG, text, "gcloud projects list"
         return OK, project
 
-    def billing(self) -> tuple[str, ...]:
+    def check_billing(self) -> tuple[str, ...]:
         project = self.settings.project
-        if self.read("cloudbilling", f"v1/projects/{project}/billingInfo").get("billingEnabled"):
+        if self.ask("cloudbilling", f"v1/projects/{project}/billingInfo").get("billingEnabled"):
             return OK, "a billing account pays"
         link = f"gcloud billing projects link {project} --billing-account=ACCOUNT_ID"
         return WRONG, "no billing account pays for it", "gcloud billing accounts list", link
 
-    def apis(self) -> tuple[str, ...]:
+    def check_apis(self) -> tuple[str, ...]:
         project = self.settings.project
         enable = ["gcloud", "services", "enable"]
         try:
-            services = self.services()
+            services = self.read_services()
         except Refused as refused:
             if refused.disabled:
                 enable += ["serviceusage.googleapis.com", f"--project={project}"]
@@ -148,17 +168,16 @@ class Cloud:
             return WRONG, text, " ".join([*enable, *off, f"--project={project}"])
         return OK, f"{', '.join(self.apis_needed)} are on"
 
-    def permissions(self) -> tuple[str, ...]:
+    def check_permissions(self) -> tuple[str, ...]:
         project = self.settings.project
-        path = f"v1/projects/{project}:testIamPermissions"
-        lacking = self.may_not("cloudresourcemanager", path, TO_SUBMIT)
+        lacking = self.list_lacking("cloudresourcemanager", f"v1/projects/{project}", TO_SUBMIT)
         if not lacking:
             return OK, "you may send jobs and read their logs"
         roles = dict.fromkeys(TO_SUBMIT[name] for name in lacking)
         grants = [identity.grant(role, project, self.member()) for role in roles]
         return WRONG, f"you may not: {', '.join(lacking)}; ask an owner for", *grants
 
-    def bucket(self) -> tuple[str, ...]:
+    def check_bucket(self) -> tuple[str, ...]:
         name, region = self.settings.bucket, self.settings.region
         if not name:
             raise Skip("gcp.bucket in project.yaml is empty")
@@ -167,12 +186,10 @@ class Cloud:
         except Refused as refused:
             if refused.absent:
                 return WRONG, f"gs://{name} is not there", self.setup
-            text = f"gs://{name} is not for you, or somebody else's: {refused}"
-            grant = identity.grant_on_bucket(
-                "roles/storage.legacyBucketReader", name, self.member()
-            )
-            return WRONG, text, grant
-        lacking = self.may_not("storage", f"b/{name}/iam/testPermissions", TO_COPY, body=False)
+            text = f"gs://{name} is not for you, or somebody else's: {refused.message}"
+            role = "roles/storage.legacyBucketReader"
+            return WRONG, text, identity.grant_on_bucket(role, name, self.member())
+        lacking = self.list_lacking("storage", f"b/{name}", TO_COPY)
         if lacking:
             text = f"gs://{name}: you may not: {', '.join(lacking)}; ask its owner for"
             grant = identity.grant_on_bucket("roles/storage.objectUser", name, self.member())
@@ -191,31 +208,26 @@ class Cloud:
             return WARN, text, remedy
         return OK, f"gs://{name} in {location}"
 
-    def images(self) -> tuple[str, ...]:
+    def check_images(self) -> tuple[str, ...]:
         settings = self.settings
         name, region, project = settings.image_repository, settings.region, settings.project
         if not name or not region:
             raise Skip("gcp.image_repository or gcp.region in project.yaml is empty")
         path = f"v1/projects/{project}/locations/{region}/repositories/{name}"
-        try:
-            repository = self.ask("artifactregistry", path)
-        except Refused as refused:
-            if refused.absent:
-                return WRONG, f"there is no repository {name} in {region}", self.setup
-            if refused.disabled:
-                raise Skip("its API is off, see APIs") from None
-            raise Skip(f"may not be read: {refused}") from None
+        repository = self.find("artifactregistry", path)
+        if repository is None:
+            return WRONG, f"there is no repository {name} in {region}", self.setup
         if repository.get("format") != "DOCKER":
             advice = "write another gcp.image_repository in project.yaml"
             return WRONG, f"{name} holds {repository.get('format')}, not Docker images; {advice}"
         upload = ["artifactregistry.repositories.uploadArtifacts"]
-        if self.may_not("artifactregistry", f"{path}:testIamPermissions", upload):
+        if self.list_lacking("artifactregistry", path, upload):
             role = "roles/artifactregistry.writer"
             grant = identity.grant_on_repository(role, name, region, project, self.member())
             return WRONG, f"you may not push images to {name}; ask an owner for", grant
         return OK, f"{region}-docker.pkg.dev/{project}/{name}"
 
-    def service_account(self) -> tuple[str, ...]:
+    def check_service_account(self) -> tuple[str, ...]:
         email, project = self.settings.service_account, self.settings.project
         if not email:
             text = (
@@ -223,23 +235,20 @@ class Cloud:
             )
             return WARN, f"{text}; write gcp.service_account, then", self.setup
         path = f"v1/projects/-/serviceAccounts/{email}"
-        try:
-            account = self.ask("iam", path)
-        except Refused as refused:
-            if refused.absent:
-                return WRONG, f"{email} is not there", self.setup
-            raise Skip(f"may not be read: {refused}") from None
+        account = self.find("iam", path)
+        if account is None:
+            return WRONG, f"{email} is not there", self.setup
         if account.get("disabled"):
             remedy = f"gcloud iam service-accounts enable {email} --project={project}"
             return WRONG, f"{email} is disabled", remedy
-        if self.may_not("iam", f"{path}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
+        if self.list_lacking("iam", path, ["iam.serviceAccounts.actAs"]):
             role = "roles/iam.serviceAccountUser"
             grant = identity.grant_on_account(role, email, project, self.member())
             return WRONG, f"you may not let jobs run under {email}; ask an owner for", grant
         member = f"serviceAccount:{email}"
         try:
-            held = {on: self._roles(on, member) for on in ("project", "bucket")}
-        except (Skip, Refused):
+            held = {on: self._list_roles(on, member) for on in ("project", "bucket")}
+        except Skip:
             return OK, f"{email} (its roles may not be read)"
         lacking = [
             role
@@ -251,7 +260,7 @@ class Cloud:
         names = ", ".join(role.name for role in lacking)
         return WARN, f"{email} does not have {names}, unless by way of a group", self.setup
 
-    def _roles(self, on: str, member: str) -> set[str]:
+    def _list_roles(self, on: str, member: str) -> set[str]:
         """The roles of a member in the project's, or the bucket's, own policy."""
         if on == "bucket":
             policy = self.ask("storage", f"b/{self.settings.bucket}/iam")
@@ -261,11 +270,8 @@ class Cloud:
         bindings = policy.get("bindings", ())
         return {b.get("role", "") for b in bindings if member in b.get("members", ())}
 
-    def quota(self) -> tuple[str, ...]:
-        return doctor_quota.check(self.settings, self.ask)
 
-
-def gcloud() -> tuple[str, ...]:
+def check_gcloud() -> tuple[str, ...]:
     source = "get it from https://cloud.google.com/sdk/docs/install"
     try:
         code, out, err = command("gcloud", "--version")

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
+import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from launcher.doctor import checkup
-from launcher.doctor import local as doctor_local
-from launcher.doctor.checkup import OK, SKIPPED, WARN, WRONG, Check, Finding
-from launcher.doctor.environment import python_fits
+from launcher.doctor import checkup, local
+from launcher.doctor.checkup import OK, SKIPPED, WARN, WRONG, Check, Finding, Skip, Wrong
 
 HELP = """Shows what is there and what is missing on this machine and in the cloud project.
 
@@ -34,119 +32,98 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(errors="replace")  # no letter may stop a Windows terminal
-    findings = []
-    printer = Printer()
-    for finding in checkup.run(checks()):
-        findings.append(finding)
-        if not options.json:
-            printer.print(finding)
-    local = all(f.state != WRONG for f in findings if not f.cloud)
+    findings = checkup.run(list_checks(), checkup.ALL_SECONDS)
+    findings = list(findings) if options.json else print_findings(findings)
+    local_works = all(f.state != WRONG for f in findings if not f.cloud)
     # What could not be looked at is not known to be good.
-    cloud = all(f.state in (OK, WARN) for f in findings if f.cloud)
+    cloud_works = all(f.state in (OK, WARN) for f in findings if f.cloud)
     if options.json:
-        print(json.dumps({"local": local, "cloud": cloud, "checks": _to_json(findings)}, indent=2))
+        checks = list(map(_to_json, findings))
+        answer = {"local": local_works, "cloud": cloud_works, "checks": checks}
+        print(json.dumps(answer, indent=2))
     else:
-        printer.end(local, cloud)
-    return 0 if local and (cloud or not options.cloud) else 1
+        print_verdict(findings, local_works, cloud_works)
+    return 0 if local_works and (cloud_works or not options.cloud) else 1
 
 
-def checks() -> list[Check]:
-    """All of them, local ones first."""
+def list_checks() -> list[Check]:
+    """All checks, local ones first."""
     try:
-        cloud = _cloud_checks()
+        cloud = _list_cloud_checks()
     except Exception as error:  # a file of ours that is broken must not hide what else is wrong
-        cloud = [_fixed("cloud", SKIPPED, f"could not be checked ({error!r})")]
-    return [*doctor_local.checks(), *cloud]
+        cloud = [_make_check("cloud", SKIPPED, f"could not be checked ({error!r})")]
+    return [*local.checks(), *cloud]
 
 
-def _cloud_checks() -> list[Check]:
-    if not python_fits():
-        return [_fixed("cloud", SKIPPED, "not looked at from this Python, see python")]
-    if importlib.util.find_spec("yaml") is None:
-        return [
-            _fixed("cloud", SKIPPED, "project.yaml cannot be read without pyyaml, see packages")
-        ]
-    from launcher.doctor import cloud as doctor_cloud
-    from launcher.jobfile import spec
-    from launcher.project.settings import load_settings
-
+def _list_cloud_checks() -> list[Check]:
     try:
-        settings, faults = load_settings()
-    except spec.SpecError:
-        return [_fixed("cloud", SKIPPED, "project.yaml cannot be read, see there")]
-    wrong = [_fixed("project.yaml", WRONG, str(fault)) for fault in faults]
+        settings, faults = local.read_project()
+    except Skip as skip:
+        return [_make_check("cloud", SKIPPED, str(skip))]
+    except Wrong:
+        return [_make_check("cloud", SKIPPED, "project.yaml cannot be read, see there")]
+    if faults:
+        return [_make_check("project.yaml", WRONG, str(fault)) for fault in faults]
     if not settings.project:
         why = "gcp.project in project.yaml is empty; all local work goes without"
-        return wrong or [_fixed("cloud", SKIPPED, why)]
-    return [*wrong, *doctor_cloud.Cloud(settings).checks()]
+        return [_make_check("cloud", SKIPPED, why)]
+    from launcher.doctor.cloud import Cloud
+
+    return Cloud(settings).checks()
 
 
-def _fixed(name: str, state: str, text: str) -> Check:
+def _make_check(name: str, state: str, text: str) -> Check:
+    """A check of the cloud whose result is known already."""
     return Check(name, lambda: (state, text), cloud=True)
 
 
-class Printer:
-    """Prints findings as lines as they come; neighbours skipped for the same reason share a line."""
+def print_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Print findings as they come, and return them.
 
-    def __init__(self):
-        self.skipped: list[str] = []
-        self.why = ""
-        self.remedies: set[tuple[str, ...]] = set()
-        self.cloud = False
-        self.wrong = False  # in the cloud
-        self.reasons: list[str] = []  # why something was skipped there
-
-    def print(self, finding: Finding) -> None:
-        if finding.cloud and not self.cloud:
-            self.cloud = True
-            self._print_skipped()
+    Neighbours that were skipped for the same reason share a line.
+    """
+    printed, remedies = [], set()
+    by_reason = itertools.groupby(findings, lambda f: (f.cloud, f.state == SKIPPED and f.text))
+    for (cloud, reason), group in by_reason:
+        if cloud and not any(f.cloud for f in printed):
             print("\nin the cloud")
-        if self.skipped and (finding.state != SKIPPED or finding.text != self.why):
-            self._print_skipped()
-        if finding.cloud:
-            self.wrong |= finding.state == WRONG
-            self.reasons += [finding.text] if finding.state == SKIPPED else []
-        if finding.state == SKIPPED:
-            self.skipped.append(finding.name)
-            self.why = finding.text
-            return
-        self._line(finding.state, finding.name, finding.text)
-        if finding.remedies in self.remedies:
-            print(" " * 26 + "run the same")
-            return
-        for remedy in finding.remedies:
-            print(" " * 26 + f"run: {remedy}")
-        if finding.remedies:
-            self.remedies.add(finding.remedies)
-
-    def end(self, local: bool, cloud: bool) -> None:
-        self._print_skipped()
-        first = "all is there" if local else "fix what is wrong above"
-        second = "all is there" if cloud else self._missing_in_cloud()
-        print(f"\nlocal work: {first}\ncloud jobs: {second}", flush=True)
-
-    def _missing_in_cloud(self) -> str:
-        if self.wrong:
-            return "not ready: fix what is wrong above"
-        return f"not known: {'; '.join(dict.fromkeys(self.reasons))}"
-
-    def _print_skipped(self) -> None:
-        if self.skipped:
-            self._line(SKIPPED, ", ".join(self.skipped), self.why)
-        self.skipped = []
-
-    def _line(self, state: str, name: str, text: str) -> None:
-        print(f"{state:<8} {name:<16} {text}", flush=True)
+        if reason:
+            group = list(group)
+            _print_line(SKIPPED, ", ".join(f.name for f in group), reason)
+            printed += group
+            continue
+        for finding in group:  # printed before the next one is there
+            _print_line(finding.state, finding.name, finding.text)
+            if finding.remedies and finding.remedies in remedies:
+                print(" " * 26 + "run the same")
+            else:
+                print("".join(f"{'':26}run: {remedy}\n" for remedy in finding.remedies), end="")
+            remedies.add(finding.remedies)
+            printed.append(finding)
+    return printed
 
 
-def _to_json(findings: Sequence[Finding]) -> list[dict]:
-    return [
-        {
-            "name": f.name,
-            "where": "cloud" if f.cloud else "here",
-            "state": f.state,
-            "text": f.text,
-            "remedies": list(f.remedies),
-        }
-        for f in findings
-    ]
+def print_verdict(findings: Sequence[Finding], local_works: bool, cloud_works: bool) -> None:
+    first = second = "all is there"
+    if not local_works:
+        first = "fix what is wrong above"
+    if any(f.state == WRONG for f in findings if f.cloud):
+        second = "not ready: fix what is wrong above"
+    elif not cloud_works:
+        reasons = dict.fromkeys(f.text for f in findings if f.cloud and f.state == SKIPPED)
+        second = f"not known: {'; '.join(reasons)}"
+    print(f"\nlocal work: {first}\ncloud jobs: {second}", flush=True)
+
+
+def _print_line(state: str, name: str, text: str) -> None:
+    print(f"{state:<8} {name:<16} {text}", flush=True)
+
+
+def _to_json(finding: Finding) -> dict:
+    return {
+        "name": finding.name,
+        "where": "cloud" if finding.cloud else "here",
+        "state": finding.state,
+        "text": finding.text,
+        "remedies": list(finding.remedies),
+    }

@@ -1,4 +1,4 @@
-"""What setup.py asks for, what of it is installed, and the commands that install the rest.
+"""What setup.py requires, what of it is installed, and the commands that install the rest.
 
 Standard library only, and nothing newer than Python 3.8. setup.py is read, not run.
 """
@@ -30,11 +30,11 @@ OPERATORS = {
 CLAUSE = re.compile(r"\s*(>=|<=|==|!=|<|>)\s*([0-9.]+)\s*$")
 
 
-def setup_keywords() -> dict:
-    """What setup.py passes to setup(), as far as it is written out. It is read, not run.
+def read_keywords() -> dict:
+    """Read what setup.py passes to setup(), as far as it is written out.
 
     Raises:
-        Wrong: it cannot be read.
+        Wrong: the file cannot be read.
     """
     try:
         tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
@@ -42,25 +42,22 @@ def setup_keywords() -> dict:
         raise Wrong(f"setup.py cannot be read ({error})") from None
     keywords = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup":
-            for keyword in node.keywords:
-                try:
-                    keywords[keyword.arg] = ast.literal_eval(keyword.value)
-                except ValueError:
-                    continue  # packages=find_packages(…), and whatever else is computed
+        if isinstance(node, ast.keyword):
+            with contextlib.suppress(ValueError):  # packages=find_packages(…) is computed
+                keywords[node.arg] = ast.literal_eval(node.value)
     return keywords
 
 
 def requirements(*extras: str) -> list[tuple[str, str]]:
     """(name, versions) of setup.py: of its core, extra "", or of the extras that are named.
 
-    What is bound to a system by a marker is left out.
+    A requirement with a marker, such as one for a single system, is left out.
     """
-    keywords = setup_keywords()
+    keywords = read_keywords()
     listed = {"": keywords.get("install_requires", []), **keywords.get("extras_require", {})}
     texts = [text for extra in extras or ("",) for text in listed.get(extra, [])]
-    matches = [REQUIREMENT.match(text) for text in texts]
-    return [(match[1].lower(), match[2].strip()) for match in matches if match]
+    matches = filter(None, map(REQUIREMENT.match, texts))
+    return [(match[1].lower(), match[2].strip()) for match in matches]
 
 
 def installed(package: str) -> str:
@@ -72,26 +69,23 @@ def installed(package: str) -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """ "2.21.0rc1" → (2, 21, 0)"""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
+    """ "2.20.0rc1" → (2, 20), without zeros at the end: 2.20 is the same version."""
+    parts = [int(part) for part in re.match("[0-9.]*", version)[0].split(".") if part]
+    while parts and not parts[-1]:
+        parts.pop()
+    return tuple(parts)
 
 
 def fits(version: str, wanted: str) -> bool:
     """Whether "2.21.0" fits ">=2.21,<2.22"; what cannot be understood fits."""
-    for match in filter(None, map(CLAUSE.match, wanted.split(","))):
-        have, want = numbers(version), numbers(match[2])
-        size = max(len(have), len(want))
-        have, want = ((*t, *(0,) * (size - len(t))) for t in (have, want))
-        if not OPERATORS[match[1]](have, want):
-            return False
-    return True
+    clauses = filter(None, map(CLAUSE.match, wanted.split(",")))
+    return all(OPERATORS[c[1]](numbers(version), numbers(c[2])) for c in clauses)
 
 
 def python_wanted() -> str:
     """The Pythons that setup.py takes: ">=3.10,<3.14"."""
     with contextlib.suppress(Wrong):
-        return setup_keywords().get("python_requires", PYTHONS)
+        return read_keywords().get("python_requires", PYTHONS)
     return PYTHONS
 
 
@@ -99,21 +93,20 @@ def python_fits() -> bool:
     return fits(platform.python_version(), python_wanted())
 
 
-def fitting_python() -> str:
+def find_python() -> str:
     """A command on PATH that is a Python of the right version, "" where there is none."""
     for minor in (13, 12, 11, 10):
         for words in ([f"python3.{minor}"], ["py", f"-3.{minor}"]):
             with contextlib.suppress(OSError, Skip):  # pyenv leaves names with nothing behind
-                _, version, _ = command(
-                    *words, "-c", "print(__import__('platform').python_version())"
-                )
+                code = "print(__import__('platform').python_version())"
+                _, version, _ = command(*words, "-c", code)
                 if version and fits(version, python_wanted()):
                     return " ".join(words)
     return ""
 
 
 def install(tool: str = "", extras: str = "dev") -> list[str]:
-    """The commands that install what setup.py asks for, into an environment of this repo.
+    """The commands that install what setup.py requires, into an environment of this repo.
 
     Args:
         tool: what installs; "": what there is, in this environment, or in one to be made.

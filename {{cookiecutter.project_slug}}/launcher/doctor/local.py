@@ -1,4 +1,4 @@
-"""What local work needs: Python, the packages of setup.py, disk, GPU, git, Docker.
+"""What local work needs: Python, the packages of setup.py, disk, GPU, git, Docker, project.yaml.
 
 Standard library only, and nothing newer than Python 3.8; nothing of TensorFlow is imported.
 """
@@ -11,12 +11,12 @@ import platform
 import shutil
 import sys
 
-from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, command
+from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, Wrong, command
 from launcher.doctor.environment import (
     ROOT,
     activate,
+    find_python,
     fits,
-    fitting_python,
     install,
     installed,
     numbers,
@@ -29,96 +29,92 @@ GIB = 1 << 30
 # An environment with TensorFlow has 2 GB, one with the CUDA libraries 7 GB; runs come on top.
 DISK_WRONG, DISK_WARN = 1 * GIB, 5 * GIB
 OLDEST_DRIVER = 525  # of NVIDIA's, for the CUDA 12 that TensorFlow is built with
-INSTEAD = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}
+TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly")
 
 
 def checks() -> list[Check]:
     return [
-        Check("python", python),
-        Check("tensorflow", tensorflow),
-        Check("packages", packages),
-        Check("disk", disk),
-        Check("gpu", gpu),
-        Check("git", git),
-        Check("docker", docker),
-        Check("project.yaml", project_file),
+        Check("python", check_python),
+        Check("tensorflow", check_tensorflow),
+        Check("packages", check_packages),
+        Check("disk", check_disk),
+        Check("gpu", check_gpu),
+        Check("git", check_git),
+        Check("docker", check_docker),
+        Check("project.yaml", check_project_file),
     ]
 
 
-def python() -> tuple[str, ...]:
+def check_python() -> tuple[str, ...]:
     version = platform.python_version()
     if python_fits():
         return OK, f"{version} ({sys.executable})"
     text = f"{version} ({sys.executable}) does not fit {python_wanted()} of setup.py"
-    other = fitting_python()
-    if not other and shutil.which("uv"):
+    other = find_python()
+    if other:
+        return WRONG, text, f"{other} -m venv .venv", activate(), *install("python -m pip")
+    if shutil.which("uv"):
         return WRONG, text, "uv venv --python 3.12", activate(), *install("uv pip")
-    if not other:
-        return WRONG, f"{text}; get one from https://www.python.org/downloads"
-    return WRONG, text, f"{other} -m venv .venv", activate(), *install("python -m pip")
+    return WRONG, f"{text}; get one from https://www.python.org/downloads"
 
 
-def tensorflow() -> tuple[str, ...]:
-    _of_this_python()
-    for name, wanted in requirements():
-        if name != "tensorflow":
-            continue
-        for package in (name, *INSTEAD[name]):
-            version = installed(package)
-            if version and fits(version, wanted):
-                return OK, f"{package} {version}"
-            if version:
-                return WRONG, f"{package} {version} does not fit {wanted} of setup.py", *install()
-        if sys.platform == "darwin" and platform.machine() == "x86_64":
-            return (
-                WRONG,
-                "not installed, and there is none for Macs with Intel; use Docker or Colab",
-            )
-        if sys.maxsize < 2**32:
-            return (
-                WRONG,
-                "not installed, and there is none for a Python of 32 bits; install one of 64",
-            )
-        return WRONG, f"not installed; setup.py asks for {wanted}", *install()
-    raise Skip("setup.py does not ask for it")
+def check_tensorflow() -> tuple[str, ...]:
+    _require_python()
+    wanted = dict(requirements()).get("tensorflow")
+    if wanted is None:
+        raise Skip("setup.py does not ask for it")
+    for package in TENSORFLOWS:
+        version = installed(package)
+        if version and fits(version, wanted):
+            return OK, f"{package} {version}"
+        if version:
+            return WRONG, f"{package} {version} does not fit {wanted} of setup.py", *install()
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        raise Wrong("not installed, and there is none for Macs with Intel; use Docker or Colab")
+    if sys.maxsize < 2**32:
+        raise Wrong("not installed, and there is none for a Python of 32 bits; install one of 64")
+    return WRONG, f"not installed; setup.py asks for {wanted}", *install()
 
 
-def packages(*extras: str) -> tuple[str, ...]:
+def check_packages(*extras: str) -> tuple[str, ...]:
     """What setup.py asks for, TensorFlow apart; `dev` is what everybody installs."""
-    _of_this_python()
-    required = [r for r in requirements(*(extras or ("", "dev"))) if r[0] != "tensorflow"]
+    _require_python()
+    names = extras or ("", "dev")
+    required = [(name, v) for name, v in requirements(*names) if name != "tensorflow"]
     missing = [name for name, _ in required if not installed(name)]
     wrong = [
         f"{name} {installed(name)} does not fit {wanted}"
         for name, wanted in required
         if name not in missing and not fits(installed(name), wanted)
     ]
-    if not missing and not wrong:
-        few = [f"{name} {installed(name)}" for name, _ in required]
-        return OK, ", ".join(few) if len(few) < 4 else f"{len(required)} of setup.py are there"
-    faults = ([f"not installed: {', '.join(missing)}"] if missing else []) + wrong
-    return WRONG, "; ".join(faults), *install(extras=",".join(["dev", *extras]))
+    if missing:
+        wrong.insert(0, f"not installed: {', '.join(missing)}")
+    if wrong:
+        return WRONG, "; ".join(wrong), *install(extras=",".join(["dev", *extras]))
+    if len(required) > 3:
+        return OK, f"{len(required)} of setup.py are there"
+    return OK, ", ".join(f"{name} {installed(name)}" for name, _ in required)
 
 
-def _of_this_python() -> None:
-    """What is installed in the wrong Python is of no use, and what to install there neither."""
+def _require_python() -> None:
+    """Skip where the Python is wrong: what is installed there is of no use."""
     if not python_fits():
         raise Skip("not looked at from this Python, see python")
 
 
-def disk() -> tuple[str, ...]:
+def check_disk() -> tuple[str, ...]:
     if not os.access(ROOT, os.W_OK):
-        return WRONG, f"{ROOT} may not be written to, so that no run can be kept"
+        raise Wrong(f"{ROOT} may not be written to, so that no run can be kept")
     free = shutil.disk_usage(ROOT).free
     text = f"{free / GIB:.0f} GB free in {ROOT}"
     if free >= DISK_WARN:
         return OK, text
-    advice = f"{text}; old runs and runs/.cache can go"
     clean = ("uv cache clean",) if shutil.which("uv") else ()
-    return WRONG if free < DISK_WRONG else WARN, advice, *clean
+    state = WRONG if free < DISK_WRONG else WARN
+    return state, f"{text}; old runs and runs/.cache can go", *clean
 
 
-def gpu() -> tuple[str, ...]:
+def check_gpu() -> tuple[str, ...]:
     query = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
     try:
         code, out, err = command("nvidia-smi", *query)
@@ -126,22 +122,20 @@ def gpu() -> tuple[str, ...]:
         return OK, "no NVIDIA GPU: training runs on the CPU"
     rows = [[cell.strip() for cell in line.split(",")] for line in out.splitlines()]
     if code or not rows or any(len(row) != 3 for row in rows):
-        lines = (err or out).splitlines()
-        return WARN, f"nvidia-smi fails, training runs on the CPU: {lines[0] if lines else code}"
+        line = (err or out or str(code)).splitlines()[0]
+        return WARN, f"nvidia-smi fails, training runs on the CPU: {line}"
     text = ", ".join(f"{name} ({memory} MB)" for name, memory, _ in rows)
     driver = rows[0][2]
     if numbers(driver) < (OLDEST_DRIVER,):
-        return (
-            WARN,
-            f"{text}: driver {driver} is too old for CUDA 12, install {OLDEST_DRIVER} or later",
-        )
+        advice = f"is too old for CUDA 12, install {OLDEST_DRIVER} or later"
+        return WARN, f"{text}: driver {driver} {advice}"
     if sys.platform == "linux" and not installed("nvidia-cudnn-cu12"):
         advice = f"{text}: TensorFlow does not see it without the CUDA libraries"
         return WARN, advice, *install(extras="dev,gpu")
     return OK, f"{text}, driver {driver}"
 
 
-def git() -> tuple[str, ...]:
+def check_git() -> tuple[str, ...]:
     try:
         version = command("git", "--version")[1].replace("git version ", "")
         code, commit, errors = command("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
@@ -152,15 +146,13 @@ def git() -> tuple[str, ...]:
     if "not a git repository" in errors:
         return WARN, "this folder is no git repository: no run can name its commit", "git init"
     if "dubious ownership" in errors:
-        return (
-            WARN,
-            f"git does not trust {ROOT}, which belongs to another user: no run can name its commit",
-        )
-    start = ("git add --all", 'git commit --message "First commit"')
-    return WARN, "there is no commit yet, so that no run can name one", *start
+        owner = f"git does not trust {ROOT}, which belongs to another user"
+        return WARN, f"{owner}: no run can name its commit"
+    first = ("git add --all", 'git commit --message "First commit"')
+    return WARN, "there is no commit yet, so that no run can name one", *first
 
 
-def docker() -> tuple[str, ...]:
+def check_docker() -> tuple[str, ...]:
     without = "only --container and the image of cloud jobs need it"
     try:
         code, server, errors = command("docker", "version", "--format", "{{.Server.Version}}")
@@ -169,25 +161,35 @@ def docker() -> tuple[str, ...]:
     if code == 0 and server:
         return OK, f"daemon {server}"
     if "permission denied" in errors:
-        let = ("sudo usermod --append --groups docker $USER", "newgrp docker")
-        return WARN, f"your user may not speak to its daemon ({without})", *let
-    start = ("sudo systemctl start docker",) if shutil.which("systemctl") else ()
+        join = ("sudo usermod --append --groups docker $USER", "newgrp docker")
+        return WARN, f"your user may not speak to its daemon ({without})", *join
     text = f"its daemon does not answer ({without})"
-    return WARN, text if start else f"{text}; start Docker Desktop", *start
+    if shutil.which("systemctl"):
+        return WARN, text, "sudo systemctl start docker"
+    return WARN, f"{text}; start Docker Desktop"
 
 
-def project_file() -> tuple[str, ...]:
-    _of_this_python()
+def check_project_file() -> tuple[str, ...]:
+    read_project()  # a fault in its part on the cloud does not matter to local work
+    return OK, "can be read"
+
+
+def read_project():
+    """Read project.yaml: its settings, and the faults in its part on the cloud.
+
+    Raises:
+        Skip: this Python cannot read it.
+        Wrong: it cannot be read.
+    """
+    _require_python()
     if importlib.util.find_spec("yaml") is None:
-        raise Skip("cannot be read without pyyaml, see packages")
-    from launcher.jobfile import spec
-    from launcher.project.settings import load_settings
+        raise Skip("project.yaml cannot be read without pyyaml, see packages")
+    from launcher.project.settings import SpecError, load_settings
 
     try:
-        load_settings()  # what is wrong in its part on the cloud is no matter of local work
-    except spec.SpecError as error:
-        return WRONG, str(error)
-    return OK, "can be read"
+        return load_settings()
+    except SpecError as error:
+        raise Wrong(str(error)) from None
 
 
 def how_to_get(program: str) -> str:

@@ -6,10 +6,14 @@ A job above its quota is accepted, and then waits for ever: it is better known b
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from launcher.doctor.access import Refused
 from launcher.doctor.checkup import OK, WARN, Skip, start
+from launcher.jobfile import spec
+from launcher.jobfile.machines import MACHINES
+from launcher.project.settings import ROOT, Settings
 
 METRIC = "aiplatform.googleapis.com/custom_model_training_"
 # As Google names the quotas. H200 and later are not here: their quotas' names are not public.
@@ -23,51 +27,49 @@ GPUS = {
     "NVIDIA_H100_80GB": "nvidia_h100_gpus",
 }
 TPUS = {"ct5lp": "tpu_v5e"}
-UNLIMITED = -1
+UNLIMITED = -1  # as Google writes it
 
 
-def check(settings, ask: Callable[..., dict]) -> tuple[str, ...]:
+def check(settings: Settings, ask: Callable[..., dict]) -> tuple[str, ...]:
     """`ask(api, path)` gives an API's answer."""
-    from launcher.project.settings import ROOT
-
     if not settings.region:
         raise Skip("gcp.region in project.yaml is empty")
-    needs = needed(sorted((ROOT / "configs").glob("*.yaml")))
-    service = f"v1beta1/projects/{settings.project}/services/aiplatform.googleapis.com"
-
-    def limit(metric: str) -> int | None:
-        name = urllib.parse.quote(METRIC + metric, safe="")
-        answer = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
-        return limit_in(answer, settings.region)
-
-    known, why = {}, "no config asks for a known machine"
-    for metric, future in {metric: start(lambda m=metric: limit(m)) for metric in needs}.items():
+    needs = list_needs(sorted((ROOT / "configs").glob("*.yaml")))
+    limits, why = {}, "no config asks for a known machine"
+    for metric, answer in {m: start(_read_limit, settings, ask, m) for m in needs}.items():
         try:
-            known[metric] = future.result()
-        except (Skip, Refused) as error:
-            why = str(error) if isinstance(error, Skip) else f"may not be read: {error}"
-    known = {metric: value for metric, value in known.items() if value is not None}
-    if not known:
+            limits[metric] = answer.result()
+        except Skip as skip:
+            why = str(skip)
+    limits = {metric: limit for metric, limit in limits.items() if limit is not None}
+    if not limits:
         raise Skip(why)
     short = [
-        f"{' and '.join(files)}: {count} {metric}, quota {known[metric]}"
+        f"{' and '.join(files)}: {count} {metric}, quota {limits[metric]}"
         for metric, (count, files) in needs.items()
-        if metric in known and known[metric] != UNLIMITED and known[metric] < count
+        if 0 <= limits.get(metric, UNLIMITED) < count
     ]
-    if not short:
-        unread = len(needs) - len(known)
-        rest = f" ({unread} of {len(needs)} kinds could not be read)" if unread else ""
-        return OK, f"enough in {settings.region} for all of configs/{rest}"
-    page = f"https://console.cloud.google.com/iam-admin/quotas?project={settings.project}"
-    text = f"in {settings.region} these jobs would wait for ever: {'; '.join(short)}"
-    return WARN, f"{text}. Ask for more at {page}"
+    if short:
+        page = f"https://console.cloud.google.com/iam-admin/quotas?project={settings.project}"
+        text = f"in {settings.region} these jobs would wait for ever: {'; '.join(short)}"
+        return WARN, f"{text}. Ask for more at {page}"
+    unread = len(needs) - len(limits)
+    rest = f" ({unread} of {len(needs)} kinds could not be read)" if unread else ""
+    return OK, f"enough in {settings.region} for all of configs/{rest}"
 
 
-def needed(paths) -> dict[str, tuple[int, list[str]]]:
+def _read_limit(settings: Settings, ask: Callable[..., dict], metric: str) -> int | None:
+    service = f"v1beta1/projects/{settings.project}/services/aiplatform.googleapis.com"
+    name = urllib.parse.quote(METRIC + metric, safe="")
+    answer = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
+    return get_limit(answer, settings.region)
+
+
+def list_needs(paths: Iterable[Path]) -> dict[str, tuple[int, list[str]]]:
     """{metric: (the most that one file needs of it, the files that need that many)}"""
     needs: dict[str, tuple[int, list[str]]] = {}
     for path in paths:
-        for metric, count in _needs_of(path).items():
+        for metric, count in _count_needs(path).items():
             most, files = needs.get(metric, (0, []))
             if count > most:
                 needs[metric] = (count, [path.name])
@@ -76,35 +78,29 @@ def needed(paths) -> dict[str, tuple[int, list[str]]]:
     return needs
 
 
-def _needs_of(path) -> dict[str, int]:
-    """{metric: count} of a job file; {} for a wrong one, which check.py reports."""
-    from launcher.jobfile import spec
-    from launcher.jobfile.machines import MACHINES
-
+def _count_needs(path: Path) -> Counter[str]:
+    """{metric: count} of a job file; nothing for a wrong one, which check.py reports."""
+    needs: Counter[str] = Counter()
     try:
         job = spec.read(path)
     except spec.SpecError:
-        return {}
+        return needs
     # Machines that may be taken away, or waited for, count on a quota of their own.
     kind = "preemptible_" if job.scheduling.strategy in ("SPOT", "FLEX_START") else ""
-    needs: dict[str, int] = {}
     for pool in job.pools:
+        replicas = pool.replicas * job.parallel
         family, size = pool.machine.partition("-")[0], pool.machine.rpartition("-")[2]
-        counts = {}
+        if family in TPUS:  # its machine comes with it
+            needs[kind + TPUS[family]] += int(size.rstrip("t")) * replicas
+            continue
         if pool.machine in MACHINES:
-            counts["cpus"] = MACHINES[pool.machine].cores
+            needs[f"{kind}cpus"] += MACHINES[pool.machine].cores * replicas
         if pool.accelerator in GPUS:
-            counts[GPUS[pool.accelerator]] = pool.accelerators or 1
-        if family in TPUS:
-            counts[TPUS[family]] = int(size.rstrip("t"))
-            counts.pop("cpus", None)  # a TPU's machine comes with it
-        for metric, count in counts.items():
-            replicas = pool.replicas * job.parallel
-            needs[kind + metric] = needs.get(kind + metric, 0) + count * replicas
+            needs[kind + GPUS[pool.accelerator]] += (pool.accelerators or 1) * replicas
     return needs
 
 
-def limit_in(answer: dict, region: str) -> int | None:
+def get_limit(answer: dict, region: str) -> int | None:
     """The limit that holds in a region; None where the answer has none."""
     everywhere = None
     for limit in answer.get("consumerQuotaLimits", ()):

@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from launcher.report import runs  # noqa: E402
 from predictor.inputs import Inputs  # noqa: E402
 from predictor.instances import InstanceError  # noqa: E402
-from predictor.model import Model  # noqa: E402
 
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 
@@ -46,6 +45,8 @@ def main(argv: list[str]) -> int:
             return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
         args.model = str(models[0])
         print(f"model: {args.model}", file=sys.stderr)
+    from predictor.model import Model  # --help needs no NumPy
+
     try:
         model = Model(args.model)
         requests = [request for file in args.file for request in model.inputs.open(file)]

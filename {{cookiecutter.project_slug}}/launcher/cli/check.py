@@ -6,12 +6,18 @@ Without a file: project.yaml and all of configs/. Each fault is one line, and th
 there is one.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from launcher.jobfile import spec
+from launcher.common.document import SpecError
 from launcher.project import settings
+
+if TYPE_CHECKING:
+    from launcher.jobfile.job import Job
 
 CONFIGS = settings.ROOT / "configs"
 UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -22,29 +28,24 @@ def main(argv: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("job", nargs="*", type=Path, metavar="JOB.yaml", help="default: configs/")
-    jobs = parser.parse_args(argv).job or sorted(CONFIGS.glob("*.yaml"))
-    broken = 0
-    for path, read in [
-        (settings.PATH, settings.read_settings),
-        *((job, spec.load) for job in jobs),
-    ]:
+    paths = [settings.PATH, *(parser.parse_args(argv).job or sorted(CONFIGS.glob("*.yaml")))]
+    from launcher.jobfile import spec  # --help needs none of it
+
+    code = 0
+    for path in paths:
+        short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         try:
-            content = read(_shorten(path))
-        except spec.SpecError as error:
-            broken += 1
+            if path == settings.PATH:
+                settings.read_settings(short)
+            else:
+                print(f"ok  {short}  {summarize(spec.load(short))}", flush=True)
+        except SpecError as error:
             print(error, file=sys.stderr)
-            continue
-        if isinstance(content, spec.Job):
-            print(f"ok  {content.path}  {summarize(content)}", flush=True)
-    return 2 if broken else 0
+            code = 2
+    return code
 
 
-def _shorten(path: Path) -> Path:
-    """As short as it can be from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def summarize(job: spec.Job) -> str:
+def summarize(job: Job) -> str:
     """ "12 trials, 2 at a time, each 1 replica of n2-standard-4, at most 1 hour" """
     machines: dict[str, int] = {}
     for pool in job.pools:

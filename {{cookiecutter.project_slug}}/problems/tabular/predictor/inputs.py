@@ -7,7 +7,6 @@ import difflib
 import math
 
 from codec import values
-from codec.encoder import Encoder
 from codec.schema import Column, Schema
 from predictor.instances import InstanceError, JsonInputs, show
 
@@ -26,6 +25,8 @@ class Inputs(JsonInputs):
     SIGNATURE = "encoded"
 
     def __init__(self, schema: Schema):
+        from codec.encoder import Encoder  # takes Arrow with it, and --help needs none
+
         self._encoder = Encoder(schema)
         self._features = {c.name: c for c in schema.features}
         # The rest of the training file, which the model does not look at.

@@ -558,7 +558,7 @@ def test_a_bucket_of_the_project_that_cannot_be_is_refused(lab, bucket):
 def test_uris_that_the_service_takes_are_taken(lab):
     args = json.dumps(["--train-files=gs://data.of.lab/x/*.csv,gs://b_1/y"])
     send(lab, job_file(lab, f"containerSpec: {{args: {args}}}"), "--dry-run")
-    find = lab.module("jobfile.place_rules").find_uri_problems
+    find = lab.module("project.buckets").find_uri_problems
     assert (
         list(find(["--a=gs://$(BUCKET)//x", "gs://lab/a b/ü..c/.hidden/", "/local//x", "-", ""]))
         == []

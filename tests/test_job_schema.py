@@ -17,7 +17,7 @@ sys.path += [str(PRODUCT), str(ROOT / "tools")]
 import job_schema
 from launcher.common import document
 from launcher.jobfile import spec
-from launcher.jobfile.shape import ENUMS, MESSAGES
+from launcher.jobfile.schema import ENUMS, MESSAGES
 
 pytestmark = pytest.mark.slow  # starts Node.js, and checks two hundred files
 

@@ -46,10 +46,10 @@ def google_takes(value):
 
 def we_take(value):
     from launcher.common.document import Document
-    from launcher.jobfile import shape
+    from launcher.jobfile import schema
 
     name = "HyperparameterTuningJob" if "studySpec" in value else "CustomJobSpec"
-    taken, faults = shape.check(Document("job.yaml", value), name)
+    taken, faults = schema.read_message(Document("job.yaml", value), name)
     return not faults
 
 

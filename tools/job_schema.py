@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parents[1] / "{{cookiecutter.project_slug}}")
 
 from launcher.jobfile.machines import GONE, MACHINES
 from launcher.jobfile.rules import FILLED_IN
-from launcher.jobfile.shape import ENUMS, MESSAGES, TABLE
+from launcher.jobfile.schema import ENUMS, MESSAGES, TABLE
 from launcher.jobfile.spec import STUDY_KEYS
 from launcher.project.settings import ROOT
 

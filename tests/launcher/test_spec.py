@@ -15,7 +15,7 @@ import yaml
 from conftest import ROOT, write
 
 from launcher.common.document import Document
-from launcher.jobfile import shape, spec, trainer_rules
+from launcher.jobfile import schema, spec, trainer_rules
 from launcher.cli.check import format_duration, summarize
 from launcher.project.settings import Settings, read_settings
 
@@ -195,7 +195,7 @@ ODD += [["x"], {}, {"x": "y"}, "gs://", "x" * 5000, 1e308]
 )
 def test_whatever_stands_in_a_file_is_told_in_lines(base, monkeypatch):
     """No value anywhere, of any type, is more than a fault."""
-    monkeypatch.setattr(trainer_rules, "_ask", lambda words: None)
+    monkeypatch.setattr(trainer_rules, "ask_trainer", lambda words: None)
     refused, whole = 0, yaml.safe_load(base)
     for path in places(whole):
         for odd in ODD:
@@ -204,7 +204,7 @@ def test_whatever_stands_in_a_file_is_told_in_lines(base, monkeypatch):
                 around = around[key]
             around[path[-1]] = odd
             message = "CustomJobSpec" if base is not broken.STUDY else "HyperparameterTuningJob"
-            value, found = shape.check(Document(Path("job.yaml"), changed), message)
+            value, found = schema.read_message(Document(Path("job.yaml"), changed), message)
             job = spec.Job(Path("job.yaml"), value, base is broken.STUDY)
             found += spec.check(job, PROJECT)
             refused += bool(found)
@@ -240,10 +240,10 @@ def test_the_trainer_describes_itself_at_once():
 
 def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):
     monkeypatch.setattr(trainer_rules, "MODULE", "trainer.nothing")
-    trainer_rules._ask.cache_clear()
+    trainer_rules.ask_trainer.cache_clear()
     write("job.yaml", broken.JOB.replace("--epochs=3", "--whatever=3"))
     assert spec.load("job.yaml")
-    trainer_rules._ask.cache_clear()
+    trainer_rules.ask_trainer.cache_clear()
 
 
 def test_another_module_than_the_trainer_is_not_asked():

@@ -24,7 +24,7 @@ import yaml
 from conftest import ROOT, read_json, write
 
 from launcher.jobfile import spec
-from launcher.jobfile.job import read_parameters
+from launcher.jobfile.study import read_parameters
 from launcher.local import contract
 from launcher.study import space
 from launcher.study.curves import Curves, below_median, reports

@@ -355,6 +355,6 @@ def test_columns_may_have_any_name(capsys, tmp_path):
 def test_the_metrics_that_the_trainer_tells_are_those_that_it_writes(run, request):
     trained = request.getfixturevalue(run)
     header = (trained.job_dir / "history.csv").read_text(encoding="utf-8").splitlines()[0]
-    told = trainer_rules._ask(())["metrics"][trained.schema.task]
+    told = trainer_rules.ask_trainer(())["metrics"][trained.schema.task]
     assert header.split(",") == ["epoch", *told]
     assert "describe" not in json.loads((trained.job_dir / "run.json").read_text())["flags"]

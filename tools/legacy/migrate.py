@@ -12,7 +12,7 @@ from typing import Any
 
 from launcher.common import document
 from launcher.common.document import Document, Fault, SpecError, inner
-from launcher.jobfile import shape
+from launcher.jobfile import schema
 
 from legacy import commented
 from legacy.machines import GONE, MACHINES, TIERS, WITH_L4
@@ -133,7 +133,7 @@ class _Migration:
     def pools(self) -> list[dict]:
         tier = self.get("scaleTier", str) or ("CUSTOM" if self.old.get("masterType") else "BASIC")
         if tier not in TIERS:
-            self.refuse("scaleTier", f"there was no {tier}", shape.did_you_mean(tier, TIERS))
+            self.refuse("scaleTier", f"there was no {tier}", schema.suggest(tier, TIERS))
         if TIERS[tier]:
             self.notes["workerPoolSpecs"] = f"was scaleTier {tier}, which chose these machines"
             machines = [*TIERS[tier], ("", 0)]
@@ -245,5 +245,5 @@ class _Migration:
 def _camel(value: Any) -> Any:
     """Keys as JSON spells them: the old service took both spellings."""
     if isinstance(value, dict):
-        return {shape.camel(k): v if k == "labels" else _camel(v) for k, v in value.items()}
+        return {schema.camel(k): v if k == "labels" else _camel(v) for k, v in value.items()}
     return [_camel(v) for v in value] if isinstance(value, list) else value

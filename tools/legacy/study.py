@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from launcher.common.document import show
-from launcher.jobfile.shape import did_you_mean
+from launcher.jobfile.schema import suggest
 
 KINDS = ("DOUBLE", "INTEGER", "CATEGORICAL", "DISCRETE")
 SCALES = ("NONE", "UNIT_LINEAR_SCALE", "UNIT_LOG_SCALE", "UNIT_REVERSE_LOG_SCALE")
@@ -74,14 +74,14 @@ def _parameter(old: object, place: str, refuse: Callable) -> dict:
         refuse(place, f"is {show(old)}", "a parameterName, a type and values are expected")
     kind = old.get("type")
     if kind not in KINDS:
-        refuse(f"{place}.type", f"is {show(kind)}", did_you_mean(str(kind), KINDS))
+        refuse(f"{place}.type", f"is {show(kind)}", suggest(str(kind), KINDS))
     name = str(old.get("parameterName") or "").lstrip("-")
     if not name:
         refuse(f"{place}.parameterName", "is missing", "write the name of a flag")
     found = {"parameterId": name, **_values(old, kind, place, refuse)}
     scale = old.get("scaleType") or "NONE"
     if scale not in SCALES:
-        refuse(f"{place}.scaleType", f"is {show(scale)}", did_you_mean(str(scale), SCALES))
+        refuse(f"{place}.scaleType", f"is {show(scale)}", suggest(str(scale), SCALES))
     if scale != "NONE" and kind != "CATEGORICAL":
         found["scaleType"] = scale
     return found

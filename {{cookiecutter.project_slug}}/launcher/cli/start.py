@@ -102,7 +102,7 @@ def _check_foreign(job: spec.Job, replica: Replica, container: bool) -> None:
         )
         return
     key = "containerSpec.imageUri" if runs.image else "pythonPackageSpec.packageUris"
-    place = job.place(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
+    place = job.path_of(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
     ways = ["add --container"] if runs.image else []
     ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
     ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]

@@ -19,7 +19,7 @@ from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
 from launcher.common.times import format_time, parse_time
 from launcher.jobfile import completion
-from launcher.jobfile.job import Parameter, Value
+from launcher.jobfile.study import Parameter, Value
 from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.study import directory, page, results, space

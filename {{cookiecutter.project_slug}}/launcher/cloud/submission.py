@@ -18,10 +18,10 @@ from functools import cached_property
 from launcher.cloud import labels, package, registry, strays
 from launcher.cloud.vertex import ID
 from launcher.common.document import Fault, SpecError
-from launcher.jobfile import completion, place_rules, program, spec, task_rules, trainer_rules
+from launcher.jobfile import completion, program, spec, trainer_rules
 from launcher.jobfile.completion import to_yaml
 from launcher.jobfile.job import Job
-from launcher.project import git, sources
+from launcher.project import buckets, git, sources
 from launcher.project.settings import ROOT, WAYS, Settings, read_settings
 
 COMMIT = "git_commit"  # a label
@@ -67,7 +67,9 @@ class Submission:
         if self.tree:
             dirty = json.dumps(bool(self.tree.changed))
             env |= {completion.COMMIT: self.tree.commit, completion.DIRTY: dirty}
-        filling = completion.Filling(
+        return completion.complete(
+            self.job,
+            self.flags,
             output=self.folder,
             service_account=self.service_account,
             tensorboard=self.tensorboard,
@@ -76,7 +78,6 @@ class Submission:
             executor=self.settings.executor_image,
             env=env,
         )
-        return completion.complete(self.job, filling, self.flags)
 
     @property
     def service_account(self) -> str:
@@ -168,12 +169,12 @@ def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
     Raises:
         SpecError: it is no folder in a bucket, or a flag's gs:// URI is none.
     """
-    if problems := [problem for _, problem in place_rules.find_uri_problems(flags)]:
+    if problems := [problem for _, problem in buckets.find_uri_problems(flags)]:
         raise SpecError(*problems)
     rest, job_dir = program.take_job_dir(flags)
     if job_dir is None:
         return rest, None
-    problem = place_rules.find_uri_problem(job_dir)
+    problem = buckets.find_uri_problem(job_dir)
     folder = job_dir.removesuffix("/")
     if not problem and folder.count("/") < 3:
         problem = "it is a whole bucket"
@@ -240,5 +241,5 @@ def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
 def _check_executor(settings: Settings) -> list[Fault]:
     """What is wrong with the image that project.yaml names for packages."""
     key = "gcp.executor_image"
-    faults = task_rules.find_image_faults(key, settings.executor_image)
+    faults = program.find_image_problems(key, settings.executor_image)
     return [Fault(settings.path, 0, where, *words) for where, *words in faults]

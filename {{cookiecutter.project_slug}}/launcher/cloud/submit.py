@@ -16,8 +16,8 @@ from launcher.cloud.submission import Submission
 from launcher.common.document import SpecError
 from launcher.cost import cost
 from launcher.jobfile import spec
-from launcher.jobfile.place_rules import holds_region
 from launcher.project import git
+from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT
 
 ATTEMPTS = 100  # names that are tried for a folder of its own

@@ -14,8 +14,8 @@ from launcher.doctor.access import NoLogin, Refused
 from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, command, once
 from launcher.doctor.environment import python_command
 from launcher.doctor.local import check_packages
-from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
+from launcher.project.buckets import holds_region
 from launcher.project.settings import Settings
 
 # What the one who sends jobs must be allowed to do, and the smallest role that allows it.

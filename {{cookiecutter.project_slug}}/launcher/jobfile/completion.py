@@ -2,129 +2,116 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import yaml
 
-from launcher.jobfile.job import Job, Pool
+from launcher.jobfile.job import Job
 from launcher.jobfile.program import MODULE, OWN_IMAGE
 
-# What the trainer cannot see in a job: the commit, and where the repo's data/ lies.
+# What the trainer cannot see in a job: the commit, and where the repo's data/ is.
 COMMIT, DIRTY, DATA = "GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI"
 
 
-@dataclass(frozen=True)
-class Filling:
-    """What a job file leaves to project.yaml and the launcher; "" where there is none."""
+def complete(
+    job: Job,
+    flags: Sequence[str],
+    *,
+    output: str,
+    service_account: str,
+    tensorboard: str,
+    image: str,
+    package: str,
+    executor: str,
+    env: Mapping[str, str],
+) -> dict:
+    """Return the CustomJobSpec that is sent; the job's own stays as it is.
 
-    output: str  # gs://…, the job's folder
-    service_account: str = ""
-    tensorboard: str = ""
-    image: str = ""  # of the project; without one, its package runs in the executor
-    package: str = ""  # gs://….tar.gz
-    executor: str = ""  # the image that the package is installed on
-    env: Mapping[str, str] | None = None
-
-
-def complete(job: Job, filling: Filling, flags: Sequence[str]) -> dict:
-    """The CustomJobSpec that is sent; the job's own stays as it is."""
+    Args:
+        flags: come after the args of every pool that runs the chief's program.
+        output: gs://…, the job's folder.
+        image: the project's; "": its package runs on the executor.
+        package: gs://….tar.gz.
+        executor: the image that the package is installed on, where a pool names none.
+        env: variables of pools that run the project's image or package.
+    """
     spec = copy.deepcopy(job.spec)
-    for pool, message in zip(job.pools, filter(None, spec["workerPoolSpecs"]), strict=True):
-        _complete(pool, message, filling, flags)
-    spec["baseOutputDirectory"] = {"outputUriPrefix": filling.output}
-    for key, value in (
-        ("serviceAccount", filling.service_account),
-        ("tensorboard", filling.tensorboard),
-    ):
-        if value and not spec.get(key):
-            spec[key] = value
+    for pool in job.pools:
+        message, runs = spec["workerPoolSpecs"][pool.index], pool.program
+        if runs.needs == "image" and not image:
+            box = message.pop("containerSpec")
+            words = {"env": box.get("env"), "args": list(runs.args)}
+            given = {key: value for key, value in words.items() if value}
+            message["pythonPackageSpec"] = {"pythonModule": runs.module, **given}
+        task = message["pythonPackageSpec" if "pythonPackageSpec" in message else "containerSpec"]
+        if runs.needs == "image" and image:
+            task["imageUri"] = image
+        elif runs.needs:
+            task["executorImageUri"] = runs.executor or executor
+            task["packageUris"] = [package]
+            task["pythonModule"] = task.get("pythonModule") or MODULE
+        if runs.needs:
+            new = [{"name": n, "value": text} for n, text in env.items() if n not in runs.env]
+            _extend(task, "env", new)
+        if pool.takes_flags:
+            _extend(task, "args", flags)
+    spec["baseOutputDirectory"] = {"outputUriPrefix": output}
+    if service_account:
+        spec["serviceAccount"] = service_account
+    if tensorboard:
+        spec["tensorboard"] = tensorboard
     return spec
 
 
-def _complete(pool: Pool, message: dict, filling: Filling, flags: Sequence[str]) -> None:
-    runs = pool.program
-    if runs.needs == "image" and not filling.image:
-        box = message.pop("containerSpec")
-        rest = {"env": box["env"]} if "env" in box else {}
-        rest |= {"args": list(runs.args)} if runs.args else {}
-        message["pythonPackageSpec"] = {"pythonModule": runs.module, **rest}
-    task = message["pythonPackageSpec" if "pythonPackageSpec" in message else "containerSpec"]
-    if runs.needs == "image" and filling.image:
-        task["imageUri"] = filling.image
-    elif runs.needs:
-        task["executorImageUri"] = runs.executor or filling.executor
-        task["packageUris"] = [filling.package]
-        task["pythonModule"] = task.get("pythonModule") or MODULE
-    if runs.needs:
-        env = {name: text for name, text in (filling.env or {}).items() if name not in runs.env}
-        entries = [{"name": name, "value": text} for name, text in env.items()]
-        if given := [*(task.get("env") or []), *entries]:
-            task["env"] = given
-    if flags and pool.takes_flags:
-        task["args"] = [*(task.get("args") or []), *flags]
+def _extend(task: dict, key: str, items: Sequence) -> None:
+    if items:
+        task[key] = [*(task.get(key) or []), *items]
 
 
 def add_parameters(job: Job, flags: Sequence[str], values: Mapping[str, str]) -> dict:
-    """The CustomJobSpec of a trial, in which its parameters are args like any other.
+    """Return the CustomJobSpec of a trial, in which its parameters are args like any other.
 
     Args:
         values: {parameter id: its value}.
     """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for id in values:  # without a value it must not take the next flag for one
+        parser.add_argument(f"--{id.replace('-', '_')}", f"--{id.replace('_', '-')}", nargs="?")
     spec = copy.deepcopy(job.spec)
-    for pool in filter(None, spec["workerPoolSpecs"]):
-        task = pool.get("pythonPackageSpec") or pool.setdefault("containerSpec", {})
-        if "pythonPackageSpec" not in pool:
+    for pool in job.pools:
+        message = spec["workerPoolSpecs"][pool.index]
+        task = message.get("pythonPackageSpec") or message.setdefault("containerSpec", {})
+        if "pythonPackageSpec" not in message:
             task.setdefault("imageUri", OWN_IMAGE)
-        args = _remove_flags([*(task.get("args") or []), *flags], set(map(_underscores, values)))
-        task["args"] = [*args, *(f"--{id}={text}" for id, text in values.items())]
+        _, others = parser.parse_known_args([*(task.get("args") or []), *flags])
+        task["args"] = [*others, *(f"--{id}={text}" for id, text in values.items())]
     return spec
 
 
-def _remove_flags(args: Sequence[str], names: set[str]) -> list[str]:
-    """The args without these flags, written as one word or as two."""
-    kept, skipping = [], False
-    for arg in args:
-        if arg.startswith("--"):
-            flag, equals, _ = arg.partition("=")
-            unwanted = _underscores(flag.removeprefix("--")) in names
-            skipping = unwanted and not equals
-            if not unwanted:
-                kept.append(arg)
-        elif skipping:
-            skipping = False  # its value; one more word would be another's
-        else:
-            kept.append(arg)
-    return kept
-
-
-def _underscores(flag: str) -> str:
-    return flag.replace("-", "_")
-
-
 def undo(job: Job) -> Job:
-    """A study of the service as its job file has it: without what `complete` filled in."""
+    """Return a study of the service as its job file has it: without what `complete` filled in."""
     spec = copy.deepcopy(dict(job.spec))
     for key in ("baseOutputDirectory", "serviceAccount", "tensorboard"):
         spec.pop(key, None)
-    for pool, message in zip(job.pools, filter(None, spec["workerPoolSpecs"]), strict=True):
+    for pool in job.pools:
+        message, runs = spec["workerPoolSpecs"][pool.index], pool.program
         message["replicaCount"] = pool.replicas  # JSON has it as a text
-        runs = pool.program
         if runs.foreign:
             continue
         task = message.pop("pythonPackageSpec", None) or message.get("containerSpec") or {}
-        words = {"command": list(runs.command), "args": list(runs.args)}
-        kept = {key: value for key, value in words.items() if value}
-        filled = (COMMIT, DIRTY, DATA)
-        env = [each for each in task.get("env") or [] if each["name"] not in filled]
-        message["containerSpec"] = kept | ({"env": env} if env else {})
+        filled_in = (COMMIT, DIRTY, DATA)
+        env = [entry for entry in task.get("env") or [] if entry["name"] not in filled_in]
+        words = {"command": list(runs.command), "args": list(runs.args), "env": env}
+        message["containerSpec"] = {key: value for key, value in words.items() if value}
     return replace(job, message={"studySpec": job.message["studySpec"], "trialJobSpec": spec})
 
 
 def to_yaml(message: Mapping, **style) -> str:
-    """As YAML, with every text in quotes that another reader might take for a number.
+    """Write a message as YAML, with every text in quotes that a reader might take for a number.
 
     Args:
         style: as yaml.dump takes it; without any, ASCII in lines of 100 characters.
@@ -139,9 +126,9 @@ class _Dumper(yaml.SafeDumper):
         return True  # pools that share a list of args each get their own
 
 
-def _text(dumper: yaml.SafeDumper, text: str):
+def _represent_text(dumper: yaml.SafeDumper, text: str):
     plain = re.fullmatch(r"[A-Za-z][\w./:@-]*", text)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)

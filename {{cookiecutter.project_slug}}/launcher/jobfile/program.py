@@ -1,4 +1,4 @@
-"""What a worker pool runs: code of this repo, or somebody else's image or package.
+"""What a worker pool runs, and the rules for it: image or package, arguments, environment.
 
 The project's image is `imageUri: trainer`, no imageUri, or the image that project.yaml names, with
 any tag or digest. The project's package is no packageUris, or one that `train_cloud.py` uploaded.
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from launcher.jobfile.schema import Problem
 from launcher.project import settings
+from launcher.project.buckets import find_uri_problem, find_uri_problems
 from launcher.project.settings import ROOT
 
 OWN_IMAGE = "trainer"  # as a job file names the project's image, because gcloud wants a name
@@ -20,6 +22,17 @@ MODULE = "trainer.task"  # what the project's image starts
 FOLDERS = ("trainer", "codec")  # of this repo: the project's image and package hold their modules
 # The service sets these in every replica. What an outer job left must not reach one started here.
 CONTRACT = re.compile(r"(AIP|CLOUD_ML)_\w*|TF_CONFIG|CLUSTER_SPEC")
+ARGS = 100_000  # characters
+PACKAGES = ENV = 100
+# Google's images for training with TensorFlow, all of which are gone: the last day by version.
+PREBUILT = re.compile(r"[a-z]+-docker\.pkg\.dev/vertex-ai/training/tf-\w+\.(\d+)-(\d+)\b.*")
+LAST_DAYS = {
+    (2, 17): "2026-07-11",
+    (2, 16): "2026-06-28",
+    (2, 15): "2025-11-14",
+    (2, 14): "2025-09-26",
+    (2, 13): "2025-07-05",
+}
 
 
 @dataclass(frozen=True)
@@ -28,13 +41,12 @@ class Program:
 
     foreign: str  # the image or package that is not the project's; "": it is
     image: str  # a foreign image; "": the project's
-    command: tuple[str, ...]  # in the place of the image's entrypoint, if any
+    command: tuple[str, ...]  # instead of the image's entrypoint, if any
     args: tuple[str, ...]
     python: tuple[str, ...]  # "-m" and a module of this repo; () where it runs none
     env: Mapping[str, str] = field(hash=False)  # as it is written, not yet expanded
-    needs: str = ""  # the project's "image" or "package", which the launcher fills in; "": neither
+    needs: str  # the project's "image" or "package", which the launcher fills in; "": neither
     executor: str = ""  # the image that a package is installed on
-    places: tuple[str, ...] = ()  # of the args in their task: "args[0]", "command[3]"
 
     @property
     def module(self) -> str:
@@ -47,55 +59,58 @@ class Program:
         return self.module == MODULE and not self.foreign
 
 
-def read(pool: Mapping) -> Program:
-    """What the replicas of a WorkerPoolSpec run."""
+def read_program(pool: Mapping) -> Program:
+    """Read what the replicas of a WorkerPoolSpec run."""
     if "pythonPackageSpec" in pool:
-        return _package(pool["pythonPackageSpec"])
-    box = pool.get("containerSpec") or {}
-    uri = box.get("imageUri") or ""
+        return _read_package(pool["pythonPackageSpec"])
+    task = pool.get("containerSpec") or {}
+    uri = task.get("imageUri") or ""
     foreign = "" if is_own_image(uri) else uri
-    command, args = tuple(box.get("command") or ()), tuple(box.get("args") or ())
-    places = tuple(f"args[{i}]" for i in range(len(args)))
-    python: tuple[str, ...] = ()
+    command, args, python = task.get("command") or [], task.get("args") or [], []
     if not command and not foreign:
-        python = ("-m", MODULE)
-    elif command and (end := _module_end([*command, *args])):
-        words = (*command, *args)
-        places = (*(f"command[{i}]" for i in range(len(command))), *places)[end:]
+        python = ["-m", MODULE]
+    elif command and (end := _find_module_end(words := [*command, *args])):
         command, args, python = words[:end], words[end:], words[1:end]
-    needs = "" if uri else "image"
-    return Program(foreign, foreign, command, args, python, _variables(box), needs, places=places)
-
-
-def _package(task: Mapping) -> Program:
-    module = task.get("pythonModule") or MODULE
-    uris, args = task.get("packageUris") or [], tuple(task.get("args") or ())
-    own = all(map(settings.is_own_package, uris))
     return Program(
-        foreign="" if own else uris[0],
-        image="",
-        command=() if module == MODULE else ("python", "-m", module),
-        args=args,
-        python=("-m", module) if is_module(module) else (),
-        env=_variables(task),
-        needs="" if uris else "package",
-        executor=task.get("executorImageUri") or "",
-        places=tuple(f"args[{i}]" for i in range(len(args))),
+        foreign=foreign,
+        image=foreign,
+        command=tuple(command),
+        args=tuple(args),
+        python=tuple(python),
+        env=_read_env(task),
+        needs="" if uri else "image",
     )
 
 
-def take_job_dir(flags: Sequence[str]) -> tuple[list[str], str | None]:
-    """Take `--job-dir` out of a trainer's flags: the environment of a job says it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--job-dir", "--job_dir")
-    parsed, rest = parser.parse_known_args(flags)
-    return rest, parsed.job_dir
+def _read_package(task: Mapping) -> Program:
+    module = task.get("pythonModule") or MODULE
+    uris = task.get("packageUris") or []
+    return Program(
+        foreign="" if all(map(settings.is_own_package, uris)) else uris[0],
+        image="",
+        command=() if module == MODULE else ("python", "-m", module),
+        args=tuple(task.get("args") or ()),
+        python=("-m", module) if is_module(module) else (),
+        env=_read_env(task),
+        needs="" if uris else "package",
+        executor=task.get("executorImageUri") or "",
+    )
 
 
-def is_own_image(uri: str) -> bool:
-    """Whether an imageUri stands for the project's image, whatever its tag or digest."""
-    name = re.sub(r"(:[\w.-]+)?(@sha256:[0-9a-f]+)?$", "", uri)
-    return uri in ("", OWN_IMAGE) or name == settings.own_image()
+def _read_env(task: Mapping) -> dict[str, str]:
+    return {entry.get("name", ""): entry.get("value") or "" for entry in task.get("env") or []}
+
+
+def _find_module_end(words: Sequence[str]) -> int:
+    """The number of words up to a module of this repo, of `python -u -m MODULE …`; 0 for others."""
+    if not re.fullmatch(r"(\S*/)?python[\d.]*", words[0]):
+        return 0
+    for i, word in enumerate(words[1:-1], 1):
+        if word == "-m":
+            return i + 2 if is_module(words[i + 1]) else 0
+        if not re.fullmatch("-[bBdEIOPqsSuv]+", word):  # options of Python without a value
+            return 0
+    return 0
 
 
 def is_module(name: str) -> bool:
@@ -106,16 +121,18 @@ def is_module(name: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
-def _module_end(words: Sequence[str]) -> int:
-    """The number of words up to a module of this repo, of `python -u -m MODULE …`; 0 for others."""
-    if not re.fullmatch(r"(\S*/)?python[\d.]*", words[0]):
-        return 0
-    for i, word in enumerate(words[1:-1], 1):
-        if word == "-m":
-            return i + 2 if is_module(words[i + 1]) else 0
-        if not re.fullmatch("-[bBdEIOPqsSuv]+", word):  # options of Python without a value
-            return 0
-    return 0
+def is_own_image(uri: str) -> bool:
+    """Whether an imageUri stands for the project's image, whatever its tag or digest."""
+    name = re.sub(r"(:[\w.-]+)?(@sha256:[0-9a-f]+)?$", "", uri)
+    return uri in ("", OWN_IMAGE) or name == settings.own_image()
+
+
+def take_job_dir(flags: Sequence[str]) -> tuple[list[str], str | None]:
+    """Take `--job-dir` out of a trainer's flags: the environment of a job says it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--job-dir", "--job_dir")
+    parsed, rest = parser.parse_known_args(flags)
+    return rest, parsed.job_dir
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
@@ -129,13 +146,94 @@ def expand(text: str, known: Mapping[str, str]) -> str:
     )
 
 
-def _variables(task: Mapping) -> dict[str, str]:
-    return {entry.get("name", ""): entry.get("value") or "" for entry in task.get("env") or []}
-
-
 def expand_all(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
     """The known variables and those of env, each of which may refer to those before it."""
     result = dict(known)
     for name, value in env.items():
         result[name] = expand(value, result)
     return result
+
+
+def check_task(task: dict) -> Iterator[Problem]:
+    """Find problems that a ContainerSpec and a PythonPackageSpec may have."""
+    size = sum(map(len, task.get("args") or []))
+    if size > ARGS:
+        what = f"are {size:,} characters together, and {ARGS:,} are passed on"
+        yield "args", what, "put long lists into a file and give its path"
+    for key in ("imageUri", "executorImageUri"):
+        yield from find_image_problems(key, task.get(key) or "")
+    names = [variable.get("name", "") for variable in task.get("env") or []]
+    if len(names) > ENV:
+        yield "env", f"are {len(names)} variables, and {ENV} are passed on", "put them into a file"
+    for i, name in enumerate(names):
+        where = f"env[{i}].name"
+        if name and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            instead = "letters, digits and _ only, and no digit first"
+            yield where, f"{name} is no name of a variable", instead
+        elif CONTRACT.fullmatch(name):
+            yield where, f"{name} is set by the service, with a value for each replica", "remove it"
+        elif name in names[:i]:
+            yield where, f"{name} stands twice in this list", "keep one of them"
+
+
+def check_packages(task: dict) -> Iterator[Problem]:
+    """Find problems of the packages of a PythonPackageSpec."""
+    packages = task.get("packageUris") or []
+    if len(packages) > PACKAGES:
+        what = f"are {len(packages)} packages, and {PACKAGES} are installed"
+        yield "packageUris", what, "put some of them together"
+    for i, uri in enumerate(packages):
+        problem = find_uri_problem(uri)
+        if problem or uri.endswith("/") or uri.count("/") < 3:
+            instead = "; ".join(filter(None, ("write gs://BUCKET/PATH.tar.gz", problem)))
+            yield f"packageUris[{i}]", f"{uri} is not in a bucket", instead
+    if packages and not task.get("executorImageUri"):  # project.yaml has one for our own package
+        what = "is missing: the packages have no image to be installed on"
+        yield "executorImageUri", what, "write an image that has Python and pip"
+
+
+def check_program(pool: dict) -> Iterator[Problem]:
+    """Find problems of a WorkerPoolSpec that runs the project's own image or package."""
+    key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
+    task, program = pool.get(key) or {}, read_program(pool)
+    if program.foreign:
+        return  # what others do is their own affair
+    if not program.module and key == "pythonPackageSpec":
+        what = f"this repo has no module {task['pythonModule']}"
+        instead = "write trainer.task, or name the packageUris that have it"
+        yield "pythonPackageSpec.pythonModule", what, instead
+    elif not program.module:
+        what = "replaces the image's entrypoint, which is the trainer, by no module of this repo"
+        yield "containerSpec.command", what, "remove it, or write [python, -m, trainer.task]"
+    elif program.module.partition(".")[0] not in FOLDERS:
+        where = f"{key}.{'command' if key == 'containerSpec' else 'pythonModule'}"
+        held = ", ".join(FOLDERS)
+        what = f"{program.module} is not in the project's image, which holds {held}"
+        yield where, what, f"move the module to {FOLDERS[0]}/"
+    args, env = task.get("args") or [], task.get("env") or []
+    for i, problem in find_uri_problems(args):
+        yield f"{key}.args[{i}]", problem, "write gs://BUCKET/PATH"
+    for i, problem in find_uri_problems(variable.get("value") or "" for variable in env):
+        yield f"{key}.env[{i}].value", problem, "write gs://BUCKET/PATH"
+
+
+def find_image_problems(path: str, uri: str) -> Iterator[Problem]:
+    """Find problems of an image that is not the project's own.
+
+    Args:
+        path: of the field that holds it.
+    """
+    host = uri.partition("/")[0]
+    if "://" in uri or re.search(r"\s", uri):
+        instead = "write REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE:TAG"
+        yield path, f"{uri} is not written as an image", instead
+    elif host == "gcr.io" or host.endswith(".gcr.io"):
+        instead = "REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"
+        instead = f"write {OWN_IMAGE}, for the project's own image, or {instead}"
+        yield path, "Container Registry (gcr.io) takes no images since 2025-03-18", instead
+    elif match := PREBUILT.fullmatch(uri):
+        version = int(match[1]), int(match[2])
+        if version <= max(LAST_DAYS):
+            since = f"since {LAST_DAYS[version]}" if version in LAST_DAYS else "for years"
+            what = f"Google's image with TensorFlow {match[1]}.{match[2]} is gone {since}"
+            yield path, what, f"write {OWN_IMAGE}, for the project's own image"

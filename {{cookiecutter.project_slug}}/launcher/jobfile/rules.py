@@ -1,64 +1,57 @@
-"""The rules of a CustomJobSpec that its messages do not carry: what the service refuses late.
+"""What the API's messages do not say: rules whose breach the service reports late, or never.
 
-Each rule yields (place, what is wrong, what to write instead), the place as of the CustomJobSpec.
+A rule looks at one message and yields its problems; RULES lists the rules of each message. Those of
+this file are about a job as a whole: its pools together, times, names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from launcher.common.document import inner
 from launcher.common.times import parse_duration
-from launcher.jobfile import machine_rules, place_rules, task_rules
-from launcher.jobfile.job import WEEK, Job
-from launcher.jobfile.machine_rules import Said, is_pod, is_tpu
-from launcher.jobfile.program import Program
-from launcher.jobfile.shape import MESSAGES, TABLE
+from launcher.jobfile import machines, program, study
+from launcher.jobfile.job import WEEK, Job, Pool, read_pools
+from launcher.jobfile.machines import is_pod, is_tpu
+from launcher.jobfile.schema import TABLE, Problem, walk
+from launcher.project.buckets import find_uri_problem
+from launcher.project.settings import ACCOUNT, TENSORBOARD, Settings
 
 POOLS = ("the chief", "workers", "parameter servers", "evaluators")
-# The launcher fills these in from project.yaml, so a job file may go without.
-FILLED_IN = {"imageUri", "executorImageUri", "packageUris"}
 FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)")
 REDUCTION_SERVER = "vertex-ai-restricted/training/reductionserver"
-
-
-def custom_job(job: Job) -> Iterator[Said]:
-    """All faults of a job's CustomJobSpec."""
-    specs = job.spec.get("workerPoolSpecs") or []
-    if specs:
-        yield from _pools(job, specs)
-    programs = {pool.index: pool.program for pool in job.pools}
-    for i, spec in enumerate(specs):
-        if spec:
-            yield from _pool(f"workerPoolSpecs[{i}]", spec, programs.get(i))
-    yield from _scheduling(job)
-    yield from place_rules.names(job.spec)
-
-
-def missing(value: dict, message: str, place: str = "") -> Iterator[Said]:
-    """What the API asks for and is not there, or empty."""
-    for key in TABLE["required"].get(message, ()):
-        where = f"{place}.{key}" if place else key
-        if key in FILLED_IN or (message, key) == ("EnvVar", "value") and key in value:
-            continue
-        if value.get(key) in (None, "", []):
-            word = "is empty" if key in value else "is missing"
-            yield where, word, EXAMPLES.get(key, f"write {key}: …")
-    for key, child in value.items():
-        kind = MESSAGES[message][key]
-        where = f"{place}.{key}" if place else key
-        if kind.removesuffix("[]") not in MESSAGES:
-            continue
-        children = (
-            [("", child)] if kind in MESSAGES else [(f"[{i}]", c) for i, c in enumerate(child)]
-        )
-        for index, found in children:
-            if found or kind != "WorkerPoolSpec[]":  # an empty pool keeps the place of its role
-                yield from missing(found, kind.removesuffix("[]"), where + index)
-
-
+IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/([^/]+)/.*")
+# {field of a CustomJobSpec: (its form, what another text is not, what to write)}
+NAMES = {
+    "serviceAccount": (
+        ACCOUNT,
+        "is no service account",
+        "write NAME@PROJECT.iam.gserviceaccount.com",
+    ),
+    "network": (
+        re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"),
+        "is not the full name of a network",
+        "write projects/NUMBER/global/networks/NAME, with the project's number, not its id",
+    ),
+    "tensorboard": (
+        TENSORBOARD,
+        "is not the full name of a TensorBoard",
+        "write projects/NUMBER/locations/REGION/tensorboards/ID",
+    ),
+}
+REQUIRED = {
+    **TABLE["required"],
+    "WorkerPoolSpec": ("replicaCount", "machineSpec"),
+    "MachineSpec": ("machineType",),
+}
+# The launcher fills these in from project.yaml, so a job file may go without.
+FILLED_IN = {"imageUri", "executorImageUri", "packageUris"}
 EXAMPLES = {
     "workerPoolSpecs": "write at least the chief's pool, as in configs/cpu.yaml",
+    "replicaCount": "write how many machines, such as 1",
+    "machineSpec": "write machineSpec: {machineType: n2-standard-4}",
+    "machineType": "write for instance n2-standard-4",
     "trialJobSpec": "write the job of one trial, as in configs/tuning.yaml",
     "studySpec": "write metrics and parameters, as in configs/tuning.yaml",
     "metrics": "write - metricId: val_loss, and below it goal: MINIMIZE",
@@ -73,119 +66,187 @@ EXAMPLES = {
 }
 
 
-def _pools(job: Job, specs: list[dict]) -> Iterator[Said]:
-    place = "workerPoolSpecs"
-    if len(specs) > len(POOLS):
-        what = f"there are {len(specs)} pools, and roles for four: {', '.join(POOLS)}"
-        yield f"{place}[{len(POOLS)}]", what, "put machines of one role into one pool"
-    pools = {pool.index: pool for pool in job.pools}
-    chief, workers, servers = map(pools.get, range(3))
+def find_problems(job: Job) -> Iterator[Problem]:
+    """Yield the problems of a job's message and of all those in it."""
+    name = "HyperparameterTuningJob" if job.tuning else "CustomJobSpec"
+    for path, kind, part in walk(job.message, name):
+        if kind == "WorkerPoolSpec" and not part:
+            continue  # it only keeps the place of its role
+        for rule in RULES.get(kind, ()):
+            for field, what, instead in rule(part):
+                yield ".".join(filter(None, (path, field))), what, instead
+        for field, what, instead in _find_missing(kind, part):
+            yield inner(path, field), what, instead
+
+
+def _find_missing(name: str, message: dict) -> Iterator[Problem]:
+    for field in REQUIRED.get(name, ()):
+        empty = message.get(field) in (None, "", []) and (name, field) != ("EnvVar", "value")
+        if field not in FILLED_IN and (empty or field not in message):
+            word = "is empty" if field in message else "is missing"
+            yield field, word, EXAMPLES.get(field, f"write {field}: …")
+
+
+def check_roles(spec: dict) -> Iterator[Problem]:
+    """Which pools there are, and how many machines each role may have."""
+    count, pools = len(spec.get("workerPoolSpecs") or ()), read_pools(spec)
+    if count > len(POOLS):
+        what = f"there are {count} pools, and roles for four: {', '.join(POOLS)}"
+        yield f"workerPoolSpecs[{len(POOLS)}]", what, "put machines of one role into one pool"
+    if not count:
+        return  # a required field
+    chief, workers, servers = ({pool.index: pool for pool in pools}.get(i) for i in range(3))
     if not chief:
         what = "is empty, and the first pool is the chief's"
-        yield f"{place}[0]", what, "describe the chief here"
+        yield "workerPoolSpecs[0]", what, "describe the chief here"
     elif chief.replicas > 1:
         what = f"is {chief.replicas}: a job has one chief, and the first pool is the chief's"
         instead = "write 1 here, and put the others into the second pool, as workers"
-        yield f"{place}[0].replicaCount", what, instead
-    reduction = servers and REDUCTION_SERVER in servers.program.image
-    # To other programs the third pool may be anything.
-    foreign = chief and chief.program.foreign
-    if servers and not workers and (reduction or not foreign):
+        yield "workerPoolSpecs[0].replicaCount", what, instead
+    if servers and REDUCTION_SERVER in servers.program.image:
+        yield from _check_reduction_server(chief, workers, servers)
+    elif servers and not workers and not (chief and chief.program.foreign):
+        # To other programs the third pool may be anything.
         what = "is empty: parameter servers need workers that compute"
-        if reduction:
-            what = "is empty: a Reduction Server is for workers with GPUs"
-        yield f"{place}[1]", what, "describe the workers here"
-    if reduction:
-        for pool in filter(None, (chief, workers)):
-            if not pool.accelerators:
-                what = "has no GPU, and the Reduction Server in the third pool is for GPUs only"
-                instead = "name GPUs here, or remove the third pool"
-                yield f"{place}[{pool.index}].machineSpec", what, instead
-        if servers.accelerators:
-            what = "a Reduction Server computes without GPUs"
-            where = f"{place}[2].machineSpec.acceleratorType"
-            yield where, what, "take n1-highcpu-16 without one"
-    tpus = [pool for pool in job.pools if is_tpu(pool.machine)]
-    if tpus and len(job.pools) > 1:
-        what = "a TPU job has one pool with one replica"
+        yield "workerPoolSpecs[1]", what, "describe the workers here"
+    tpus = [pool for pool in pools if is_tpu(pool.machine)]
+    if tpus and len(pools) > 1:
         instead = "remove the other pools; tpuTopology says how many chips"
-        yield f"{place}[{tpus[0].index}]", what, instead
+        what = "a TPU job has one pool with one replica"
+        yield f"workerPoolSpecs[{tpus[0].index}]", what, instead
 
 
-def _pool(place: str, pool: dict, runs: Program | None) -> Iterator[Said]:
+def _check_reduction_server(
+    chief: Pool | None, workers: Pool | None, servers: Pool
+) -> Iterator[Problem]:
+    if not workers:
+        what = "is empty: a Reduction Server is for workers with GPUs"
+        yield "workerPoolSpecs[1]", what, "describe the workers here"
+    for pool in filter(None, (chief, workers)):
+        if not pool.accelerators:
+            what = "has no GPU, and the Reduction Server in the third pool is for GPUs only"
+            instead = "name GPUs here, or remove the third pool"
+            yield f"workerPoolSpecs[{pool.index}].machineSpec", what, instead
+    if servers.accelerators:
+        where = "workerPoolSpecs[2].machineSpec.acceleratorType"
+        yield where, "a Reduction Server computes without GPUs", "take n1-highcpu-16 without one"
+
+
+def check_pool(pool: dict) -> Iterator[Problem]:
+    """What a WorkerPoolSpec has: replicas, and something to run."""
     count = pool.get("replicaCount")
-    if count is None:
-        yield f"{place}.replicaCount", "is missing", "write how many machines, such as 1"
-    elif int(count) < 1:
-        what = f"is {count}: a pool has machines"
+    if count is not None and int(count) < 1:
         instead = "write 1 or more, or {} for the whole pool to skip it"
-        yield f"{place}.replicaCount", what, instead
-    machine = pool.get("machineSpec") or {}
-    if is_tpu(machine.get("machineType", "")) and int(count or 1) > 1:
+        yield "replicaCount", f"is {count}: a pool has machines", instead
+    tpu = is_tpu((pool.get("machineSpec") or {}).get("machineType", ""))
+    if tpu and int(count or 1) > 1:
         what = f"is {count}, and a TPU pool has one replica"
-        yield f"{place}.replicaCount", what, "write 1; tpuTopology says how many chips"
-    if "machineSpec" in pool:
-        yield from machine_rules.machine(f"{place}.machineSpec", pool["machineSpec"])
-    else:
-        what = "is missing"
-        yield f"{place}.machineSpec", what, "write machineSpec: {machineType: n2-standard-4}"
-    yield from machine_rules.disk(f"{place}.diskSpec", pool.get("diskSpec") or {})
-    tasks = [key for key in ("containerSpec", "pythonPackageSpec") if key in pool]
-    if not tasks:
+        yield "replicaCount", what, "write 1; tpuTopology says how many chips"
+    if "containerSpec" not in pool and "pythonPackageSpec" not in pool:
         what = "has neither containerSpec nor pythonPackageSpec: nothing would run"
-        yield place, what, "write containerSpec: {args: []}"
-    for key in tasks if runs else ():
-        yield from task_rules.task(f"{place}.{key}", pool[key], runs)
+        yield "", what, "write containerSpec: {args: []}"
 
 
-def _scheduling(job: Job) -> Iterator[Said]:
-    place, scheduling = "scheduling", job.spec.get("scheduling") or {}
-    timeout = _seconds(scheduling, "timeout")
+def check_scheduling(spec: dict) -> Iterator[Problem]:
+    """How long a job runs and waits, and what starts again."""
+    scheduling = spec.get("scheduling") or {}
+    timeout, wait = scheduling.get("timeout"), scheduling.get("maxWaitDuration")
     if timeout is None:
         what = "is missing: a job that hangs would run, and be paid for, for seven days"
-        yield f"{place}.timeout", what, "write timeout: 3600s for an hour"
-    elif timeout <= 0:
-        yield f"{place}.timeout", f"is {scheduling['timeout']}", "write 3600s for an hour"
-    elif timeout > WEEK:
-        what = f"is {scheduling['timeout']}, and a job runs for seven days at most"
-        yield (
-            f"{place}.timeout",
-            what,
-            f"write {WEEK:.0f}s, and go on from the checkpoint in another job",
-        )
+        yield "scheduling.timeout", what, "write timeout: 3600s for an hour"
+    elif parse_duration(timeout) <= 0:
+        yield "scheduling.timeout", f"is {timeout}", "write 3600s for an hour"
+    elif parse_duration(timeout) > WEEK:
+        what = f"is {timeout}, and a job runs for seven days at most"
+        instead = f"write {WEEK:.0f}s, and resume from the checkpoint in another job"
+        yield "scheduling.timeout", what, instead
     if scheduling.get("restartJobOnWorkerRestart") and scheduling.get("disableRetries"):
         what = "has no effect beside disableRetries, which overrides it"
-        yield f"{place}.restartJobOnWorkerRestart", what, "keep one of them"
+        yield "scheduling.restartJobOnWorkerRestart", what, "keep one of them"
     strategy = scheduling.get("strategy", "STANDARD")
-    old = {"ON_DEMAND": "STANDARD", "LOW_COST": "SPOT"}
-    if strategy in old:
-        yield f"{place}.strategy", f"{strategy} is an old name", f"write {old[strategy]}"
-    if strategy in ("SPOT", "LOW_COST") and any(map(is_pod, job.pools)):
-        what = f"{strategy} is not for TPU pods, several machines"
-        yield f"{place}.strategy", what, "write STANDARD, or take a topology of one machine"
-    if strategy == "FLEX_START":
-        yield from _flex_start(job)
-    wait = _seconds(scheduling, "maxWaitDuration")
-    if wait is not None and wait < 0:
-        what = f"is {scheduling['maxWaitDuration']}"
-        yield f"{place}.maxWaitDuration", what, "write 86400s for a day, 0s to wait for ever"
+    if wait is not None and parse_duration(wait) < 0:
+        instead = "write 86400s for a day, 0s to wait for ever"
+        yield "scheduling.maxWaitDuration", f"is {wait}", instead
     elif wait is not None and strategy != "FLEX_START":
         what = f"is for strategy FLEX_START only, and the strategy is {strategy}"
-        yield f"{place}.maxWaitDuration", what, "remove it, or write strategy: FLEX_START"
+        instead = "remove it, or write strategy: FLEX_START"
+        yield "scheduling.maxWaitDuration", what, instead
 
 
-def _flex_start(job: Job) -> Iterator[Said]:
-    specs = [spec.get("machineSpec") for spec in job.spec.get("workerPoolSpecs") or () if spec]
-    place = "scheduling.strategy"
-    kinds = {pool.accelerator or "no accelerator" for pool in job.pools}
-    unfit = sorted(kind for kind in kinds if not FLEXIBLE.fullmatch(kind))
-    if unfit:
-        what = f"FLEX_START is for L4, A100, H100, H200 and B200, not for {', '.join(unfit)}"
-        yield place, what, "write STANDARD, or take a machine as in configs/flex_start.yaml"
-    elif any(spec != specs[0] for spec in specs):
-        what = "FLEX_START needs the same machineSpec in all pools"
-        yield place, what, "write STANDARD, or the first pool's machineSpec in the others"
+def check_strategy(spec: dict) -> Iterator[Problem]:
+    """Which machines a job may wait for, or lose."""
+    strategy, pools = (spec.get("scheduling") or {}).get("strategy", "STANDARD"), read_pools(spec)
+    where, old = "scheduling.strategy", {"ON_DEMAND": "STANDARD", "LOW_COST": "SPOT"}
+    if strategy in old:
+        yield where, f"{strategy} is an old name", f"write {old[strategy]}"
+    if strategy in ("SPOT", "LOW_COST") and any(map(is_pod, pools)):
+        what = f"{strategy} is not for TPU pods, several machines"
+        yield where, what, "write STANDARD, or take a topology of one machine"
+    if strategy == "FLEX_START":
+        specs = [pool.get("machineSpec") for pool in spec.get("workerPoolSpecs") or () if pool]
+        kinds = {pool.accelerator or "no accelerator" for pool in pools}
+        if unfit := sorted(kind for kind in kinds if not FLEXIBLE.fullmatch(kind)):
+            what = f"FLEX_START is for L4, A100, H100, H200 and B200, not for {', '.join(unfit)}"
+            yield where, what, "write STANDARD, or take a machine as in configs/flex_start.yaml"
+        elif any(other != specs[0] for other in specs):
+            what = "FLEX_START needs the same machineSpec in all pools"
+            yield where, what, "write STANDARD, or the first pool's machineSpec in the others"
 
 
-def _seconds(scheduling: dict, key: str) -> float | None:
-    return parse_duration(scheduling[key]) if scheduling.get(key) is not None else None
+def check_names(spec: dict) -> Iterator[Problem]:
+    """Names of resources that are not of the form which the service takes."""
+    for field, (form, what, instead) in NAMES.items():
+        if (name := spec.get(field)) and not form.fullmatch(name):
+            yield field, f"{name} {what}", instead
+
+
+def check_output(destination: dict) -> Iterator[Problem]:
+    uri = destination.get("outputUriPrefix")
+    if uri and (problem := find_uri_problem(uri)):
+        what = f"{uri} is no folder in a bucket"
+        yield "outputUriPrefix", what, f"write gs://BUCKET/PATH; {problem}"
+
+
+RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
+    "CustomJobSpec": (check_roles, check_scheduling, check_strategy, check_names),
+    "WorkerPoolSpec": (check_pool, program.check_program),
+    "MachineSpec": (machines.check_machine,),
+    "ReservationAffinity": (machines.check_reservation,),
+    "DiskSpec": (machines.check_disk,),
+    "ContainerSpec": (program.check_task,),
+    "PythonPackageSpec": (program.check_task, program.check_packages),
+    "GcsDestination": (check_output,),
+    "HyperparameterTuningJob": (study.check_job,),
+    "StudySpec": (study.check_study,),
+    "StudySpec.MetricSpec": (study.check_metric,),
+    "StudySpec.ParameterSpec": (study.check_parameter,),
+}
+
+
+def find_conflicts(spec: dict, settings: Settings) -> Iterator[Problem]:
+    """Yield what in a CustomJobSpec does not go together with project.yaml."""
+    region, bucket = settings.region, settings.bucket
+    output = (spec.get("baseOutputDirectory") or {}).get("outputUriPrefix") or ""
+    if bucket and not find_uri_problem(output) and output.split("/")[2] != bucket:
+        what = f"{output} is not in the project's bucket, {bucket}"
+        instead = "leave it out: the launcher takes a folder of the job's own there"
+        yield "baseOutputDirectory.outputUriPrefix", what, instead
+    if tensorboard := TENSORBOARD.fullmatch(spec.get("tensorboard") or ""):
+        if region and tensorboard[1] != region:
+            what = f"is in {tensorboard[1]}, and the job runs in {region}: it cannot write there"
+            yield "tensorboard", what, f"take one in {region}, or another region in project.yaml"
+        for field, word, default in (
+            ("serviceAccount", "a service account", settings.service_account),
+            ("baseOutputDirectory", "an output directory", bucket),
+        ):
+            if not spec.get(field) and not default:
+                what = f"needs {word}, and there is none, here or in project.yaml"
+                yield "tensorboard", what, "fill in project.yaml, or leave the TensorBoard out"
+    for i, pool in enumerate(spec.get("workerPoolSpecs") or []):
+        for task, key in (("containerSpec", "imageUri"), ("pythonPackageSpec", "executorImageUri")):
+            image = IMAGE.fullmatch((pool.get(task) or {}).get(key) or "")
+            # Where others keep their images is theirs to say: us-docker.pkg.dev has no region.
+            if image and image[2] == settings.project and region not in ("", image[1]):
+                what = f"is an image in {image[1]}, and the job runs in {region}"
+                instead = f"take one in {region}: each start of a machine fetches it"
+                yield f"workerPoolSpecs[{i}].{task}.{key}", what, instead

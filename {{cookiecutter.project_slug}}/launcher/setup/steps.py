@@ -13,8 +13,8 @@ from pathlib import Path
 
 from launcher.cloud import identity
 from launcher.common.document import SpecError
-from launcher.jobfile.place_rules import holds_region
 from launcher.project import gcp
+from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT, Settings
 
 LIFECYCLE = Path("launcher/setup/lifecycle.json")  # what is cleared away below scratch/, and when

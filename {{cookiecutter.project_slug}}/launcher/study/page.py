@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.common.files import write_file
-from launcher.jobfile.job import Job, Parameter
+from launcher.jobfile.job import Job
+from launcher.jobfile.study import Parameter
 from launcher.report import report
 from launcher.report.report import figures
 from launcher.study import charts, results, space

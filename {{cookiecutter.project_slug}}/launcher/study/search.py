@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from launcher.jobfile.job import Parameter, Value
+from launcher.jobfile.study import Parameter, Value
 from launcher.study import space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from launcher.jobfile.job import Parameter, Value
+from launcher.jobfile.study import Parameter, Value
 
 
 def everything(space: Sequence[Parameter]) -> Iterator[Parameter]:

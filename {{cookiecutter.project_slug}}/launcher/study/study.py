@@ -24,7 +24,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from launcher.common.document import Fault, SpecError
-from launcher.jobfile.job import MEDIAN, Job
+from launcher.jobfile.job import Job
+from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
 from launcher.project.settings import ROOT
 from launcher.report.report import duration, figures

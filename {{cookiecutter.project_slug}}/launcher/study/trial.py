@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from launcher.jobfile.job import StudySpec
+from launcher.jobfile.study import StudySpec
 from launcher.local import local
 from launcher.report import report, runs
 from launcher.study.curves import Curves, below_median, reports

@@ -103,9 +103,9 @@ class Google(ThreadingHTTPServer):
             if part in path:
                 raise Refused(*fault)
         for wanted, pattern, reply in ROUTES:
-            found = re.fullmatch(pattern, path)
-            if found and method in wanted.split("|"):
-                return reply(self, query, body, *map(unquote, found.groups()))
+            match = re.fullmatch(pattern, path)
+            if match and method in wanted.split("|"):
+                return reply(self, query, body, *map(unquote, match.groups()))
         raise Refused(501, f"the stand-in has no {method} {path}", "")
 
     def check_project(self, name: str) -> None:
@@ -114,8 +114,8 @@ class Google(ThreadingHTTPServer):
 
 
 def _permissions(google, query, body, *_):
-    asked = body.get("permissions") or [value for key, value in query if key == "permissions"]
-    return {"permissions": [name for name in asked if name not in google.denied]}
+    names = body.get("permissions") or [value for key, value in query if key == "permissions"]
+    return {"permissions": [name for name in names if name not in google.denied]}
 
 
 def _batch_get(google, query, body, project):
@@ -241,16 +241,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, path))
         self.server.headers = {key.lower(): value for key, value in self.headers.items()}
         try:
-            asked = json.loads(body or b"{}")
-            status, found = 200, self.server.answer(self.command, path, parse_qsl(url.query), asked)
+            query, body = parse_qsl(url.query), json.loads(body or b"{}")
+            status, answer = 200, self.server.answer(self.command, path, query, body)
         except Refused as refused:
             status, message, reason = refused.args
             words = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
-            found = {"code": status, "message": message, "status": words.get(status, "UNKNOWN")}
+            error = {"code": status, "message": message, "status": words.get(status, "UNKNOWN")}
             info = "type.googleapis.com/google.rpc.ErrorInfo"
-            found["details"] = [{"@type": info, "reason": reason}] if reason else []
-            found = {"error": found}
-        data = json.dumps(found).encode()
+            error["details"] = [{"@type": info, "reason": reason}] if reason else []
+            answer = {"error": error}
+        data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -32,15 +32,15 @@ def gcloud_knows(words: list[str]) -> bool:
     tree = program and Path(program).resolve().parents[1] / "data" / "cli" / "gcloud_completions.py"
     if not tree or not tree.is_file():
         return True
-    place, flags = _read(tree), {}
+    group, flags = _read(tree), {}
     for word in words:
-        flags |= place["flags"]
-        if word in place["commands"]:
-            place = place["commands"][word]
-            flags |= place["flags"]
+        flags |= group["flags"]
+        if word in group["commands"]:
+            group = group["commands"][word]
+            flags |= group["flags"]
         elif word.startswith("--") and word.partition("=")[0] not in flags:
             return False
-    return not place["commands"]  # a command, not a group of them
+    return not group["commands"]  # a command, not a group of them
 
 
 @functools.cache

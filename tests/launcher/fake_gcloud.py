@@ -1,9 +1,9 @@
-"""A gcloud for tests: it keeps a list of what there is, writes down what it is asked, and, like the
-real one, fails where something is created that is there already.
+"""A gcloud for tests: it keeps a list of what exists, logs its commands, and, like the real one, fails
+where something is created that exists already.
 
 Its state is the JSON file that FAKE_GCLOUD names: {"log": [[word, …], …], "faults": [[part of the
-command, how often, what it says], …], and what there is}. The real gcloud is tried by the template's
-own tests; this one is there wherever these run.
+command, how often, message], …], and what exists}. The template's own tests run the real gcloud; this
+one is there wherever these run.
 """
 
 from __future__ import annotations

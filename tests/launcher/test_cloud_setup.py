@@ -41,7 +41,7 @@ VALUES = {
     "service_account": ACCOUNT,
     "tensorboard": "",
 }
-PLACE = Settings(**VALUES, slug="penguins")
+SETTINGS = Settings(**VALUES, slug="penguins")
 
 
 class Gcloud:
@@ -127,8 +127,8 @@ def script(repo: Path, *flags: str, code: int = 0) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def setup(place: Settings = PLACE, budget: float | None = 50, **options) -> Setup:
-    return Setup(place, budget, **options)
+def setup(settings: Settings = SETTINGS, budget: float | None = 50, **options) -> Setup:
+    return Setup(settings, budget, **options)
 
 
 def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
@@ -209,7 +209,7 @@ def test_what_is_there_in_part_is_completed(gcloud):
 
 
 @pytest.mark.parametrize(
-    ("place", "state", "words"),
+    ("values", "state", "words"),
     [
         ({}, {"buckets": {f"gs://{BUCKET}": {"location": "US"}}}, f"is in us, jobs run in {REGION}"),
         ({}, {"buckets": {f"gs://{BUCKET}": {"location": REGION, "uniform_bucket_level_access": True, "lifecycle_config": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 9}}]}}}}, "lifecycle rules already"),
@@ -219,8 +219,8 @@ def test_what_is_there_in_part_is_completed(gcloud):
         ({}, {"faults": [["services list", 9, "(gcloud.services.list) PERMISSION_DENIED: no"]]}, "PERMISSION_DENIED: no (signed in as nobody)"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_gives_one_line(repo, gcloud, place, state, words):
-    fill(repo, **place)
+def test_what_cannot_be_gives_one_line(repo, gcloud, values, state, words):
+    fill(repo, **values)
     gcloud.set(**state)
     _, err = script(repo, "--apply", code=2)
     assert err.startswith("error: ") and err.count("\n") == 1 and words in err
@@ -284,8 +284,8 @@ def test_no_hostile_value_gets_as_far_as_gcloud(repo, gcloud, key):
     for hostile in HOSTILE:
         tail = f"@{PROJECT}.iam.gserviceaccount.com" if key == "service_account" else ""
         fill(repo, **{key: hostile + tail})
-        place, faults = load_settings(repo / "project.yaml")
-        assert faults and not place.project, hostile
+        settings, faults = load_settings(repo / "project.yaml")
+        assert faults and not settings.project, hostile
     _, err = script(repo, "--apply", code=2)
     assert f"gcp.{key}" in err and not gcloud.state["log"]
 
@@ -293,11 +293,11 @@ def test_no_hostile_value_gets_as_far_as_gcloud(repo, gcloud, key):
 def test_no_shell_reads_what_is_run(gcloud, tmp_path):
     """Were a value to pass all checks, it would still be one word."""
     for hostile in HOSTILE:
-        place = Settings(PROJECT, REGION, hostile, "images", ACCOUNT)
+        settings = Settings(PROJECT, REGION, hostile, "images", ACCOUNT)
         gcloud.set(buckets={}, log=[])
-        setup(place, None, scratch=False).apply()
+        setup(settings, None, scratch=False).apply()
         assert f"gs://{hostile}" in gcloud.state["buckets"]
-        (line,) = [c for c in setup(place, None).commands() if "buckets create" in c]
+        (line,) = [c for c in setup(settings, None).commands() if "buckets create" in c]
         assert shlex.split(line)[4] == f"gs://{hostile}"
     assert not list(tmp_path.rglob("y"))
 

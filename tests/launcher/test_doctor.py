@@ -42,7 +42,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"
-PLACE = Settings(PROJECT, REGION, BUCKET, "images", ACCOUNT)
+SETTINGS = Settings(PROJECT, REGION, BUCKET, "images", ACCOUNT)
 CLOUD = {"credentials", "project", "billing", "APIs", "permissions", "bucket", "images"}
 CLOUD |= {"service account", "quota"}  # what needs the network
 posix = pytest.mark.skipif(os.name == "nt", reason="its programs are shell scripts")
@@ -84,12 +84,12 @@ def repo(project) -> Path:
 def google(monkeypatch):
     """A stand-in in which nothing is wrong."""
     with Google(PROJECT) as google:
-        place = {"location": REGION.upper(), "locationType": "region"}
+        region = {"location": REGION.upper(), "locationType": "region"}
         uniform = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
-        google.buckets[BUCKET] = {**place, **uniform}
+        google.buckets[BUCKET] = {**region, **uniform}
         google.repositories["images"] = {"format": "DOCKER"}
         google.accounts[ACCOUNT] = {}
-        for role in job_roles(PLACE):
+        for role in job_roles(SETTINGS):
             name = {"bucket": BUCKET, "project": PROJECT}[role.on]
             policy = google.policies.setdefault(name, {"bindings": []})
             policy["bindings"].append({"role": role.name, "members": [f"serviceAccount:{ACCOUNT}"]})
@@ -178,7 +178,7 @@ def test_offline_the_cloud_is_skipped_and_local_work_is_fine(repo, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/"
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_SERVICEUSAGE", address)
-        checks = Cloud(PLACE).checks()
+        checks = Cloud(SETTINGS).checks()
         for check in checks:
             if check.name not in ("gcloud", "clients"):
                 finding = check.run()
@@ -355,7 +355,7 @@ def holds(kind: str, name: str, **values):
 def test_one_thing_is_wrong(google, change, check, state, words, remedy):
     if change:
         change(google)
-    finding = next(c for c in Cloud(PLACE).checks() if c.name == check).run()
+    finding = next(c for c in Cloud(SETTINGS).checks() if c.name == check).run()
     assert (finding.state, words in finding.text) == (state, True), finding
     assert remedy in " ".join(finding.remedies) and bool(remedy) == bool(finding.remedies)
     assert all(map(exists, finding.remedies)), finding.remedies
@@ -460,7 +460,7 @@ def test_google_says_whose_a_token_is(monkeypatch):
 
 
 def test_gcloud_alone_is_not_enough(google):
-    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
+    finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "wrong" and "programs have none" in finding.text
     assert finding.remedies == (identity.LOGIN,)
     assert exists(identity.LOGIN)
@@ -468,7 +468,7 @@ def test_gcloud_alone_is_not_enough(google):
 
 def test_nobody_is_logged_in(google, monkeypatch):
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
-    cloud = Cloud(PLACE)
+    cloud = Cloud(SETTINGS)
     finding = checkup.Check("credentials", cloud.check_credentials).run()
     assert (finding.state, finding.text) == ("wrong", "nobody is logged in")
     assert checkup.Check("bucket", cloud.check_bucket).run().state == "skipped"
@@ -502,20 +502,20 @@ def tokens(google, monkeypatch):
 
 def test_the_login_is_that_of_the_clients(google, tokens):
     credentials(**USER, quota_project_id="other-1")
-    cloud = Cloud(PLACE)
+    cloud = Cloud(SETTINGS)
     assert checkup.Check("credentials", cloud.check_credentials).run().state == "ok"
     assert cloud.check_project() == ("ok", PROJECT)
     assert google.headers["authorization"] == "Bearer t0ken"
     assert google.headers["x-goog-user-project"] == "other-1"
     credentials(**USER)
-    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
+    finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "warn" and "set-quota-project" in finding.remedies[0]
     assert all(map(exists, finding.remedies))
 
 
 def test_a_login_that_google_takes_no_more(tokens):
     tokens[:] = 400, {"error": "invalid_grant", "error_description": "Reauthentication failed."}
-    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
+    finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "wrong" and "Reauthentication failed" in finding.text
     # The variable would count before a new login.
     assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
@@ -527,7 +527,7 @@ def test_a_login_of_gcloud_alone_is_enough_to_look(google, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path('bin').absolute()}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
     monkeypatch.setenv("CLOUDSDK_CORE_ACCOUNT", "ada@lab.org")
-    cloud = Cloud(PLACE)
+    cloud = Cloud(SETTINGS)
     finding = checkup.Check("credentials", cloud.check_credentials).run()
     assert (finding.state, finding.remedies) == ("wrong", (identity.LOGIN,))
     assert finding.text == "gcloud is logged in as ada@lab.org, programs are not"
@@ -537,7 +537,7 @@ def test_a_login_of_gcloud_alone_is_enough_to_look(google, monkeypatch):
 
 def test_without_googles_libraries_the_cloud_is_skipped(google, monkeypatch):
     monkeypatch.setitem(sys.modules, "google.auth.credentials", None)
-    for check in Cloud(PLACE).checks():
+    for check in Cloud(SETTINGS).checks():
         if check.name not in ("gcloud", "clients"):
             finding = check.run()
             assert finding.state == "skipped" and finding.text.endswith("see clients"), finding
@@ -545,7 +545,7 @@ def test_without_googles_libraries_the_cloud_is_skipped(google, monkeypatch):
 
 def test_a_key_that_is_not_there_is_named(google, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "nowhere/key.json")
-    finding = checkup.Check("credentials", Cloud(PLACE).check_credentials).run()
+    finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "wrong"
     assert (
         finding.text
@@ -600,7 +600,7 @@ def test_an_api_that_wants_a_quota_project_gets_one(google):
         return real(*request)
 
     google.answer = picky
-    cloud = Cloud(PLACE)
+    cloud = Cloud(SETTINGS)
     cloud.log_in()
     google.requests.clear()
     assert cloud.ask("storage", f"b/{BUCKET}")["location"] == REGION.upper()

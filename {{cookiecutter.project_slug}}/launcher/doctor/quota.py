@@ -67,14 +67,10 @@ def _read_limit(settings: Settings, ask: Callable[..., dict], metric: str) -> in
 
 def list_needs(paths: Iterable[Path]) -> dict[str, tuple[int, list[str]]]:
     """{metric: (the most that one file needs of it, the files that need that many)}"""
-    needs: dict[str, tuple[int, list[str]]] = {}
-    for path in paths:
-        for metric, count in _count_needs(path).items():
-            most, files = needs.get(metric, (0, []))
-            if count > most:
-                needs[metric] = (count, [path.name])
-            elif count == most:
-                files.append(path.name)
+    counts, needs = {path.name: _count_needs(path) for path in paths}, {}
+    for metric in dict.fromkeys(metric for count in counts.values() for metric in count):
+        most = max(count[metric] for count in counts.values())
+        needs[metric] = most, [name for name, count in counts.items() if count[metric] == most]
     return needs
 
 

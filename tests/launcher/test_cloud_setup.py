@@ -21,9 +21,9 @@ from conftest import ROOT
 
 from launcher.project import gcp
 from launcher.project.settings import Settings, load_settings
-from launcher.setup import create
-from launcher.setup.create import Setup
-from launcher.setup.steps import SetupError
+from launcher.setup import gcloud as gcloud_module
+from launcher.setup.create import set_up
+from launcher.setup.gcloud import Script, SetupError
 
 pytestmark = [
     pytest.mark.slow,
@@ -127,8 +127,8 @@ def script(repo: Path, *flags: str, code: int = 0) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def setup(settings: Settings = SETTINGS, budget: float | None = 50, **options) -> Setup:
-    return Setup(settings, budget, **options)
+def setup(settings: Settings = SETTINGS, budget: float | None = 50, scratch: bool = True) -> None:
+    set_up(gcloud_module.Gcloud(), settings, budget, scratch)
 
 
 def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
@@ -146,7 +146,7 @@ def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
 
 
 def test_it_ends_with_what_a_job_needs_and_no_more(gcloud):
-    setup().apply()
+    setup()
     state = gcloud.state
     assert set(state["buckets"]) == {f"gs://{BUCKET}"}
     bucket = state["buckets"][f"gs://{BUCKET}"]
@@ -167,7 +167,7 @@ def test_it_ends_with_what_a_job_needs_and_no_more(gcloud):
 
 def test_a_tensorboard_needs_one_role_more(gcloud):
     name = f"projects/1/locations/{REGION}/tensorboards/2"
-    setup(Settings(**{**VALUES, "tensorboard": name}), None).apply()
+    setup(Settings(**{**VALUES, "tensorboard": name}), None)
     assert "roles/aiplatform.user" in {b["role"] for b in gcloud.state["bindings"][PROJECT]}
 
 
@@ -186,7 +186,7 @@ def test_a_budget_is_an_amount(repo, gcloud, amount):
 
 
 def test_what_is_there_in_part_is_completed(gcloud):
-    setup().apply()
+    setup()
     state = gcloud.state
     state["services"].remove("iam.googleapis.com")
     state["buckets"][f"gs://{BUCKET}"]["uniform_bucket_level_access"] = False
@@ -199,7 +199,7 @@ def test_what_is_there_in_part_is_completed(gcloud):
     state["bindings"][f"gs://{BUCKET}"] = [{"role": "roles/storage.admin", "members": [MEMBER]}]
     gcloud.set(**state)
     gcloud.changes()
-    setup().apply()
+    setup()
     assert [words[:3] for words in gcloud.changes()] == [
         ["services", "enable", "iam.googleapis.com"],
         ["storage", "buckets", "update"],
@@ -231,13 +231,13 @@ def test_what_cannot_be_gives_one_line(repo, gcloud, values, state, words):
 def test_a_run_that_failed_is_continued(gcloud):
     gcloud.set(faults=[["repositories create", 1, "HTTPError 503: later"]])
     with pytest.raises(SetupError, match=r"gcloud artifacts repositories create .*503: later"):
-        setup().apply()
+        setup()
     first = gcloud.changes()
-    setup().apply()
+    setup()
     second = gcloud.changes()
     assert first[-1] == second[0]  # what failed is first; nothing before it is done twice
     assert not [words for words in second if words in first[:-1]]
-    setup().apply()
+    setup()
     assert gcloud.changes() == []
 
 
@@ -245,12 +245,12 @@ def test_what_was_just_made_may_not_be_known_everywhere_yet(gcloud, monkeypatch)
     error = "INVALID_ARGUMENT: Service account trainer does not exist."
     gcloud.set(faults=[["add-iam-policy-binding", 2, error]])
     waits = []
-    monkeypatch.setattr(create, "time", SimpleNamespace(sleep=waits.append))
-    setup().apply()
-    assert waits == list(create.WAITS[:2])
+    monkeypatch.setattr(gcloud_module, "time", SimpleNamespace(sleep=waits.append))
+    setup()
+    assert waits == list(gcloud_module.WAITS[:2])
     gcloud.set(bindings={}, faults=[["add-iam-policy-binding", 99, error]])
     with pytest.raises(SetupError, match="does not exist"):
-        setup().apply()
+        setup()
     assert len(waits) == 2  # this run made nothing that one could wait for
 
 
@@ -290,15 +290,17 @@ def test_no_hostile_value_gets_as_far_as_gcloud(repo, gcloud, key):
     assert f"gcp.{key}" in err and not gcloud.state["log"]
 
 
-def test_no_shell_reads_what_is_run(gcloud, tmp_path):
+def test_no_shell_reads_what_is_run(gcloud, tmp_path, capsys):
     """Were a value to pass all checks, it would still be one word."""
     for hostile in HOSTILE:
         settings = Settings(PROJECT, REGION, hostile, "images", ACCOUNT)
         gcloud.set(buckets={}, log=[])
-        setup(settings, None, scratch=False).apply()
+        setup(settings, None, scratch=False)
         assert f"gs://{hostile}" in gcloud.state["buckets"]
-        (line,) = [c for c in setup(settings, None).commands() if "buckets create" in c]
-        assert shlex.split(line)[4] == f"gs://{hostile}"
+        capsys.readouterr()
+        set_up(Script(), settings, None)
+        rest = capsys.readouterr().out.partition("gcloud storage buckets create ")[2]
+        assert shlex.split(rest.partition(" --project")[0]) == [f"gs://{hostile}"]
     assert not list(tmp_path.rglob("y"))
 
 

@@ -37,18 +37,18 @@ def main(argv: list[str]) -> int:
 
 def _set_up(options: argparse.Namespace) -> int:
     from launcher.doctor.environment import python_command  # --help needs none of these
-    from launcher.setup.create import NEEDED, Setup
+    from launcher.setup.create import NEEDED, set_up
+    from launcher.setup.gcloud import Gcloud, Script
 
     settings = read_settings()
     if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)
-    setup = Setup(settings, options.budget, not options.no_scratch)
+    gcloud = Gcloud() if options.apply else Script()
+    set_up(gcloud, settings, options.budget, not options.no_scratch)
     if options.apply:
-        setup.apply()
         look = f"{python_command()} scripts/doctor.py --cloud"
-        print(f"\n{setup.changes} changes; look at it with: {look}")
+        print(f"\n{gcloud.changes} changes; look at it with: {look}")
     else:
-        print("\n".join(setup.commands()))
         print("# Nothing was done. To do what is not done yet: add --apply")
     return 0
 

@@ -1,5 +1,5 @@
 """Create what cloud jobs need, with gcloud, or print the commands.
 
-create  start here: run or print the steps
-steps   each step: look first, then the command
+create  start here: the steps, each of which looks first
+gcloud  run the commands, or print them
 """

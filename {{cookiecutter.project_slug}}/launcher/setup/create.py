@@ -1,4 +1,4 @@
-"""Set up the cloud part of project.yaml with gcloud, or print the commands that would.
+"""Create what the cloud part of project.yaml names, with gcloud, or print the commands.
 
 Each step first looks whether it is done already, so that a second run changes nothing.
 """
@@ -7,125 +7,149 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
-from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from launcher.cloud import identity
-from launcher.doctor.checkup import Skip, command, one_line
 from launcher.project import gcp
+from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT, Settings
-from launcher.setup import steps
-from launcher.setup.steps import SetupError, Step, Words
+from launcher.setup.gcloud import Gcloud, Script, SetupError
 
 NEEDED = ("project", "region", "bucket", "image_repository", "service_account")
-ABSENT = ("not found", "NOT_FOUND")
-# What gcloud prints of a thing that was just made, or switched on, and is not known everywhere yet.
-NOT_YET = ("does not exist", "SERVICE_DISABLED", "has not been used in project")
-WAITS = (2, 4, 8, 16, 30)  # seconds between tries
-COMMAND_SECONDS = 300  # switching on an API may take a minute
+LIFECYCLE = Path("launcher/setup/lifecycle.json")  # what is cleared away below scratch/, and when
+THRESHOLDS = ("percent=0.5", "percent=0.9", "percent=1.0", "percent=1.0,basis=forecasted-spend")
 
 
-class Setup:
-    """The steps for one project.
+def set_up(
+    gcloud: Gcloud | Script, settings: Settings, budget: float | None, scratch: bool = True
+) -> None:
+    """Take all steps for one project.
 
     Args:
         budget: an amount a month, in the currency of the billing account; None: no alert.
         scratch: whether to have gs://BUCKET/scratch/ cleared away.
+
+    Raises:
+        SetupError: a step failed. What was done before it need not be done again.
     """
-
-    def __init__(self, settings: Settings, budget: float | None, scratch: bool = True):
-        self.settings, self.budget, self.scratch = settings, budget, scratch
-        self.changes = 0
-
-    def commands(self) -> Iterator[str]:
-        """All commands, as lines of a script; gcloud is not called."""
-        for step in self._steps(lambda: "BILLING_ACCOUNT"):
-            yield f"# {step.name}: {step.why}"
-            if step.name == "budget":
-                look = f"gcloud billing projects describe {self.settings.project}"
-                yield f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {look})"
-            for words in step.make(None):
-                yield shlex.join(["gcloud", *words])
-            yield ""
-
-    def apply(self) -> None:
-        """Do what is not done yet.
-
-        Raises:
-            SetupError: a step failed. What was done before it need not be done again.
-        """
-        for step in self._steps(self._read_billing_account):
-            missing = step.make(self._read(step.look))
-            for words in missing:
-                print(f"{step.name}: {shlex.join(['gcloud', *words])}", flush=True)
-                code, _, err = self._gcloud(words)
-                if code:
-                    raise _explain(words, code, err)
-                self.changes += 1
-            if not missing:
-                print(f"{step.name}: there already", flush=True)
-
-    def _steps(self, read_billing_account: Callable[[], str]) -> Iterator[Step]:
-        settings = self.settings
-        yield steps.apis(settings, self.budget is not None)
-        yield steps.bucket(settings)
-        if self.scratch:
-            yield steps.scratch(settings)
-        yield steps.images(settings)
-        yield steps.account(settings)
-        for role in gcp.job_roles(settings):
-            yield steps.role(settings, role)
-        if self.budget is not None:  # last: the first step switches on the API of the account
-            yield steps.budget(settings, self.budget, read_billing_account())
-
-    def _read_billing_account(self) -> str:
-        billing = self._read(["billing", "projects", "describe", self.settings.project]) or {}
-        account = str(billing.get("billingAccountName", "")).rpartition("/")[2]
-        if account:
-            return account
-        link = f"gcloud billing projects link {self.settings.project} --billing-account=ACCOUNT_ID"
-        raise SetupError(
-            f"no billing account pays for {self.settings.project}, and without one no job runs; "
-            f"gcloud billing accounts list shows yours; then: {link}"
-        )
-
-    def _read(self, words: Words) -> object:
-        """The output of a command that only looks; None where nothing is there."""
-        code, out, err = self._gcloud([*words, "--format=json"])
-        if code:
-            if any(sign in err for sign in ABSENT):
-                return None
-            raise _explain(words, code, err)
-        try:
-            return json.loads(out or "null")
-        except ValueError:
-            raise SetupError(f"{shlex.join(['gcloud', *words])}: answers no JSON") from None
-
-    def _gcloud(self, words: Words) -> tuple[int, str, str]:
-        """Run gcloud, and again where a change of ours is not known everywhere yet.
-
-        Returns:
-            Its exit code, what it wrote to its output, and to its errors.
-        """
-        waits = list(WAITS if self.changes else ())
-        while True:
-            try:
-                code, out, err = command("gcloud", *words, seconds=COMMAND_SECONDS, cwd=ROOT)
-            except FileNotFoundError:
-                raise SetupError(
-                    "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, "
-                    "or paste what is printed without --apply into https://shell.cloud.google.com"
-                ) from None
-            except Skip as error:
-                raise SetupError(f"{shlex.join(['gcloud', *words])}: {error}") from None
-            if not (code and waits and any(sign in err for sign in NOT_YET)):
-                return code, out, err
-            time.sleep(waits.pop(0))
+    enable_apis(gcloud, settings, budget is not None)
+    create_bucket(gcloud, settings)
+    if scratch:
+        clear_scratch(gcloud, settings)
+    create_repository(gcloud, settings)
+    create_account(gcloud, settings)
+    for role in gcp.job_roles(settings):
+        grant_role(gcloud, settings, role)
+    if budget is not None:
+        create_budget(gcloud, settings, budget)
 
 
-def _explain(words: Words, code: int, err: str) -> SetupError:
-    _, error, text = err.partition("ERROR: ")
-    text = one_line(text if error else err or f"exit code {code}", 400)
-    # gcloud names the account itself only where that is not the usual one.
-    who = "" if "authenticated" in text else f" (signed in as {identity.account() or 'nobody'})"
-    return SetupError(f"{shlex.join(['gcloud', *words])}: {text}{who}")
+def enable_apis(gcloud: Gcloud | Script, settings: Settings, with_budget: bool) -> None:
+    wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *(gcp.APIS_TO_PAY if with_budget else ())]
+    names = [f"{api}.googleapis.com" for api in wanted]
+    project = f"--project={settings.project}"
+    with gcloud.step("APIs", "the services that jobs and the steps below are made with"):
+        services = gcloud.read("services", "list", "--enabled", project) or ()
+        enabled = {service.get("config", {}).get("name") for service in services}
+        if off := [name for name in names if name not in enabled]:
+            gcloud.run("services", "enable", *off, project)
+
+
+def create_bucket(gcloud: Gcloud | Script, settings: Settings) -> None:
+    name, uniform = f"gs://{settings.bucket}", "--uniform-bucket-level-access"
+    why = "data, checkpoints and models, where jobs run; one set of permissions, never public"
+    with gcloud.step("bucket", why):
+        bucket = gcloud.read("storage", "buckets", "describe", name)
+        if not bucket:
+            where = [f"--project={settings.project}", f"--location={settings.region}"]
+            safe = [uniform, "--public-access-prevention"]
+            gcloud.run("storage", "buckets", "create", name, *where, *safe)
+            return
+        location = str(bucket.get("location", "")).lower()
+        parts = (bucket.get("custom_placement_config") or {}).get("dataLocations") or ()
+        if not holds_region(settings.region, location, parts):
+            raise SetupError(
+                f"{name} is in {location}, jobs run in {settings.region}, and a bucket cannot move: "
+                f"write another gcp.bucket in {settings.path.name}"
+            )
+        if not bucket.get("uniform_bucket_level_access"):
+            gcloud.run("storage", "buckets", "update", name, uniform)
+
+
+def clear_scratch(gcloud: Gcloud | Script, settings: Settings) -> None:
+    name, file = f"gs://{settings.bucket}", LIFECYCLE.as_posix()
+    rule = json.loads((ROOT / LIFECYCLE).read_text(encoding="utf-8"))["rule"][0]
+    why = f"what lies below {name}/scratch/ is deleted after {rule['condition']['age']} days"
+    with gcloud.step("scratch", why):
+        bucket = gcloud.read("storage", "buckets", "describe", name) or {}
+        rules = (bucket.get("lifecycle_config") or {}).get("rule") or []
+        if rules and rule not in rules:  # a file replaces them all, and they are somebody's
+            raise SetupError(
+                f"{name} has lifecycle rules already: add that of {file} to them by hand, or leave "
+                "it out with --no-scratch"
+            )
+        if not rules:
+            gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={file}")
+
+
+def create_repository(gcloud: Gcloud | Script, settings: Settings) -> None:
+    name = settings.image_repository
+    where = (name, f"--location={settings.region}", f"--project={settings.project}")
+    with gcloud.step("images", "the training image, in the region where it is pulled"):
+        repository = gcloud.read("artifacts", "repositories", "describe", *where)
+        if not repository:
+            docker = "--repository-format=docker"
+            gcloud.run("artifacts", "repositories", "create", *where, docker)
+        elif repository.get("format") != "DOCKER":
+            raise SetupError(
+                f"the repository {name} holds {repository.get('format')}, not Docker images: "
+                f"write another gcp.image_repository in {settings.path.name}"
+            )
+
+
+def create_account(gcloud: Gcloud | Script, settings: Settings) -> None:
+    email, project = settings.service_account, f"--project={settings.project}"
+    name, _, domain = email.partition("@")
+    with gcloud.step(
+        "service account", "the jobs' identity, which may do what follows and nothing else"
+    ):
+        account = gcloud.read("iam", "service-accounts", "describe", email, project)
+        if not account and domain != f"{settings.project}.iam.gserviceaccount.com":
+            raise SetupError(
+                f"{email} is not there, and belongs to another project: write "
+                f"{name}@{settings.project}.iam.gserviceaccount.com in {settings.path.name}"
+            )
+        if not account:
+            gcloud.run("iam", "service-accounts", "create", name, project)
+        elif account.get("disabled"):
+            gcloud.run("iam", "service-accounts", "enable", email, project)
+
+
+def grant_role(gcloud: Gcloud | Script, settings: Settings, role: gcp.Role) -> None:
+    member = f"serviceAccount:{settings.service_account}"
+    with gcloud.step(role.name, role.why):
+        if role.on == "bucket":
+            words = ("storage", "buckets", "get-iam-policy", f"gs://{settings.bucket}")
+            grant = identity.grant_on_bucket(role.name, settings.bucket, member)
+        else:
+            words = ("projects", "get-iam-policy", settings.project)
+            grant = identity.grant(role.name, settings.project, member)
+        bindings = (gcloud.read(*words) or {}).get("bindings", ())
+        # A grant under a condition need not hold when a job runs.
+        held = {b["role"] for b in bindings if member in b["members"] and not b.get("condition")}
+        if not role.granted_by(held):
+            gcloud.run(*shlex.split(grant)[1:])
+
+
+def create_budget(gcloud: Gcloud | Script, settings: Settings, amount: float) -> None:
+    """`amount` is for a month, in the currency of the billing account."""
+    name, text = f"{settings.slug}-{settings.project}", f"{amount:.2f}"
+    why = f"warns who pays when half, 90 % and all of {text} a month is spent; it stops nothing"
+    with gcloud.step("budget", why):
+        account = f"--billing-account={gcloud.read_billing_account(settings.project)}"
+        budgets = gcloud.read("billing", "budgets", "list", account) or ()
+        if not any(budget.get("displayName") == name for budget in budgets):
+            words = [account, f"--display-name={name}", f"--budget-amount={text}"]
+            words += [f"--filter-projects=projects/{settings.project}"]
+            words += [f"--threshold-rule={rule}" for rule in THRESHOLDS]
+            gcloud.run("billing", "budgets", "create", *words)

@@ -22,14 +22,14 @@ class Fault:
 
     path: Path
     line: int  # the first is 1; 0: of no line
-    place: str  # "workerPoolSpecs[0].machineSpec.machineType"; "": the whole file
+    field: str  # "workerPoolSpecs[0].machineSpec.machineType"; "": the whole file
     what: str
     instead: str = ""
 
     def __str__(self) -> str:
         file = f"{self.path}:{self.line}" if self.line else str(self.path)
         what = show(self.what, LONGEST)  # it may quote a value from the file
-        words = [self.place, what + (f"; {self.instead}" if self.instead else "")]
+        words = [self.field, what + (f"; {self.instead}" if self.instead else "")]
         return " ".join(": ".join([file, *filter(None, words)]).split())
 
 

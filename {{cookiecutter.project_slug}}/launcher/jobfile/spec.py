@@ -81,11 +81,11 @@ def check_project(job: Job, spec: dict, project: Settings) -> list[Fault]:
 
 def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:
     """Whether a fault may only be there because something beside it could not be read."""
-    missing = fault.place not in job.lines
+    missing = fault.field not in job.lines
     for cause in causes:
-        around, name = outer(cause.place), cause.place.rpartition(".")[2]
-        beside = outer(fault.place) == around and not fault.place.endswith(".machineType")
-        if fault.place in (cause.place, around) or (beside and (missing or name in schema.FIELDS)):
+        around, name = outer(cause.field), cause.field.rpartition(".")[2]
+        beside = outer(fault.field) == around and not fault.field.endswith(".machineType")
+        if fault.field in (cause.field, around) or (beside and (missing or name in schema.FIELDS)):
             return True
     return False
 

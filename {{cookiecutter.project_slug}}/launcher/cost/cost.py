@@ -18,7 +18,7 @@ from launcher.cost import prices
 from launcher.cost.parts import Part, dollars, price_pool
 from launcher.cost.prices import PriceError, Table
 from launcher.jobfile.job import Job
-from launcher.jobfile.machines import MACHINES
+from launcher.jobfile.machines import is_tpu
 
 MAX_AGE = 90  # days, after which an estimate says how old its prices are
 REFRESH = "python TEMPLATE/tools/refresh_prices.py"
@@ -145,8 +145,7 @@ def _list_notes(parts: Sequence[Part], region: str, kind: str, today: date) -> I
     unknown = dict.fromkeys(name.partition(".")[0] for part in parts for name in part.unknown)
     if unknown or not parts:
         what = f"unknown price of {', '.join(unknown) or 'no machine'} in {region} ({kind})"
-        machines = [MACHINES.get(part.pool.machine) for part in parts if part.unknown]
-        tpu = any(machine and machine.is_tpu for machine in machines)
+        tpu = any(part.unknown and is_tpu(part.pool.machine) for part in parts)
         yield f"{what}: {PAGE if tpu else REFRESH}"
         if known := sum(part.known_price for part in parts):
             yield f"what is known comes to {dollars(known)} an hour"

@@ -13,15 +13,6 @@ from launcher.cost.prices import STRATEGIES, SUMS, Table
 from launcher.jobfile.job import Pool
 from launcher.jobfile.machines import MACHINES
 
-# GB of local SSD that each GPU of these machines brings; on demand the machine's price includes them.
-LOCAL_SSD = {
-    "a2-ultragpu": 375,
-    "a3-highgpu": 750,
-    "a3-megagpu": 750,
-    "a3-ultragpu": 1500,
-    "a4-highgpu": 1500,
-}
-
 
 @dataclass(frozen=True)
 class Part:
@@ -78,9 +69,8 @@ def _list_quantities(
             yield f"{family}.ram", machine.memory_gb
         if pool.accelerators:
             yield pool.accelerator, pool.accelerators
-        ssd = LOCAL_SSD.get(pool.machine.rpartition("-")[0])
-        if ssd and kind != "on demand":
-            yield "local-ssd", ssd * pool.accelerators
+        if machine.local_ssd_gb and kind != "on demand":
+            yield "local-ssd", machine.local_ssd_gb
     yield pool.disk_type, pool.disk_gb
 
 

@@ -34,6 +34,7 @@ class Machine:
     memory_gb: float
     accelerators: Mapping[str, Sequence[int]] = field(default_factory=dict)  # {type: how many fit}
     comes_with: bool = False  # its accelerators are a part of it, and must be named
+    local_ssd_gb: int = 0  # that it brings; on demand the machine's price includes them
     topologies: Sequence[str] = ()  # of a TPU: the first is one machine, the others are pods
 
     @property

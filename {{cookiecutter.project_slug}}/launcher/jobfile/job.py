@@ -35,8 +35,8 @@ class Pool:
     disk_type: str
     disk_gb: int
     program: Program
+    task: Mapping  # its containerSpec or pythonPackageSpec
     path: str  # to its task in the message: "workerPoolSpecs[0].containerSpec"
-    arg_paths: Sequence[str]  # to the program's args: "workerPoolSpecs[0].containerSpec.args[0]"
     takes_flags: bool  # runs the chief's program, and so takes the flags of a command line
 
     @property
@@ -46,11 +46,16 @@ class Pool:
 
     def args(self, flags: Sequence[str] = ()) -> list[tuple[str, str]]:
         """(path in the message, arg), with the flags of a command line last, so that they win."""
-        args = list(zip(self.arg_paths, self.program.args, strict=True))
-        first = sum(".args[" in path for path in self.arg_paths)
-        for i, flag in enumerate(flags if self.takes_flags else ()):
-            args.append((f"{self.path}.args[{first + i}]", flag))
-        return args
+        words = [
+            (f"{self.path}.{key}[{i}]", word)
+            for key in ("command", "args")
+            for i, word in enumerate(self.task.get(key) or ())
+        ]
+        start = len(words) - len(self.program.args)  # the words before it start the program
+        number = len(self.task.get("args") or ())
+        for i, flag in enumerate(flags if self.takes_flags else (), number):
+            words.append((f"{self.path}.args[{i}]", flag))
+        return words[start:]
 
 
 @dataclass(frozen=True)
@@ -162,8 +167,6 @@ def read_pools(spec: Mapping, path: str = "") -> list[Pool]:
             continue  # it only keeps the place of its role
         machine, disk = pool.get("machineSpec") or {}, pool.get("diskSpec") or {}
         key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
-        task, task_path = pool.get(key) or {}, f"{path}workerPoolSpecs[{i}].{key}"
-        words = [f"{k}[{n}]" for k in ("command", "args") for n in range(len(task.get(k) or ()))]
         program = read_program(pool)
         first = pools[0].program if pools else program
         pools.append(
@@ -177,11 +180,8 @@ def read_pools(spec: Mapping, path: str = "") -> list[Pool]:
                 disk_type=disk.get("bootDiskType") or "pd-ssd",
                 disk_gb=int(disk.get("bootDiskSizeGb") or 100),
                 program=program,
-                path=task_path,
-                # The args are the last words: what comes before them starts the program.
-                arg_paths=[
-                    f"{task_path}.{word}" for word in words[len(words) - len(program.args) :]
-                ],
+                task=pool.get(key) or {},
+                path=f"{path}workerPoolSpecs[{i}].{key}",
                 takes_flags=program.foreign == first.foreign,  # a Reduction Server does not
             )
         )

@@ -5,7 +5,6 @@ machines.json lists them. A machine that is missing there is a fault in a job fi
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,8 +128,8 @@ def _find_machine_like(name: str) -> str:
     sizes = [machine for machine in MACHINES if machine.rpartition("-")[0] == family]
     if sizes and lower not in sizes:
         return f"there are {', '.join(sizes)}"
-    if close := difflib.get_close_matches(lower, MACHINES, n=1):
-        return f"did you mean {close[0]}?"
+    if hint := suggest(lower, MACHINES):
+        return hint
     families = sorted({machine.partition("-")[0] for machine in MACHINES})
     return f"take for instance n2-standard-4; there are the families {', '.join(families)}"
 

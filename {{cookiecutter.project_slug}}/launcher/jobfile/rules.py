@@ -22,24 +22,7 @@ POOLS = ("the chief", "workers", "parameter servers", "evaluators")
 FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)")
 REDUCTION_SERVER = "vertex-ai-restricted/training/reductionserver"
 IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/([^/]+)/.*")
-# {field of a CustomJobSpec: (its form, what another text is not, what to write)}
-NAMES = {
-    "serviceAccount": (
-        ACCOUNT,
-        "is no service account",
-        "write NAME@PROJECT.iam.gserviceaccount.com",
-    ),
-    "network": (
-        re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"),
-        "is not the full name of a network",
-        "write projects/NUMBER/global/networks/NAME, with the project's number, not its id",
-    ),
-    "tensorboard": (
-        TENSORBOARD,
-        "is not the full name of a TensorBoard",
-        "write projects/NUMBER/locations/REGION/tensorboards/ID",
-    ),
-}
+NETWORK = re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?")
 REQUIRED = {
     **TABLE["required"],
     "WorkerPoolSpec": ("replicaCount", "machineSpec"),
@@ -195,16 +178,23 @@ def check_strategy(spec: dict) -> Iterator[Problem]:
 
 def check_names(spec: dict) -> Iterator[Problem]:
     """Names of resources that are not of the form which the service takes."""
-    for field, (form, what, instead) in NAMES.items():
-        if (name := spec.get(field)) and not form.fullmatch(name):
-            yield field, f"{name} {what}", instead
-
-
-def check_output(destination: dict) -> Iterator[Problem]:
-    uri = destination.get("outputUriPrefix")
-    if uri and (problem := find_uri_problem(uri)):
-        what = f"{uri} is no folder in a bucket"
-        yield "outputUriPrefix", what, f"write gs://BUCKET/PATH; {problem}"
+    output = (spec.get("baseOutputDirectory") or {}).get("outputUriPrefix")
+    if output and (problem := find_uri_problem(output)):
+        instead = f"write gs://BUCKET/PATH; {problem}"
+        yield "baseOutputDirectory.outputUriPrefix", f"{output} is no folder in a bucket", instead
+    account = spec.get("serviceAccount")
+    if account and not ACCOUNT.fullmatch(account):
+        instead = "write NAME@PROJECT.iam.gserviceaccount.com"
+        yield "serviceAccount", f"{account} is no service account", instead
+    network = spec.get("network")
+    if network and not NETWORK.fullmatch(network):
+        instead = "write projects/NUMBER/global/networks/NAME"
+        instead += ", with the project's number, not its id"
+        yield "network", f"{network} is not the full name of a network", instead
+    tensorboard = spec.get("tensorboard")
+    if tensorboard and not TENSORBOARD.fullmatch(tensorboard):
+        instead = "write projects/NUMBER/locations/REGION/tensorboards/ID"
+        yield "tensorboard", f"{tensorboard} is not the full name of a TensorBoard", instead
 
 
 RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
@@ -215,7 +205,6 @@ RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
     "DiskSpec": (machines.check_disk,),
     "ContainerSpec": (program.check_task,),
     "PythonPackageSpec": (program.check_task, program.check_packages),
-    "GcsDestination": (check_output,),
     "HyperparameterTuningJob": (study.check_job,),
     "StudySpec": (study.check_study,),
     "StudySpec.MetricSpec": (study.check_metric,),

@@ -71,7 +71,7 @@ def _list_flags(pool: Pool, flags: Sequence[str]) -> list[Flag]:
     for path, word in pool.args(flags):
         if word.startswith("--") or not groups:
             groups.append([])
-        groups[-1].append((path, program.expand(word, known)))
+        groups[-1].append((path, _hyphenate(program.expand(word, known))))
     return groups
 
 
@@ -82,7 +82,8 @@ def _list_values(path: str, spec: dict) -> Iterator[tuple[str, str]]:
         pairs = [(key, values[key]) for key in ("minValue", "maxValue") if key in values]
         pairs += [(f"values[{i}]", value) for i, value in enumerate(values.get("values") or [])]
         for key, value in pairs:
-            yield f"{path}.{kind}.{key}", f"--{spec.get('parameterId', '')}={value}"
+            word = f"--{spec.get('parameterId', '')}={value}"
+            yield f"{path}.{kind}.{key}", _hyphenate(word)
 
 
 def _join(*flags: Flag) -> tuple[str, ...]:
@@ -107,8 +108,8 @@ def _check_flag(
         return
     unknown = [word for word in answer if word.startswith("-")] or answer[:1]
     for path, word in flag:
-        name = _hyphenate(word).partition("=")[0]
-        if _hyphenate(word) not in unknown or name in reported:
+        name = word.partition("=")[0]
+        if word not in unknown or name in reported:
             continue
         reported.add(name)
         if not name.startswith("--"):
@@ -134,7 +135,7 @@ def _find_conflict(group: list[Flag], complaint: str) -> Iterator[Problem]:
     """A flag that is right alone, and wrong beside the others: of two that exclude each other."""
     match = re.match(r"argument (?:-\w/)?(--[\w-]+)", complaint)
     for path, word in (flag[0] for flag in reversed(group)):
-        if match and _hyphenate(word).partition("=")[0] == match[1]:
+        if match and word.partition("=")[0] == match[1]:
             yield path, f"the trainer says: {complaint}", HELP
             return
 

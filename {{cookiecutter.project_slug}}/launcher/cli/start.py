@@ -107,7 +107,7 @@ def _check_foreign(job: spec.Job, replica: Replica, container: bool) -> None:
     ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
     ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]
     what = f"{runs.foreign} is not the project's, and its program is not in this repo"
-    raise spec.SpecError(spec.Fault(job.path, job.line(place), place, what, ", or ".join(ways)))
+    raise spec.SpecError(job.fault(place, what, ", or ".join(ways)))
 
 
 def _find_absent(job: spec.Job) -> str:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from launcher.common import document
+from launcher.common.document import Fault
 from launcher.common.times import parse_duration
 from launcher.jobfile.program import Program, read_program
 from launcher.jobfile.study import StudySpec, read_study
@@ -149,6 +150,9 @@ class Job:
     def line(self, path: str) -> int:
         """The line of "workerPoolSpecs[0].replicaCount"; of what is around it where it is missing."""
         return document.line(self.lines, path)
+
+    def fault(self, path: str, what: str, instead: str) -> Fault:
+        return Fault(self.path, self.line(path), path, what, instead)
 
     def path_of(self, path: str) -> str:
         """A path in the CustomJobSpec, as one in the message."""

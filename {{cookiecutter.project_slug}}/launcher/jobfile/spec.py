@@ -63,7 +63,7 @@ def check(job: Job, project: Settings | None = None, flags: Sequence[str] = ()) 
         flags: of a command line, after the args of the pools.
     """
     problems = [*rules.find_problems(job), *trainer_rules.check_flags(job, flags)]
-    faults = [Fault(job.path, job.line(path), path, *words) for path, *words in problems]
+    faults = [job.fault(*problem) for problem in problems]
     if project is not None:
         faults += check_project(job, job.spec, project)
     return sorted(faults, key=lambda fault: fault.line)
@@ -75,8 +75,8 @@ def check_project(job: Job, spec: dict, project: Settings) -> list[Fault]:
     Args:
         spec: the job's CustomJobSpec, or the one that is sent.
     """
-    problems = [(job.path_of(path), *words) for path, *words in rules.find_conflicts(spec, project)]
-    return [Fault(job.path, job.line(path), path, *words) for path, *words in problems]
+    problems = rules.find_conflicts(spec, project)
+    return [job.fault(job.path_of(path), what, instead) for path, what, instead in problems]
 
 
 def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from launcher.common.document import Fault, SpecError
+from launcher.common.document import SpecError
 from launcher.jobfile.job import Job
 from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
@@ -114,17 +114,14 @@ class Study:
             self.dir.close()
 
     def _refuse_what_only_vertex_has(self) -> None:
-        def refuse(place: str, what: str, instead: str):
-            raise SpecError(Fault(self.job.path, self.job.line(place), place, what, instead))
-
         if len(self.objective.metrics) > 1:
             what = "here a study has one metric: by several, no trial is the best"
             instead = "keep the one that decides, or run the study on Vertex AI"
-            refuse("studySpec.metrics[1]", what, instead)
+            raise SpecError(self.job.fault("studySpec.metrics[1]", what, instead))
         if self.objective.cloud_only:
             what = "only Vertex AI can predict where a learning curve ends, by a model of its own"
             instead = f"write {MEDIAN}, or run the study there"
-            refuse(f"studySpec.{self.objective.cloud_only}", what, instead)
+            raise SpecError(self.job.fault(f"studySpec.{self.objective.cloud_only}", what, instead))
 
     def _refuse_tuned_flags(self) -> None:
         """A flag for all trials is no parameter, which each trial has of its own."""

@@ -24,7 +24,7 @@ PROJECT, BUCKET, REGION = "my-lab-4711", "lab", "us-central1"
 EXECUTOR = "us-docker.pkg.dev/vertex-ai/training/pytorch-cpu.2-4.py310:latest"
 # {module: {constant: seconds}}: short pauses; long limits, which no test that passes reaches.
 PATIENCE = {
-    "cloud.clients": {"ANSWER": 30.0, "LIMIT": 60.0, "FIRST": 0.01, "LONGEST": 0.05},
+    "cloud.errors": {"ANSWER": 30.0, "LIMIT": 60.0, "FIRST": 0.01, "LONGEST": 0.05},
     "cloud.vertex": {"SETTLE": 0.01},
     "cloud.watch": {"POLL": 0.1, "LAST": 0.2},
     "cloud.registry": {"POLL": 0.01},
@@ -76,8 +76,13 @@ class CloudLab:
     @contextlib.contextmanager
     def giving_up_soon(self, **seconds):
         """Retry for half a second within the block, where a failure is to last; or as given."""
-        with mock.patch.multiple(self.module("cloud.clients"), **{"LIMIT": 0.5, **seconds}):
+        with mock.patch.multiple(self.module("cloud.errors"), **{"LIMIT": 0.5, **seconds}):
             yield
+
+    def store(self):
+        """The buckets, outside of a script; call it, and what it returns, while `asking`."""
+        connection = self.module("cloud.clients").Connection(PROJECT, REGION)
+        return self.module("cloud.storage").Store(connection)
 
     def settings(self, **gcp):
         """Writes and commits the part gcp of project.yaml; what is not named is as it was baked."""

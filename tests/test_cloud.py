@@ -103,9 +103,9 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
     # Brought back, it is a run as any other.
     storage = lab.module("cloud.storage")
     with lab.asking():
-        store = storage.Store(PROJECT, REGION)
+        store = lab.store()
         copied = storage.sync(store, f"gs://{BUCKET}/{folder}", lab.folder / name)
-    assert copied.files == len([path for path in in_bucket(lab, folder) if path[-1] != "/"])
+    assert copied == len([path for path in in_bucket(lab, folder) if path[-1] != "/"])
     penguin = lab.project.path / "data" / "penguins_eval.csv"
     predict = ["python", "scripts/predict.py", "--model", lab.folder / name / "model", penguin]
     answers = lab.project.run(predict).stdout.splitlines()
@@ -174,7 +174,7 @@ def test_a_study_gives_its_trials_their_flags_and_folders_and_hears_their_metric
 def fixed_names(lab, name, ids=None):
     submission, ids = lab.module("cloud.submission"), ids or itertools.repeat("5" * 16)
     with (
-        mock.patch.object(submission, "_name", lambda job, now: name),
+        mock.patch.object(submission, "_choose_name", lambda job: name),
         mock.patch.object(submission.uuid, "uuid4", lambda: mock.Mock(hex=next(ids))),
     ):
         yield
@@ -226,7 +226,7 @@ def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way,
 
 
 def test_texts_that_look_like_numbers_stay_texts_for_every_reader(lab):
-    to_yaml = lab.module("cloud.submission").to_yaml
+    to_yaml = lab.module("jobfile.completion").to_yaml
     words = ["1e-3", "0x10", "1_000", "12:30", "no", "null", "~", "2026-01-01", "-", "", "a: b"]
     words += [
         "1.5",
@@ -269,7 +269,7 @@ def wait_until_sent(lab, before):
 def test_a_job_whose_answer_is_lost_is_found_and_not_sent_again(lab, what):
     """LATE as in the field: the client gives up after 60 s, the service executes after 70 s."""
     lab.cloud.faults.append(Fault(CREATE, what, times=1, seconds=0.6))
-    with mock.patch.object(lab.module("cloud.clients"), "ANSWER", 0.3):
+    with mock.patch.object(lab.module("cloud.errors"), "ANSWER", 0.3):
         done, jobs = send(lab)
     assert (len(jobs), creates(lab)) == (1, 1)
     assert "looking whether the job started" in done.err
@@ -402,11 +402,11 @@ def test_two_commands_at_once_do_not_share_a_note(lab):
     this = submission.plan(
         lab.module("jobfile.spec").load(lab.project.path / "configs" / "smoke.yaml")
     )
-    note = pending.Note.of(this)
-    note.write(this)
-    with pytest.raises(lab.module("cloud.clients").CloudError, match="another command is sending"):
-        note.write(this)
-    note.path.write_text("half", encoding="utf-8")
+    note = pending.find_note(this)
+    pending.write_note(note, this)
+    with pytest.raises(lab.module("cloud.errors").CloudError, match="another command is sending"):
+        pending.write_note(note, this)
+    note.write_text("half", encoding="utf-8")
     done, jobs = send(lab, code=2)
     assert jobs == [] and "delete this file" in error_of(done)
 
@@ -691,7 +691,7 @@ def disturbed(lab, step, key, code, *faults):
 def test_what_passes_is_tried_again(lab, key, step, what):
     fault = Fault(STEPS[step][0], what, times=2, seconds=1.0)
     answer = 0.5 if what == SLOW else 30.0
-    with mock.patch.object(lab.module("cloud.clients"), "ANSWER", answer):
+    with mock.patch.object(lab.module("cloud.errors"), "ANSWER", answer):
         done, jobs = disturbed(lab, step, key, 0, fault)
     assert fault.seen == 2 or (step, what) in {("create", LOST), ("create", SLOW)}
     assert len(jobs) == 1
@@ -1116,49 +1116,47 @@ def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
         (source / name).write_bytes(data)
     target = f"gs://{BUCKET}/copies/{tmp_path.name}"
     with lab.asking():
-        store = storage.Store(PROJECT, REGION)
+        store = lab.store()
         quiet = {"say": lambda text: None}
-        assert storage.sync(store, source, target, **quiet).files == 4
-        assert storage.sync(store, source, target, **quiet) == storage.Copied(0, 0, 4)
+        assert storage.sync(store, source, target, **quiet) == 4
+        assert storage.sync(store, source, target, **quiet) == 0
         lab.cloud.faults.append(Fault("GET /download", DROPPED, times=3))
-        assert storage.sync(store, target, back, **quiet).files == 4
+        assert storage.sync(store, target, back, **quiet) == 4
         (back / "a.txt").write_bytes(b"b")  # as long, and another
         (back / "deep/er/b.bin").write_bytes(b"torn")
         (back / "mine").write_bytes(b"stays")
-        assert storage.sync(store, target, back, **quiet).files == 2
-        assert storage.sync(store, target, back, skip=r"^deep/", **quiet).equal == 3
+        assert storage.sync(store, target, back, skip=r"^deep/", **quiet) == 1
+        assert storage.sync(store, target, back, **quiet) == 1
         assert {n: (back / n).read_bytes() for n in files} == files
         assert (back / "mine").exists() and not list(back.rglob("*.partial"))
         lab.cloud.buckets.write(BUCKET, f"copies/{tmp_path.name}/../../evil", b"")
-        with pytest.raises(lab.module("cloud.clients").CloudError, match="nothing was copied"):
+        with pytest.raises(lab.module("cloud.errors").CloudError, match="nothing was copied"):
             storage.sync(store, target, back, **quiet)
 
 
 def test_a_download_that_breaks_leaves_nothing_half(lab, tmp_path):
     storage = lab.module("cloud.storage")
-    lab.cloud.buckets.write(BUCKET, "whole", b"x" * 1000)
+    lab.cloud.buckets.write(BUCKET, "broken/one", b"x" * 1000)
     lab.cloud.faults.append(Fault("GET /download", 503))
     unavailable = pytest.raises(
-        lab.module("cloud.clients").CloudError, match="no good answer within"
+        lab.module("cloud.errors").CloudError, match="no good answer within"
     )
     with lab.asking(), lab.giving_up_soon(), unavailable:
-        storage.Store(PROJECT).download(f"gs://{BUCKET}/whole", tmp_path / "whole")
+        storage.sync(lab.store(), f"gs://{BUCKET}/broken", tmp_path, say=lambda text: None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_arrives_torn_is_not_taken(lab, tmp_path):
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
     lab.cloud.buckets.write(BUCKET, "torn/one", b"x" * 1000)
     lab.cloud.faults.append(Fault("GET /download", TORN))
     with lab.asking():
-        store = storage.Store(PROJECT)
+        store = lab.store()
         with pytest.raises(error, match="gs://lab/torn/one"):
             storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None)
         assert list(tmp_path.iterdir()) == []
         lab.cloud.reset()
-        assert (
-            storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None).files == 1
-        )
+        assert storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None) == 1
     assert (tmp_path / "one").read_bytes() == b"x" * 1000
 
 
@@ -1169,14 +1167,14 @@ def test_what_arrives_torn_is_not_taken(lab, tmp_path):
 def test_a_project_that_is_not_set_up_is_told_what_to_fill_in(lab, key_):
     lab.settings(**{key_: '""'})
     done, _ = send(lab, "--dry-run", code=2)
-    assert f"gcp.{key_} is empty" in error_of(done)
+    assert f": gcp.{key_}: is empty; write " in error_of(done)
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"code": "zip"}, "gcp.code is zip: write container or package"),
-        ({"max_cost": "much"}, "gcp.max_cost is much: write dollars"),
+        ({"code": "zip"}, "gcp.code: is zip; write container or package"),
+        ({"max_cost": "much"}, "gcp.max_cost: is much; write dollars"),
         ({"code": "package"}, "gcp.executor_image is empty"),
         (
             {"code": "package", "executor_image": "us-docker.pkg.dev/vertex-ai/training/tf-cpu.2-15.py310:latest"},

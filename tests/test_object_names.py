@@ -79,13 +79,13 @@ def files_in(tree):
 def store(cloud_lab):
     """One client for all examples, since each keeps its connections open."""
     with cloud_lab.asking():
-        return cloud_lab.module("cloud.storage").Store(PROJECT)
+        return cloud_lab.store()
 
 
 @given(legal=st.lists(LEGAL, max_size=6), hostile=st.lists(HOSTILE, max_size=2))
 @settings(max_examples=150, **QUICK)
 def test_sync_writes_all_or_nothing(lab, store, legal, hostile):
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
     folder = f"names/{next(COUNTER)}"
     objects = write(lab, folder, [*legal, *hostile])
     with tempfile.TemporaryDirectory() as name:
@@ -107,7 +107,7 @@ def test_sync_writes_all_or_nothing(lab, store, legal, hostile):
 @given(legal=st.lists(LEGAL, max_size=6), hostile=st.lists(HOSTILE, max_size=2))
 @settings(max_examples=100, **QUICK)
 def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
-    fetch, error = lab.module("cloud.fetch"), lab.module("cloud.clients").CloudError
+    fetch, error = lab.module("cloud.fetch"), lab.module("cloud.errors").CloudError
     folder, said = f"runs/names-{next(COUNTER)}", []
     base = {"baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/{folder}"}}
     message = {"displayName": "names", "state": "JOB_STATE_SUCCEEDED", "jobSpec": base}
@@ -116,10 +116,7 @@ def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
     before = snapshot(lab.project.path / "runs")
     outside = set(os.listdir(lab.project.path)) | {"runs"}
     try:
-        with mock.patch.object(fetch, "Store", lambda *_: store):
-            fetch.fetch(
-                lab.module("cloud.vertex").Vertex(PROJECT, REGION, "", store.who), job, said.append
-            )
+        fetch.fetch(store, job, said.append)
     except error as refused:
         assert hostile, f"refused {legal}: {refused}"
         check_line(str(refused), folder)
@@ -253,7 +250,7 @@ def test_pages_that_fetch_writes_are_not_taken_from_the_bucket(lab):
 
 
 def test_what_stands_in_the_way_is_named_before_anything_is_written(lab, store, tmp_path):
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
     for name in ("a/b/c", "d"):
         lab.cloud.buckets.write(BUCKET, f"way/{name}", b"x")
 
@@ -287,7 +284,7 @@ def test_what_stands_in_the_way_is_named_before_anything_is_written(lab, store, 
 
 
 def test_what_the_disk_refuses_is_one_line(lab, store, tmp_path, monkeypatch):
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
     lab.cloud.buckets.write(BUCKET, "full/a", b"x")
 
     def full(*_):
@@ -333,14 +330,14 @@ def test_a_copy_has_one_end_here_and_one_in_a_bucket(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "project.yaml").touch()
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
     with pytest.raises(error, match=message):
         storage.sync(store, source, target)
     assert [path.name for path in tmp_path.iterdir()] == ["project.yaml"]
 
 
 def test_a_local_name_that_no_object_can_have_is_refused(lab, store, tmp_path):
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.clients").CloudError
+    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
     if os.name == "nt":
         pytest.skip("Windows has no such names")
     (tmp_path / "a\nb").touch()

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from conftest import ROOT, tree
 
-from launcher.cloud import labels, package, submission
-from launcher.jobfile import spec
+from launcher.cloud import labels, package
+from launcher.jobfile import completion, spec
 from launcher.project import sources
 from launcher.project.settings import Settings
 from trainer import options
@@ -166,7 +166,7 @@ def test_what_cannot_be_sent_is_told_in_a_line(mine, words, told):
 def test_what_project_yaml_lacks_is_told(mine, key):
     value = yaml.safe_load(SETTINGS)["gcp"][key]
     change(mine, f"{key}: {value}", f'{key}: ""')
-    assert f"gcp.{key} is empty" in dry_run(mine, "configs/cpu.yaml", code=2).stderr
+    assert f": gcp.{key}: is empty; write " in dry_run(mine, "configs/cpu.yaml", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_later_label_counts():
 
 
 def test_what_another_reader_takes_for_a_number_stands_in_quotes():
-    printed = submission.to_yaml({"args": ["1e-3", "--lr=0.1", "0x1F", "12:30:00", "yes", "on"]})
+    printed = completion.to_yaml({"args": ["1e-3", "--lr=0.1", "0x1F", "12:30:00", "yes", "on"]})
     assert yaml.safe_load(printed)["args"][0] == "1e-3"
     assert all(re.match(r"- [\"']", line) for line in printed.splitlines()[1:])
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from launcher.cloud import facts
 from launcher.cloud import study as jobs_study
-from launcher.cloud.vertex import RemoteJob
+from launcher.cloud.remote_job import RemoteJob
 from launcher.common.times import format_span
 from launcher.cost import prices
 from launcher.jobfile import spec

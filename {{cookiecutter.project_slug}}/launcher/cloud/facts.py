@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from launcher.cloud import watch
 from launcher.cloud.remote_job import WAITS, RemoteJob
+from launcher.cloud.vertex import Vertex
 from launcher.common.times import format_span, format_time
 from launcher.cost import cost
 from launcher.cost.parts import dollars
@@ -34,8 +35,8 @@ def to_json(job: RemoteJob, prices: Table) -> dict[str, Any]:
         "state": job.state,
         "since": job.since,
         "error": job.error,
-        "created": job.message.get("createTime"),
-        "started": job.message.get("startTime"),
+        "created": job.created,
+        "started": job.started,
         "ended": job.end,
         "seconds": job.seconds,
         "config": job.labels.get("config", ""),
@@ -70,7 +71,7 @@ def to_row(job: RemoteJob, prices: Table) -> list[str]:
     ]
 
 
-def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> list[str]:
+def to_lines(job: RemoteJob, prices: Table, jobs: Vertex, fetched: str = "") -> list[str]:
     """For people: its state, where it writes, what can be done with it.
 
     Args:
@@ -83,14 +84,10 @@ def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> 
     lines = [f"{job.name}: {'study' if job.tuning else 'job'} {job.id}, {state}"]
     lines += [f"error: {job.error}"] if job.error else []
     if job.state in WAITS and job.age > watch.LONG:
-        lines.append(
-            f"pending for {format_span(job.age)}: no machine of this kind is free, or there is no "
-            "quota for it, which the service does not tell; see "
-            f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
-        )
+        lines.append(f"pending for {watch.explain_waiting(jobs, job)}")
     words = (("config", "from configs/{}.yaml"), ("git_commit", "commit {}"), ("user", "by {}"))
     origin = [text.format(label(key)) for key, text in words if label(key)]
-    lines.append(f"sent: {', '.join([format_time(job.message.get('createTime')), *origin])}")
+    lines.append(f"sent: {', '.join([format_time(job.created), *origin])}")
     lines += [f"machines: {part}" for part in price.parts]
     lines += [f"cost: {format_cost(job, price)}", *(f"  {note}" for note in other_notes(price))]
     lines += [f"  {FAILED_RULE}"] if job.state == "FAILED" and price.most else []
@@ -108,26 +105,34 @@ def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> 
     return lines
 
 
-def compute_cost(job: RemoteJob, prices: Table) -> cost.Estimate:
-    """What a job has cost, by its own times; of a study, by those of its trials."""
-    region, start = job.resource.split("/")[3], job.message.get("startTime")
-    times = [(start, job.end)]
+def compute_cost(job: RemoteJob, prices: Table, trials: Sequence[Mapping] = ()) -> cost.Estimate:
+    """What a job has cost, by its own times; of a study, by those of its trials, or of some."""
+    region, times = job.resource.split("/")[3], [(job.started, job.end)]
+    trials = trials or job.trials
     if job.tuning:
-        times = [(t.get("startTime"), t.get("endTime") or job.end) for t in job.trials]
+        times = [(t.get("startTime"), t.get("endTime") or job.end) for t in trials]
     price = cost.spent(job.sent, region, times, table=prices)
-    silent = [t.get("id", "?") for t in job.trials if not t.get("startTime") and _has_begun(t)]
-    if silent or (job.tuning and start and not job.trials):
+    begun = [trial for trial in trials if trial.get("state") not in (None, "REQUESTED")]
+    silent = [trial.get("id", "?") for trial in begun if not trial.get("startTime")]
+    if silent or (job.tuning and job.started and not trials):
         which = f"trial {', '.join(silent)}" if silent else "its trials"
         return replace(price, most=None, notes=(f"the service gives no times of {which}",))
     return price
+
+
+def list_trial_costs(job: RemoteJob, prices: Table) -> Iterator[str]:
+    """A line for each trial of a study."""
+    for trial in job.trials:
+        price = compute_cost(job, prices, [trial])
+        span = format_span(3600 * price.hours)
+        yield f"trial {trial.get('id')}: {format_cost(job, price)}, {span}"
 
 
 def format_cost(job: RemoteJob, price: cost.Estimate) -> str:
     """ "$1.20", "$1.20 so far", "unknown" """
     if price.most is None:
         return "unknown"
-    running = job.message.get("startTime") and not job.ended
-    return dollars(price.most) + (" so far" if running else "")
+    return dollars(price.most) + (" so far" if job.started and not job.ended else "")
 
 
 def other_notes(price: cost.Estimate) -> list[str]:
@@ -147,7 +152,3 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def printable(text: str) -> str:
     """Without what would steer a terminal: others may name their jobs as they like."""
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _has_begun(trial: Mapping) -> bool:
-    return trial.get("state") not in (None, "REQUESTED")

@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.cloud import object_names, storage
-from launcher.cloud.clients import CloudError
+from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
-from launcher.cloud.vertex import Vertex
 from launcher.common.files import write_file
 from launcher.local.run_dirs import RUNS
 
@@ -26,27 +25,26 @@ RECORD = r"(?i:^([^/]+/)?run\.json$)"  # of a run, or of a trial
 STUDY = "study.json"
 # What is written here beside a run; objects of the same names stay in the bucket.
 OWN = r"(?i:^(vertex\.json|study\.(json|csv)|([^/]+/)?report\.html)$)"
-TRIES = 4
+ATTEMPTS = 4
 # In the error for a file that is not as it was listed, or gone: old checkpoints are removed.
 CHANGED = "changed meanwhile|No such object"
 
 
-def fetch(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> int:
-    """Copies the job's folder to runs/, and writes the reports; what is here already stays.
+def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> int:
+    """Copy the job's folder to runs/, and write the reports; what is here already stays.
 
     Raises:
         CloudError: it has no folder, or it cannot be read, or another run lies here in its place;
             or the disk is full, or an object's name must not be written to it.
     """
-    target = _target(job)
-    store = Store(jobs.project, jobs.region, jobs.who)
+    target = _choose_target(job)
     try:
         with storage.disk_errors(target):
             new = _copy(store, job, target, say)
-            pages = _report(job, target, new)
+            pages = _write_reports(job, target, new)
     except KeyboardInterrupt:
         raise CloudError(f"{target}: interrupted; the same command brings the rest") from None
-    if not any(target.glob("run.json")) and not any(target.glob("*/run.json")):
+    if not _find_records(target):
         say(f"{job.name} ({job.state.lower()}) has no run record there")
     elif not job.ended:
         say(f"{job.name} is {job.state.lower()}; later the same command brings the rest")
@@ -60,90 +58,99 @@ def fetch(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> i
 
 def find_folder(job: RemoteJob) -> Path | None:
     """The local folder with what was fetched of a job; None where there is none."""
-    folder = RUNS / _name(job)
-    return folder if job.folder and _source(folder) == job.folder else None
+    folder = RUNS / _choose_name(job)
+    return folder if job.folder and _read_source(folder) == job.folder else None
 
 
-def _target(job: RemoteJob) -> Path:
+def _choose_target(job: RemoteJob) -> Path:
     if not storage.split(job.folder)[1]:
         what = f"writes to the top of {job.folder}" if job.folder else "has no baseOutputDirectory"
         raise CloudError(f"{job.name} {what}: nobody can tell what in a bucket is its own")
-    name = _name(job)
+    name = _choose_name(job)
     if faults := object_names.find_faults([name]):
         raise CloudError(
             f"{job.folder}: {faults[0]}, and no folder here can have its name; copy it under another: "
             f"gcloud storage cp -r {job.folder} FOLDER"
         )
     target = RUNS / name
-    if target.exists() and _source(target) != job.folder:
+    if target.exists() and _read_source(target) != job.folder:
         raise CloudError(
             f"{target}: is there already, and is not from {job.folder}; rename it, then try again"
         )
     return target
 
 
-def _name(job: RemoteJob) -> str:
+def _choose_name(job: RemoteJob) -> str:
     """Its folder's name: unique in the bucket, and the one in its run record."""
     return re.sub(r"[^\w.-]+|^\.+", "-", job.folder.rpartition("/")[2]) or "-"
 
 
-def _source(folder: Path) -> str:
+def _read_source(folder: Path) -> str:
+    """The folder of the bucket that a local folder was fetched from; "" for any other folder."""
     try:
         return RemoteJob(json.loads((folder / JOB).read_text(encoding="utf-8"))).folder
     except (OSError, ValueError, AttributeError):
         return ""
 
 
+def _find_records(target: Path) -> list[Path]:
+    return sorted([*target.glob("run.json"), *target.glob("*/run.json")])
+
+
 def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
-    """Brings all files, the run records last; returns whether anything has changed here."""
-    listing = store.list_for_disk(job.folder, target)
+    """Bring all files, the run records last; return whether anything has changed here."""
+    names = store.list_for_disk(job.folder, target)
     storage.refuse_obstacles([target / JOB])
-    if own := [name for name in listing if re.search(OWN, name)]:
+    if own := [name for name in names if re.search(OWN, name)]:
         say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
-    names = [name for name in listing if re.search(RECORD, name)]
+    in_bucket = [name for name in names if re.search(RECORD, name)]
     with ThreadPoolExecutor(storage.AT_ONCE) as pool:
-        read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), names)
-        records = {target / name: data for name, data in zip(names, read, strict=True)}
+        read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), in_bucket)
+        records = {target / name: data for name, data in zip(in_bucket, read, strict=True)}
     message = json.dumps(job.message, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     description = {target / JOB: message.encode()}
-    new = _differ(description) + _differ(records)
+    outdated = _list_outdated(records)
+    new = bool(outdated or _list_outdated(description))
     if new:
-        for path in (target / STUDY, *_differ(records)):  # no run, until all is here
+        for path in (target / STUDY, *outdated):  # no run, until all is here
             path.unlink(missing_ok=True)
-        _write(description)
-    changed = _sync(store, job, target, say)
+    _write(description)
+    copied = _sync(store, job, target, say)
     _write(records)
-    return bool(new) or changed
+    return new or copied > 0
 
 
-def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
-    """Brings the files; a job that runs may change one while it comes, so there are several tries."""
-    for left in reversed(range(TRIES)):
+def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> int:
+    """Bring the files; those of a running job may change meanwhile, hence several attempts."""
+    for left in reversed(range(ATTEMPTS)):
         try:
-            skip = f"{RECORD}|{OWN}"
-            return storage.sync(store, job.folder, target, skip=skip, say=say).files > 0
+            return storage.sync(store, job.folder, target, f"{RECORD}|{OWN}", say)
         except CloudError as error:
             if not left or not re.search(CHANGED, str(error)):
                 raise
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
-def _differ(files: dict[Path, bytes]) -> list[Path]:
+def _list_outdated(files: dict[Path, bytes]) -> list[Path]:
     return [path for path, data in files.items() if not path.is_file() or path.read_bytes() != data]
 
 
 def _write(files: dict[Path, bytes]) -> None:
-    for path in _differ(files):
+    for path in _list_outdated(files):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, files[path])
 
 
-def _report(job: RemoteJob, target: Path, new: bool) -> list[Path]:
-    """Writes the pages that are missing, or older than their run; of a study, its own, too."""
+def _write_reports(job: RemoteJob, target: Path, new: bool) -> list[Path]:
+    """Write the pages that are missing, or older than their run, and of a study its own files.
+
+    Returns:
+        The files to show: of a study, those of its trials are too many.
+    """
     from launcher.report import report, runs
 
     written = []
-    for record in sorted([*target.glob("run.json"), *target.glob("*/run.json")]):
+    for record in _find_records(target):
         page = record.with_name("report.html")
         if page.exists() and page.stat().st_mtime >= record.stat().st_mtime:
             continue

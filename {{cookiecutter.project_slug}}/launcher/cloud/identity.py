@@ -1,8 +1,7 @@
 """Who sends requests to Google Cloud, and the commands that let them.
 
-Two logins live side by side: gcloud's own, and the application default credentials by which
-programs, the SDK among them, are known. They need not be the same person. Standard library only;
-nothing secret is read further than to the place where it is sent.
+Two logins live side by side: gcloud's own, and the application default credentials, by which
+programs are known. They need not be the same person. Standard library only, for the doctor.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ LOGIN = "gcloud auth application-default login"
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"  # names a file that counts before any login
 UNKNOWN = "user:YOUR-EMAIL"  # to be filled in by whoever reads the command
 TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
-METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/"
-SECONDS = 2  # for each question over the network
+METADATA = "http://{}/computeMetadata/v1/instance/service-accounts/default/email"
+SECONDS = 2  # for one answer
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,13 @@ def find(token: str = "") -> Identity:
     Args:
         token: an access token, to ask Google for a name that the files do not have.
     """
-    path = adc_path()
-    if path:
-        return _from_file(path, token)
-    if email := _on_google():
+    if path := adc_path():
+        return _read_identity(path, token)
+    if email := _ask_machine():
         return Identity("service account", email, "of this machine")
     if email := account():
-        return Identity(_kind(email), email, "gcloud")
+        robot = email.endswith(".gserviceaccount.com")
+        return Identity("service account" if robot else "user", email, "gcloud")
     return Identity("")
 
 
@@ -77,27 +76,24 @@ def find_key_problem() -> str:
         return ""
     try:
         content = json.loads(Path(named).read_text(encoding="utf-8"))
-        problem = (
-            "" if isinstance(content, dict) and content.get("type") else "holds no credentials"
-        )
+        if isinstance(content, dict) and content.get("type"):
+            return ""
+        problem = "holds no credentials"
     except FileNotFoundError:
         problem = "does not exist"
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     except ValueError:
         problem = "is not JSON"
-    return problem and f"{VARIABLE} names {named}, which {problem}"
+    return f"{VARIABLE} names {named}, which {problem}"
 
 
 def advise_login() -> str:
     """What to do where Google lets nobody in."""
-    named = os.environ.get(VARIABLE)
-    first = (
-        f"{VARIABLE} ({named}) counts before any login: correct it, or unset it and "
-        if named
-        else ""
-    )
-    return f"{first}run: {LOGIN}"
+    if named := os.environ.get(VARIABLE):
+        first = f"{VARIABLE} ({named}) counts before any login: correct it, or unset it and"
+        return f"{first} run: {LOGIN}"
+    return f"run: {LOGIN}"
 
 
 def login_commands() -> tuple[str, ...]:
@@ -106,10 +102,7 @@ def login_commands() -> tuple[str, ...]:
 
 
 def account() -> str:
-    """gcloud's account, as its settings tell it; empty where nobody is logged in.
-
-    They are read, since gcloud takes half a second to say it.
-    """
+    """gcloud's account, from its settings, since gcloud takes half a second; "": nobody's."""
     if value := os.environ.get("CLOUDSDK_CORE_ACCOUNT"):
         return value
     folder = _settings()
@@ -151,7 +144,7 @@ def _bind(group: str, name: str, role: str, member: str, *flags: str) -> str:
     return shlex.join([*command, f"--member={member}", f"--role={role}", *flags])
 
 
-def _from_file(path: Path, token: str) -> Identity:
+def _read_identity(path: Path, token: str) -> Identity:
     source = f"application default credentials, {path}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -170,21 +163,12 @@ def _from_file(path: Path, token: str) -> Identity:
 
 
 def _email_of(token: str) -> str:
-    """Asks Google whose access token this is; empty where it does not say."""
-    if not token:
-        return ""
-    body = urllib.parse.urlencode(
-        {"access_token": token}
-    ).encode()  # not in a URL: those are logged
+    """Ask Google whose access token this is; empty where it does not say."""
+    body = urllib.parse.urlencode({"access_token": token}).encode()  # a URL would be logged
     try:
-        with urllib.request.urlopen(TOKEN_INFO, body, timeout=SECONDS) as answer:
-            return str(json.load(answer).get("email") or "")
-    except (OSError, ValueError, AttributeError):
+        return str(json.loads(token and _ask(TOKEN_INFO, body)).get("email") or "")
+    except (ValueError, AttributeError):
         return ""
-
-
-def _kind(email: str) -> str:
-    return "service account" if email.endswith(".gserviceaccount.com") else "user"
 
 
 def on_google() -> bool:
@@ -199,15 +183,20 @@ def on_google() -> bool:
         return False
 
 
-def _on_google() -> str:
+def _ask_machine() -> str:
+    """The service account of one of Google's machines; empty elsewhere."""
     if not on_google():
         return ""
-    host = os.environ.get("GCE_METADATA_HOST")
-    url = METADATA.replace("metadata.google.internal", host) if host else METADATA
-    request = urllib.request.Request(url + "email", headers={"Metadata-Flavor": "Google"})
+    host = os.environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
+    return _ask(METADATA.format(host), headers={"Metadata-Flavor": "Google"})
+
+
+def _ask(url: str, body: bytes | None = None, headers: dict | None = None) -> str:
+    """The beginning of the answer to a GET, or to a POST with a body; empty where there is none."""
+    request = urllib.request.Request(url, body, headers or {})
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            return answer.read(200).decode("utf-8", "replace").strip()
+            return answer.read(10_000).decode("utf-8", "replace").strip()
     except (OSError, ValueError):
         return ""
 

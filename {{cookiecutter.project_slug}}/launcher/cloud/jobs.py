@@ -7,23 +7,22 @@ job = jobs.find("smoke-20260301")    a name, a number, a resource name, or how o
 from __future__ import annotations
 
 import difflib
-import functools
 import json
 import re
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
 
 from launcher.cloud import facts, labels, watch
-from launcher.cloud.clients import CloudError
+from launcher.cloud.clients import Connection
+from launcher.cloud.errors import CloudError
 from launcher.cloud.logs import Log
 from launcher.cloud.remote_job import RemoteJob
+from launcher.cloud.storage import Store
 from launcher.cloud.vertex import Vertex
 from launcher.common.document import SpecError
 from launcher.common.times import format_span, format_time
 from launcher.cost import prices
-from launcher.cost.cost import Estimate
 from launcher.cost.parts import dollars
 from launcher.project.settings import read_settings
 
@@ -42,24 +41,19 @@ class Jobs:
             name: a job's; a resource name decides the region, too.
 
         Raises:
-            SpecError: project.yaml lacks something, the SDK is missing, or nobody is logged in.
+            SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
         """
-        self.settings = read_settings()
-        if faults := self.settings.missing("project", "region"):
+        settings = read_settings()
+        if faults := settings.missing("project", "region"):
             raise SpecError(*faults)
         match = RESOURCE.fullmatch(name)
-        region = match[1] if match else self.settings.region
-        self.vertex = Vertex(self.settings.project, region, self.settings.service_account)
-
-    @property
-    def filter(self) -> str:
-        """Selects this project's jobs by their label, in the service's words."""
-        ours = labels.join({"project": self.settings.slug}, self.settings.labels)
-        return f'labels.project="{ours["project"]}"'
+        region = match[1] if match else settings.region
+        self.vertex = Vertex(Connection(settings.project, region, settings.service_account))
+        self.label = labels.join({"project": settings.slug}, settings.labels)["project"]
 
     def list(self, every: bool = False, most: int = MOST) -> list[RemoteJob]:
-        """This project's jobs and studies, or all that there are; the newest first."""
-        return self.vertex.list("" if every else self.filter, most)
+        """This project's jobs and studies, or those of all projects; the newest first."""
+        return self.vertex.list("" if every else f'labels.project="{self.label}"', most)
 
     def find(self, text: str) -> RemoteJob:
         """The job of this name or number, or the only one of this project that begins so.
@@ -67,10 +61,9 @@ class Jobs:
         Raises:
             CloudError: there is none, or there are several: which ones.
         """
+        hint = "python scripts/jobs.py list shows those that there are"
         if not text.strip():
-            raise CloudError(
-                "an empty name; python scripts/jobs.py list shows those that there are"
-            )
+            raise CloudError(f"an empty name; {hint}")
         whole = RESOURCE.fullmatch(text)
         number, jobs = text.rpartition("/")[2] if whole else text, []
         if not whole and not re.search(r'["\\]', text):
@@ -86,12 +79,10 @@ class Jobs:
             return job
         names = {job.name: job for job in reversed(ours)}
         near = [names[name] for name in difflib.get_close_matches(text, names, NAMED)]
-        word = "near it" if near else "the newest"
-        raise CloudError(
-            f"{text}: no such job in {self.vertex.project}, {self.vertex.region}; "
-            "python scripts/jobs.py list shows those that there are"
-            + (f"; {word}: {_list_names(near or ours)}" if ours else "")
-        )
+        if ours:
+            hint += f"; {'near it' if near else 'the newest'}: {_list_names(near or ours)}"
+        where = f"{self.vertex.connection.project}, {self.vertex.connection.region}"
+        raise CloudError(f"{text}: no such job in {where}; {hint}")
 
 
 def _list_names(jobs: list[RemoteJob]) -> str:
@@ -132,7 +123,7 @@ def show(options: Namespace) -> int:
         _print_json(facts.to_json(job, table) | trials)
         return 0
     fetched = str(fetch.find_folder(job) or "")
-    for line in facts.to_lines(job, table, jobs.settings.project, fetched):
+    for line in facts.to_lines(job, table, jobs.vertex, fetched):
         print(facts.printable(line))
     if job.trials:
         print()
@@ -145,12 +136,8 @@ def logs(options: Namespace) -> int:
     jobs = Jobs(options.id)
     job = jobs.find(options.id)
     if options.follow:
-        return watch.run(jobs.vertex, job)
-    several, lines = job.replicas > 1 or job.tuning, Log(jobs.vertex, job).new()
-    for line in lines:
-        if not re.match(watch.NOISE, line.text):
-            print(f"{line.replica} | {line.text}" if several else line.text)
-    if not lines:
+        return watch.watch(jobs.vertex, job)
+    if not Log(jobs.vertex.connection, job).print_new():
         old = "; the service forgets what is older than 30 days" if job.ended else ""
         print(f"{job.name}: {job.state.lower()}, and no line in its log{old}", file=sys.stderr)
     return 0
@@ -186,11 +173,13 @@ def cost(options: Namespace) -> int:
         price = facts.compute_cost(job, table)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
         failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
-        text = f"{job.name}: {facts.format_cost(job, price)}, for {_hours(price)} of running"
-        print(facts.printable(text))
+        span = format_span(3600 * price.hours)
+        print(
+            facts.printable(f"{job.name}: {facts.format_cost(job, price)}, for {span} of running")
+        )
         if options.id:
             notes = facts.other_notes(price)
-            for line in [*map(str, price.parts), *_costs_of_trials(job, table), *notes]:
+            for line in [*map(str, price.parts), *facts.list_trial_costs(job, table), *notes]:
                 print(f"  {line}")
     if len(jobs) > 1:
         more = f", and {unknown} of unknown cost" if unknown else ""
@@ -203,21 +192,11 @@ def cost(options: Namespace) -> int:
     return 0
 
 
-def _costs_of_trials(job: RemoteJob, table: prices.Table) -> Iterator[str]:
-    for trial in job.trials:
-        price = facts.compute_cost(RemoteJob({**job.message, "trials": [trial]}), table)
-        yield f"trial {trial.get('id')}: {facts.format_cost(job, price)}, {_hours(price)}"
-
-
-def _hours(price: Estimate) -> str:
-    return format_span(3600 * price.hours)
-
-
 def fetch(options: Namespace) -> int:
     from launcher.cloud import fetch
 
     jobs = Jobs(options.id)
-    return fetch.fetch(jobs.vertex, jobs.find(options.id), functools.partial(print, flush=True))
+    return fetch.fetch(Store(jobs.vertex.connection), jobs.find(options.id))
 
 
 def _print_json(value: object) -> None:

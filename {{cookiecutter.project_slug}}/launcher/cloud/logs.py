@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from launcher.cloud import clients
-from launcher.cloud.clients import Need
-from launcher.cloud.vertex import RemoteJob, Vertex
+from launcher.cloud.clients import Connection, Need
+from launcher.cloud.remote_job import RemoteJob
 from launcher.common.times import parse_time
 from launcher.local.contract import ROLES
 
+NEED = Need("roles/logging.viewer", "logging.googleapis.com")
 PAGE = 1000  # entries in an answer, as many as the service gives
 LATE = 30  # seconds that an entry may arrive after one that is younger
+NOISE = r"WARNING: All log messages before absl|I0000 "  # what TensorFlow's C++ prints of itself
 
 
 @dataclass(frozen=True)
@@ -23,80 +25,71 @@ class Line:
 
     replica: str  # "chief:0"; "service" for Vertex AI itself
     text: str
-    time: str  # as the service writes it
     error: bool
+
+    def __str__(self) -> str:
+        return f"{self.replica} | {self.text}"
 
 
 class Log:
-    """The log of one job; `new` gives each line once."""
+    """The log of one job; `print_new` prints each line once."""
 
-    def __init__(self, jobs: Vertex, job: RemoteJob):
-        self.jobs, self.job = jobs, job
-        self.session = clients.session(jobs.who)
-        self.need = Need("logging.googleapis.com", "roles/logging.viewer", jobs.project)
-        self.newest = ""
+    def __init__(self, connection: Connection, job: RemoteJob):
+        self.connection, self.job = connection, job
+        self.newest = ""  # time of an entry, as the service writes it
         self.seen: set[str] = set()
 
-    def new(self) -> list[Line]:
-        """The lines that came since the last call, in the order of their times.
+    def print_new(self) -> int:
+        """Print the lines that came since the last call, in the order of their times; return how many.
 
         Raises:
             CloudError: the log cannot be read.
         """
-        since = [f'timestamp>="{_before(self.newest)}"'] if self.newest else []
-        lines = []
-        for entry in self._entries(since, "timestamp asc"):
-            key = f"{entry.get('insertId')} {entry.get('timestamp')}"
-            if key not in self.seen:
-                self.seen.add(key)
-                self.newest = max(self.newest, entry.get("timestamp", ""))
-                lines += _lines(entry)
-        return lines
+        since, count = "", 0
+        if self.newest:  # what is late has an older time than what was on time
+            before = parse_time(self.newest[:19]) - timedelta(seconds=LATE)
+            since = f' AND timestamp>="{before:%Y-%m-%dT%H:%M:%SZ}"'
+        for entry in self._entries("timestamp asc", since):
+            time = entry.get("timestamp", "")
+            if (key := f"{entry.get('insertId')} {time}") in self.seen:
+                continue
+            self.seen.add(key)
+            self.newest = max(self.newest, time)
+            for line in _read_lines(entry):
+                print(line if self.job.several else line.text, flush=True)
+                count += 1
+        return count
 
-    def last(self, number: int) -> list[Line]:
+    def read_last(self, number: int) -> list[Line]:
         """The last lines that replicas have printed."""
         lines: list[Line] = []
-        for entry in self._entries([], "timestamp desc"):
-            lines = [*_lines(entry), *lines]
+        for entry in self._entries("timestamp desc"):
+            lines = [*_read_lines(entry), *lines]
             if len(lines) >= number:
                 break
         return lines[-number:]
 
-    def _entries(self, more: list[str], order: str) -> Iterator[dict]:
-        words = ['resource.type="ml_job"', f'resource.labels.job_id="{self.job.id}"', *more]
-        base = clients.endpoint("logging")
-        body = {
-            "resourceNames": [f"projects/{self.jobs.project}"],
-            "filter": " AND ".join(words),
+    def _entries(self, order: str, since: str = "") -> Iterator[dict]:
+        query = {
+            "resourceNames": [f"projects/{self.connection.project}"],
+            "filter": f'resource.type="ml_job" AND resource.labels.job_id="{self.job.id}"{since}',
             "orderBy": order,
             "pageSize": PAGE,
         }
-        while True:
-            with clients.explain_errors(
-                f"read the log of {self.job.name}", self.need, self.jobs.who
-            ):
-                answer = clients.ask(self.session, "POST", f"{base}/v2/entries:list", json=body)
-            yield from answer.get("entries") or []
-            if not answer.get("nextPageToken"):
-                return
-            body["pageToken"] = answer["nextPageToken"]
+        what, url = (
+            f"read the log of {self.job.name}",
+            f"{clients.endpoint('logging')}/v2/entries:list",
+        )
+        return self.connection.ask_pages(what, NEED, "POST", url, "entries", query)
 
 
-def _before(time: str) -> str:
-    """A while before a time: what is late has an older time than what was on time."""
-    return (parse_time(time[:19]) - timedelta(seconds=LATE)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _lines(entry: dict) -> list[Line]:
+def _read_lines(entry: dict) -> list[Line]:
     payload = entry.get("jsonPayload") or {}
     text = payload.get("message") or entry.get("textPayload") or ""
     task = ((entry.get("resource") or {}).get("labels") or {}).get("task_name", "")
-    replica, time = _replica(task), entry.get("timestamp", "")
+    replica = task or "service"
+    if match := re.fullmatch(r"workerpool([0-3])-(\d+)", task):
+        replica = f"{ROLES[int(match[1])]}:{match[2]}"
     error = entry.get("severity") in ("ERROR", "CRITICAL", "ALERT", "EMERGENCY")
-    return [Line(replica, part, time, error) for part in str(text).splitlines()]
-
-
-def _replica(task: str) -> str:
-    """ "workerpool1-0" → "worker:0" """
-    match = re.fullmatch(r"workerpool([0-3])-(\d+)", task)
-    return f"{ROLES[int(match[1])]}:{match[2]}" if match else task or "service"
+    lines = (part for part in str(text).splitlines() if not re.match(NOISE, part))
+    return [Line(replica, part, error) for part in lines]

@@ -20,7 +20,7 @@ SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
 
 
 def build(folder: Path) -> Path:
-    """Builds the source distribution into a folder; returns its path.
+    """Build the source distribution into a folder; return its path.
 
     The sources are copied first, so that nothing but them gets in, and nothing is left in the repo.
 

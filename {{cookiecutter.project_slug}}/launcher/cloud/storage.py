@@ -1,26 +1,35 @@
 """Copy files between folders and buckets; every copy is compared with its source.
 
 An object in a bucket is there as a whole or not at all. A local file is written under another name
-first, so that the same is true of it.
+first, so that the same is true of it. Google's transfer_manager does not serve: it returns after the last
+file, so that a copy that was interrupted would have to begin again.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import io
+import mimetypes
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from launcher.cloud import clients, object_names
-from launcher.cloud.clients import CloudError, Need
+from launcher.cloud import errors, object_names
+from launcher.cloud.clients import Connection, Need
+from launcher.cloud.errors import CloudError
 from launcher.common.files import PARTIAL, replacing
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 SHOWN = 3  # faults that a message names
+DOWN = {
+    "raw_download": True,
+    "checksum": "crc32c",
+}  # as the object is stored, even where compressed
 # Left behind by Python and Jupyter; by macOS, Windows, and copies that were interrupted.
 LITTER_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|.*\.partial")
@@ -34,15 +43,6 @@ class Entry:
     crc32c: str
 
 
-@dataclass(frozen=True)
-class Copied:
-    """What a copy did."""
-
-    files: int
-    bytes: int
-    equal: int  # files that were there already
-
-
 def split(uri: str) -> tuple[str, str]:
     """ "gs://lab/runs/a" → ("lab", "runs/a")"""
     bucket, _, name = uri.removeprefix("gs://").partition("/")
@@ -52,19 +52,14 @@ def split(uri: str) -> tuple[str, str]:
 class Store:
     """The buckets that the caller may use."""
 
-    def __init__(self, project: str, region: str = "", credentials=None):
-        """Asks nothing yet.
-
-        Raises:
-            CloudError: the SDK is not installed, or nobody is logged in.
-        """
-        self.project, self.region = project, region
-        self.who = credentials or clients.credentials()
-        storage = clients.sdk("google.cloud.storage")
-        self.client = storage.Client(project=project, credentials=self.who)
+    def __init__(self, connection: Connection):
+        """Sends nothing yet."""
+        self.connection = connection
+        storage = errors.sdk("google.cloud.storage")
+        self.client = storage.Client(connection.project, connection.credentials)
 
     def upload(self, source: Path | bytes, uri: str, new: bool = False) -> bool:
-        """Writes an object, and compares what arrived.
+        """Write an object, and compare what arrived.
 
         Args:
             new: only where there is none; what is there stays.
@@ -72,20 +67,20 @@ class Store:
         Returns:
             Whether the object now holds the source: False where `new` met another one.
         """
-        wanted = entry(source)
-        blob = self._blob(uri)
-        options = {"checksum": "crc32c", **clients.patience()}
+        wanted, blob = compute_entry(source), self._blob(uri)
+        options = {"size": wanted.size, "checksum": "crc32c"}
         if new:
             options["if_generation_match"] = 0  # the service's words for: not yet there
-        with self._explain(f"upload to {uri}", uri):
-            try:
-                if isinstance(source, bytes):
-                    blob.upload_from_string(source, "application/octet-stream", **options)
-                else:
-                    blob.upload_from_filename(str(source), **options)
-            except clients.sdk("google.api_core.exceptions").PreconditionFailed:
-                # Another's object; or ours, and the answer to the first try was lost.
-                blob.reload(**clients.patience())
+        try:
+            with _open(source) as stream:
+                kind, _ = mimetypes.guess_type(uri)
+                send = blob.upload_from_file
+                self._call("upload to", uri, send, stream, content_type=kind, **options)
+        except CloudError as error:
+            if error.status != 412:  # Precondition Failed
+                raise
+            # Another's object; or ours, and the answer to the first attempt was lost.
+            self._call("upload to", uri, blob.reload)
         there = Entry(int(blob.size or 0), blob.crc32c or wanted.crc32c)
         if there != wanted and not new:
             raise CloudError(f"upload to {uri}: what arrived is not what was sent; try once more")
@@ -93,43 +88,38 @@ class Store:
 
     def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
-        with self._explain(f"look for {uri}", uri):
-            return self._blob(uri).exists(**clients.patience())
+        return self._call("look for", uri, self._blob(uri).exists)
 
     def find_location(self, bucket: str) -> tuple[str, list[str]] | None:
         """Where a bucket lies: its location, and its regions where its owner chose several.
 
         None where the bucket is missing or its description may not be read.
         """
-        hidden = clients.sdk("google.api_core.exceptions")
-        with self._explain(f"look where gs://{bucket} lies", f"gs://{bucket}"):
-            try:
-                answer = self.client.get_bucket(bucket, **clients.patience())
-            except (hidden.Forbidden, hidden.NotFound):
+        what, uri = "find the location of", f"gs://{bucket}"
+        try:
+            answer = self._call(what, uri, self.client.get_bucket, bucket)
+        except CloudError as error:
+            if error.status in (403, 404):
                 return None
+            raise
         return answer.location or "", list(answer.data_locations or ())
 
     def is_free(self, folder: str) -> bool:
         """Whether nothing lies in a folder of a bucket."""
-        bucket, name = split(folder.rstrip("/") + "/")
-        with self._explain(f"look into {folder}", folder):
-            options = {"prefix": name, "max_results": 1, **clients.patience()}
-            return not list(self.client.list_blobs(bucket, **options))
+        return not self._list("look into", folder, max_results=1)
 
     def read(self, uri: str) -> bytes:
         """The whole object."""
-        with self._explain(f"read {uri}", uri):
-            options = {"raw_download": True, "checksum": "crc32c", **clients.patience()}
-            return self._blob(uri).download_as_bytes(**options)
+        return self._call("read", uri, self._blob(uri).download_as_bytes, **DOWN)
 
-    def listing(self, folder: str) -> dict[str, Entry]:
+    def list(self, folder: str) -> dict[str, Entry]:
         """The objects in a folder of a bucket and below it, by their names within it."""
-        bucket, prefix = split(folder.rstrip("/") + "/")
-        with self._explain(f"list {folder}", folder):
-            blobs = list(self.client.list_blobs(bucket, prefix=prefix, **clients.patience()))
-        entries = {blob.name[len(prefix) :]: Entry(blob.size, blob.crc32c) for blob in blobs}
         # TensorFlow marks folders by empty objects, which are no files.
-        return {name: e for name, e in entries.items() if e.size or name[-1:] not in "/"}
+        return {
+            name: Entry(blob.size, blob.crc32c)
+            for name, blob in self._list("list", folder).items()
+            if blob.size or name[-1:] not in "/"
+        }
 
     def list_for_disk(self, folder: str, target: Path) -> dict[str, Entry]:
         """The same, where all of them may be written to a local folder.
@@ -137,33 +127,29 @@ class Store:
         Raises:
             CloudError: names the objects that may not, or what is in their way.
         """
-        names = self.listing(folder)
-        faults = object_names.find_faults(names)
-        if faults:
+        names = self.list(folder)
+        if faults := object_names.find_faults(names):
             more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CloudError(
                 f"{folder}: {'; '.join(faults[:SHOWN])}{more}; nothing was copied: rename or remove "
                 "such objects in the bucket, then try again"
             )
         refuse_obstacles(target / name for name in names)
-        folders = {target / name.rpartition("/")[0] for name in names if "/" in name}
-        folders |= {up for folder in folders for up in folder.parents if target in up.parents}
+        folders = {up for name in names for up in (target / name).parents if target in up.parents}
         for folder in filter(Path.is_symlink, sorted(folders)):
             raise CloudError(f"{folder}: is a link, and nothing is written through it; move it")
         return names
 
-    def download(self, uri: str, path: Path, wanted: Entry | None = None) -> None:
-        """Writes an object to a file, which is there as a whole or not at all.
+    def download(self, uri: str, path: Path, wanted: Entry) -> None:
+        """Write an object to a file, which is there as a whole or not at all.
 
         Args:
-            wanted: what `listing` said of it; where it is given, what arrived is compared with it.
+            wanted: what `list` said of it; what arrived is compared with it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"raw_download": True, "checksum": "crc32c", **clients.patience()}
         with replacing(path) as partial:
-            with self._explain(f"download {uri}", uri):
-                self._blob(uri).download_to_filename(str(partial), **options)
-            if wanted and entry(partial) != wanted:
+            self._call("download", uri, self._blob(uri).download_to_filename, str(partial), **DOWN)
+            if compute_entry(partial) != wanted:
                 raise CloudError(
                     f"download {uri}: it changed meanwhile, or arrived damaged; try again"
                 )
@@ -172,28 +158,46 @@ class Store:
         bucket, name = split(uri)
         return self.client.bucket(bucket).blob(name)
 
-    def _explain(self, what: str, uri: str):
-        bucket = split(uri)[0]
-        location = f" --location={self.region}" if self.region else ""
+    def _list(self, what: str, folder: str, **options) -> dict:
+        """{name within the folder: blob}"""
+        bucket, prefix = split(folder.rstrip("/") + "/")
+
+        def read_pages(**patience) -> dict:
+            blobs = self.client.list_blobs(bucket, prefix=prefix, **options, **patience)
+            return {blob.name[len(prefix) :]: blob for blob in blobs}
+
+        return self._call(what, folder, read_pages)
+
+    def _call(self, what: str, uri: str, method: Callable, *args, **options):
+        """Call a method of Google's client: repeated as `errors.retry` says, errors as one line."""
+        bucket, project = split(uri)[0], self.connection.project
+        location = f" --location={self.connection.region}" if self.connection.region else ""
         need = Need(
-            api="storage.googleapis.com",
             role="roles/storage.objectUser",
-            project=self.project,
+            api="storage.googleapis.com",
             bucket=bucket,
-            create=f"gcloud storage buckets create gs://{bucket} --project={self.project}{location} "
+            create=f"gcloud storage buckets create gs://{bucket} --project={project}{location} "
             "--uniform-bucket-level-access",
         )
-        return clients.explain_errors(what, need, self.who)
+        with self.connection.explain_errors(f"{what} {uri}", need):
+            return method(*args, **options, retry=errors.retry(), timeout=errors.ANSWER)
 
 
 def sync(
-    store: Store, source: str | Path, target: str | Path, skip: str = "", say: Callable = print
-) -> Copied:
-    """Copies a folder into another, from a bucket or to one; what is equal there already stays.
+    store: Store,
+    source: str | Path,
+    target: str | Path,
+    skip: str = "",
+    say: Callable[[str], None] = print,
+) -> int:
+    """Copy a folder into another, from a bucket or to one; what is equal there already stays.
 
     Args:
         source, target: gs://…, or a local folder; one of them is local.
         skip: a regular expression for names, within the folder, that are left out.
+
+    Returns:
+        The number of files that were copied.
 
     Raises:
         CloudError: a file cannot be read or written, or an object's name is not legal here.
@@ -204,10 +208,10 @@ def sync(
         kind = "both are buckets: gcloud storage cp -r copies them" if down else "both are local"
         raise CloudError(f"copy {source} to {target}: {kind}; give a local folder and a gs:// one")
     with disk_errors(target if down else source):
-        names = store.list_for_disk(source, Path(target)) if down else local(source)
+        names = store.list_for_disk(source, Path(target)) if down else list_local(Path(source))
         names = {n: e for n, e in names.items() if not (skip and re.search(skip, n))}
-        there = local(target, names) if down else store.listing(target)
-        todo = [name for name in names if there.get(name) != names[name]]
+        there = read_entries(Path(target), names) if down else store.list(target)
+        missing = [name for name in names if there.get(name) != names[name]]
 
         def copy(name: str) -> None:
             if down:
@@ -215,14 +219,12 @@ def sync(
             else:
                 store.upload(Path(source, name), f"{target}/{name}")
 
-        size = sum(names[name].size for name in todo)
-        if todo:
-            say(f"[launcher] {len(todo)} files, {size / 1e6:.1f} MB, to {target}")
-        # Not the client's transfer_manager, which returns after the last file: a copy that is
-        # interrupted would have to begin again.
+        if missing:
+            size = sum(names[name].size for name in missing)
+            say(f"[launcher] {len(missing)} files, {size / 1e6:.1f} MB, to {target}")
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(copy, todo))
-    return Copied(len(todo), size, len(names) - len(todo))
+            list(pool.map(copy, missing))
+    return len(missing)
 
 
 @contextlib.contextmanager
@@ -235,25 +237,26 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         raise CloudError(f"{name}: {reason}; remove the cause, then try again") from None
 
 
-def local(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, Entry]:
-    """The files in a local folder and below it, without litter; of `names` alone, if given.
+def list_local(folder: Path) -> dict[str, Entry]:
+    """The files in a local folder and below it, without litter.
 
     Raises:
         CloudError: there is no such folder, or a name that no object can have.
     """
-    root = Path(folder)
-    if names is not None:
-        paths = [path for path in (root / name for name in names) if path.is_file()]
-    elif root.is_dir():
-        every = sorted(root.rglob("*"))
-        paths = [p for p in every if p.is_file() and not _is_litter(p.relative_to(root))]
-    else:
+    if not folder.is_dir():
         raise CloudError(f"{folder}: is no folder; give one that exists")
-    files = {path.relative_to(root).as_posix(): path for path in paths}
+    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*"))]
+    names = [path.as_posix() for path in paths if not _is_litter(path)]
+    files = read_entries(folder, names)
     for name in files:
         if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
             raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
-    return {name: entry(path) for name, path in files.items()}
+    return files
+
+
+def read_entries(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
+    """Of these names those that are files in a folder."""
+    return {name: compute_entry(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _is_litter(path: Path) -> bool:
@@ -284,15 +287,13 @@ def _is_bucket(uri: str) -> bool:
     return uri.startswith("gs://")
 
 
-def entry(source: Path | bytes) -> Entry:
+def compute_entry(source: Path | bytes) -> Entry:
     """Size and checksum of a file, or of bytes."""
-    checksum = clients.sdk("google_crc32c").Checksum()
-    if isinstance(source, bytes):
-        checksum.update(source)
-        size = len(source)
-    else:
-        size = source.stat().st_size
-        with open(source, "rb") as file:
-            while chunk := file.read(1 << 20):
-                checksum.update(chunk)
+    checksum = errors.sdk("google_crc32c").Checksum()
+    with _open(source) as stream:
+        size = sum(map(len, checksum.consume(stream, 1 << 20)))
     return Entry(size, base64.b64encode(checksum.digest()).decode())
+
+
+def _open(source: Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")

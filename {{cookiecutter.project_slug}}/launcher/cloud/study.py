@@ -17,7 +17,7 @@ import optuna
 
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
-from launcher.common.times import format_time, parse_time
+from launcher.common.times import format_time, parse_time, seconds_between
 from launcher.jobfile import completion
 from launcher.jobfile.study import Parameter, Value
 from launcher.project.settings import ROOT
@@ -42,7 +42,7 @@ def ranked(job: RemoteJob) -> list[Trial]:
 
 
 def print_leaderboard(job: RemoteJob) -> None:
-    """Shows the trials, as a study on this machine does at its end."""
+    """Show the trials, as a study on this machine does at its end."""
     no_records = results.Spread({})  # those of the trials are in the bucket
     results.leaderboard(ranked(job), job.sent.study.metric, no_records, print)
 
@@ -54,7 +54,7 @@ def to_json(job: RemoteJob) -> list[dict]:
 
 
 def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[Path]:
-    """Writes what a study leaves into a folder that holds its trials; returns page and job file.
+    """Write what a study leaves into a folder that holds its trials; return page and job file.
 
     study.json comes last: before it is there, nobody takes the folder for a study.
     """
@@ -100,8 +100,7 @@ def _importance(job: RemoteJob) -> dict[str, float]:
 def _about(job: RemoteJob) -> dict:
     """study.json; without a digest of a job file, so that no study here is resumed in its folder."""
     state = directory.FINISHED if job.succeeded else directory.FAILED
-    created = job.message.get("createTime")
-    started = parse_time(created) if created else datetime.now(timezone.utc)
+    started = parse_time(job.created) if job.created else datetime.now(timezone.utc)
     return {
         "state": state if job.ended else directory.RUNNING,
         "job": job.sent.path.name,
@@ -122,11 +121,11 @@ def _trial(job: RemoteJob, message: Mapping, kinds: Mapping[str, str], metric: s
     # The service leaves out a number that is 0.
     values = {m["metricId"]: float(m.get("value", 0.0)) for m in final.get("metrics") or []}
     chosen = {p["parameterId"]: p.get("value") for p in message.get("parameters") or []}
-    times = {"startTime": message.get("startTime"), "endTime": message.get("endTime") or job.end}
+    start, end = message.get("startTime"), message.get("endTime") or job.end
     trial = Trial(
         id=int(message.get("id") or 0),
         parameters={id: READ[kinds.get(id, "categorical")](v) for id, v in chosen.items()},
-        seconds=round(RemoteJob(times).seconds or 0.0, 3),
+        seconds=round(seconds_between(start, end), 3) if start else 0.0,
         why=" ".join((message.get("infeasibleReason") or "").split()),
     )
     state, value = message.get("state"), values.get(metric, math.nan)

@@ -1,6 +1,6 @@
 """A job file made complete: with the project's image or package, folder, account and labels.
 
-Nothing here asks a network or imports Google's SDK: this is what `--dry-run` shows, and what is sent.
+Nothing here asks a network or imports Google's libraries: `--dry-run` shows what is sent.
 """
 
 from __future__ import annotations
@@ -10,27 +10,26 @@ import json
 import re
 import shlex
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from pathlib import Path
 
-from launcher.cloud import labels, package, registry, strays
+from launcher.cloud import labels, package, registry
 from launcher.cloud.vertex import ID
 from launcher.common.document import Fault, SpecError
 from launcher.jobfile import completion, program, spec, trainer_rules
-from launcher.jobfile.completion import to_yaml
 from launcher.jobfile.job import Job
 from launcher.project import buckets, git, sources
-from launcher.project.settings import ROOT, WAYS, Settings, read_settings
+from launcher.project.settings import ROOT, Settings, read_settings
 
 COMMIT = "git_commit"  # a label
-NEEDED = ("project", "region", "bucket")
+INSIDE = ("data/",)  # what the project's image holds
 
 
 @dataclass(frozen=True)
 class Code:
-    """Where the trainer is fetched from, and what goes there before."""
+    """Where the job finds the trainer; what is missing there is made before the job is sent."""
 
     image: str = ""
     gpus: bool = False  # the image is to hold the CUDA libraries
@@ -42,62 +41,39 @@ class Code:
 class Submission:
     """Everything about one job that is known before it is sent."""
 
-    job: Job  # as the file says it
+    job: Job  # complete
     settings: Settings  # `gcp` of project.yaml
-    flags: tuple[str, ...]
     name: str  # in lists, and of the folder
-    folder: str  # gs://…
-    shared: bool  # an earlier job's folder, named by the user: this one continues there
     labels: Mapping[str, str]
+    shared: bool  # its folder is an earlier job's, named by the user: this one continues there
     code: Code
     tree: git.Tree | None
+    fingerprint: str  # the same for all submissions of the same job, and for no others
+    notes: Sequence[str]  # what the user may not expect, although nothing is wrong with it
 
-    @cached_property
+    @property
     def message(self) -> dict:
         """A CustomJob or a HyperparameterTuningJob, whole."""
-        own = {"displayName": self.name, "labels": dict(self.labels)}
         if self.job.tuning:
-            return {**self.job.message, **own, "trialJobSpec": self.spec}
-        return {**own, "jobSpec": self.spec}
-
-    @cached_property
-    def spec(self) -> dict:
-        """The CustomJobSpec."""
-        env = {completion.DATA: self.code.data} if self.code.data else {}
-        if self.tree:
-            dirty = json.dumps(bool(self.tree.changed))
-            env |= {completion.COMMIT: self.tree.commit, completion.DIRTY: dirty}
-        return completion.complete(
-            self.job,
-            self.flags,
-            output=self.folder,
-            service_account=self.service_account,
-            tensorboard=self.tensorboard,
-            image=self.code.image,
-            package=self.code.package,
-            executor=self.settings.executor_image,
-            env=env,
-        )
+            return self.job.message
+        return {"displayName": self.name, "labels": self.labels, "jobSpec": self.job.message}
 
     @property
-    def service_account(self) -> str:
-        """Under which it runs; "" for the project's default one."""
-        return self.job.service_account or self.settings.service_account
+    def folder(self) -> str:
+        """gs://…"""
+        return self.job.output
+
+    def to_yaml(self) -> str:
+        """The message as `gcloud ai … create --config` takes it."""
+        return completion.to_yaml(self.job.message)
 
     @property
-    def tensorboard(self) -> str:
-        return self.job.tensorboard or self.settings.tensorboard
-
-    def for_gcloud(self) -> str:
-        """The message as YAML that `gcloud ai … create --config` takes."""
-        return to_yaml(self.message if self.job.tuning else self.spec)
-
-    def command(self, file: str = "FILE") -> str:
+    def command(self) -> str:
         """The gcloud command that sends the message, from a file."""
         group = "hp-tuning-jobs" if self.job.tuning else "custom-jobs"
         pairs = ",".join(f"{key}={value}" for key, value in self.labels.items())
         where = [f"--project={self.settings.project}", f"--region={self.settings.region}"]
-        words = [*where, f"--display-name={self.name}", f"--labels={pairs}", f"--config={file}"]
+        words = [*where, f"--display-name={self.name}", f"--labels={pairs}", "--config=FILE"]
         return shlex.join(["gcloud", "ai", group, "create", *words])
 
     @property
@@ -106,30 +82,17 @@ class Submission:
 
         No two submissions have the same one, so that each knows its own folder again.
         """
-        return f"# {self.command()}\n{self.for_gcloud()}".encode()
+        return f"# {self.command}\n{self.to_yaml()}".encode()
 
-    @property
-    def fingerprint(self) -> str:
-        """What all submissions of the same job have in common; others have another one.
-
-        The commit is no part of it: to commit, or to save a notebook, makes no other job.
-        """
-        where = self.settings.project, self.settings.region
-        common = {key: value for key, value in self.labels.items() if key not in (ID, COMMIT)}
-        folder = self.folder.replace(self.name, "")
-        plain = replace(self, name="", labels=common, folder=folder, tree=None)
-        text = json.dumps([where, plain.message], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-    def again(self, attempt: int) -> Submission:
+    def rename(self, attempt: int) -> Submission:
         """The same job under the next name, since the folder of this one is taken."""
-        return replace(
-            self, name=f"{self.name}-{attempt}", folder=f"{self.folder.rstrip('/')}-{attempt}"
-        )
+        name, folder = f"{self.name}-{attempt}", f"{self.folder.rstrip('/')}-{attempt}"
+        spec = {**self.job.spec, "baseOutputDirectory": {"outputUriPrefix": folder}}
+        return replace(self, name=name, job=_assemble(self.job, spec, name, self.labels))
 
 
 def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Submission:
-    """What would be sent.
+    """Complete a job.
 
     Args:
         flags: come after the args of every pool, so that they win.
@@ -138,33 +101,56 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     Raises:
         SpecError: project.yaml lacks something, or the job and it do not fit.
     """
-    settings = _read_settings()
-    name = _name(job, datetime.now(timezone.utc))
-    tree, id = git.read(), uuid.uuid4().hex[:16]
-    ours = {"project": settings.slug, "user": labels.user(), "config": job.path.stem}
-    ours |= {COMMIT: tree.label} if tree else {}
-    this = Submission(
-        job=job,
-        settings=settings,
-        flags=tuple(flags),
-        name=name,
-        folder=folder or _folder_below(job.output or f"gs://{settings.bucket}", name),
-        shared=folder is not None,
-        labels=labels.join(ours, settings.labels, job.labels, {ID: id}),
-        code=_find_code(job, settings, flags),
-        tree=tree,
-    )
-    faults = strays.find(job, flags, settings.bucket, bool(this.code.image))
-    faults += spec.check_project(job, this.spec, settings)
-    if this.code.package:
-        faults += _check_executor(settings)
+    settings = read_settings()
+    if faults := settings.missing("project", "region", "bucket"):
+        raise SpecError(*faults)
+    code, tree = _find_code(job, settings, flags), git.read()
+    name = _choose_name(job)
+    output = folder or _choose_folder(job.output or f"gs://{settings.bucket}", name)
+    own = {"project": settings.slug, "user": labels.user(), "config": job.path.stem}
+    commit, id = {COMMIT: tree.label} if tree else {}, {ID: uuid.uuid4().hex[:16]}
+    every = labels.join(own | commit, settings.labels, job.labels, id)
+
+    def complete(output: str, tree: git.Tree | None) -> dict:
+        return completion.complete(
+            job,
+            flags,
+            output=output,
+            service_account=job.service_account or settings.service_account,
+            tensorboard=job.tensorboard or settings.tensorboard,
+            image=code.image,
+            package=code.package,
+            executor=settings.executor_image,
+            env=_list_variables(code, tree),
+        )
+
+    message = complete(output, tree)
+    faults = _find_strays(job, flags, settings.bucket, bool(code.image))
+    faults += spec.check_project(job, message, settings)
+    if code.package:
+        problems = program.find_image_problems("gcp.executor_image", settings.executor_image)
+        faults += [Fault(settings.path, 0, *problem) for problem in problems]
     if faults:
         raise SpecError(*faults)
-    return this
+    # To commit, or to save a notebook, makes no other job.
+    lasting = {key: value for key, value in every.items() if key not in (ID, COMMIT)}
+    same = _assemble(job, complete(output.replace(name, ""), None), "", lasting).message
+    text = json.dumps([settings.project, settings.region, lasting, same], sort_keys=True)
+    return Submission(
+        job=_assemble(job, message, name, every),
+        settings=settings,
+        name=name,
+        labels=every,
+        shared=folder is not None,
+        code=code,
+        tree=tree,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32],
+        notes=list(_list_notes(tree, job.output if folder is None else "", output)),
+    )
 
 
 def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
-    """Takes --job-dir out of the flags: the service passes it to the trainer.
+    """Take --job-dir out of the flags: the service passes it to the trainer.
 
     Raises:
         SpecError: it is no folder in a bucket, or a flag's gs:// URI is none.
@@ -184,32 +170,43 @@ def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
     return rest, folder
 
 
-def _read_settings() -> Settings:
-    """The part `gcp` of project.yaml, with what a cloud job cannot do without."""
-    settings = read_settings()
-    for key in NEEDED:
-        if not getattr(settings, key):
-            raise SpecError(
-                f"project.yaml: gcp.{key} is empty: fill it in; the line above it says how to find it"
-            )
-    if settings.code not in WAYS:
-        raise SpecError(f"project.yaml: gcp.code is {settings.code}: write {' or '.join(WAYS)}")
-    most = settings.max_cost
-    if most is not None and (isinstance(most, bool) or not isinstance(most, (int, float))):
-        raise SpecError(f"project.yaml: gcp.max_cost is {most}: write dollars, such as 25")
-    return settings
+def _assemble(job: Job, spec: dict, name: str, labels: Mapping[str, str]) -> Job:
+    """The job with another CustomJobSpec; a study is a message around it, with name and labels."""
+    if job.tuning:
+        own = {"displayName": name, "labels": dict(labels), "trialJobSpec": spec}
+        return replace(job, message={**job.message, **own})
+    return replace(job, message=spec)
 
 
-def _name(job: Job, now: datetime) -> str:
-    base = job.name or job.path.stem
-    base = re.sub(r"[^a-z0-9]+", "-", labels.legal(base)).strip("-") or "job"
-    return f"{base}-{now.strftime('%Y%m%d-%H%M%S')}"
+def _choose_name(job: Job) -> str:
+    base = re.sub(r"[^a-z0-9]+", "-", labels.legal(job.name or job.path.stem)).strip("-") or "job"
+    return f"{base}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
 
 
-def _folder_below(output: str, name: str) -> str:
+def _choose_folder(output: str, name: str) -> str:
     """Where a job writes: its file's output; of a whole bucket, a folder of the job's own."""
     output = output.removesuffix("/")
     return output if output.count("/") > 2 else f"{output}/runs/{name}"
+
+
+def _list_variables(code: Code, tree: git.Tree | None) -> dict[str, str]:
+    """The environment variables by which the trainer learns what it cannot see in a job."""
+    env = {completion.DATA: code.data} if code.data else {}
+    if tree:
+        env[completion.COMMIT] = tree.commit
+        env[completion.DIRTY] = json.dumps(bool(tree.changed))
+    return env
+
+
+def _list_notes(tree: git.Tree | None, wanted: str, output: str) -> Iterator[str]:
+    """What the user may not expect: where the code comes from, and where a whole bucket leads."""
+    if tree is None:
+        yield "No git commit here: nobody will know from which code this job came."
+    elif tree.changed:
+        few = ", ".join(tree.changed[:3]) + (", …" if len(tree.changed) > 3 else "")
+        yield f"Changes that are not committed ({few}); the job's folder gets them as git.diff."
+    if wanted and wanted.removesuffix("/") != output:
+        yield f"Its output is a whole bucket: it gets a folder of its own there, {output}."
 
 
 def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
@@ -221,25 +218,59 @@ def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
         packaged += bare
     elif bare:
         gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
-        code = replace(code, image=registry.uri(settings, gpus), gpus=gpus)
-    if packaged:
-        if not settings.executor_image and not all(pool.program.executor for pool in packaged):
-            raise SpecError(
-                "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
-                "install the trainer on; write one, or code: container"
-            )
-        package.refuse_links()
-        base = f"gs://{settings.bucket}"
-        digest = sources.digest(package.SOURCES)
-        code = replace(code, package=f"{base}/packages/{digest}/trainer.tar.gz")
-        words = [word for pool in packaged for _, word in pool.args(flags)]
-        if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
-            code = replace(code, data=f"{base}/data/{sources.digest(['data'])}")
+        code = Code(registry.uri(settings, gpus), gpus)
+    if not packaged:
+        return code
+    if not settings.executor_image and not all(pool.program.executor for pool in packaged):
+        raise SpecError(
+            "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
+            "install the trainer on; write one, or code: container"
+        )
+    package.refuse_links()
+    base = f"gs://{settings.bucket}"
+    code = replace(
+        code, package=f"{base}/packages/{sources.digest(package.SOURCES)}/trainer.tar.gz"
+    )
+    words = [word for pool in packaged for _, word in pool.args(flags)]
+    if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
+        code = replace(code, data=f"{base}/data/{sources.digest(['data'])}")
     return code
 
 
-def _check_executor(settings: Settings) -> list[Fault]:
-    """What is wrong with the image that project.yaml names for packages."""
-    key = "gcp.executor_image"
-    faults = program.find_image_problems(key, settings.executor_image)
-    return [Fault(settings.path, 0, where, *words) for where, *words in faults]
+def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> list[Fault]:
+    """A fault for each path of this machine: where the job runs, there is no such file.
+
+    Args:
+        bucket: where a copy may lie.
+        image: the trainer travels in the project's image.
+    """
+    strays = [("", path) for path in _find_paths(flags, image)]
+    for pool in job.pools:
+        if not pool.program.foreign:  # whose args name files of its own image
+            inside = image and pool.program.needs == "image"
+            strays += [
+                (at, path) for at, word in pool.args() for path in _find_paths([word], inside)
+            ]
+    faults = []
+    for place, path in strays:
+        what = f"{path} is on this machine, and the job runs on another"
+        copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
+        line = job.line(place) if place else 0
+        faults.append(Fault(job.path, line, place, what, f"run {copy} and name the copy"))
+    return faults
+
+
+def _find_paths(words: Sequence[str], image: bool) -> Iterator[str]:
+    """Values that have a / and name a file or folder of this machine, which the image has not."""
+    for word in words:
+        value = word.partition("=")[2] if word.startswith("-") else word
+        for text in filter(None, value.split(",")):
+            if "/" not in text or "://" in text or text.startswith("/gcs/"):
+                continue
+            if image and text.startswith(INSIDE):
+                continue
+            path = Path(text)
+            while re.search(r"[*?\[]", path.name):  # of a pattern, the folder before it
+                path = path.parent
+            if (ROOT / path).exists() and path != Path("/"):
+                yield text

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 import time
-from collections.abc import Callable
 
-from launcher.cloud.clients import CloudError
+from launcher.cloud.clients import quota_page
+from launcher.cloud.errors import CloudError
 from launcher.cloud.logs import Line, Log
-from launcher.cloud.vertex import WAITS, RemoteJob, Vertex
+from launcher.cloud.remote_job import WAITS, RemoteJob
+from launcher.cloud.vertex import Vertex
 from launcher.common.times import format_span
 
 POLL = 5.0  # seconds between two looks
@@ -19,11 +19,10 @@ LONG = 600.0  # seconds of waiting after which we say that this is long, and aga
 DETACHED = 130  # exit code of Ctrl-C, as a shell counts it
 TAIL = 15  # lines of a failed job
 NO_ERROR = {"CANCELLED": "somebody stopped it, by jobs.py cancel or on its page"}
-NOISE = r"WARNING: All log messages before absl|I0000 "  # what TensorFlow's C++ prints of itself
 
 
-def run(jobs: Vertex, job: RemoteJob) -> int:
-    """Shows a job until it has ended; returns the exit code: 0, 1, or 130 after Ctrl-C.
+def watch(jobs: Vertex, job: RemoteJob) -> int:
+    """Show a job until it has ended; return the exit code: 0, 1, or 130 after Ctrl-C.
 
     Raises:
         CloudError: the job cannot be looked at any more; it keeps running.
@@ -31,48 +30,61 @@ def run(jobs: Vertex, job: RemoteJob) -> int:
     name = shlex.quote(job.name)
     back = f"come back: python scripts/jobs.py logs {name} --follow"
     try:
-        return outcome(jobs, follow(jobs, job, _say))
+        return _print_end(jobs, _follow(jobs, job))
     except KeyboardInterrupt:
-        _say(f"\n[launcher] {job.name} keeps running without us\n{back}")
-        _say(f"stop it: python scripts/jobs.py cancel {name}")
+        print(f"\n[launcher] {job.name} keeps running without us\n{back}", flush=True)
+        print(f"stop it: python scripts/jobs.py cancel {name}", flush=True)
         return DETACHED
     except CloudError as error:
         raise CloudError(f"{error}; the job keeps running; {back}") from None
 
 
-def follow(jobs: Vertex, job: RemoteJob, say: Callable[[str], None] = print) -> RemoteJob:
-    """Shows what the job does until it has ended; returns it as it is then.
+def explain_waiting(jobs: Vertex, job: RemoteJob) -> str:
+    """Why a job may wait for so long."""
+    return (
+        f"{format_span(job.age)}: no machine of this kind is free, or there is no quota for it, which "
+        f"the service does not say; see {quota_page(jobs.connection.project)}"
+    )
 
-    Raises:
-        CloudError: it cannot be looked at any more.
-        KeyboardInterrupt: the user has seen enough; the job keeps running.
-    """
-    log, state, readable = Log(jobs, job), "", True
-    several = job.replicas > 1 or job.tuning
-    warned = 0.0
+
+def _follow(jobs: Vertex, job: RemoteJob) -> RemoteJob:
+    """Show what the job does until it has ended; return it as it is then."""
+    log, state, readable, warned = Log(jobs.connection, job), "", True, 0.0
     while True:
         job = jobs.get(job)
         if job.state != state and not job.ended:
             state = job.state
-            say(f"[launcher] {job.name}: {state.lower()}")
-        if state in WAITS and (waited := job.age) > warned + LONG:
-            warned = waited
-            say(_waiting(jobs, job, waited))
-        if readable:
-            readable = _show(log, several, say)
+            print(f"[launcher] {job.name}: {state.lower()}", flush=True)
+        if state in WAITS and job.age > warned + LONG:
+            warned = job.age
+            words = (
+                f"[launcher] {job.name} has been {state.lower()} for {explain_waiting(jobs, job)}"
+            )
+            stop = f"python scripts/jobs.py cancel {job.name}"
+            print(f"{words}; to give it up: {stop}", flush=True)
+        readable = readable and _print_new(log) is not None
         if job.ended:
             break
         time.sleep(POLL)
     end = time.monotonic() + LAST
     while readable and time.monotonic() < end:  # the last lines arrive after the end
         time.sleep(min(POLL, LAST / 2))
-        if not _show(log, several, say):
+        if not _print_new(log):
             break
     return job
 
 
-def outcome(jobs: Vertex, job: RemoteJob) -> int:
-    """Prints how a job ended; returns the exit code: 0, or 1."""
+def _print_new(log: Log) -> int | None:
+    """None where the log cannot be read; the job is watched on without it."""
+    try:
+        return log.print_new()
+    except CloudError as error:
+        print(f"[launcher] {error}", file=sys.stderr, flush=True)
+        return None
+
+
+def _print_end(jobs: Vertex, job: RemoteJob) -> int:
+    """Print how a job ended; return the exit code: 0, or 1."""
     took = f" after {format_span(job.seconds)}" if job.seconds is not None else ""
     if job.succeeded:
         print(f"[launcher] {job.name} succeeded{took}: {job.folder}")
@@ -80,43 +92,15 @@ def outcome(jobs: Vertex, job: RemoteJob) -> int:
     why = job.error or NO_ERROR.get(job.state, "the service gives no reason")
     print(f"error: {job.name} {job.state.lower()}{took}: {why}", file=sys.stderr)
     try:
-        lines = _tail(Log(jobs, job).last(200))
+        for line in _select_tail(Log(jobs.connection, job).read_last(200)):
+            print(f"  {line}", file=sys.stderr)
     except CloudError as error:
         print(f"error: its log: {error}", file=sys.stderr)
-        lines = []
-    for line in lines:
-        print(f"  {line.replica} | {line.text}", file=sys.stderr)
     print(f"[launcher] its page: {job.page}", file=sys.stderr)
     return 1
 
 
-def _show(log: Log, several: bool, say: Callable[[str], None]) -> bool:
-    """False where the log cannot be read; the job is watched on without it."""
-    try:
-        for line in log.new():
-            if not re.match(NOISE, line.text):
-                say(f"{line.replica} | {line.text}" if several else line.text)
-    except CloudError as error:
-        print(f"[launcher] {error}", file=sys.stderr, flush=True)
-        return False
-    return True
-
-
-def _tail(lines: list[Line]) -> list[Line]:
+def _select_tail(lines: list[Line]) -> list[Line]:
     """The last lines of the replica that printed an error last, or of anything."""
-    lines = [line for line in lines if not re.match(NOISE, line.text)]
     replicas = [line.replica for line in lines if line.error] or [line.replica for line in lines]
-    return [line for line in lines if line.replica == replicas[-1]][-TAIL:] if replicas else []
-
-
-def _waiting(jobs: Vertex, job: RemoteJob, seconds: float) -> str:
-    page = f"https://console.cloud.google.com/iam-admin/quotas?project={jobs.project}"
-    return (
-        f"[launcher] {job.name} has been {job.state.lower()} for {format_span(seconds)}: no machine of "
-        "this kind is free, or there is no quota for it, which the service does not tell; see "
-        f"{page}; to give it up: python scripts/jobs.py cancel {job.name}"
-    )
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+    return [line for line in lines if line.replica == replicas[-1]][-TAIL:]

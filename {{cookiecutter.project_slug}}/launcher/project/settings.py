@@ -139,6 +139,12 @@ def _find_faults(file: Document) -> Iterator[Fault]:
         value = gcp.get(key) or ""
         if not isinstance(value, str) or (value and not re.fullmatch(form, value)):
             yield file.fault(f"gcp.{key}", f"is {document.show(value)}", f"write {instead}")
+    if (code := gcp.get("code") or WAYS[0]) not in WAYS:
+        yield file.fault("gcp.code", f"is {document.show(code)}", f"write {' or '.join(WAYS)}")
+    limit = gcp.get("max_cost")
+    is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+    if limit not in (None, "") and not is_number:
+        yield file.fault("gcp.max_cost", f"is {document.show(limit)}", "write dollars, such as 25")
     region, tensorboard = gcp.get("region"), TENSORBOARD.fullmatch(str(gcp.get("tensorboard")))
     if region and tensorboard and tensorboard[1] != region:
         what = f"is in {tensorboard[1]}, and jobs run in {region}: they cannot write there"

@@ -4,5 +4,6 @@ report      start here: `write` the page of a run
 sections    prepare the sections for sections.html
 charts      figures as data URIs
 runs        read a run directory
+numbers     numbers as people read them
 comparison  tables of many runs; which of them may be ranked
 """

@@ -1,4 +1,4 @@
-"""The figures of a report, each as a data URI for an `img`.
+"""Figures, each as a data URI for an `img`.
 
 They hold numbers and words of our own only: a name from a run could need a font or an escape that
 a figure has not. Only matplotlib's objects are used, so nothing of a caller's pyplot changes.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -32,6 +33,7 @@ STYLE = {
 }
 
 
+@matplotlib.rc_context(STYLE)
 def curves(
     epochs: Sequence[float],
     lines: Mapping[str, Sequence[float]],
@@ -45,101 +47,109 @@ def curves(
         marks: {word: (epoch, value)} of points to mark, such as the exported epoch.
         phases: the first epoch of the second phase of the training, of the third, …
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(3.0)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-        known = [value for values in lines.values() for value in values if math.isfinite(value)]
-        # A first epoch that is far off would press the rest of a linear curve flat.
-        if min(known) > 0 and max(known) > 50 * min(known):
-            axes.set_yscale("log")
-        few, many = len(epochs) <= 30, len(epochs) > 300
-        for word, values in lines.items():
-            axes.plot(
-                epochs,
-                [value if math.isfinite(value) else math.nan for value in values],
-                color=TRAIN if word == "training" else EVAL,
-                linestyle="--" if word == "training" and not many else "-",
-                linewidth=0.8 if many else 1.6,
-                marker="." if few else "",  # one epoch alone makes no line
-                label=word,
-                rasterized=len(epochs) > 2000,  # drawn as vectors it would be megabytes
-            )
-        for number, first in enumerate(phases, 2):
-            if not epochs[0] < first <= epochs[-1]:
-                continue
-            spot = {"xy": (first - 0.5, 1), "xycoords": ("data", "axes fraction")}
+    axes = new_axes(3.0, "epoch")
+    fit_scale(axes, [value for values in lines.values() for value in values])
+    few, many = len(epochs) <= 30, len(epochs) > 300
+    for word, values in lines.items():
+        axes.plot(
+            epochs,
+            with_gaps(values),
+            color=TRAIN if word == "training" else EVAL,
+            linestyle="--" if word == "training" and not many else "-",
+            linewidth=0.8 if many else 1.6,
+            marker="." if few else "",  # one epoch alone makes no line
+            label=word,
+            rasterized=len(epochs) > 2000,  # drawn as vectors it would be megabytes
+        )
+    for number, first in enumerate(phases, 2):
+        if epochs[0] < first <= epochs[-1]:
             axes.axvline(first - 0.5, color=PHASE, linewidth=1)
-            axes.annotate(
-                f"phase {number}", **spot, xytext=(3, -2), textcoords="offset points",
-                rotation=90, ha="left", va="top", color=PHASE, fontsize=8,
-            )  # fmt: skip
-        for (word, (epoch, value)), fill in zip(marks.items(), (EVAL, "white"), strict=False):
-            axes.axvline(epoch, color=DARK, linewidth=0.8, linestyle=":")
-            label = f"{word}: epoch {epoch}"
-            axes.plot(epoch, value, "o:", color=DARK, markerfacecolor=fill, zorder=3, label=label)
-        if len(lines) > 1:
-            axes.legend()
-        return data_uri(figure)
+            top = {"transform": axes.get_xaxis_transform(), "va": "top", "rotation": 90}
+            axes.text(first - 0.5, 0.98, f"phase {number}", color=PHASE, fontsize=8, **top)
+    for (word, (epoch, value)), fill in zip(marks.items(), (EVAL, "white"), strict=False):
+        axes.axvline(epoch, color=DARK, linewidth=0.8, linestyle=":")
+        label = f"{word}: epoch {epoch}"
+        axes.plot(epoch, value, "o:", color=DARK, markerfacecolor=fill, zorder=3, label=label)
+    if len(lines) > 1:
+        axes.legend()
+    return to_uri(axes)
 
 
-def shares(seconds: Sequence[float], lines: Mapping[str, Sequence[float]], unit: str) -> str:
-    """How much of a machine was used, over the time of a run."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(2.2)
-        for (word, values), color in zip(lines.items(), (TRAIN, EVAL), strict=False):
-            axes.plot(seconds, values, color=color, linewidth=1.2, label=word)
-        axes.set(xlabel="seconds", ylabel=unit)
-        axes.set_ylim(bottom=0)
-        if len(lines) > 1:
-            axes.legend()
-        return data_uri(figure)
-
-
+@matplotlib.rc_context(STYLE)
 def scatter(x: np.ndarray, y: np.ndarray, equal: bool) -> str:
     """Points; with `equal` also the line on which y is x."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.0)
-        if equal:
-            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
-            axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--")
-        size = 16 if len(x) <= 300 else 6
-        axes.scatter(x, y, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
-        return data_uri(figure)
+    axes = new_axes(4.0)
+    if equal:
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--")
+    size = 16 if len(x) <= 300 else 6
+    axes.scatter(x, y, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
+    return to_uri(axes)
 
 
+@matplotlib.rc_context(STYLE)
 def histogram(values: np.ndarray) -> str:
     """How many of the values lie where, with a line at zero."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.0)
-        axes.hist(values, bins=min(40, max(5, round(math.sqrt(len(values))))), color=TRAIN)
-        axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return data_uri(figure)
+    axes = new_axes(4.0)
+    axes.hist(values, bins=min(40, max(5, round(math.sqrt(len(values))))), color=TRAIN)
+    axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return to_uri(axes)
 
 
-def lines(x: Sequence[float], lines: Sequence[Sequence[float]]) -> str:
-    """Lines over the same x, in the order of COLOURS; values that are not finite are gaps."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(3.0)
-        for values, colour in zip(lines, COLOURS, strict=False):
-            known = [value if math.isfinite(value) else math.nan for value in values]
-            axes.plot(x, known, color=colour, linewidth=1.6, rasterized=len(x) > 2000)
-        return data_uri(figure)
+@matplotlib.rc_context(STYLE)
+def lines(
+    x: Sequence[float], lines: Iterable[Sequence[float]], height: float = 3.0, bottom=None
+) -> str:
+    """Lines over the same x, in the order of COLOURS; values that are not finite are gaps.
+
+    Args:
+        height: of the figure, in inches.
+        bottom: the lower end of the y axis, where the values do not decide it.
+    """
+    axes = new_axes(height)
+    for values, colour in zip(lines, COLOURS, strict=False):
+        axes.plot(x, with_gaps(values), color=colour, linewidth=1.6, rasterized=len(x) > 2000)
+    axes.set_ylim(bottom=bottom)
+    return to_uri(axes)
 
 
-def _figure(height: float):
-    """A figure and its axes. Fixed margins: to fit them to the labels takes as long as to draw."""
+def new_axes(height: float, counted: str = "") -> Axes:
+    """Axes in a figure of their own.
+
+    Args:
+        height: of the figure, in inches.
+        counted: what x counts, such as "epoch": its ticks are whole numbers.
+    """
     figure = Figure(figsize=(4.6, height))
-    left, right, bottom, top = 0.65, 0.08, 0.46, 0.12  # inches
+    # Fixed margins, in inches: to fit them to the labels takes as long as to draw.
+    left, right, bottom, top = 0.65, 0.08, 0.46, 0.12
     axes = figure.add_axes(
         (left / 4.6, bottom / height, 1 - (left + right) / 4.6, 1 - (bottom + top) / height)
     )
-    return figure, axes
+    if counted:
+        axes.set_xlabel(counted)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    return axes
 
 
-def data_uri(figure: Figure) -> str:
+def fit_scale(axes: Axes, values: Iterable[float]) -> None:
+    """A value that is far off, such as the first loss, would press the rest of a linear figure flat."""
+    if is_wide(values):
+        axes.set_yscale("log")
+
+
+def is_wide(values: Iterable[float]) -> bool:
+    known = [value for value in values if math.isfinite(value)]
+    return bool(known) and min(known) > 0 and max(known) > 50 * min(known)
+
+
+def with_gaps(values: Iterable[float]) -> list[float]:
+    return [value if math.isfinite(value) else math.nan for value in values]
+
+
+def to_uri(axes: Axes) -> str:
     """As an image of its own, a figure's ids cannot clash with another's on the page."""
     file = io.BytesIO()
-    figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
+    axes.figure.savefig(file, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -40,49 +39,35 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Groups runs by task, target, main metric and held-out rows: grams say nothing of millimetres.
+    """Group runs by task, target, main metric and held-out rows: grams say nothing of millimetres.
 
     Runs without any metric are left out. The group of the first run comes first.
     """
     groups: dict[tuple, Group] = {}
     for run in runs:
         if metric := main_metric(run):
-            key = (*_describe_task(run, metric), _identify_held_out(run))
-            group = groups.setdefault(key, Group(_title(run, metric), metric, []))
-            group.runs.append(run)
+            names, digest = _identify_held_out(run)
+            task, target = (run.record.get(key, f"unknown {key}") for key in ("task", "target"))
+            rows = f"{run.held_out.get('rows', 'unknown')} held-out rows of {names} ({digest})"
+            title = f"{task} of {target} by {metric}, on {rows}"
+            key = task, target, metric, digest
+            groups.setdefault(key, Group(title, metric, [])).runs.append(run)
     return list(groups.values())
 
 
-def _describe_task(run: Run, metric: str) -> tuple[str, str, str]:
-    task, target = (str(run.record.get(key, f"unknown {key}")) for key in ("task", "target"))
-    return task, target, metric
+def _identify_held_out(run: Run) -> tuple[str, str]:
+    """Names the files of the held-out rows: "penguins.csv and 2 more"; and a digest of them.
 
-
-def _files(run: Run) -> list[dict]:
-    """The files of the held-out rows: those of the training where a part of them is held out."""
-    data = run.record.get("data", {})
-    parts = [part for part in (run.held_out, data.get("train")) if isinstance(part, dict)]
-    files = next((part["files"] for part in parts if part.get("files")), [])
-    return [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
-
-
-def _identify_held_out(run: Run) -> str:
-    """Equal for the same contents, wherever they lie; by paths where no digest is recorded."""
-    files = sorted(str(file.get("digest") or file.get("path")) for file in _files(run))
-    rows = [run.held_out.get("rows"), run.held_out.get("targets"), files]
-    return hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest()[:6]
-
-
-def _title(run: Run, metric: str) -> str:
-    """ "regression of body_mass_g by val_mae, on 69 held-out rows of penguins.csv (1f0c2a)": with
-    a few digits of what `_identify_held_out` gives."""
-    task, target, _ = _describe_task(run, metric)
-    names = [PurePosixPath(str(file.get("path")).replace("\\", "/")).name for file in _files(run)]
+    The digest is equal for the same contents, wherever they lie; it goes by paths where no digest is
+    recorded. Rows that are held out of the training files are in these.
+    """
+    files = run.held_out["files"] or run.record["data"].get("train", run.held_out)["files"]
+    names = [PurePosixPath(str(file.get("path")).replace("\\", "/")).name for file in files]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return (
-        f"{task} of {target} by {metric}, on {run.held_out.get('rows', 'unknown')} held-out rows of "
-        f"{names[0] if names else 'unknown files'}{more} ({_identify_held_out(run)})"
-    )
+    contents = sorted(str(file.get("digest") or file.get("path")) for file in files)
+    rows = [run.held_out.get("rows"), run.held_out.get("targets"), contents]
+    digest = hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest()[:6]
+    return (names[0] if names else "unknown files") + more, digest
 
 
 def table(runs: Sequence[Run]) -> pl.DataFrame:
@@ -92,14 +77,15 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
     differ; the metrics of the exported model by id, and its epoch; rows_per_second.
     """
     floats = {"dtype": pl.Float64, "strict": False}
+    started = [run.started and run.started.replace(tzinfo=None) for run in runs]
     columns = [
         pl.Series("run", [run.name for run in runs], pl.String),
         pl.Series("status", [run.status for run in runs], pl.String),
         # Without a zone, since polars needs the system's zone data for it; all are UTC.
-        pl.Series("started", [_naive(run.started) for run in runs], pl.Datetime("ms")),
+        pl.Series("started", started, pl.Datetime("ms")),
         pl.Series("seconds", [run.seconds for run in runs], **floats),
         pl.Series("target", [run.record.get("target") for run in runs], pl.String),
-        *(_flag_column(flag, values) for flag, values in differing_flags(runs).items()),
+        *(pl.Series(flag, _as_cells(v), strict=False) for flag, v in differing_flags(runs).items()),
         *(
             pl.Series(id, [run.metrics.get(id) for run in runs], **floats)
             for id in dict.fromkeys(id for run in runs for id in run.metrics)
@@ -139,14 +125,6 @@ def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
     return differing
 
 
-def _flag_column(name: str, values: list) -> pl.Series:
-    given = [value for value in values if value is not None]
-    for kinds, dtype in (((bool,), pl.Boolean), ((int,), pl.Int64), ((int, float), pl.Float64)):
-        if all(type(value) in kinds for value in given):
-            return pl.Series(name, values, dtype, strict=False)
-    texts = [v if isinstance(v, str | None) else json.dumps(v, default=str) for v in values]
-    return pl.Series(name, texts, pl.String)
-
-
-def _naive(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=None) if time else None
+def _as_cells(values: list) -> list:
+    """Lists become text; polars finds the type of the rest."""
+    return [json.dumps(v, default=str) if isinstance(v, list | dict) else v for v in values]

@@ -1,4 +1,4 @@
-"""Run directories, read back: what a run recorded. `comparison` has what is over many runs.
+"""Read run directories: what a run recorded. `comparison` has what concerns many runs.
 
 A run may still be going, may have been killed half-way, or come from an older trainer. So only
 `run.json` must be there; whatever else is missing or damaged is left out and named in `Run.gaps`.
@@ -10,99 +10,74 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from launcher.common.document import SpecError
 from launcher.common.times import parse_time
+from launcher.report.numbers import number, whole_number
 
 # The keys that are read here and in the report. A value of another type is left out and named.
 _RECORD = {
     **dict.fromkeys(("status", "error", "project", "author", "name", "started", "ended"), str),
+    **dict.fromkeys(("task", "target"), str),
     **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
     **dict.fromkeys(("data", "metrics", "timings", "phases"), dict),
     **dict.fromkeys(("exported", "standard_errors", "metric_meanings"), dict),
-    **{"task": str, "target": str, "command": list, "data_sections": list},
+    **dict.fromkeys(("command", "data_sections"), list),
     **dict.fromkeys(("parameters", "rows_per_second"), Real),
 }
 _EVALUATION = {"sections": list}
-STUDY = "study.json"  # in a study's directory, not in a run's
 _NO_METRICS = ("epoch", "learning_rate")
 _LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
+STUDY = "study.json"  # in a study's directory, not in a run's
 
 
-class RunError(Exception):
+class RunError(SpecError):
     """A directory that holds no readable run: why, in one line."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. Keys that are absent from `record` and the rest were not recorded."""
+    """One run directory. What it has not recorded is None or empty."""
 
     path: Path
-    record: dict[str, Any]  # run.json
-    history: dict[str, list[float]]  # history.csv by column, "epoch" first; {} where there is none
+    name: str  # of the directory, after that of its study: its owner may have renamed it
+    status: str  # "unknown" where it is not recorded
+    started: datetime | None
+    seconds: float | None  # from start to end; None while there is no end
+    metrics: dict[str, float]  # of the exported model by metric id; {} while there is none
+    errors: dict[str, float]  # by metric id; see standard_error
+    exported: int | None  # the epoch whose weights were exported
+    record: dict[str, Any]  # run.json, without what is of another type than it should be
+    history: dict[str, list[float]]  # history.csv by column, such as "epoch"
     evaluation: dict[str, Any]  # evaluation.json
-    utilisation: dict[str, list[float]]  # logs/utilisation.csv by column; {} where there is none
-    gaps: tuple[str, ...]  # what could not be read, a sentence each
-
-    @property
-    def name(self) -> str:
-        """The directory's name: unique, and it may have been given a better one since."""
-        path = self.path.resolve()
-        in_study = (path.parent / STUDY).is_file()
-        return f"{path.parent.name}/{path.name}" if in_study else path.name
-
-    @property
-    def status(self) -> str:
-        return self.record.get("status", "unknown")
-
-    @property
-    def started(self) -> datetime | None:
-        return _time(self.record.get("started"))
-
-    @property
-    def seconds(self) -> float | None:
-        """From start to end; None while there is no end."""
-        start, end = self.started, _time(self.record.get("ended"))
-        return (end - start).total_seconds() if start and end else None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The values of the exported model by metric id; {} while there is none."""
-        return {id: number(value) for id, value in self.record.get("metrics", {}).items()}
-
-    @property
-    def exported(self) -> int | None:
-        """The epoch whose weights were exported; None where there is none, or it is not recorded."""
-        epoch = number(self.record.get("exported", {}).get("epoch"))
-        return int(epoch) if abs(epoch) < 1e15 else None  # not NaN either
+    utilisation: dict[str, list[float]]  # logs/utilisation.csv by column
+    gaps: tuple[str, ...]  # what could not be read, a sentence for each
 
     @property
     def why_exported(self) -> str:
-        """As the trainer's log has it: "epoch 12 of 17 (the lowest val_loss, …)"; "" if unknown."""
+        """As in the trainer's log: "epoch 12 of 17 (the lowest val_loss, …)"; "" if unknown."""
         if self.exported is None:
             return ""
         epochs = f" of {self.history['epoch'][-1]:.0f}" if self.history else ""
         return f"epoch {self.exported}{epochs} ({self.record['exported'].get('why', '')})"
 
-    def standard_error(self, metric: str) -> float | None:
-        """How much the metric would vary with other held-out rows; None where it is not recorded."""
-        error = number(self.record.get("standard_errors", {}).get(metric))
-        return error if math.isfinite(error) else None
-
     @property
     def held_out(self) -> dict[str, Any]:
         """What run.json says of the held-out rows: their number, files, and a digest of targets."""
-        part = self.record.get("data", {}).get("eval")
-        return part if isinstance(part, dict) else {}
+        return self.record["data"].get("eval", {"files": []})
+
+    def standard_error(self, metric: str) -> float | None:
+        """How much the metric would vary with other held-out rows; None if it is not recorded."""
+        return self.errors.get(metric)
 
 
 def load(run_dir: str | Path) -> Run:
-    """Reads one run directory.
+    """Read one run directory.
 
     Raises:
         RunError: no such directory, or no readable run.json in it.
@@ -116,6 +91,10 @@ def load(run_dir: str | Path) -> Run:
         record = _read_json(path / "run.json", _RECORD, gaps)
     except (OSError, ValueError) as error:
         raise RunError(f"{path / 'run.json'}: cannot be read ({error})") from None
+    record["data"] = {name: _read_part(part) for name, part in record.get("data", {}).items()}
+    for key in ("timings", "phases", "standard_errors"):
+        values = {name: number(value) for name, value in record.get(key, {}).items()}
+        record[key] = {name: value for name, value in values.items() if math.isfinite(value)}
     evaluation = {}
     try:
         evaluation = _read_json(path / "evaluation.json", _EVALUATION, gaps)
@@ -124,30 +103,40 @@ def load(run_dir: str | Path) -> Run:
     except (OSError, ValueError) as error:
         gaps.append(f"evaluation.json cannot be read ({error}).")
     history = _read_history(path / "history.csv", gaps)
-    samples = _read_samples(path / "logs" / "utilisation.csv")
-    return Run(path, record, history, evaluation, samples, tuple(gaps))
+    started, ended = _read_time(record.get("started")), _read_time(record.get("ended"))
+    whole = path.resolve()
+    in_study = (whole.parent / STUDY).is_file()
+    return Run(
+        path=path,
+        name=f"{whole.parent.name}/{whole.name}" if in_study else whole.name,
+        status=record.get("status", "unknown"),
+        started=started,
+        seconds=(ended - started).total_seconds() if started and ended else None,
+        metrics={name: number(value) for name, value in record.get("metrics", {}).items()},
+        errors=record["standard_errors"],
+        exported=whole_number(record.get("exported", {}).get("epoch")),
+        record=record,
+        history=history,
+        evaluation=evaluation,
+        utilisation=_read_samples(path / "logs" / "utilisation.csv"),
+        gaps=tuple(gaps),
+    )
 
 
 def load_all(root: str | Path) -> list[Run]:
-    """Reads every run in a directory, the newest first; one that is broken is named and skipped.
+    """Read every run in a directory, the newest first; name and skip one that is broken.
 
     The trials of a study are runs, too. A directory without run.json is none: its job failed early.
     """
-    runs = []
-    for path in _run_dirs(Path(root)):
+    root, runs = Path(root), []
+    studies = (path.parent for path in root.glob(f"[!.]*/{STUDY}"))
+    trials = (path for study in studies for path in study.glob("*/run.json"))
+    for path in sorted([*root.glob("[!.]*/run.json"), *trials]):
         try:
-            runs.append(load(path))
+            runs.append(load(path.parent))
         except RunError as error:
             print(f"skipped {error}", file=sys.stderr)
     return sorted(runs, key=_age)
-
-
-def _run_dirs(root: Path) -> Iterator[Path]:
-    for path in sorted(root.glob("[!.]*/")):
-        if (path / STUDY).is_file():
-            yield from sorted(file.parent for file in path.glob("*/run.json"))
-        elif (path / "run.json").exists():
-            yield path
 
 
 def main_metric(run: Run) -> str | None:
@@ -156,31 +145,13 @@ def main_metric(run: Run) -> str | None:
     ids = [
         id
         for id, values in known.items()
-        if id not in _NO_METRICS and any(math.isfinite(v) for v in values)
+        if id not in _NO_METRICS and any(map(math.isfinite, values))
     ]
     return min(ids, key=lambda id: (not id.startswith("val_"), id.endswith("loss")), default=None)
 
 
 def higher_is_better(metric: str) -> bool:
     return not any(word in metric.lower() for word in _LOWER_IS_BETTER)
-
-
-def best(run: Run, metric: str) -> tuple[int, float] | None:
-    """The epoch with the best value of a metric, and the value; the earliest one of equals."""
-    if metric not in run.history:
-        return None
-    pairs = zip(run.history["epoch"], run.history[metric], strict=True)
-    finite = [(int(epoch), value) for epoch, value in pairs if math.isfinite(value)]
-    sign = -1 if higher_is_better(metric) else 1
-    return min(finite, key=lambda pair: sign * pair[1], default=None)
-
-
-def number(value: Any) -> float:
-    """A float; NaN for anything that is none. Strict JSON writes NaN as null or as a text."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str, Any]:
@@ -199,48 +170,60 @@ def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str,
     return document
 
 
+def _read_part(part: Any) -> dict[str, Any]:
+    """One part of the data; its `files` are a list of dictionaries, whatever the record holds."""
+    part = part if isinstance(part, dict) else {}
+    files = part.get("files")
+    files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    return part | {"files": files}
+
+
+def _read_columns(path: Path) -> tuple[dict[str, list[float]], int]:
+    """Read a CSV file of numbers: {column: its values}, and how many damaged lines it has.
+
+    Raises:
+        OSError, csv.Error: it cannot be read.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        header, *lines = list(filter(None, csv.reader(file))) or [[]]
+    rows = [list(map(number, line)) for line in lines if len(line) == len(header)]
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    return columns, len(lines) - len(rows)
+
+
 def _read_samples(path: Path) -> dict[str, list[float]]:
     """By column; damaged lines are left out without a word, since nothing depends on them."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            header, *lines = list(csv.reader(file)) or [[]]
+        return _read_columns(path)[0]
     except (OSError, csv.Error):
         return {}
-    rows = [[number(text) for text in line] for line in lines if len(line) == len(header)]
-    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
 def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
     """By column. Damaged lines are left out; of an epoch that stands twice, the later line counts."""
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            header, *lines = list(csv.reader(file)) or [[]]
+        columns, damaged = _read_columns(path)
     except FileNotFoundError:
         gaps.append("There is no history.csv, so there are no learning curves.")
         return {}
     except (OSError, csv.Error) as error:
         gaps.append(f"history.csv cannot be read ({error}).")
         return {}
-    if "epoch" not in header:
+    if "epoch" not in columns:
         gaps.append("history.csv has no column epoch, so there are no learning curves.")
         return {}
-    column, epochs, damaged = header.index("epoch"), {}, 0
-    for line in filter(None, lines):
-        if len(line) == len(header) and abs(number(line[column])) < 1e15:  # not NaN either
-            epochs[int(number(line[column]))] = [number(value) for value in line]
-        else:
-            damaged += 1
-    if damaged:
+    epochs = list(map(whole_number, columns["epoch"]))
+    if damaged := damaged + epochs.count(None):
         gaps.append(f"history.csv: {damaged} damaged line(s) left out.")
-    if not epochs:
+    latest = {epoch: i for i, epoch in enumerate(epochs) if epoch is not None}
+    if not latest:
         gaps.append("history.csv holds no epoch yet.")
         return {}
-    values = [epochs[epoch] for epoch in sorted(epochs)]
-    history = {"epoch": [float(epoch) for epoch in sorted(epochs)]}
-    return history | {id: [v[i] for v in values] for i, id in enumerate(header) if id != "epoch"}
+    rows = [latest[epoch] for epoch in sorted(latest)]
+    return {id: [values[i] for i in rows] for id, values in columns.items()}
 
 
-def _time(text: str | None) -> datetime | None:
+def _read_time(text: str | None) -> datetime | None:
     try:
         return parse_time(text or "")
     except ValueError:

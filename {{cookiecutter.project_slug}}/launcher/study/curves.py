@@ -16,33 +16,33 @@ _FRAME = {"timestamp", "trial", "global_step", "checkpoint_path"}  # of a report
 
 
 def reports(path: Path, metric: str) -> tuple[dict[float, tuple[float, float]], set[str]]:
-    """Reads hypertune's file: {step: (value, when)} of the metric, and the names of the others.
+    """Read hypertune's file: {step: (value, timestamp)} of the metric, and the names of the others.
 
     The file is written whole at each report, not always in one go: lines that make no sense are
     left for the next time. Of a step that stands twice, the later line counts.
     """
-    found, others = {}, set()
+    values, others = {}, set()
     try:
         lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     except OSError:  # not there yet, or just being replaced
-        return found, others
+        return values, others
     for line in lines:
         try:
             report = json.loads(line)
             others |= set(report) - _FRAME - {metric}
             if metric in report:
                 step = float(report.get("global_step") or 0)
-                found[step] = (float(report[metric]), float(report.get("timestamp") or 0))
+                values[step] = (float(report[metric]), float(report.get("timestamp") or 0))
         except (ValueError, TypeError):
             continue
-    return found, others
+    return values, others
 
 
 class Curves:
     """All measurements of a study. A trial that is run again reports some of its steps once more."""
 
     def __init__(self, path: Path):
-        """Reads what there is."""
+        """Read what there is."""
         self.path = path
         self._of: dict[int, dict[float, tuple[float, float]]] = {}  # {step: (value, seconds)}
         cut_torn_line(path)
@@ -52,15 +52,14 @@ class Curves:
             trial, step, value, seconds = line.split(",")
             self._of.setdefault(int(trial), {})[float(step)] = (float(value), float(seconds))
 
-    def add(self, trial: int, step: float, value: float, seconds: float) -> bool:
-        """Keeps a measurement; False if it is known."""
+    def add(self, trial: int, step: float, value: float, seconds: float) -> None:
+        """Keep a measurement, unless it is known."""
         curve = self._of.setdefault(trial, {})
         if step in curve and repr(curve[step][0]) == repr(value):  # NaN is itself here
-            return False
+            return
         curve[step] = (value, seconds)
         with open(self.path, "a", encoding="utf-8", newline="\n") as file:
             file.write(f"{trial},{step!r},{value!r},{seconds:.3f}\n")
-        return True
 
     def of(self, trial: int) -> list[tuple[float, float, float]]:
         """(step, value, seconds) of a trial's measurements, by step."""
@@ -69,16 +68,18 @@ class Curves:
     def chosen(self, trial: int, best: bool, maximize: bool) -> tuple[float, float] | None:
         """The measurement that counts, as (step, value): the last one, or the best that is finite."""
         curve = [(step, value) for step, value, _ in self.of(trial)]
-        if best:
-            finite = [each for each in curve if math.isfinite(each[1])]
-            sign = -1 if maximize else 1
-            return min(finite, key=lambda each: (sign * each[1], each[0]), default=None)
-        return curve[-1] if curve else None
+        if not best:
+            return curve[-1] if curve else None
+        choose = max if maximize else min
+        finite = [point for point in curve if math.isfinite(point[1])]
+        return choose(finite, key=lambda point: point[1], default=None)  # the earliest of equals
 
 
 def below_median(mine: Curve, others: Sequence[Curve]) -> bool:
     """medianAutomatedStoppingSpec: whether a trial's best value so far is below the median of what
     the trials that are over did up to the same x, each taken by its mean up to there.
+
+    optuna's MedianPruner compares with values at the very same step, not with means up to there.
 
     Args:
         mine: of the running trial, not empty: x is a step, or seconds of run time; of y, more is better.

@@ -12,11 +12,11 @@ from pathlib import Path
 from launcher.jobfile import completion
 from launcher.jobfile.job import Job
 from launcher.report import runs
-from launcher.report.report import duration, figures
+from launcher.report.numbers import duration, figures
 from launcher.study import space
 from launcher.study.search import Trial
 
-LEADERS = 20  # on the terminal; the rest stands in study.csv
+LEADERS = 20  # on the terminal; the rest is in study.csv
 
 
 def ranked(trials: Sequence[Trial], maximize: bool) -> list[Trial]:
@@ -40,7 +40,7 @@ class Spread:
 
     @staticmethod
     def read(study: Path, trials: Sequence[Trial], metric: str) -> Spread:
-        """Reads what the trials' run.json say; a trainer of another kind records no such thing.
+        """Read the trials' run.json; a trainer of another kind records no standard errors.
 
         Args:
             trials: ranked.
@@ -51,12 +51,9 @@ class Spread:
                 run = runs.load(study / str(trial.id))
                 if error := run.standard_error(metric):
                     errors[trial.id], rows = error, run.held_out.get("rows")
-        tied = frozenset()
-        if trials and trials[0].id in errors:
-            best, error = trials[0].value, errors[trials[0].id]
-            near = frozenset(t.id for t in trials if t.counts and abs(t.value - best) <= error)
-            tied = near if len(near) > 1 else tied
-        return Spread(errors, rows, tied)
+        error = errors.get(trials[0].id, -1) if trials else -1
+        near = {t.id for t in trials if t.counts and abs(t.value - trials[0].value) <= error}
+        return Spread(errors, rows, frozenset(near if len(near) > 1 else ()))
 
     def explain(self, metric: str) -> str:
         """What ± means, and which trials are a tie; "" where no error is known."""
@@ -77,21 +74,21 @@ class Spread:
 def leaderboard(
     trials: Sequence[Trial], metric: str, spread: Spread, say: Callable[[str], None]
 ) -> None:
-    """Shows ranked trials: a table in colour on a terminal, plain columns elsewhere."""
+    """Show ranked trials: a table in colour on a terminal, plain columns elsewhere."""
     ids = columns(trials)
     spread_column = ["±"] if spread.errors else []
     header = ["", "trial", metric, *spread_column, *ids, "state", "time"]
     rows = [
         [
-            ("=1" if trial.id in spread.tied else str(place)) if trial.counts else "",
+            ("=1" if trial.id in spread.tied else str(rank)) if trial.counts else "",
             str(trial.id),
             figures(trial.value),
             *(figures(spread.errors.get(trial.id)) for _ in spread_column),
-            *(space.short(trial.parameters[id]) if id in trial.parameters else "–" for id in ids),
+            *(space.short(trial.parameters.get(id, "–")) for id in ids),
             trial.state,
             duration(trial.seconds) if trial.seconds else "–",
         ]
-        for place, trial in enumerate(trials[:LEADERS], 1)
+        for rank, trial in enumerate(trials[:LEADERS], 1)
     ]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -110,28 +107,25 @@ def leaderboard(
             line = zip(row, widths, strict=True)
             say("  ".join(cell.rjust(width) for cell, width in line).rstrip())
     if len(trials) > LEADERS:
-        say(f"{len(trials) - LEADERS} more trials stand in study.csv")
+        say(f"{len(trials) - LEADERS} more trials are in study.csv")
     if text := spread.explain(metric):
         say(text)
 
 
 def write_csv(path: Path, trials: Sequence[Trial], metric: str, spread: Spread) -> None:
-    """One row a trial, in the order given; parameters by id, with all digits."""
+    """Write one row a trial, in the order given; parameters by id, with all digits."""
     ids = columns(trials)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         header = ["trial", "state", metric, "standard_error", "step", "seconds", *ids, "why"]
         writer.writerow(header)
-        for trial in trials:
-            error = spread.errors.get(trial.id)
-            facts = [trial.value, error, trial.step, round(trial.seconds, 1)]
-            values = [
-                space.text(trial.parameters[id]) if id in trial.parameters else "" for id in ids
-            ]
-            writer.writerow([trial.id, trial.state, *facts, *values, trial.why])
+        for t in trials:
+            error, seconds = spread.errors.get(t.id), round(t.seconds, 1)
+            values = [space.text(t.parameters.get(id, "")) for id in ids]
+            writer.writerow([t.id, t.state, t.value, error, t.step, seconds, *values, t.why])
 
 
-WRITTEN = "wrote it, and would write it anew"  # in the job files of the best trials
+WRITTEN = "wrote it, and would write it"  # in the job files of the best trials
 
 
 def write_best(
@@ -143,9 +137,9 @@ def write_best(
     configs: Path,
     top: int = 1,
 ) -> list[Path]:
-    """Writes best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
+    """Write best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
 
-    A file of that name that no study wrote stays, and the name of the study comes before ours.
+    A file of that name that no study wrote stays; ours begins with the name of the study then.
 
     Args:
         flags: those that the study was started with; the trials had them too.
@@ -153,19 +147,18 @@ def write_best(
         command: which wrote the files.
     """
     written = []
-    for place, trial in enumerate([t for t in trials if t.counts][:top], 1):
-        path = configs / ("best.yaml" if place == 1 else f"best-{place}.yaml")
+    for rank, trial in enumerate([t for t in trials if t.counts][:top], 1):
+        path = configs / ("best.yaml" if rank == 1 else f"best-{rank}.yaml")
         while path.exists() and WRITTEN not in path.read_text(encoding="utf-8", errors="replace"):
             path = path.with_name(f"{study.name}-{path.name}")
-        what = "The best trial" if place == 1 else f"Number {place} of the trials"
+        what = "The best trial" if rank == 1 else f"Number {rank} of the trials"
         step = f" at step {trial.step:g}" if trial.step else ""
         head = (
             "# yaml-language-server: $schema=job.schema.json\n"
             f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
             f"{job.study.metric} {figures(trial.value)}{step}.\n#\n"
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"
-            f"# {command} {WRITTEN}: "
-            "to keep it,\n# give it another name.\n"
+            f"# {command} {WRITTEN} again: to keep it,\n# give it another name.\n"
         )
         values = {id: space.text(value) for id, value in trial.parameters.items()}
         spec = completion.add_parameters(job, flags, values)

@@ -1,6 +1,6 @@
 """The search of a study: optuna suggests what to try, and keeps in `study.journal` what came of it.
 
-optuna, since it goes on from a file, knows conditional parameters and starts in half a second; the
+optuna, since it resumes from a file, knows conditional parameters and starts in half a second; the
 service's own library, google-vizier, refuses such parameters and needs an old JAX.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import optuna
@@ -23,6 +24,8 @@ from launcher.jobfile.study import Parameter, Value
 from launcher.study import space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+# It warns that some of what it offers may change; setup.py bounds its version.
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 SEED = 0  # of every study: the same file gives the same suggestions
 FIRST = 5  # trials at random before the search learns; optuna's own 10 are most of a small study
@@ -73,12 +76,13 @@ class Search:
         self.count = count
         cut_torn_line(journal)
         self.study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock())),
+            # Among processes the study's directory is locked already; see `directory`.
+            storage=JournalStorage(JournalFileBackend(str(journal), lock_obj=threading.Lock())),
             study_name="study",
             direction="maximize" if maximize else "minimize",
             load_if_exists=True,
         )
-        self.open: dict[int, optuna.Trial] = {}
+        self.running: dict[int, optuna.Trial] = {}
 
     @property
     def method(self) -> str:
@@ -88,7 +92,7 @@ class Search:
     def unfinished(self) -> list[Trial]:
         """The trials that ran when the study was last left; they are to run again."""
         left = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        return [self._ask(optuna.Trial(self.study, each._trial_id), each.number) for each in left]
+        return [self._suggest(optuna.Trial(self.study, t._trial_id), t.number) for t in left]
 
     def next(self) -> Trial | None:
         """A new trial; None when there are as many as are wanted."""
@@ -96,14 +100,13 @@ class Search:
         if number >= self.count:
             return None
         self.study.sampler = self._sampler(number)
-        return self._ask(self.study.ask(), number)
+        return self._suggest(self.study.ask(), number)
 
     def finish(self, trial: Trial) -> None:
-        """Tells the optimiser what came of a trial."""
+        """Report to the optimiser what came of a trial."""
         outcome = asdict(trial)
-        for name in ("id", "parameters"):
-            del outcome[name]
-        handle = self.open.pop(trial.id)
+        del outcome["id"], outcome["parameters"]
+        handle = self.running.pop(trial.id)
         handle.set_user_attr("outcome", outcome)
         if trial.counts:
             self.study.tell(handle, trial.value)
@@ -112,45 +115,29 @@ class Search:
 
     def trials(self) -> list[Trial]:
         """All trials so far, by id."""
-        found = []
-        for each in self.study.get_trials(deepcopy=False):
-            trial = Trial(each.number + 1, each.user_attrs.get("parameters", {}))
-            if each.state.is_finished():
-                trial = replace(trial, **each.user_attrs["outcome"])
-            found.append(trial)
-        return found
+        trials = []
+        for trial in self.study.get_trials(deepcopy=False):
+            outcome = trial.user_attrs["outcome"] if trial.state.is_finished() else {}
+            parameters = trial.user_attrs.get("parameters", {})
+            trials.append(Trial(trial.number + 1, parameters, **outcome))
+        return trials
 
-    def _ask(self, handle: optuna.Trial, number: int) -> Trial:
-        """Gives the trial its parameters; those that it has already, it keeps."""
+    def _suggest(self, handle: optuna.Trial, number: int) -> Trial:
+        """Give the trial its parameters; those that it has already, it keeps."""
         self.study.sampler = self._sampler(number)
         chosen = space.suggest(self.space, handle)
         if handle.user_attrs.get("parameters") != chosen:
             handle.set_user_attr("parameters", chosen)
-        self.open[number + 1] = handle
+        self.running[number + 1] = handle
         return Trial(number + 1, chosen)
 
     def _sampler(self, number: int) -> BaseSampler:
-        """A sampler of this trial's own, so that a study that was interrupted goes on alike."""
-        with warnings.catch_warnings():  # optuna warns that what it offers may change: it is pinned
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return self._fresh_sampler(number)
-
-    def _fresh_sampler(self, number: int) -> BaseSampler:
+        """A sampler of this trial's own: an interrupted study suggests what a whole one does."""
         if self.points:
             return PartialFixedSampler(self.points[number], RandomSampler(SEED))
         if self.algorithm == "RANDOM_SEARCH":
             return RandomSampler(SEED + number)
         return TPESampler(seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True)
-
-
-class _NoLock:
-    """The study's directory is locked for one process already, and only one thread writes."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 def cut_torn_line(path: Path) -> None:

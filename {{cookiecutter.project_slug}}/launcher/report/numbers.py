@@ -1,0 +1,59 @@
+"""Numbers: as files hold them, and as people read them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def number(value: Any) -> float:
+    """A float; NaN for anything that is none. Strict JSON writes NaN as null or as a text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def whole_number(value: Any) -> int | None:
+    """An integer, such as an epoch; None for anything else, or for what no count can reach."""
+    value = number(value)
+    return int(value) if value.is_integer() and abs(value) < 1e15 else None
+
+
+def figures(value: Any) -> str:
+    """Four significant digits; a dash for what is no number."""
+    value = number(value)
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    whole = abs(value) < 1e15 and (abs(value) >= 1000 or value.is_integer())
+    text = f"{abs(value):,.0f}" if whole else f"{abs(value):.4g}"
+    return "−" + text if value < 0 else text
+
+
+def percent(share: Any) -> str:
+    share = number(share)
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "–"
+
+
+def ratio(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def size(count: Any) -> str:
+    """Bytes."""
+    count = number(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{figures(count)} TB" if math.isfinite(count) else "–"

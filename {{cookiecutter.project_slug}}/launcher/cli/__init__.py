@@ -1,7 +1,6 @@
 """The verbs: from a command line to the packages below. scripts/ calls them.
 
 train_local  run a job or a study on this machine
-errors       print an error, choose the exit code
 start        the same, from parsed arguments to the last line printed
 train_cloud  send a job to Vertex AI
 check        check job files
@@ -9,4 +8,5 @@ jobs         list, show and cancel cloud jobs; fetch their results
 prices       show prices
 report       write the page of a run
 setup_cloud  create what cloud jobs need
+command      what all verbs share: a command line, errors, exit codes
 """

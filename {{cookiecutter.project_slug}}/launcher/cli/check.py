@@ -8,11 +8,11 @@ there is one.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.cli import command
 from launcher.common.document import SpecError
 from launcher.project import settings
 
@@ -24,9 +24,7 @@ UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     parser.add_argument("job", nargs="*", type=Path, metavar="JOB.yaml", help="default: configs/")
     paths = [settings.PATH, *(parser.parse_args(argv).job or sorted(CONFIGS.glob("*.yaml")))]
     from launcher.jobfile import spec  # --help needs none of it

@@ -10,9 +10,7 @@
 ID is a job's name, its number, its resource name, or the beginning of one, if no other begins so.
 """
 
-import argparse
-
-from launcher.cli import errors
+from launcher.cli import command
 
 VERBS = ("list", "show", "logs", "cancel", "cost", "fetch")
 
@@ -24,9 +22,7 @@ def count(text: str) -> int:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for name in VERBS:
         verb = verbs.add_parser(name)
@@ -44,4 +40,4 @@ def main(argv: list[str]) -> int:
     from launcher.cloud import jobs  # --help needs none of it
 
     run = jobs.list_ if options.verb == "list" else getattr(jobs, options.verb)
-    return errors.run(lambda: run(options))
+    return command.run(lambda: run(options))

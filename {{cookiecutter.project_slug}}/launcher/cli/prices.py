@@ -6,20 +6,16 @@
 They are in launcher/cost/prices.yaml; tools/refresh_prices.py of the template reads newer ones from Google.
 """
 
-import argparse
-
-from launcher.cli import errors
+from launcher.cli import command
 from launcher.cost import prices
 from launcher.project.settings import read_settings
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     parser.add_argument("--region", help="such as us-central1; default: project.yaml's")
-    options = parser.parse_args()
-    return errors.run(lambda: show(options.region, prices.load()))
+    region = parser.parse_args().region
+    return command.run(lambda: show(region, prices.load()))
 
 
 def show(region: str | None, table: prices.Table) -> int:

@@ -4,9 +4,9 @@ python scripts/report.py                      the newest run in runs/
 python scripts/report.py runs/A runs/B        these runs
 """
 
-import argparse
-import sys
+from __future__ import annotations
 
+from launcher.cli import command
 from launcher.project.settings import ROOT
 from launcher.report import runs
 
@@ -14,20 +14,18 @@ RUNS = ROOT / "runs"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     parser.add_argument("run_dir", nargs="*", metavar="RUN_DIR", help="default: the newest run")
-    run_dirs = parser.parse_args().run_dir or [run.path for run in runs.load_all(RUNS)[:1]]
+    run_dirs = parser.parse_args().run_dir
+    return command.run(lambda: _write(run_dirs))
+
+
+def _write(run_dirs: list[str]) -> int:
+    run_dirs = run_dirs or [run.path for run in runs.load_all(RUNS)[:1]]
     if not run_dirs:
-        print(f"error: no run in {RUNS}; train one first", file=sys.stderr)
-        return 2
+        raise runs.RunError(f"no run in {RUNS}; train one first")
     from launcher.report import report  # matplotlib takes a second, and --help needs none
 
     for run_dir in run_dirs:
-        try:
-            print(report.write(run_dir))
-        except runs.RunError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        print(report.write(run_dir), flush=True)
     return 0

@@ -9,30 +9,23 @@ All names stand in project.yaml. The service account gets the roles that a job n
 import argparse
 import math
 
-from launcher.cli import errors
+from launcher.cli import command
 from launcher.common.document import SpecError
 from launcher.project.settings import read_settings
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
+    parser = command.new_parser(__doc__)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="print the commands (the default)")
     how.add_argument("--apply", "--yes", action="store_true", help="do it")
-    add(
-        "--budget",
-        type=_amount,
-        default=100.0,
-        metavar="AMOUNT",
-        help="a month, in the currency of the billing account (default: 100); only warns",
-    )
+    add = parser.add_argument
+    text = "a month, in the currency of the billing account (default: 100); only warns"
+    add("--budget", type=_amount, default=100.0, metavar="AMOUNT", help=text)
     add("--no-budget", dest="budget", action="store_const", const=None, help="no warning")
     add("--no-scratch", action="store_true", help="keep what lies in scratch/ of the bucket")
     options = parser.parse_args(argv)
-    return errors.run(lambda: _set_up(options), "stopped; the same command does the rest")
+    return command.run(lambda: _set_up(options), "stopped; the same command does the rest")
 
 
 def _set_up(options: argparse.Namespace) -> int:

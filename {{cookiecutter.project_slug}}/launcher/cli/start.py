@@ -1,4 +1,4 @@
-"""From a command line to a job, or a study, on this machine, and what is told at its end."""
+"""From a command line to a job, or a study, on this machine, and what is printed at its end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.jobfile import spec
@@ -17,97 +18,96 @@ from launcher.local import local as machine
 from launcher.local.contract import ROLES, Replica
 
 
-def local(asked: argparse.Namespace, flags: list[str]) -> int:
-    """Runs the job file `asked.job`; returns the exit code.
+def local(options: argparse.Namespace, flags: list[str]) -> int:
+    """Run the job file `options.job`; return the exit code.
 
     Raises:
         SpecError: a fault in the file, the options or the directory; nothing was started.
     """
-    job = spec.load(asked.job)
+    job = spec.load(options.job)
     flags, run_dir = run_dirs.taken_from(flags)
-    place = _place(job, asked)
-    if devices := _find_absent(job):
-        print(f"[launcher] the job asks for {devices}, and there is none here: it runs on the CPU")
+    replicas = contract.replicas(job, counts=options.replicas)
+    _refuse_foreign(job, replicas, options.container)
+    absent = _find_absent(job)
+    containers = None  # processes of this machine
+    if options.container:
+        from launcher.local.container import Containers
+
+        gpus = not absent and any(pool.accelerator for pool in job.pools)
+        containers = Containers((replica.program.image for replica in replicas), gpus)
+    if absent:
+        print(f"[launcher] the job asks for {absent}, and there is none here: it runs on the CPU")
     if job.tuning:
-        return _study(job, asked, flags, run_dir, place)
-    shown = view.Lines()
-    run = machine.Run(
-        job,
-        run_dir or Path("unused"),
-        flags=flags,
-        counts=asked.replicas,
-        kills=asked.kill or [],
-        preempt=asked.preempt_after,
-        place=place,
-        say=lambda text: shown.say(text),
-        show=lambda replica, line: shown.show(replica, line),
-    )
-    shown = view.best(len(run.members))
-    run.run_dir = run_dir or run_dirs.new(asked.job.stem)
-    before = _record_version(run.run_dir)
+        return _run_study(job, options, flags, run_dir, containers)
     # The report's libraries are loaded while the trainer starts, which takes longer.
-    threading.Thread(
+    loading = threading.Thread(
         target=importlib.import_module, args=("launcher.report.report",), daemon=True
-    ).start()
+    )
+    shown = view.best(len(replicas))
+    path = run_dir or run_dirs.new(options.job.stem)
+    before = _record_version(path)
     try:
+        run = machine.Run(
+            job,
+            path,
+            flags=flags,
+            counts=options.replicas,
+            kills=options.kill or [],
+            preempt=options.preempt_after,
+            place=containers,
+            say=shown.say,
+            show=shown.show,
+        )
+        loading.start()
         with view.interruptible(run), shown.watching(run):
             outcome = run.run()
     except spec.SpecError:  # nothing was started
         if run_dir is None:
             with contextlib.suppress(OSError):
-                run.run_dir.rmdir()  # made above, and only if it is still empty
+                path.rmdir()  # made above, and only if it is still empty
         raise
-    return _tell(run, outcome, recorded=_record_version(run.run_dir) != before)
+    return _report(run, outcome, recorded=_record_version(path) != before)
 
 
-def _study(job: spec.Job, asked, flags: list[str], study_dir: Path | None, place) -> int:
-    from launcher.study import study
+def _run_study(
+    job: spec.Job, options: argparse.Namespace, flags: list[str], study_dir: Path | None, containers
+) -> int:
+    from launcher.study.study import Study
 
-    if asked.kill or asked.preempt_after:
+    if options.kill or options.preempt_after:
         raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
-    options = {"counts": asked.replicas} | ({"place": place} if place else {})
-    found = study.Study(job, flags, study_dir, top=asked.top, new=asked.new, options=options)
-    with view.interruptible(found):
-        return found.run()
+    of_runs = {"counts": options.replicas, "place": containers}
+    study = Study(job, flags, study_dir, top=options.top, new=options.new, options=of_runs)
+    with view.interruptible(study):
+        return study.run()
 
 
-def _place(job: spec.Job, asked):
-    """Where the replicas run: containers, or None for processes.
+def _refuse_foreign(job: spec.Job, replicas: Sequence[Replica], container: bool) -> None:
+    """Refuse programs that are not the project's and cannot run here.
+
+    Prints where a module of this repo runs instead.
 
     Raises:
-        SpecError: a replica cannot run there; or Docker cannot do what it is asked.
+        SpecError: there is such a program.
     """
-    replicas = contract.replicas(job, counts=asked.replicas)
     for replica in replicas:
-        if replica.program.foreign and replica.index == 0:
-            _check_foreign(job, replica, asked.container)
-    if not asked.container:
-        return None
-    from launcher.local.container import Containers
-
-    gpus = any(pool.accelerator for pool in job.pools) and not _find_absent(job)
-    return Containers((replica.program.image for replica in replicas), gpus)
-
-
-def _check_foreign(job: spec.Job, replica: Replica, container: bool) -> None:
-    """Refuses what is not the project's and cannot run here; says it where this repo stands in."""
-    runs = replica.program
-    if container and runs.image:
-        return
-    if runs.module and not (container and runs.module.partition(".")[0] not in FOLDERS):
-        print(
-            f"[launcher] {runs.foreign} is not the project's: here its command runs {runs.module} "
-            "of this repo",
-            flush=True,
-        )
-        return
-    key = "containerSpec.imageUri" if runs.image else "pythonPackageSpec.packageUris"
-    place = job.path_of(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
-    ways = ["add --container"] if runs.image else []
-    ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
-    ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]
-    what = f"{runs.foreign} is not the project's, and its program is not in this repo"
-    raise spec.SpecError(job.fault(place, what, ", or ".join(ways)))
+        runs = replica.program
+        if not runs.foreign or replica.index or (container and runs.image):
+            continue
+        if runs.module and not (container and runs.module.partition(".")[0] not in FOLDERS):
+            print(
+                f"[launcher] {runs.foreign} is not the project's: here its command runs "
+                f"{runs.module} of this repo",
+                flush=True,
+            )
+            continue
+        key = "containerSpec.imageUri" if runs.image else "pythonPackageSpec.packageUris"
+        field = job.path_of(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
+        ways = ["add --container"] if runs.image else []
+        ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
+        ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]
+        what = f"{runs.foreign} is not the project's, and its program is not in this repo"
+        raise spec.SpecError(job.fault(field, what, ", or ".join(ways)))
 
 
 def _find_absent(job: spec.Job) -> str:
@@ -121,17 +121,17 @@ def _find_absent(job: spec.Job) -> str:
 def _record_version(run_dir: Path) -> tuple[int, int] | None:
     """What differs after each write of the run's record; None without one."""
     with contextlib.suppress(OSError):
-        found = (run_dir / "run.json").stat()
-        return found.st_ino, found.st_mtime_ns
+        status = (run_dir / "run.json").stat()
+        return status.st_ino, status.st_mtime_ns
     return None
 
 
-def _tell(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
-    """Prints how the job ended, its metrics, where it lies.
+def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
+    """Print how the job ended, its metrics, and its paths; return its exit code.
 
     Args:
-        recorded: the job wrote the run's record. Otherwise the record and the report that lie there
-            are another run's, and stay as they are.
+        recorded: the job wrote the run's record. Otherwise the record and the report in its
+            directory are another run's, and stay as they are.
     """
     from launcher.report import report, runs
 
@@ -143,12 +143,12 @@ def _tell(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
     if outcome.code:
         print(f"the job {outcome.told}", file=sys.stderr)
     if outcome.code == machine.START_AGAIN:
-        print(f"to go on, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
+        print(f"to resume, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
     if outcome.code and not recorded:
         print(f"its output: {run.run_dir}/*.log", file=sys.stderr)
         return outcome.code
     try:
-        run_record, page = runs.load(run.run_dir), report.write(run.run_dir)
+        record, page = runs.load(run.run_dir), report.write(run.run_dir)
     except runs.RunError as error:
         if run.members[0].replica.program.is_trainer:
             print(f"no report: {error}", file=sys.stderr)
@@ -156,11 +156,11 @@ def _tell(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
             print(f"run directory: {run.run_dir}")
         return outcome.code
     print()
-    for name, value in run_record.metrics.items():
+    for name, value in record.metrics.items():
         if name.startswith("val_"):
             print(f"eval {name.removeprefix('val_')}: {value:.4f}")
-    if run_record.why_exported:
-        print(f"exported model: {run_record.why_exported}")
+    if record.why_exported:
+        print(f"exported model: {record.why_exported}")
     print(f"run directory: {run.run_dir}")
     print(f"report: {page}")
     return outcome.code

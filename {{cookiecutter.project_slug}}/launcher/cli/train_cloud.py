@@ -7,10 +7,9 @@ python -m trainer.task --help
 With --job-dir gs://BUCKET/runs/NAME among them, a job that was stopped resumes.
 """
 
-import argparse
 from pathlib import Path
 
-from launcher.cli import errors
+from launcher.cli import command
 
 
 def dollars(text: str) -> float:
@@ -21,19 +20,14 @@ def dollars(text: str) -> float:
 
 
 def main(argv: list[str]) -> int:
-    end = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     add = parser.add_argument
     add("job", type=Path, metavar="JOB.yaml")
     add("--dry-run", action="store_true", help="print what would be sent, for gcloud; send nothing")
     add("--wait", action="store_true", help="show the log, and end as the job ends; Ctrl-C leaves")
     add("--max-cost", type=dollars, metavar="USD", help="refuse a job that may cost more")
-    options, unknown = parser.parse_known_args(argv[:end])
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
+    options, flags = command.parse_job(parser, argv)
     from launcher.cloud import submit  # --help needs none of it
 
     interrupted = "\nerror: interrupted: nothing was sent"
-    return errors.run(lambda: submit.cloud(options, argv[end + 1 :]), interrupted)
+    return command.run(lambda: submit.cloud(options, flags), interrupted)

@@ -11,16 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from launcher.cli import errors
+from launcher.cli import command
 from launcher.local import contract, faults
 from launcher.project.settings import ROOT
 
 
 def main(argv: list[str]) -> int:
-    end = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     add = parser.add_argument
     add("job", nargs="?", type=Path, default=ROOT / "configs" / "cpu.yaml", metavar="JOB.yaml")
     add(
@@ -53,10 +50,8 @@ def main(argv: list[str]) -> int:
         help="of a study: write job files of the N best trials",
     )
     add("--new", action="store_true", help="of a study: start a new one, resume none")
-    options, unknown = parser.parse_known_args(argv[:end])
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}; the trainer's flags stand after a lone --")
-    return errors.run(lambda: _start(options, argv[end + 1 :]))
+    options, flags = command.parse_job(parser, argv)
+    return command.run(lambda: _start(options, flags))
 
 
 def _start(options: argparse.Namespace, flags: list[str]) -> int:

@@ -21,7 +21,7 @@ from launcher.study.results import Spread
 from launcher.study.search import UNFINISHED, Trial
 
 ROWS = 200  # trials on the page; the rest are in study.csv
-LINES = 60  # trials whose curves, or lines, can be told apart at all: the best ones
+LINES = 60  # trials whose curves, or lines, can be distinguished at all: the best ones
 
 
 @dataclass(frozen=True)

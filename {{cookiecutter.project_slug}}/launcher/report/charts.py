@@ -1,7 +1,8 @@
 """Figures, each as a data URI for an `img`.
 
 They hold numbers and words of our own only: a name from a run could need a font or an escape that
-a figure has not. Only matplotlib's objects are used, so nothing of a caller's pyplot changes.
+a figure has not. Only matplotlib's objects are used, so nothing of a caller's pyplot changes. It
+leaves a gap where a value is not finite.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def curves(
     marks: Mapping[str, tuple[int, float]],
     phases: Sequence[int] = (),
 ) -> str:
-    """Training and evaluation by epoch; values that are not finite are gaps.
+    """Training and evaluation by epoch.
 
     Args:
         lines: {"training": values, "evaluation": values}, or one of them.
@@ -53,7 +54,7 @@ def curves(
     for word, values in lines.items():
         axes.plot(
             epochs,
-            with_gaps(values),
+            values,
             color=TRAIN if word == "training" else EVAL,
             linestyle="--" if word == "training" and not many else "-",
             linewidth=0.8 if many else 1.6,
@@ -101,7 +102,7 @@ def histogram(values: np.ndarray) -> str:
 def lines(
     x: Sequence[float], lines: Iterable[Sequence[float]], height: float = 3.0, bottom=None
 ) -> str:
-    """Lines over the same x, in the order of COLOURS; values that are not finite are gaps.
+    """Lines over the same x, in the order of COLOURS.
 
     Args:
         height: of the figure, in inches.
@@ -109,7 +110,7 @@ def lines(
     """
     axes = new_axes(height)
     for values, colour in zip(lines, COLOURS, strict=False):
-        axes.plot(x, with_gaps(values), color=colour, linewidth=1.6, rasterized=len(x) > 2000)
+        axes.plot(x, values, color=colour, linewidth=1.6, rasterized=len(x) > 2000)
     axes.set_ylim(bottom=bottom)
     return to_uri(axes)
 
@@ -136,16 +137,12 @@ def new_axes(height: float, counted: str = "") -> Axes:
 def fit_scale(axes: Axes, values: Iterable[float]) -> None:
     """A value that is far off, such as the first loss, would press the rest of a linear figure flat."""
     if is_wide(values):
-        axes.set_yscale("log")
+        axes.set_yscale("log", nonpositive="mask")
 
 
 def is_wide(values: Iterable[float]) -> bool:
     known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) > 50 * min(known)
-
-
-def with_gaps(values: Iterable[float]) -> list[float]:
-    return [value if math.isfinite(value) else math.nan for value in values]
 
 
 def to_uri(axes: Axes) -> str:

@@ -13,7 +13,7 @@ import matplotlib
 from launcher.common.files import write_file
 from launcher.jobfile.job import Job
 from launcher.report import report
-from launcher.report.charts import DARK, EVAL, STYLE, TRAIN, fit_scale, new_axes, to_uri, with_gaps
+from launcher.report.charts import DARK, EVAL, STYLE, TRAIN, fit_scale, new_axes, to_uri
 from launcher.report.numbers import duration, figures
 from launcher.study import parallel, results, space
 from launcher.study.curves import Curves
@@ -146,7 +146,7 @@ def draw_curves(trials: Sequence[Trial], curves: Curves) -> str | None:
         best, early = trial is trials[0], trial.state == "stopped early"
         [line] = axes.plot(
             [step for step, _, _ in points],
-            with_gaps(value for _, value, _ in points),
+            [value for _, value, _ in points],
             color=EVAL if best else TRAIN,
             linestyle=":" if early else "-",
             linewidth=2.0 if best else 0.9,

@@ -62,7 +62,7 @@ class Search:
         maximize: bool,
         count: int,
     ):
-        """Opens the study's memory, or makes it.
+        """Open the study's memory, or make it.
 
         Args:
             algorithm: as a StudySpec names it.

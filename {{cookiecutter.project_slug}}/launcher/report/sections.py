@@ -91,9 +91,9 @@ def _confusion(section: Mapping) -> dict[str, Any]:
     table = list(zip(labels, *scores.tolist(), support.tolist(), strict=True))
 
     shown = range(size)
-    if size > MATRIX:  # the classes with most mistakes; all others become one row and one column
-        mistakes = support + predicted - 2 * hits
-        shown = sorted(np.argsort(-mistakes, kind="stable")[: MATRIX - 1])
+    if size > MATRIX:  # those that are confused most; all others become one row and one column
+        confused = support + predicted - 2 * hits
+        shown = sorted(np.argsort(-confused, kind="stable")[: MATRIX - 1])
     names, groups = [labels[i] for i in shown], np.eye(size)[:, shown]
     if limited := size - len(shown):
         names.append(f"{limited} others")

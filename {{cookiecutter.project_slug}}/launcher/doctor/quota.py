@@ -75,7 +75,7 @@ def list_needs(paths: Iterable[Path]) -> dict[str, tuple[int, list[str]]]:
 
 
 def _count_needs(path: Path) -> Counter[str]:
-    """{metric: count} of a job file; nothing for a wrong one, which check.py reports."""
+    """{metric: count} of a job file; nothing for what is wrong there, which check.py reports."""
     needs: Counter[str] = Counter()
     try:
         job = spec.read(path)
@@ -84,13 +84,14 @@ def _count_needs(path: Path) -> Counter[str]:
     # Machines that may be taken away, or waited for, count on a quota of their own.
     kind = "preemptible_" if job.scheduling.strategy in ("SPOT", "FLEX_START") else ""
     for pool in job.pools:
+        if pool.machine not in MACHINES:
+            continue
         replicas = pool.replicas * job.parallel
         family, size = pool.machine.partition("-")[0], pool.machine.rpartition("-")[2]
-        if family in TPUS:  # its machine comes with it
+        if family in TPUS:  # its cores come with it
             needs[kind + TPUS[family]] += int(size.rstrip("t")) * replicas
             continue
-        if pool.machine in MACHINES:
-            needs[f"{kind}cpus"] += MACHINES[pool.machine].cores * replicas
+        needs[f"{kind}cpus"] += MACHINES[pool.machine].cores * replicas
         if pool.accelerator in GPUS:
             needs[kind + GPUS[pool.accelerator]] += (pool.accelerators or 1) * replicas
     return needs

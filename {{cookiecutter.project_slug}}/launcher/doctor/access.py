@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cloud import clients, identity
-from launcher.cloud.clients import CloudError
+from launcher.cloud.errors import CloudError, clean, sdk
 from launcher.doctor import checkup
 from launcher.doctor.checkup import Skip, command
 
@@ -47,7 +47,7 @@ def _get_credentials():
         return clients.credentials(), ""
     if problem := identity.find_key_problem():
         raise NoLogin(problem)
-    wrap = clients.sdk("google.oauth2.credentials").Credentials
+    wrap = sdk("google.oauth2.credentials").Credentials
     for_programs = identity.adc_path() or identity.on_google()
     if path := os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
         try:
@@ -65,12 +65,12 @@ def _get_credentials():
 
 def _refresh():
     """The credentials that jobs are sent with, with a new access token."""
-    auth = clients.sdk("google.auth.exceptions")
+    auth = sdk("google.auth.exceptions")
     try:
         credentials = clients.credentials()
-        credentials.refresh(clients.sdk("google.auth.transport.requests").Request())
+        credentials.refresh(sdk("google.auth.transport.requests").Request())
     except (CloudError, auth.GoogleAuthError) as error:
-        raise NoLogin(f"no access token: {clients.clean(error)}") from None
+        raise NoLogin(f"no access token: {clean(error)}") from None
     return credentials
 
 
@@ -92,7 +92,7 @@ def reach(api: str) -> None:
         Skip: it does not, or Google's libraries are missing.
     """
     try:
-        nobody = clients.sdk("google.auth.credentials").AnonymousCredentials()
+        nobody = sdk("google.auth.credentials").AnonymousCredentials()
         send(clients.session(nobody, refreshes=0), api, "")
     except CloudError:
         raise Skip("not looked at without Google's libraries, see clients") from None
@@ -117,9 +117,9 @@ def send(
         Refused: the answer is an error.
         Skip: there is no answer.
     """
-    refusal = clients.sdk("google.api_core.exceptions").GoogleAPICallError
-    auth = clients.sdk("google.auth.exceptions").GoogleAuthError
-    lost = clients.sdk("requests.exceptions").RequestException
+    refusal = sdk("google.api_core.exceptions").GoogleAPICallError
+    auth = sdk("google.auth.exceptions").GoogleAuthError
+    lost = sdk("requests.exceptions").RequestException
     base = clients.endpoint(api, BASES.get(api, ""))
     try:
         return clients.ask(
@@ -133,9 +133,9 @@ def send(
             headers={"X-Goog-User-Project": project} if project else None,
         )
     except refusal as error:
-        raise Refused(int(error.code), clients.clean(error), error.reason or "") from None
+        raise Refused(int(error.code), clean(error), error.reason or "") from None
     except (auth, lost, ValueError) as error:
         no_json = isinstance(error, ValueError)
-        why = "it does not answer in JSON" if no_json else clients.clean(error)
+        why = "it does not answer in JSON" if no_json else clean(error)
         host = urllib.parse.urlsplit(base).netloc
         raise Skip(f"offline: {host} cannot be reached ({why})") from None

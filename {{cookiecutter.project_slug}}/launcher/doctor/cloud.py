@@ -35,7 +35,7 @@ class Cloud:
         self.settings = settings
         # Several checks share these; the first one that comes starts them.
         self.log_in = once(self._log_in)
-        self.read_services = once(self._read_services)
+        self.list_disabled = once(self._list_disabled)
         # Where there is no Docker, Cloud Build makes the image.
         builds = () if shutil.which("docker") else ("cloudbuild",)
         self.apis_needed = (*gcp.APIS, *builds)
@@ -61,16 +61,15 @@ class Cloud:
         access.reach("serviceusage")
         return access.log_in()
 
-    def _read_services(self) -> dict[str, bool]:
-        """{API: whether it is switched on}"""
+    def _list_disabled(self) -> list[str]:
+        """The APIs that are switched off, of those that jobs need."""
+        names = [f"{api}.googleapis.com" for api in self.apis_needed]
         parent = f"projects/{self.settings.project}"
-        names = [("names", f"{parent}/services/{api}.googleapis.com") for api in self.apis_needed]
-        answer = self.ask("serviceusage", f"v1/{parent}/services:batchGet", names)
-        states = {
-            str(s.get("name", "")).rpartition("/")[2]: s.get("state")
-            for s in answer.get("services", ())
-        }
-        return {api: states.get(f"{api}.googleapis.com") == "ENABLED" for api in self.apis_needed}
+        query = [("names", f"{parent}/services/{name}") for name in names]
+        answer = self.ask("serviceusage", f"v1/{parent}/services:batchGet", query)
+        services = [s for s in answer.get("services", ()) if s.get("state") == "ENABLED"]
+        enabled = {str(service.get("name")).rpartition("/")[2] for service in services}
+        return [name for name in names if name not in enabled]
 
     def ask(self, api: str, path: str, query=(), body=None) -> dict:
         """Send a request; return the answer's JSON.
@@ -131,7 +130,7 @@ class Cloud:
     def check_project(self) -> tuple[str, ...]:
         project = self.settings.project
         try:
-            self.read_services()
+            self.list_disabled()
         except Refused as refused:
             if refused.disabled:
                 return OK, f"{project} (its Service Usage API is off)"
@@ -153,19 +152,20 @@ class Cloud:
         return WRONG, "no billing account pays for it", "gcloud billing accounts list", link
 
     def check_apis(self) -> tuple[str, ...]:
-        project = self.settings.project
-        enable = ["gcloud", "services", "enable"]
+        enable, project = "gcloud services enable", f"--project={self.settings.project}"
         try:
-            services = self.read_services()
+            disabled = " ".join(self.list_disabled())
         except Refused as refused:
             if refused.disabled:
-                enable += ["serviceusage.googleapis.com", f"--project={project}"]
-                return WRONG, "the Service Usage API is off", " ".join(enable)
+                remedy = f"{enable} serviceusage.googleapis.com {project}"
+                return WRONG, "the Service Usage API is off", remedy
             raise Skip("see project") from None
-        off = [f"{api}.googleapis.com" for api, on in services.items() if not on]
-        if off:
-            text = f"switched off: {', '.join(off)}"
-            return WRONG, text, " ".join([*enable, *off, f"--project={project}"])
+        if disabled:
+            return (
+                WRONG,
+                f"switched off: {disabled.replace(' ', ', ')}",
+                f"{enable} {disabled} {project}",
+            )
         return OK, f"{', '.join(self.apis_needed)} are on"
 
     def check_permissions(self) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from pathlib import Path
 from launcher.doctor.checkup import Skip, Wrong, command
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHONS = ">=3.10,<3.14"  # where setup.py does not say
 REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*([^;]*)$")
 OPERATORS = {
     **{">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt},
@@ -83,10 +82,10 @@ def fits(version: str, wanted: str) -> bool:
 
 
 def python_wanted() -> str:
-    """The Pythons that setup.py takes: ">=3.10,<3.14"."""
+    """The Pythons that setup.py takes, ">=3.10,<3.14"; "" where it cannot be read."""
     with contextlib.suppress(Wrong):
-        return read_keywords().get("python_requires", PYTHONS)
-    return PYTHONS
+        return read_keywords().get("python_requires", "")
+    return ""
 
 
 def python_fits() -> bool:

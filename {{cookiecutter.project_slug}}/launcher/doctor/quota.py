@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from launcher.cloud.clients import quota_page
 from launcher.doctor.checkup import OK, WARN, Skip, start
 from launcher.jobfile import spec
 from launcher.jobfile.machines import MACHINES
@@ -50,9 +51,8 @@ def check(settings: Settings, ask: Callable[..., dict]) -> tuple[str, ...]:
         if 0 <= limits.get(metric, UNLIMITED) < count
     ]
     if short:
-        page = f"https://console.cloud.google.com/iam-admin/quotas?project={settings.project}"
         text = f"in {settings.region} these jobs would wait for ever: {'; '.join(short)}"
-        return WARN, f"{text}. Ask for more at {page}"
+        return WARN, f"{text}. Ask for more at {quota_page(settings.project)}"
     unread = len(needs) - len(limits)
     rest = f" ({unread} of {len(needs)} kinds could not be read)" if unread else ""
     return OK, f"enough in {settings.region} for all of configs/{rest}"

@@ -305,6 +305,12 @@ def lacks(kind: str):
     return lambda google: getattr(google, kind).clear()
 
 
+def add_conditions(google) -> None:
+    for policy in google.policies.values():
+        for binding in policy["bindings"]:
+            binding["condition"] = {"title": "until noon"}
+
+
 def holds(kind: str, name: str, **values):
     return lambda google: getattr(google, kind)[name].update(values)
 
@@ -346,6 +352,7 @@ def holds(kind: str, name: str, **values):
         (denied("iam.serviceAccounts.actAs"), "service account", "wrong", "run under", "iam.serviceAccountUser"),
         (fault("/serviceAccounts/", 403, "off", "SERVICE_DISABLED"), "service account", "skipped", "see APIs", ""),
         (lacks("policies"), "service account", "warn", "legacyBucketReader", "setup_cloud.py"),
+        (add_conditions, "service account", "warn", "legacyBucketReader", "setup_cloud.py"),
         (fault(":getIamPolicy", 403, "denied"), "service account", "ok", "may not be read", ""),
         (lambda google: google.quota.update(cpus={"": 4}), "quota", "warn", "cpus, quota 4", ""),
         (lacks("quota"), "quota", "skipped", "may not be read", ""),

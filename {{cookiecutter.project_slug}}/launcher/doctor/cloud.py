@@ -245,30 +245,18 @@ class Cloud:
             role = "roles/iam.serviceAccountUser"
             grant = identity.grant_on_account(role, email, project, self.member())
             return WRONG, f"you may not let jobs run under {email}; ask an owner for", grant
-        member = f"serviceAccount:{email}"
+        path = f"v1/projects/{project}:getIamPolicy"
         try:
-            held = {on: self._list_roles(on, member) for on in ("project", "bucket")}
+            of_project = self.ask("cloudresourcemanager", path, body={})
+            of_bucket = self.ask("storage", f"b/{self.settings.bucket}/iam")
         except Skip:
             return OK, f"{email} (its roles may not be read)"
-        lacking = [
-            role
-            for role in gcp.job_roles(self.settings)
-            if not role.granted_by(held[role.on] | held["project"])
-        ]
+        held = gcp.list_roles([of_project, of_bucket], f"serviceAccount:{email}")
+        roles = gcp.job_roles(self.settings)
+        lacking = ", ".join(role.name for role in roles if not role.granted_by(held))
         if not lacking:
             return OK, f"{email} has its roles"
-        names = ", ".join(role.name for role in lacking)
-        return WARN, f"{email} does not have {names}, unless by way of a group", self.setup
-
-    def _list_roles(self, on: str, member: str) -> set[str]:
-        """The roles of a member in the project's, or the bucket's, own policy."""
-        if on == "bucket":
-            policy = self.ask("storage", f"b/{self.settings.bucket}/iam")
-        else:
-            path = f"v1/projects/{self.settings.project}:getIamPolicy"
-            policy = self.ask("cloudresourcemanager", path, body={})
-        bindings = policy.get("bindings", ())
-        return {b.get("role", "") for b in bindings if member in b.get("members", ())}
+        return WARN, f"{email} does not have {lacking}, unless by way of a group", self.setup
 
 
 def check_gcloud() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from launcher.project.settings import Settings
@@ -54,3 +55,10 @@ def job_roles(settings: Settings) -> list[Role]:
         within = ("roles/aiplatform.admin", "roles/editor")
         roles.append(Role("roles/aiplatform.user", "project", why, within))
     return roles
+
+
+def list_roles(policies: Iterable[dict | None], member: str) -> set[str]:
+    """The roles that IAM policies grant to a member, "serviceAccount:EMAIL"."""
+    bindings = [b for policy in policies if policy for b in policy.get("bindings", ())]
+    # A grant under a condition need not hold when a job runs.
+    return {b["role"] for b in bindings if member in b["members"] and not b.get("condition")}

@@ -134,10 +134,7 @@ def grant_role(gcloud: Gcloud | Script, settings: Settings, role: gcp.Role) -> N
         else:
             words = ("projects", "get-iam-policy", settings.project)
             grant = identity.grant(role.name, settings.project, member)
-        bindings = (gcloud.read(*words) or {}).get("bindings", ())
-        # A grant under a condition need not hold when a job runs.
-        held = {b["role"] for b in bindings if member in b["members"] and not b.get("condition")}
-        if not role.granted_by(held):
+        if not role.granted_by(gcp.list_roles([gcloud.read(*words)], member)):
             gcloud.run(*shlex.split(grant)[1:])
 
 

@@ -1,8 +1,8 @@
 """Copy files between folders and buckets; every copy is compared with its source.
 
 An object in a bucket is there as a whole or not at all. A local file is written under another name
-first, so that the same is true of it. Google's transfer_manager does not serve: it returns after the last
-file, so that a copy that was interrupted would have to begin again.
+first, so that the same is true of it. Google's transfer_manager writes files under their final names
+and returns after the last one, so that a copy that is interrupted would have to begin again.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from launcher.common.files import PARTIAL, replacing
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 SHOWN = 3  # faults that a message names
-DOWN = {
-    "raw_download": True,
-    "checksum": "crc32c",
-}  # as the object is stored, even where compressed
+# Of a download: as the object is stored, even where it is compressed.
+DOWN = {"raw_download": True, "checksum": "crc32c"}
 # Left behind by Python and Jupyter; by macOS, Windows, and copies that were interrupted.
 LITTER_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|.*\.partial")

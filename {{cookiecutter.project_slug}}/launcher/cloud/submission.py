@@ -24,7 +24,6 @@ from launcher.project import buckets, git, sources
 from launcher.project.settings import ROOT, Settings, read_settings
 
 COMMIT = "git_commit"  # a label
-INSIDE = ("data/",)  # what the project's image holds
 
 
 @dataclass(frozen=True)
@@ -228,9 +227,8 @@ def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
         )
     package.refuse_links()
     base = f"gs://{settings.bucket}"
-    code = replace(
-        code, package=f"{base}/packages/{sources.digest(package.SOURCES)}/trainer.tar.gz"
-    )
+    digest = sources.digest(package.SOURCES)
+    code = replace(code, package=f"{base}/packages/{digest}/trainer.tar.gz")
     words = [word for pool in packaged for _, word in pool.args(flags)]
     if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
         code = replace(code, data=f"{base}/data/{sources.digest(['data'])}")
@@ -244,33 +242,31 @@ def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> li
         bucket: where a copy may lie.
         image: the trainer travels in the project's image.
     """
-    strays = [("", path) for path in _find_paths(flags, image)]
+    words = [("", flag, image) for flag in flags]
     for pool in job.pools:
         if not pool.program.foreign:  # whose args name files of its own image
             inside = image and pool.program.needs == "image"
-            strays += [
-                (at, path) for at, word in pool.args() for path in _find_paths([word], inside)
-            ]
+            words += [(field, word, inside) for field, word in pool.args()]
     faults = []
-    for place, path in strays:
-        what = f"{path} is on this machine, and the job runs on another"
-        copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
-        line = job.line(place) if place else 0
-        faults.append(Fault(job.path, line, place, what, f"run {copy} and name the copy"))
+    for field, word, inside in words:
+        for path in _find_paths(word, inside):
+            what = f"{path} is on this machine, and the job runs on another"
+            copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
+            line = job.line(field) if field else 0
+            faults.append(Fault(job.path, line, field, what, f"run {copy} and name the copy"))
     return faults
 
 
-def _find_paths(words: Sequence[str], image: bool) -> Iterator[str]:
+def _find_paths(word: str, image: bool) -> Iterator[str]:
     """Values that have a / and name a file or folder of this machine, which the image has not."""
-    for word in words:
-        value = word.partition("=")[2] if word.startswith("-") else word
-        for text in filter(None, value.split(",")):
-            if "/" not in text or "://" in text or text.startswith("/gcs/"):
-                continue
-            if image and text.startswith(INSIDE):
-                continue
-            path = Path(text)
-            while re.search(r"[*?\[]", path.name):  # of a pattern, the folder before it
-                path = path.parent
-            if (ROOT / path).exists() and path != Path("/"):
-                yield text
+    value = word.partition("=")[2] if word.startswith("-") else word
+    for text in value.split(","):
+        if "/" not in text or "://" in text or text.startswith("/gcs/"):
+            continue
+        if image and text.startswith("data/"):
+            continue
+        path = Path(text)
+        while re.search(r"[*?\[]", path.name):  # of a pattern, the folder before it
+            path = path.parent
+        if (ROOT / path).exists() and path != Path("/"):
+            yield text

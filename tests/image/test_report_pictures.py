@@ -14,8 +14,7 @@ from own import write_pictures
 from pages import page_of, words_of
 
 from trainer import outputs
-from trainer.engine import evaluation
-from trainer.images import explain, saliency
+from trainer.images import explain, png, saliency
 
 pytestmark = pytest.mark.slow
 
@@ -245,7 +244,7 @@ def test_large_pictures_are_stored_small(tmp_path):
     flags = ("--data", source, "--image-size", "300", "--filters", "2", "--epochs", "1")
     found = train(tmp_path / "run", *flags)
     images = images_of(page_of(found.job_dir))
-    assert images and all(max(image.shape) <= evaluation.SIDE for image in images)
+    assert images and all(max(image.shape) <= png.SIDE for image in images)
     sizes = [path.stat().st_size for path in (found.job_dir / "gallery").iterdir()]
     assert max(sizes) < 64_000  # random pixels, which PNG cannot make smaller
 

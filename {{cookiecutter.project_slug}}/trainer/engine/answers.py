@@ -26,14 +26,3 @@ def name_classes(logits, classes: Sequence[str]) -> dict:
         "probabilities": tf.nn.softmax(logits),
         "labels": tf.tile(labels[tf.newaxis], [tf.shape(logits)[0], 1]),
     }
-
-
-def encode_images(pixels):
-    """PNG files, string [batch]; `scripts/predict.py` prints each as {"b64": "…"}.
-
-    Args:
-        pixels: [batch, height, width, 1 or 3], from 0 for black to 1 for white.
-    """
-    import tensorflow as tf
-
-    return tf.io.encode_png(tf.saturate_cast(tf.round(pixels * 255), tf.uint8))

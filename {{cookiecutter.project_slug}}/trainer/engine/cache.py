@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,39 +27,6 @@ def beside(job_dir: str | None) -> str:
     return os.path.join(os.path.dirname(os.path.abspath(job_dir)), ".cache")
 
 
-@contextlib.contextmanager
-def alone(cache: str) -> Iterator[None]:
-    """Waits until no other process is at work there; a process that dies lets go."""
-    made = _missing_folders(cache)
-    path = os.path.join(cache, "lock")
-    try:
-        os.makedirs(cache, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as lock:
-            while not _is_locked(lock):
-                pass
-            yield
-    except BaseException as error:
-        if made:  # nothing is left behind
-            with contextlib.suppress(OSError):
-                os.remove(path)
-            _remove_empty(made)
-        if isinstance(error, sqlite3.Error):
-            raise JobError(f"{path}: {error}; give another folder with --cache-dir") from None
-        raise
-
-
-def _is_locked(lock: sqlite3.Connection) -> bool:
-    """Waits for a second at most, so that Ctrl-C is heard. A lock of the system's own differs from
-    one system to the next; SQLite knows them all."""
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
-            raise
-        return False
-    return True
-
-
 def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]:
     """The folder `cache`/`key`, and whether it was there; if not, `write` gets its path to make it.
 
@@ -70,37 +36,38 @@ def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]
     path = os.path.join(cache, key)
     if os.path.isdir(path):
         return path, True
-    made = _missing_folders(cache)
     try:
-        os.makedirs(cache, exist_ok=True)
-        _sweep(cache)
-        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
+        with made(cache), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
+            _sweep(cache)
             finished = os.path.join(partial, "finished")
             write(finished)
-            _publish(finished, path)
+            try:
+                os.rename(finished, path)
+            except OSError:
+                if not os.path.isdir(path):  # another process may have been faster
+                    raise
     except OSError as error:
         raise JobError(
             f"{cache}: the encoded data cannot be written there ({error.strerror or error}); "
             "give another folder with --cache-dir"
         ) from None
-    finally:
-        _remove_empty(made)
     return path, False
 
 
-def _missing_folders(path: str) -> list[str]:
-    """The folders that making this one will make, the innermost first."""
-    missing = []
-    while path and not os.path.exists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    return missing
-
-
-def _remove_empty(folders: list[str]) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)  # only where nothing came to lie in it
+@contextlib.contextmanager
+def made(folder: str) -> Iterator[None]:
+    """Makes a folder and its parents; those of them that stay empty are removed at the end."""
+    missing, parent = [], folder
+    while parent and not os.path.exists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        yield
+    finally:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 def _sweep(cache: str) -> None:
@@ -110,12 +77,3 @@ def _sweep(cache: str) -> None:
         with contextlib.suppress(OSError):  # another process sweeps too
             if name.startswith(PARTIAL) and os.path.getmtime(path) < time.time() - ABANDONED:
                 files.remove_tree(path)
-
-
-def _publish(finished: str, path: str) -> None:
-    """Moves a finished folder to its name; of two writers of the same, the first one wins."""
-    try:
-        os.rename(finished, path)
-    except OSError:
-        if not os.path.isdir(path):
-            raise

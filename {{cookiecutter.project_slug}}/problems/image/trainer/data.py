@@ -24,6 +24,7 @@ from codec.shards.manifest import MANIFEST, Options
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime, join
 from trainer.images import digits, targets
+from trainer.images.lock import alone
 from trainer.images.pixels import Pixels, choose
 from trainer.images.shards import Dataset
 
@@ -184,12 +185,12 @@ def _open_dataset(flags, folder: str, own: str) -> Dataset:
     if flags.data is None:
         if flags.group:
             raise JobError("--group: the digits have no groups; name images with --data")
-        with cache.alone(folder):
+        with alone(folder):
             source = digits.write(os.path.join(folder, "digits"), own)
             return _make(source, DIGITS, flags.image_size, folder)
     source = flags.data.rstrip("/") or "/"
     if not files.exists(join(source, MANIFEST)):
-        with cache.alone(folder):
+        with alone(folder):
             options = Options(group=flags.group)
             return _make(source, options, flags.image_size, folder)
     dataset = Dataset.open(source)

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer.engine import answers, sections
 from trainer.images.comparison import compare
+from trainer.images.png import encode_image, encode_images
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -143,7 +144,7 @@ def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
     rows = sorted(by_row)
     shown = zip(rows, examples.eval.read(rows), examples.eval.names(rows), strict=True)
     return {
-        row: by_row[row].item(context.save_image(f"eval-{row:06d}", image), name)
+        row: by_row[row].item(context.save_image(f"eval-{row:06d}", encode_image(image)), name)
         for row, image, name in shown
     }
 
@@ -151,7 +152,7 @@ def _items(examples, context, predictions: list[Prediction]) -> dict[int, dict]:
 def answer(examples, output) -> dict:
     """A model's output as a client gets it: tensors [batch, …] by name. Images are PNG files."""
     if examples.schema.task == "segmentation":
-        return {"mask": answers.encode_images(output)}
+        return {"mask": encode_images(output)}
     if examples.schema.task == "reconstruction":
-        return output | {"image": answers.encode_images(output["image"])}
+        return output | {"image": encode_images(output["image"])}
     return answers.name_classes(output, examples.classes)

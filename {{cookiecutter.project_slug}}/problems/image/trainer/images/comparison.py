@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trainer.engine import sections
+from trainer.images.png import encode_image
 
 
 def compare(examples, context, measure: Callable, count: int) -> list[dict]:
@@ -28,7 +29,10 @@ def compare(examples, context, measure: Callable, count: int) -> list[dict]:
         columns = ["image", *beside]
         for i in range(min(batch, count - len(items))):
             shown = [array[i] for array in (images, *beside.values())]
-            paths = [context.save_image(f"eval-{row + i:06d}-{j}", x) for j, x in enumerate(shown)]
+            paths = [
+                context.save_image(f"eval-{row + i:06d}-{j}", encode_image(x))
+                for j, x in enumerate(shown)
+            ]
             lines = [f"{name} {value[i]:.3g}" for name, value in values.items()]
             items.append({"images": paths, "lines": lines})
         for name, value in values.items():

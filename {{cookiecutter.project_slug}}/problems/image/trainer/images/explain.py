@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from trainer.engine import sections
 from trainer.images import saliency
+from trainer.images.png import encode_image
 
 MAPS = 8  # images of which a map says what the model looked at
 # Multiplications that all maps may take, forward alone: a few seconds. On a CPU it is enough for
@@ -61,7 +62,7 @@ def gallery(model: keras.Model, examples, context, samples: list, mistakes: list
         return _without(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     shown = []
     for sample, image, attribution in zip(chosen, images, maps, strict=True):
-        drawn = saliency.draw(image, attribution.values)
+        drawn = encode_image(saliency.draw(image, attribution.values))
         path = context.save_image(f"eval-{sample.row:06d}-map", drawn)
         item = items[sample.row]
         shown.append(item | {"images": [*item["images"], path]})

@@ -17,6 +17,7 @@ import numpy as np
 
 from codec import files
 from trainer.engine import cache
+from trainer.images.lock import alone
 from trainer.images.shards import Dataset
 
 FORMAT = 1  # raise it when the files change: old ones are then no longer used
@@ -70,7 +71,7 @@ class Pixels:
     def _folder(self) -> str:
         start = time.monotonic()
         key = f"pixels-{FORMAT}-{self.dataset.digest[:20]}"
-        with cache.alone(self.folder):
+        with alone(self.folder):
             path, reused = cache.fill(self.folder, key, self._write)
         if not reused:
             print(f"images decoded to {path} in {time.monotonic() - start:.0f} s", flush=True)

@@ -54,13 +54,13 @@ def rates(count, epoch):
 
 def read(flags, data):
     """Our batches, prepared a block ahead and placed on the device; nobody trains on them."""
-    strategy = parallel.create(flags.strategy, runtime.read("unused"))
+    replicas = parallel.create(flags.strategy, runtime.read("unused"))
     number = iter(range(1_000_000))
 
     def epoch():
         blocks = data.train.batches(flags.batch_size, flags.seed, next(number))
         for _, block in batching.ahead(blocks):
-            parallel.distribute(strategy, block, 1)
+            replicas.distribute(block)
 
     return rates(data.train.rows, epoch)
 

@@ -68,7 +68,7 @@ def train_on(training):
     from trainer.engine.training import Progress
 
     progress = Progress()
-    pace = Pace(training.examples.train.steps_per_block(training.batch_size), training.total)
+    pace = Pace(training.replicas.total)
 
     def epoch(number):
         progress.epoch, progress.step = number, 0

@@ -24,56 +24,49 @@ ORDER += ("doctor", "setup", "cli")
 TENSORFLOW = {"tensorflow", "keras"}
 
 
-def find_imports(tree: ast.AST, functions: bool = True) -> Iterator[str]:
-    """Top-level names of the imports in a file, with or without those inside of functions."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module.partition(".")[0]
-        elif functions or not isinstance(node, ast.FunctionDef):
-            yield from find_imports(node, functions)
+def list_imports(node: ast.AST, functions: bool = True) -> Iterator[list[str]]:
+    """The parts of each imported name: ["launcher", "cloud", "jobs"].
+
+    Args:
+        functions: whether imports inside of functions count.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name.split(".") for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert not child.level, "write the whole name: from launcher.cloud import jobs"
+            yield from ([*child.module.split("."), alias.name] for alias in child.names)
+        elif functions or not isinstance(child, ast.FunctionDef):
+            yield from list_imports(child, functions)
 
 
-def parse_files(folder: str) -> Iterator[tuple[Path, ast.AST]]:
+def read_imports(folder: str, functions: bool = True) -> Iterator[tuple[Path, list[list[str]]]]:
     for path in sorted((ROOT / folder).rglob("*.py")):
-        yield path, ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        yield path, [*list_imports(tree, functions)]
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_a_folder_imports_only_what_it_may(folder):
-    for path, tree in parse_files(folder):
-        others = OURS.intersection(find_imports(tree)) - {folder}
+    for path, names in read_imports(folder):
+        others = OURS.intersection(name[0] for name in names) - {folder}
         assert others <= MAY_IMPORT[folder], path
 
 
 @pytest.mark.parametrize("folder", ["codec", "launcher", "predictor"])
 def test_tensorflow_is_imported_where_it_is_needed(folder):
     """By the trainer; by the predictor inside of functions, so that a bad request needs none."""
-    for path, tree in parse_files(folder):
-        names = find_imports(tree, functions=folder != "predictor")
-        assert not TENSORFLOW.intersection(names), path
+    for path, names in read_imports(folder, functions=folder != "predictor"):
+        assert not TENSORFLOW.intersection(name[0] for name in names), path
 
 
 def test_the_packages_of_the_launcher_import_downwards():
     packages = {path.parent.name for path in (ROOT / "launcher").glob("*/__init__.py")}
     assert packages == set(ORDER)
     for i, package in enumerate(ORDER):
-        for path, tree in parse_files(f"launcher/{package}"):
-            above = find_packages(tree).intersection(ORDER[i + 1 :])
-            assert not above, f"{path} imports {above}"
-
-
-def find_packages(tree: ast.AST) -> set[str]:
-    """Packages of the launcher that a file imports, inside of functions too."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "write the whole name: from launcher.cloud import jobs"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("launcher.")}
+        for path, names in read_imports(f"launcher/{package}"):
+            imported = {name[1] for name in names if name[0] == "launcher"}
+            assert not imported.intersection(ORDER[i + 1 :]), path
 
 
 def test_an_import_is_found_however_it_is_written():
@@ -83,4 +76,5 @@ from launcher import cloud
 def late():
     from launcher.report.runs import load
 """
-    assert find_packages(ast.parse(source)) == {"cli", "cloud", "report"}
+    names = [".".join(name) for name in list_imports(ast.parse(source))]
+    assert names == ["os", "launcher.cli.start", "launcher.cloud", "launcher.report.runs.load"]

@@ -24,8 +24,8 @@ def training(tmp_path) -> Training:
     """A new model and its data, as the loop gets them."""
     flags = task.parse(["--job-dir", "run", *own.FLAGS])
     replica = runtime.read("run")
-    strategy = parallel.create("one-device", replica)
-    return Training(flags, replica, load("run", *own.FLAGS), strategy)
+    replicas = parallel.create("one-device", replica)
+    return Training(flags, replica, load("run", *own.FLAGS), replicas)
 
 
 def read_weights(model: keras.Model) -> list[np.ndarray]:

@@ -6,10 +6,10 @@ It runs `callbacks(model, flags)` of `model.py`, too. A checkpoint is written af
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import keras
-import tensorflow as tf
 
 from trainer import model as modelling
 from trainer.engine.record import timed
@@ -28,11 +28,11 @@ def run(job: Job) -> None:
         own = modelling.callbacks(model, flags) if hasattr(modelling, "callbacks") else []
         model.jit_compile = training.steps.jit
         model.fit(
-            dataset(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
+            batches(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
             steps_per_epoch=training.steps_per_epoch,
             initial_epoch=progress.epoch,
             epochs=(progress.ends or [0])[-1] + phase.epochs,
-            validation_data=dataset(lambda _: held_out.batches(training.batch_size)),
+            validation_data=batches(lambda _: held_out.batches(training.batch_size)),
             validation_steps=-(-held_out.rows // training.batch_size),
             callbacks=[*own, KeepPromises(job)],
             shuffle=False,  # the blocks are shuffled
@@ -40,19 +40,12 @@ def run(job: Job) -> None:
         )
 
 
-def dataset(read_epoch, first: int = 0) -> tf.data.Dataset:
+def batches(read_epoch: Callable[[int], Iterator], first: int = 0) -> Iterator[tuple]:
     """The batches of all epochs from the first on; `read_epoch` yields the blocks of one."""
-
-    def batches():
-        for epoch in count(first):
-            for steps, *_, block in read_epoch(epoch):
-                for i in range(steps):
-                    yield keras.tree.map_structure(lambda array: array[i], block)  # noqa: B023
-
-    signature = keras.tree.map_structure(
-        lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), next(batches())
-    )
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+    for epoch in count(first):
+        for steps, *_, block in read_epoch(epoch):
+            for i in range(steps):
+                yield keras.tree.map_structure(lambda array: array[i], block)  # noqa: B023
 
 
 class KeepPromises(keras.callbacks.Callback):
@@ -63,7 +56,7 @@ class KeepPromises(keras.callbacks.Callback):
         self.job, self.stage = job, contextlib.ExitStack()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.job.telemetry.begin(epoch + 1, self.job.training.flags.epochs)
+        self.job.telemetry.begin(epoch + 1)
         self.stage.enter_context(timed(self.job.record.timings, "train"))
 
     def on_train_batch_end(self, batch, logs=None):

@@ -39,8 +39,8 @@ class Job:
         """Writes a checkpoint, and all that must not fall behind it."""
         training, progress = self.training, self.progress
         with timed(self.record.timings, "checkpoint"):
-            step = progress.epoch * training.steps_per_epoch + progress.step
-            self.checkpoints.save(step, asdict(progress), training.values())
+            values = training.replicas.read(training.variables)
+            self.checkpoints.save(training.count_steps(progress), asdict(progress), values)
             self.record.write_history(progress.history, final=True)
             self.telemetry.flush()
         self.saved = time.monotonic()
@@ -63,8 +63,8 @@ class Job:
 
     def report_epoch(self) -> None:
         """Prints the last epoch, and writes it to history.csv, TensorBoard and the tuning service."""
-        training, history = self.training, self.progress.history
-        self.telemetry.epoch(history[-1], training.flags.epochs, training.model)
+        history = self.progress.history
+        self.telemetry.epoch(history[-1], self.training.model)
         self.record.write_history(history)
 
 
@@ -76,7 +76,7 @@ def train_epoch(job: Job, pace: Pace) -> None:
         JobError: the loss is not a number any more.
     """
     training, progress, telemetry = job.training, job.progress, job.telemetry
-    telemetry.begin(progress.epoch + 1, training.flags.epochs)
+    telemetry.begin(progress.epoch + 1)
     if progress.step == 0:
         training.model.reset_metrics()
     for block, first, last, rows in training.calls(progress, pace):
@@ -87,7 +87,8 @@ def train_epoch(job: Job, pace: Pace) -> None:
             training.check_loss(progress)
         telemetry.step(progress.step, training.steps_per_epoch)
         # Clocks of replicas differ: all of them save, or stop, when one of them must.
-        stop, due = training.any(job.terminated()), training.any(job.is_checkpoint_due())
+        stop = training.replicas.any(job.terminated())
+        due = training.replicas.any(job.is_checkpoint_due())
         if stop or due:
             job.save()
         if stop:
@@ -109,7 +110,7 @@ def run(job: Job) -> None:
         Preempted, JobError: see `train_epoch`; or --monitor names no metric.
     """
     training, progress, times = job.training, job.progress, job.record.timings
-    pace = Pace(training.examples.train.steps_per_block(training.batch_size), training.total)
+    pace = Pace(training.replicas.total)
     for phase in training.start_phases(progress):
         while not is_over(training.flags, phase, progress):
             with timed(times, "train"):

@@ -17,10 +17,10 @@ import os
 import sys
 
 from trainer import options
-from trainer.engine.describe import describe
-from trainer.engine.exit_codes import START_AGAIN, explain
+from trainer.engine import repeat
+from trainer.engine.ending import START_AGAIN, explain, note_termination
 from trainer.engine.flags import add_training_flags, seconds
-from trainer.engine.parser import Parser, hyphenate, warn_of_unknown
+from trainer.engine.parser import Parser, describe, hyphenate, warn_of_unknown
 from trainer.engine.runtime import JobError, Runtime, new_job_dir
 from trainer.engine.runtime import read as read_runtime
 
@@ -28,7 +28,7 @@ from trainer.engine.runtime import read as read_runtime
 DESCRIBES = True
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     parser = Parser(
         prog="python -m trainer.task",
         description="Trains a model and exports it. Without flags: on the project's own data.",
@@ -78,9 +78,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         print(describe(parser, json.loads(sys.stdin.read() or "[]")))
         raise SystemExit(0)
     if flags.repeat:
-        from trainer.engine import repeat
-
-        repeat.take_over(parser, repeat.read(flags.repeat))
+        repeat.take_over(parser, flags.repeat)
         flags, unknown = parser.parse_known_args(words)
     flags.ignored = unknown
     warn_of_unknown(parser, unknown)
@@ -125,8 +123,6 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         for name, meaning in describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
     if flags.repeat:
-        from trainer.engine import repeat
-
         repeat.warn_of_differences(flags.repeat, loaded.manifest, runtime)
 
     # An import makes a million objects that all stay: looking for garbage among them, time and
@@ -140,43 +136,38 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with timed(timings, "build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
-        strategy = parallel.create(flags.strategy, runtime)
-        training = Training(flags, runtime, loaded, strategy)
+        replicas = parallel.create(flags.strategy, runtime)
+        training = Training(flags, runtime, loaded, replicas)
 
     gc.freeze()
     gc.enable()
     if runtime.job_dir is None:
         runtime = read_runtime(new_job_dir())
     with locked(runtime):
-        return _train(
-            flags, runtime, loaded, training, Record(runtime, argv, vars(flags), timings, started)
-        )
+        record = Record(runtime, argv, vars(flags), timings, started)
+        return _train(flags, runtime, loaded, training, record)
 
 
 def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
     from trainer import fit, loop
     from trainer.engine import results
-    from trainer.engine.checkpoint import Checkpoints
-    from trainer.engine.resume import describe_settings, resume
-    from trainer.engine.signals import Terminated
+    from trainer.engine.checkpoint import Checkpoints, describe_settings
     from trainer.engine.telemetry import Telemetry
 
-    settings = describe_settings(flags, loaded, training)
+    settings = describe_settings(flags, loaded.manifest, training.steps.has_schedule)
     checkpoints = Checkpoints(runtime.checkpoint_dir, settings, runtime.is_chief)
-    progress = resume(training, checkpoints)
+    progress = training.resume(checkpoints.restore())
     record.start(loaded, training.model.count_params())
     try:
-        with Telemetry(runtime, flags) as telemetry, Terminated() as terminated:
+        with Telemetry(runtime, flags) as telemetry, note_termination() as terminated:
             train = fit.run if flags.fit else loop.run
             train(loop.Job(training, progress, checkpoints, record, telemetry, terminated))
         results.write(runtime, record, training, progress)
     except loop.Preempted as saved:
         record.write("preempted")
-        print(
-            f"stopped: {saved}; start the same command again, with --job-dir {runtime.job_dir}, to "
-            "resume"
-        )
+        again = f"start the same command again, with --job-dir {runtime.job_dir}, to resume"
+        print(f"stopped: {saved}; {again}")
         return START_AGAIN
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, OSError) and not error.filename:

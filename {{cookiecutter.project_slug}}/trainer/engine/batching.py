@@ -17,11 +17,9 @@ WHOLE = (0, 1, 1)  # the share of a process that is alone
 
 @dataclass(frozen=True)
 class Batches:
-    """Many batches of one epoch, which are read together.
+    """Many batches of one epoch, which are read together; `examples.py` says what a block is.
 
-    positions: int64 [K, share of a batch], each a row of `pieces` laid end to end. Of the K batches the
-    first `steps` count, and the others fill up: K is the same in an epoch, so that a compiled loop
-    compiles once. Only an epoch's last batch comes alone, with the rows that are left.
+    positions: int64 [K, share of a batch], each a row of `pieces` laid end to end.
     """
 
     steps: int
@@ -57,48 +55,36 @@ def arrange(
     for the last batch, they sit out this epoch. In evaluation (no seed) every row counts.
 
     Args:
-        batch_size: rows a step, over all replicas.
-        at_once: batches that are read together.
+        at_once: K, batches that are read together.
         neighbours: rows of a run: what storage reads well in one go.
-        seed: None for the order in which rows are stored.
-        first: the step to begin with, to resume in the middle of an epoch.
-        share: (i, k, n): of n replicas, the k of this process, which begin with replica i.
+        batch_size, seed, epoch, first, share: see `examples.Part.batches`.
     """
     runs = np.arange(-(-rows // neighbours))
     if seed is not None:
         runs = np.random.default_rng([seed, epoch]).permutation(runs)
     ends = np.cumsum(np.minimum(neighbours, rows - runs * neighbours))
+    begins = np.concatenate([[0], ends[:-1]])
+    shifts = (
+        runs * neighbours - begins
+    )  # from a row's place in the shuffled runs to that in storage
     window = at_once * batch_size
     for number in range(first // at_once, -(-rows // window)):
         low, high = number * window, min((number + 1) * window, rows)
+        i, j = np.searchsorted(ends, low, "right"), np.searchsorted(begins, high)
+        spans = zip(begins[i:j], ends[i:j], shifts[i:j], strict=True)
+        pieces = [slice(max(b, low) + shift, min(e, high) + shift) for b, e, shift in spans]
         order = np.arange(high - low)
         if seed is not None:
             order = np.random.default_rng([seed, epoch, number]).permutation(high - low)
-        pieces = _pieces(runs, ends, neighbours, rows, low, high)
         full, skipped = (high - low) // batch_size, max(0, first - number * at_once)
-        if skipped < full:
+        whole = order[: full * batch_size].reshape(-1, batch_size)[skipped:]
+        if len(whole):
             positions = np.zeros((at_once, batch_size), np.int64)
-            positions[: full - skipped] = order[skipped * batch_size : full * batch_size].reshape(
-                -1, batch_size
-            )
-            yield Batches(full - skipped, pieces, _columns(positions, share))
+            positions[: len(whole)] = whole
+            yield Batches(len(whole), pieces, _columns(positions, share))
         left = order[full * batch_size :]
-        if seed is not None and len(left) < share[2]:
-            left = left[:0]
-        if len(left) and skipped <= full:
+        if skipped <= full and len(left) >= (1 if seed is None else share[2]):
             yield Batches(1, pieces, _columns(left[np.newaxis], share))
-
-
-def _pieces(runs, ends, neighbours, rows, low, high) -> list[slice]:
-    """Where rows low to high of the shuffled runs are stored."""
-    pieces = []
-    for i in range(int(np.searchsorted(ends, low, "right")), len(runs)):
-        start, stop = runs[i] * neighbours, min((runs[i] + 1) * neighbours, rows)
-        before = ends[i] - (stop - start)
-        if before >= high:
-            break
-        pieces.append(slice(start + max(0, low - before), stop - max(0, ends[i] - high)))
-    return pieces
 
 
 def _columns(positions: np.ndarray, share: tuple[int, int, int]) -> np.ndarray:

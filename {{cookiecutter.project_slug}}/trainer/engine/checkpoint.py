@@ -7,6 +7,7 @@ each of them; here only the chief writes, and any cluster can read what any othe
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tempfile
@@ -16,18 +17,36 @@ from collections.abc import Sequence
 import numpy as np
 
 from codec import files
+from trainer import options
 from trainer.engine.runtime import JobError, join
 
 KEEP = 2  # the newest, and the one before it in case the newest is corrupt
-NAME = re.compile(r"step-(\d{8,})\.npz")
+NAME = re.compile(r"step-\d{8,}\.npz")
 LEFT = re.compile(NAME.pattern + r"(\.\d+\.partial)?")  # older, or half-written and killed
+
+# These flags may change when a run resumes; any other one would make it a different run.
+# Data is compared by its contents, not by its paths.
+FREE = {"job_dir", "checkpoint_every", "repeat", "epochs", "ignored"}
+FREE |= {"histograms", "profile", "strategy", "jit", "export"}
+FREE |= {name.replace("-", "_") for name in (*options.SOURCES, *options.PLACES)}
+
+
+def describe_settings(flags: argparse.Namespace, manifest: dict, has_schedule: bool) -> dict:
+    """What two runs must share for one to resume from the other's checkpoint.
+
+    Args:
+        manifest: of the data; see `examples.Examples`.
+        has_schedule: whether the learning rate of a step depends on the number of all steps.
+    """
+    settings = {k.replace("_", "-"): v for k, v in vars(flags).items() if k not in FREE}
+    if has_schedule:
+        settings["epochs"] = flags.epochs
+    digests = [f["digest"] for part in manifest.values() for f in part["files"]]
+    return json.loads(json.dumps(settings | {" and --".join(options.SOURCES): digests}))
 
 
 class Checkpoints:
     """The checkpoints of one run.
-
-    Raises:
-        JobError: the directory holds checkpoints of a run with other settings.
 
     Args:
         directory: local or gs://.
@@ -52,10 +71,9 @@ class Checkpoints:
             np.savez(file, *values, about=np.array(about))
             file.seek(0)
             files.write_from(file, join(self.directory, f"step-{step:08d}.npz"))
-        there = files.names(self.directory)
-        kept = _checkpoints(there)[-KEEP:]
-        for name in there:
-            if name not in kept and LEFT.fullmatch(name):
+        names = files.names(self.directory)
+        for name in filter(LEFT.fullmatch, names):
+            if name not in _sort_checkpoints(names)[-KEEP:]:
                 files.remove(join(self.directory, name))
 
     def restore(self) -> tuple[dict, list[np.ndarray]] | None:
@@ -64,36 +82,32 @@ class Checkpoints:
         Raises:
             JobError: the checkpoint is of a run with other settings.
         """
-        names = _checkpoints(files.names(self.directory))
+        names = _sort_checkpoints(files.names(self.directory))
         for name in reversed(names):
             path = join(self.directory, name)
             try:
                 about, values = _read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                then = (
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                older = (
                     "using the one before it" if name != names[0] else "starting from the beginning"
                 )
-                print(f"{path} is corrupt ({reason}); {then}", flush=True)
+                print(f"{path} is corrupt ({reason}); {older}", flush=True)
                 continue
-            self._refuse_others(about["settings"])
+            for key in sorted(about["settings"].keys() | self.settings.keys()):
+                before, now = about["settings"].get(key), self.settings.get(key)
+                if before != now:
+                    raise JobError(
+                        f"{self.directory} holds a run with --{key} {before}, this one has {now}; "
+                        "give another --job-dir, or the flags of that run to resume it"
+                    )
             return about["progress"], values
         return None
 
-    def _refuse_others(self, settings: dict) -> None:
-        for key in sorted(settings.keys() | self.settings.keys()):
-            before, now = settings.get(key), self.settings.get(key)
-            if before != now:
-                raise JobError(
-                    f"{self.directory} holds a run with --{key} {before}, this one has {now}; "
-                    "give another --job-dir, or the flags of that run to resume it"
-                )
 
-
-def _checkpoints(names: Sequence[str]) -> list[str]:
-    """Those that are names of checkpoints, the oldest first."""
-    matches = filter(None, map(NAME.fullmatch, names))
-    return [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
+def _sort_checkpoints(names: Sequence[str]) -> list[str]:
+    """Those that are names of checkpoints, the oldest first; a ninth digit makes a later step."""
+    return sorted(filter(NAME.fullmatch, names), key=lambda name: (len(name), name))
 
 
 def _read(path: str) -> tuple[dict, list[np.ndarray]]:

@@ -27,9 +27,6 @@ class Part(Protocol):
     def rows(self) -> int:
         """How many examples there are."""
 
-    def steps_per_block(self, batch_size: int) -> int:
-        """K, of all blocks but the last of an epoch."""
-
     def batches(
         self, batch_size: int, seed: int | None, epoch: int, first: int, share: tuple[int, int, int]
     ) -> Iterator[tuple[int, tuple]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
+from collections.abc import Callable
 
 OPTIMIZERS = ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion")
 OPTIMIZERS += ("nadam", "rmsprop", "sgd")
@@ -84,47 +86,38 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-
-
 def whole(text: str) -> int:
     """A whole number above 0; tuning services send 32 as 32.0."""
-    value = number(text)
-    if not value.is_integer() or value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(value)
+    return int(_number(text, lambda x: x.is_integer() and x > 0, "a whole number above 0"))
 
 
 def count(text: str) -> int:
     """A whole number, 0 included."""
-    value = number(text)
-    if not value.is_integer() or value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or above")
-    return int(value)
+    return int(_number(text, lambda x: x.is_integer() and x >= 0, "a whole number, 0 or above"))
 
 
 def positive(text: str) -> float:
     """A finite number above 0."""
-    value = number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
+    return _number(text, lambda x: 0 < x < math.inf, "a number above 0")
 
 
 def seconds(text: str) -> float:
     """A duration, 0 included."""
-    return 0.0 if number(text) == 0 else positive(text)
+    return _number(text, lambda x: 0 <= x < math.inf, "a number of seconds, 0 or above")
 
 
 def share(text: str) -> float:
     """A number from 0 up to, and without, 1."""
-    value = number(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share: 0 <= P < 1")
+    return _number(text, lambda x: 0 <= x < 1, "a share: 0 <= P < 1")
+
+
+def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value
 
 

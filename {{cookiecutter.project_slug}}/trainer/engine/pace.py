@@ -10,21 +10,16 @@ CALL_SECONDS = 0.5  # about so long a call should take; nothing else can happen 
 
 
 class Pace:
-    """Steps a call, adapted to how long calls take."""
+    """Steps a call, adapted to how long calls take; the first one takes one step."""
 
-    def __init__(self, most: int, total: Callable[[float], float]):
-        """Starts with one step a call.
-
-        Args:
-            most: steps in a block.
-            total: the sum of a number over all processes, which must choose the same pace.
-        """
-        self.most, self.total, self.processes = most, total, round(total(1))
-        self.steps = 1
+    def __init__(self, total: Callable[[float], float]):
+        """`total` adds up a number over all processes, which must choose the same pace."""
+        self.total, self.processes = total, round(total(1))
+        self.steps = self.most = 1
 
     def calls(self, steps: int) -> Iterator[tuple[int, int]]:
         """(first, last) of each call for a block."""
-        done = 0
+        self.most, done = max(self.most, steps), 0  # an epoch's last block has only one
         while done < steps:
             last = min(done + self.steps, steps)
             yield done, last
@@ -35,10 +30,8 @@ class Pace:
         """Takes the time of a call, and adapts the number of steps of the next."""
         start = time.monotonic()
         yield
-        self._adapt(self.total(time.monotonic() - start) / self.processes)
-
-    def _adapt(self, seconds: float) -> None:
+        seconds = self.total(time.monotonic() - start) / self.processes
         if seconds < CALL_SECONDS / 2:
             self.steps = min(self.steps * 2, self.most)
-        elif seconds > CALL_SECONDS * 2 and self.steps > 1:
-            self.steps //= 2
+        elif seconds > CALL_SECONDS * 2:
+            self.steps = max(self.steps // 2, 1)

@@ -1,4 +1,4 @@
-"""How a job spreads over devices and processes: the strategy, and each process's share of the work.
+"""How a job spreads over devices and processes: the strategy, and each process's part of the work.
 
 A strategy must be TensorFlow's first call, so `create` runs before any tensor
 or variable is made, and nothing here runs at import.
@@ -16,24 +16,120 @@ from trainer.engine.batching import part
 from trainer.engine.runtime import JobError, Runtime
 
 
-def create(name: str, runtime: Runtime) -> tf.distribute.Strategy:
-    """The strategy of that name, or for "auto" the one that the cluster and the devices call for.
+class Replicas:
+    """Copies of the model, each on a device of its own, that share every batch.
+
+    Attributes:
+        strategy: TensorFlow's.
+        first, here, count: of `count` replicas, this process has `here`, from number `first` on.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, runtime: Runtime):
+        self.strategy, self.count = strategy, strategy.num_replicas_in_sync
+        self.first, self.here = 0, self.count
+        if runtime.cluster and "ps" not in runtime.cluster:
+            chiefs, workers = (len(runtime.cluster.get(role, ())) for role in ("chief", "worker"))
+            self.here = self.count // (chiefs + workers)
+            number = runtime.index + (chiefs if runtime.role == "worker" else 0)
+            self.first = number * self.here
+
+    @property
+    def share(self) -> tuple[int, int, int]:
+        """This process's part of every batch, as `batching.arrange` takes it."""
+        return self.first, self.here, self.count
+
+    def distribute(self, block):
+        """Hands each replica of this process its rows of a block: arrays [steps, rows, …]."""
+        if self.count == 1:
+            return keras.tree.map_structure(tf.constant, block)
+
+        def distribute_array(array: np.ndarray):
+            def rows_of(context):
+                number = context.replica_id_in_sync_group - self.first
+                return tf.constant(array[:, part(array.shape[1], number, self.here)])
+
+            return self._make_values(rows_of)
+
+        return keras.tree.map_structure(distribute_array, block)
+
+    def total(self, value: float) -> float:
+        """The sum over all processes, each of which calls this at the same point."""
+        if self.count == self.here:
+            return value
+        return float(self._sum(lambda _: tf.constant(value / self.here, tf.float32)))
+
+    def any(self, value: bool) -> bool:
+        """Whether it holds for one of the processes, or for more."""
+        return self.total(float(value)) > 0
+
+    def read(self, variables: Sequence[tf.Variable]) -> list[np.ndarray]:
+        """The values of all variables; every process calls this at the same point.
+
+        Each replica adds up its own metrics, in variables that it shares with nobody. Their values
+        come as [replicas, …]: a float32 sum that is cut into equal parts no longer adds up to the same.
+        """
+        apart = [variable for variable in variables if _is_per_replica(variable)]
+        gathered = iter(self._gather(apart) if apart else ())
+        return [next(gathered) if _is_per_replica(v) else v.numpy() for v in variables]
+
+    def write(self, variables: Sequence[tf.Variable], values: Sequence[np.ndarray]) -> None:
+        """Assigns what `read` returned, even where it ran with another number of replicas."""
+        for variable, value in zip(variables, values, strict=True):
+            if _is_per_replica(variable) and value.shape == (self.count, *variable.shape):
+                for own, part in zip(variable.values, value[self.first :], strict=False):
+                    own.assign(part)
+            else:  # TensorFlow shares a sum out equally
+                variable.assign(value if value.shape == variable.shape else value.sum(axis=0))
+
+    def _gather(self, variables: Sequence[tf.Variable]) -> Iterator[np.ndarray]:
+        """[replicas, …] of each variable. One sum of arrays that are 0 but for a replica's own row:
+        `strategy.gather` compiles a function at each call."""
+        sizes = [variable.shape.num_elements() for variable in variables]
+
+        def own_row(context):
+            number = context.replica_id_in_sync_group
+            rows = np.zeros((self.count, sum(sizes)))  # float64 holds every float32
+            own = [np.ravel(variable.values[number - self.first].numpy()) for variable in variables]
+            rows[number] = np.concatenate(own)
+            return tf.constant(rows)
+
+        columns = np.split(self._sum(own_row).numpy(), np.cumsum(sizes)[:-1], axis=1)
+        for variable, values in zip(variables, columns, strict=True):
+            shape, dtype = (self.count, *variable.shape), variable.dtype.as_numpy_dtype
+            yield values.reshape(shape).astype(dtype)
+
+    def _make_values(self, value_of) -> tf.distribute.DistributedValues:
+        return self.strategy.experimental_distribute_values_from_function(value_of)
+
+    def _sum(self, value_of) -> tf.Tensor:
+        values = self._make_values(value_of)
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
+
+
+def _is_per_replica(variable) -> bool:
+    distributed = isinstance(variable, tf.distribute.DistributedValues)
+    return distributed and variable.synchronization == tf.VariableSynchronization.ON_READ
+
+
+def create(name: str, runtime: Runtime) -> Replicas:
+    """The replicas of a strategy; for "auto", of the one that cluster and devices call for.
 
     Raises:
         JobError: the cluster and the strategy do not go together.
     """
-    cluster = runtime.cluster
+    cluster, servers = runtime.cluster, "ps" in runtime.cluster
     if name == "auto":
-        name = _choose(cluster)
-    needs = {
-        "multi-worker": bool(cluster) and "ps" not in cluster,
-        "parameter-server": "ps" in cluster,
-    }
-    if not needs.get(name, not cluster):
+        name = "parameter-server" if servers else "multi-worker" if cluster else _choose_devices()
+    fits = {"multi-worker": cluster and not servers, "parameter-server": servers}
+    if not fits.get(name, not cluster):
         shape = {role: len(hosts) for role, hosts in cluster.items()}
         raise JobError(
             f"--strategy {name} does not go with the cluster {shape or 'of one process'}"
         )
+    return Replicas(_create_strategy(name, runtime), runtime)
+
+
+def _create_strategy(name: str, runtime: Runtime) -> tf.distribute.Strategy:
     if name == "one-device":
         return tf.distribute.get_strategy()
     if name == "mirrored":
@@ -48,11 +144,7 @@ def create(name: str, runtime: Runtime) -> tf.distribute.Strategy:
     return tf.distribute.ParameterServerStrategy(resolver_of(runtime))
 
 
-def _choose(cluster) -> str:
-    if "ps" in cluster:
-        return "parameter-server"
-    if cluster:
-        return "multi-worker"
+def _choose_devices() -> str:
     if tf.config.list_logical_devices("TPU"):
         return "tpu"
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one-device"
@@ -67,94 +159,3 @@ def resolver_of(runtime: Runtime) -> tf.distribute.cluster_resolver.ClusterResol
         task_id=runtime.index,
         rpc_layer="grpc",
     )
-
-
-def share(strategy: tf.distribute.Strategy, runtime: Runtime) -> tuple[int, int, int]:
-    """(first replica, replicas here, replicas in all): this process's part of every batch."""
-    total = strategy.num_replicas_in_sync
-    workers = len(runtime.cluster.get("chief", ())) + len(runtime.cluster.get("worker", ()))
-    if "ps" in runtime.cluster or not workers:
-        return 0, total, total
-    here = total // workers
-    before = (
-        runtime.index if runtime.role == "chief" else runtime.index + ("chief" in runtime.cluster)
-    )
-    return before * here, here, total
-
-
-def distribute(strategy, block, here: int):
-    """Hands each local replica its rows of every batch of a block, arrays [steps, rows, …]."""
-    if strategy.num_replicas_in_sync == 1:
-        return keras.tree.map_structure(tf.constant, block)
-
-    def distribute_array(array: np.ndarray):
-        def rows_of(context):
-            # Replicas of a process are neighbours.
-            number = context.replica_id_in_sync_group % here
-            return tf.constant(array[:, part(array.shape[1], number, here)])
-
-        return strategy.experimental_distribute_values_from_function(rows_of)
-
-    return keras.tree.map_structure(distribute_array, block)
-
-
-def total(strategy, value: float, here: int) -> float:
-    """The sum of `value` over all processes; every process calls this at the same point."""
-    if strategy.num_replicas_in_sync == here:
-        return value
-    shares = strategy.experimental_distribute_values_from_function(
-        lambda _: tf.constant(value / here, tf.float32)
-    )
-    return float(strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None))
-
-
-def read_variables(
-    strategy, variables: Sequence[tf.Variable], share: tuple[int, int, int]
-) -> list[np.ndarray]:
-    """The values of all variables; every process calls this at the same point.
-
-    Each replica adds up its own metrics, in variables that it shares with nobody. Their values
-    come as [replicas, …]: a float32 sum that is cut into equal parts no longer adds up to the same.
-    """
-    apart = [variable for variable in variables if _is_per_replica(variable)]
-    gathered = iter(_gather(strategy, apart, share) if apart else ())
-    return [next(gathered) if _is_per_replica(v) else v.numpy() for v in variables]
-
-
-def _gather(strategy, variables: Sequence[tf.Variable], share) -> Iterator[np.ndarray]:
-    """[replicas, …] of each variable. One sum of arrays that are 0 but for a replica's own row:
-    `strategy.gather` compiles a function at each call."""
-    first, _, replicas = share
-    sizes = [variable.shape.num_elements() for variable in variables]
-
-    def own_row(context):
-        number = context.replica_id_in_sync_group
-        rows = np.zeros((replicas, sum(sizes)))  # float64 holds every float32
-        own = [np.ravel(variable.values[number - first].numpy()) for variable in variables]
-        rows[number] = np.concatenate(own)
-        return tf.constant(rows)
-
-    rows = strategy.experimental_distribute_values_from_function(own_row)
-    table = strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None).numpy()
-    columns = np.split(table, np.cumsum(sizes)[:-1], axis=1)
-    for variable, values in zip(variables, columns, strict=True):
-        shape, dtype = (replicas, *variable.shape), variable.dtype.as_numpy_dtype
-        yield values.reshape(shape).astype(dtype)
-
-
-def write_variables(
-    variables: Sequence[tf.Variable], values: Sequence[np.ndarray], share: tuple[int, int, int]
-) -> None:
-    """Assigns what `read_variables` returned, even where it ran with another number of replicas."""
-    first, _, replicas = share
-    for variable, value in zip(variables, values, strict=True):
-        if _is_per_replica(variable) and value.shape == (replicas, *variable.shape):
-            for own, part in zip(variable.values, value[first:], strict=False):
-                own.assign(part)
-        else:  # TensorFlow shares a sum out equally
-            variable.assign(value if value.shape == variable.shape else value.sum(axis=0))
-
-
-def _is_per_replica(variable) -> bool:
-    distributed = isinstance(variable, tf.distribute.DistributedValues)
-    return distributed and variable.synchronization == tf.VariableSynchronization.ON_READ

@@ -7,6 +7,7 @@ the others. So a slow or lost worker holds nobody up, but two runs are never qui
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from trainer.engine import parallel, record
-from trainer.engine.runtime import JobError, Runtime
-from trainer.engine.signals import Terminated
+from codec import files
+from trainer.engine.ending import note_termination
+from trainer.engine.parallel import Replicas, resolver_of
+from trainer.engine.runtime import JobError, Runtime, join
 from trainer.engine.steps import Steps
 
 BATCHES_A_CALL = 16  # enough to hide the call, few enough to spread the end of a block evenly
@@ -27,22 +29,24 @@ POLL = 2.0  # seconds between looks at the chief
 class AsyncSteps(Steps):
     """The chief's steps: blocks are cut into pieces that go to whichever worker is free."""
 
-    def __init__(self, model: keras.Model, strategy, *how):
-        super().__init__(model, strategy, *how)
-        self.coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    def __init__(self, model: keras.Model, replicas: Replicas, *how):
+        super().__init__(model, replicas, *how)
+        self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
 
-    def _compile(self, steps: Callable) -> tuple[Callable, Callable]:
-        whole = tf.function(steps, jit_compile=self.jit)  # a worker takes no other callable
+    def _compile(self, run: Callable) -> tuple[Callable, Callable]:
+        whole = tf.function(run, jit_compile=self.jit)  # a worker takes no other callable
         return whole, whole
 
     def distribute(self, block):
         return block  # it goes out piece by piece
 
-    def _call(self, function: Callable, block, first: int, last: int) -> None:
+    def _call(self, compiled: tuple, block, first: int, last: int, rows: int) -> None:
         for start in range(first, last, BATCHES_A_CALL):
             stop = min(start + BATCHES_A_CALL, last)
             piece = keras.tree.map_structure(lambda a: tf.constant(a[start:stop]), block)  # noqa: B023
-            self.coordinator.schedule(function, (piece, tf.constant(0), tf.constant(stop - start)))
+            self.coordinator.schedule(
+                compiled[0], (piece, tf.constant(0), tf.constant(stop - start))
+            )
         self.coordinator.join()  # a checkpoint after the call must find all of it done
 
 
@@ -55,14 +59,14 @@ def serve(runtime: Runtime) -> bool:
     Raises:
         JobError: the chief never came.
     """
-    resolver = parallel.resolver_of(runtime)
+    resolver = resolver_of(runtime)
     server = tf.distribute.Server(
         resolver.cluster_spec(), resolver.task_type, resolver.task_id, protocol="grpc", start=True
     )
     print(f"{runtime.role} {runtime.index} serves at {server.target}", flush=True)
     chief = runtime.cluster["chief"][0]
     deadline = time.monotonic() + CHIEF_PATIENCE
-    with Terminated() as terminated:
+    with note_termination() as terminated:
         while not _answers(chief):
             if terminated():
                 return False
@@ -71,7 +75,8 @@ def serve(runtime: Runtime) -> bool:
             time.sleep(POLL)
         while _answers(chief):
             time.sleep(POLL)
-    done = record.status(runtime) == "succeeded"
+    record = join(runtime.job_dir, "run.json")
+    done = files.exists(record) and json.loads(files.read_text(record))["status"] == "succeeded"
     advice = "done" if done else "start all of them again to resume"
     print(f"the chief is gone: {advice}", flush=True)
     return done

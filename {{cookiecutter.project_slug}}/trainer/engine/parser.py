@@ -1,12 +1,16 @@
-"""The parser of the command line: a wrong flag is one line, an unknown one is named and ignored."""
+"""The command line: a wrong flag is one line, an unknown one is named, `--describe` lists all as JSON."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
+import json
 import sys
 
-from trainer.engine.exit_codes import MISTAKE
+from trainer import options
+from trainer.engine.ending import MISTAKE
 
 
 class Parser(argparse.ArgumentParser):
@@ -14,6 +18,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
+
+    @property
+    def names(self) -> dict[str, argparse.Action]:
+        """Every flag by its name, such as `--epochs`."""
+        return {n: a for n, a in self._option_string_actions.items() if n.startswith("--")}
 
 
 def hyphenate(word: str) -> str:
@@ -24,15 +33,44 @@ def hyphenate(word: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
-def warn_of_unknown(parser: argparse.ArgumentParser, unknown: list[str]) -> None:
-    if not unknown:
-        return
-    known = [option for action in parser._actions for option in action.option_strings]
-    close = [difflib.get_close_matches(word.partition("=")[0], known, n=1) for word in unknown]
-    hints = [
-        f"{word}: did you mean {near[0]}?"
-        for word, near in zip(unknown, close, strict=True)
-        if near
-    ]
-    text = f"warning: unknown flags, ignored: {' '.join(unknown)}"
-    print("; ".join([text, *hints]), file=sys.stderr, flush=True)
+def warn_of_unknown(parser: Parser, unknown: list[str]) -> None:
+    """Prints a warning that names these words of the command line; nothing where there are none."""
+    hints = ""
+    for word in unknown:
+        if near := difflib.get_close_matches(word.partition("=")[0], parser.names, n=1):
+            hints += f"; {word}: did you mean {near[0]}?"
+    if unknown:
+        text = f"warning: unknown flags, ignored: {' '.join(unknown)}{hints}"
+        print(text, file=sys.stderr, flush=True)
+
+
+def describe(parser: Parser, lists: list[list[str]]) -> str:
+    """Describes the trainer in one line of JSON, so that job files are checked without importing it.
+
+    {"flags": {"task": {"value": true, "choices": […]}, …}, "metrics": {"regression": […], …},
+    "sources": [flags that name data], "answers": [for each list of flags: a complaint, or a list of
+    the words that are no flags]}
+    """
+    from trainer import outputs  # NumPy comes with it
+
+    flags = {}
+    for name, action in parser.names.items():
+        choices = {"choices": list(action.choices)} if action.choices else {}
+        flags[name.removeprefix("--")] = {"value": action.nargs != 0, **choices}
+    metrics = {
+        task: [*names, *(f"val_{name}" for name in names)]
+        for task, names in outputs.METRICS.items()
+    }
+    answers = [_answer(parser, [hyphenate(word) for word in words]) for words in lists]
+    about = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "answers": answers}
+    return json.dumps(about)
+
+
+def _answer(parser: Parser, words: list[str]) -> str | list[str]:
+    """What argparse says of these words: its complaint, or those that are no flags."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            return parser.parse_known_args(words)[1]
+    except SystemExit as end:  # or --help, which is no mistake
+        return err.getvalue().removeprefix("error: ").partition("; --help")[0] if end.code else []

@@ -1,23 +1,19 @@
-"""What a run leaves beside its model: run.json, history.csv, schema.json, TensorBoard scalars."""
+"""What a run leaves beside its model, in a directory of its own: run.json, history.csv, schema.json."""
 
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import io
 import json
 import os
-import platform
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 
 from codec import files
 from trainer import AUTHOR, PROJECT
-from trainer.data import READER
+from trainer.engine import machine, repeat
 from trainer.engine.runtime import JobError, Runtime, join
 from trainer.outputs import METRICS, describe_data
 
@@ -46,9 +42,9 @@ class Record:
             "name": os.path.basename(runtime.job_dir),
             "command": ["python", "-m", "trainer.task", *argv],
             "flags": flags,
-            "git": git_state(runtime),
-            "versions": versions(),
-            "machine": machine(),
+            "git": repeat.git_state(runtime),
+            "versions": repeat.versions(),
+            "machine": machine.describe(),
             "environment": dict(runtime.contract),
             "timings": self.timings,
             "started": started,
@@ -56,10 +52,8 @@ class Record:
         }
 
     def start(self, data, parameters: int) -> None:
-        """The first run.json and schema.json: what is known before the first step.
-
-        run.json comes first: `refuse_foreign` takes it for the sign that the rest is a run's.
-        """
+        """Writes what is known before the first step: run.json and schema.json."""
+        # run.json comes first: `refuse_foreign` takes it for the sign that the rest is a run's.
         self.write(
             data=data.manifest,
             task=data.schema.task,
@@ -128,14 +122,14 @@ def refuse_foreign(runtime: Runtime) -> None:
     """
     if not runtime.is_chief or runtime.job_dir is None:
         return
-    names = files.names(runtime.job_dir)
+    names = [name for name in files.names(runtime.job_dir) if name in OUTPUTS]
     if "run.json" in names:
         try:
             record = json.loads(files.read_text(join(runtime.job_dir, "run.json")))
-            names = [] if record.get("project") == PROJECT else ["run.json"]
-        except (ValueError, AttributeError):
+            names = [] if record["project"] == PROJECT else ["run.json"]
+        except (ValueError, KeyError, TypeError):
             names = ["run.json"]
-    for name in filter(OUTPUTS.__contains__, names):
+    for name in names:
         path = join(runtime.job_dir, name)
         if files.is_remote(path) or os.path.isfile(path) or files.names(path):
             raise JobError(
@@ -171,15 +165,6 @@ def locked(runtime: Runtime):
         yield
 
 
-def status(runtime: Runtime) -> str | None:
-    """The status in a job's record, as any of its replicas sees it; None while there is none."""
-    path = join(runtime.job_dir, "run.json")
-    try:
-        return json.loads(files.read_text(path))["status"] if files.exists(path) else None
-    except ValueError:  # half-written: the chief was lost over it
-        return None
-
-
 @contextmanager
 def timed(timings: dict[str, float], stage: str):
     """Adds the seconds spent inside to `timings[stage]`."""
@@ -193,61 +178,3 @@ def timed(timings: dict[str, float], stage: str):
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def git_state(runtime: Runtime) -> dict:
-    """Commit and dirtiness of the code that runs: from the image that was built, or from git."""
-    if commit := runtime.contract.get("GIT_COMMIT"):
-        return {"commit": commit, "dirty": runtime.contract.get("GIT_DIRTY") == "true"}
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", os.path.dirname(os.path.abspath(__file__)), *words]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        return result.stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}  # no git, or no repository
-
-
-def versions() -> dict:
-    """Versions of what the numbers depend on."""
-    packages = {"python": platform.python_version()}
-    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", READER):
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return packages
-
-
-def machine() -> dict:
-    """The machine, as far as it explains speed and rounding."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "gpus": [detail.get("device_name", "unknown") for detail in details],
-        "memory_bytes": _memory_bytes(),
-    }
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held so far."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -9,7 +9,8 @@ import keras
 from trainer import outputs
 from trainer.engine import export
 from trainer.engine.evaluation import Context
-from trainer.engine.record import Record, peak_memory_bytes, timed
+from trainer.engine.machine import peak_memory_bytes
+from trainer.engine.record import Record, timed
 from trainer.engine.runtime import JobError, Runtime
 from trainer.engine.sections import check
 from trainer.engine.training import Progress, Training
@@ -43,15 +44,13 @@ def write(runtime: Runtime, record: Record, training: Training, progress: Progre
     record.write_history(progress.history, final=True)
     exported = choose_exported(flags, progress)
     row = progress.rows[exported["epoch"]]
+    first_epochs = [1, *(end + 1 for end in progress.ends)]
     record.write(
         None if faults else "succeeded",
         exported=exported,
         metrics={k: v for k, v in row.items() if k != "epoch"},
         standard_errors={k: v for k, v in context.standard_errors().items() if k in row},
-        phases={  # the first epoch of each
-            phase.name: end + 1
-            for phase, end in zip(training.phases, [0, *progress.ends], strict=False)
-        },
+        phases={p.name: n for p, n in zip(training.phases, first_epochs, strict=False)},
         rows_per_second=round(training.trained / times["train"]) if training.trained else None,
         peak_memory_bytes=peak_memory_bytes(),
     )
@@ -66,10 +65,9 @@ def write(runtime: Runtime, record: Record, training: Training, progress: Progre
 
 def _in_a_line(error: Exception) -> str:
     """An error's last line: before it TensorFlow shows the code that it was in."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    words = " ".join(lines[-1].split())[:200] if lines else ""
-    name = type(error).__name__
-    return words if words.startswith(name) else f"{name}: {words}" if words else name
+    *_, last = ["", *filter(str.strip, str(error).splitlines())]
+    words, name = " ".join(last.split())[:200], type(error).__name__
+    return words if words.startswith(name) else f"{name}: {words}"
 
 
 def choose_exported(flags, progress: Progress) -> dict:

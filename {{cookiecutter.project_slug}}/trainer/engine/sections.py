@@ -42,10 +42,11 @@ def numbers(title: str, values: Mapping[str, float | tuple[float, str]], text: s
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence], text: str = "") -> dict:
     """Rows of cells: texts, numbers or None."""
     rows = [[c if isinstance(c, str) else _number(c) for c in row] for row in rows]
-    if wrong := [row for row in rows if len(row) != len(columns)]:
-        raise ValueError(
-            f"table {title!r}: {len(wrong[0])} cells in a row of {len(columns)} columns"
-        )
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(
+                f"table {title!r}: {len(row)} cells in a row of {len(columns)} columns"
+            )
     return _section("table", title, text, columns=[*map(str, columns)], rows=rows)
 
 
@@ -88,8 +89,9 @@ def curves(
 ) -> dict:
     """Lines over the same x, at most six that a reader can tell apart."""
     x, lines = _numbers(x), {str(name): _numbers(values) for name, values in lines.items()}
-    if wrong := [name for name, values in lines.items() if len(values) != len(x)]:
-        raise ValueError(f"curves {title!r}: {wrong[0]} has not {len(x)} values, as x has")
+    for name, values in lines.items():
+        if len(values) != len(x):
+            raise ValueError(f"curves {title!r}: {name} has not {len(x)} values, as x has")
     return _section("curves", title, text, x=x, lines=lines, x_label=x_label)
 
 
@@ -102,17 +104,15 @@ def gallery(
     """
     listed = []
     for item in items:
-        images = [*map(str, item.get("images", ()))]
+        images, right = [*map(str, item.get("images", ()))], item.get("right")
         if not images or not all(map(IMAGE.fullmatch, images)):
             raise ValueError(f"gallery {title!r}: images {images} are not from context.save_image")
-        lines, right = [*map(str, item.get("lines", ()))], item.get("right")
-        listed.append(
-            {"images": images, "lines": lines, "right": right if right is None else bool(right)}
-        )
         if columns and len(columns) != len(images):
-            raise ValueError(
-                f"gallery {title!r}: {len(images)} images in an item of {len(columns)} columns"
-            )
+            counts = f"{len(images)} images in an item of {len(columns)} columns"
+            raise ValueError(f"gallery {title!r}: {counts}")
+        right = right if right is None else bool(right)
+        lines = [*map(str, item.get("lines", ()))]
+        listed.append({"images": images, "lines": lines, "right": right})
     return _section("gallery", title, text, items=listed, columns=[*map(str, columns)])
 
 
@@ -129,9 +129,7 @@ def check(sections) -> list[dict]:
         raise ValueError(f"expected a list of sections, not {type(sections).__name__}")
     for section in sections:
         if not isinstance(section, dict) or section.get("kind") not in KINDS:
-            raise ValueError(
-                f"expected sections of trainer/engine/sections.py, not {section!r:.60}"
-            )
+            raise ValueError(f"expected sections of engine/sections.py, not {section!r:.60}")
     return sections
 
 

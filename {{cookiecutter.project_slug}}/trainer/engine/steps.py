@@ -13,27 +13,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.engine import parallel
+from trainer.engine.parallel import Replicas
 from trainer.engine.runtime import JobError
 
 
 class Steps:
-    """One compiled model, built and ready to train, on one replica or on many.
+    """One compiled model, built and ready to train on blocks (`examples.py`), on any replicas."""
 
-    A block is what `data.py` yields: (x,), (x, y) or (x, y, sample_weight), each a nest of arrays
-    [steps, rows of this replica, …].
-    """
-
-    def __init__(self, model: keras.Model, strategy, here: int, jit: bool, batch_size: int):
-        """Keeps them; `prepare` must follow.
+    def __init__(self, model: keras.Model, replicas: Replicas, jit: bool, batch_size: int):
+        """`prepare` must follow.
 
         Args:
-            here: replicas of this process.
             jit: whether XLA compiles the calls.
             batch_size: rows of a batch, over all replicas.
         """
-        self.model, self.strategy, self.here, self.jit = model, strategy, here, jit
-        self.batch_size = batch_size
+        self.model, self.replicas, self.strategy = model, replicas, replicas.strategy
+        self.jit, self.batch_size = jit, batch_size
 
     def prepare(self, block) -> None:
         """Creates every variable that training uses; call it after each `model.compile`.
@@ -44,7 +39,7 @@ class Steps:
         Raises:
             JobError: the model cannot be trained here; the message says what to change.
         """
-        model, replicas = self.model, self.strategy.num_replicas_in_sync
+        model, replicas = self.model, self.replicas.count
         if not model.compiled:
             raise JobError("trainer/model.py: build() returns a model that is not compiled")
         with self.strategy.scope():
@@ -61,19 +56,28 @@ class Steps:
                 _combine_gradients(model.optimizer, replicas)
             self.strategy.run(lambda: model.test_step(_batch(block, 0)) and None)
             model.reset_metrics()
-        self._train, self._train_last = self._compile(self._train_many)
-        self._test, self._test_last = self._compile(self._test_many)
+        self._train = self._compile(self._repeat(self._train_one))
+        self._test = self._compile(self._repeat(self._test_one))
 
-    def _compile(self, steps: Callable) -> tuple[Callable, Callable]:
+    def _repeat(self, step: Callable) -> Callable:
+        def run(block, first, last):
+            i = first
+            # Not tf.range(first, last): XLA would compile it again for each pair of numbers.
+            while i < last:
+                self.strategy.run(step, (block, i))
+                i += 1
+
+        return run
+
+    def _compile(self, run: Callable) -> tuple[Callable, Callable]:
         """For whole batches, and for the last one of an epoch, which may be smaller.
 
         XLA compiles a program for each shape. That takes a second, and a step an epoch does not
         earn it. Without XLA one trace serves batches of any size: of a deep network it takes long.
         """
         if self.jit:
-            return tf.function(steps, jit_compile=True), tf.function(steps)
-        several = self.strategy.num_replicas_in_sync > 1
-        whole = tf.function(steps) if several else _trace_once(steps)
+            return tf.function(run, jit_compile=True), tf.function(run)
+        whole = tf.function(run) if self.replicas.count > 1 else _trace_once(run)
         return whole, whole
 
     @property
@@ -92,7 +96,7 @@ class Steps:
 
     def distribute(self, block):
         """Moves a block to the devices: each replica of this process gets its rows."""
-        return parallel.distribute(self.strategy, block, self.here)
+        return self.replicas.distribute(block)
 
     def train(self, block, first: int, last: int, rows: int) -> None:
         """Runs training steps first to last of a block in one compiled call.
@@ -100,27 +104,16 @@ class Steps:
         Args:
             rows: rows of a batch of this block, over all replicas.
         """
-        self._call(self._train if rows == self.batch_size else self._train_last, block, first, last)
+        self._call(self._train, block, first, last, rows)
 
     def test(self, block, first: int, last: int, rows: int) -> None:
         """Runs evaluation steps first to last of a block in one compiled call."""
-        self._call(self._test if rows == self.batch_size else self._test_last, block, first, last)
+        self._call(self._test, block, first, last, rows)
 
-    def _call(self, function: Callable, block, first: int, last: int) -> None:
-        function(block, tf.constant(first), tf.constant(last))
-
-    # Written with while: XLA would compile tf.range(first, last) again for each pair of numbers.
-    def _train_many(self, block, first, last):
-        i = first
-        while i < last:
-            self.strategy.run(self._train_one, (block, i))
-            i += 1
-
-    def _test_many(self, block, first, last):
-        i = first
-        while i < last:
-            self.strategy.run(self._test_one, (block, i))
-            i += 1
+    def _call(self, compiled: tuple, block, first: int, last: int, rows: int) -> None:
+        whole, smaller = compiled
+        call = whole if rows == self.batch_size else smaller
+        call(block, tf.constant(first), tf.constant(last))
 
     def _train_one(self, block, i) -> None:
         self.model.train_step(_batch(block, i))
@@ -148,10 +141,8 @@ def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
 def averaged_weights(model: keras.Model) -> Iterator[None]:
     """Inside, a model whose optimizer has `use_ema` holds the averages of its weights."""
     inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not getattr(inner, "use_ema", False):
-        yield
-        return
-    swap = keras.callbacks.SwapEMAWeights()
+    averaged = getattr(inner, "use_ema", False)
+    swap = keras.callbacks.SwapEMAWeights() if averaged else keras.callbacks.Callback()
     swap.set_model(model)
     swap.on_test_begin()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ import tensorflow as tf
 
 from trainer import model as modelling
 from trainer import outputs
-from trainer.engine import parallel
 from trainer.engine.batching import ahead, share_weights, steps
 from trainer.engine.class_weights import class_weights
 from trainer.engine.examples import Examples
 from trainer.engine.pace import Pace
+from trainer.engine.parallel import Replicas
 from trainer.engine.parameter_server import AsyncSteps
 from trainer.engine.phase import Phase
 from trainer.engine.runtime import JobError, Runtime
@@ -40,82 +39,116 @@ class Progress:
 
 
 class Training:
-    """A model and its data, ready to train."""
+    """A model and its data, ready to train.
 
-    def __init__(self, flags, runtime: Runtime, examples: Examples, strategy):
-        self.flags, self.runtime, self.examples, self.strategy = flags, runtime, examples, strategy
-        self.share = parallel.share(strategy, runtime)
+    Raises:
+        JobError: the model, the data, the flags and the cluster do not go together.
+    """
+
+    def __init__(self, flags, runtime: Runtime, examples: Examples, replicas: Replicas):
+        self.flags, self.examples, self.replicas = flags, examples, replicas
         self.batch_size, self.rows = flags.batch_size, examples.train.rows
-        self.steps_per_epoch = steps(self.rows, self.batch_size, self.share[2])
-        if min(self.batch_size, self.rows) < self.share[2]:
+        self.steps_per_epoch = steps(self.rows, self.batch_size, replicas.count)
+        if min(self.batch_size, self.rows) < replicas.count:
             raise JobError(
-                f"a step needs one example for each of {self.share[2]} replicas: --batch-size is "
+                f"a step needs one example for each of {replicas.count} replicas: --batch-size is "
                 f"{self.batch_size}, and there are {self.rows} training examples"
             )
+        if flags.fit and (runtime.cluster or replicas.count > 1):
+            raise JobError("--fit trains on one device of one machine; remove it, or run it there")
+        if hasattr(modelling, "callbacks") and not flags.fit:
+            raise JobError("trainer/model.py: only --fit runs its callbacks(); add --fit")
         keras.utils.set_random_seed(flags.seed)
         keras.config.set_dtype_policy(flags.precision)
-        with strategy.scope():
+        with replicas.strategy.scope():
             self.model = modelling.build(examples, flags)
             self.phases = [Phase("training", flags.epochs)]
             if hasattr(modelling, "phases"):
                 self.phases = modelling.phases(self.model, flags)
-        if flags.fit and (runtime.cluster or self.share[2] > 1):
-            raise JobError("--fit trains on one device of one machine; remove it, or run it there")
-        if hasattr(modelling, "callbacks") and not flags.fit:
-            raise JobError("trainer/model.py: only --fit runs its callbacks(); add --fit")
         make = AsyncSteps if "ps" in runtime.cluster else Steps
-        jit = _use_xla(flags.jit, strategy)
-        self.steps = make(self.model, strategy, self.share[1], jit, self.batch_size)
+        jit = _use_xla(flags.jit, replicas.strategy)
+        self.steps = make(self.model, replicas, jit, self.batch_size)
         self.class_weights = class_weights(flags.class_weights, examples)
+        _, self.example = next(examples.eval.batches(1))  # a block of one row
         self.begin(0)
-        with strategy.scope():
+        with replicas.strategy.scope():
             self.best = [tf.Variable(v.value) for v in self.model.variables]
         self.trained = 0  # examples of all replicas, since this process started
 
     def begin(self, number: int) -> None:
         """Starts a phase: it compiles the model again, so the optimizer starts afresh, too."""
         self.phase = self.phases[number]
-        with self.strategy.scope():
+        with self.replicas.strategy.scope():
             self.phase.start()
-        _, block = next(self.examples.eval.batches(1))
-        self.steps.prepare(block)
+        self.steps.prepare(self.example)
 
     def start_phases(self, progress: Progress) -> Iterator[Phase]:
         """Yields the present phase; then starts and yields the next one, as long as one has epochs.
 
         With --early-stopping a phase begins with the best weights of the epochs before it.
         """
-        yield self._describe_phase(progress)
-        while any(phase.epochs for phase in self.phases[len(progress.ends) + 1 :]):
+        while True:
+            self._print_phase(progress)
+            yield self.phase
+            if not any(phase.epochs for phase in self.phases[len(progress.ends) + 1 :]):
+                return
             if self.flags.early_stopping:
-                self.use_best()
+                for kept, variable in zip(self.best, self.model.variables, strict=True):
+                    variable.assign(kept)
             progress.ends.append(progress.epoch)
             self.begin(len(progress.ends))
-            yield self._describe_phase(progress)
 
-    def values(self) -> list[np.ndarray]:
-        """What a checkpoint of the present phase holds. Every process of a cluster calls this."""
-        return parallel.read_variables(self.strategy, self.steps.variables + self.best, self.share)
+    def _print_phase(self, progress: Progress) -> None:
+        if len(self.phases) > 1:
+            number = f"{len(progress.ends) + 1} of {len(self.phases)}"
+            count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
+            what = f"{self.phase.name}, at most {self.phase.epochs} epochs; {count:,} numbers learn"
+            print(f"phase {number}: {what}", flush=True)
 
-    def restore(self, values: list[np.ndarray]) -> None:
-        """Takes over the values of a checkpoint.
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What a checkpoint of the present phase holds the values of."""
+        return self.steps.variables + self.best
+
+    def resume(self, checkpoint: tuple[dict, list[np.ndarray]] | None) -> Progress:
+        """Takes over a checkpoint; without one, returns the progress of a new run.
 
         Raises:
-            JobError: they are another model's.
+            JobError: it is another model's, or other replicas have another one.
         """
-        variables = self.steps.variables + self.best
-        if len(variables) != len(values):
+        progress = Progress()
+        if checkpoint:
+            recorded, values = checkpoint
+            progress = Progress(**recorded)
+            for number in range(1, len(progress.ends) + 1):
+                self.begin(number)
+            if len(values) != len(self.variables):
+                raise JobError(
+                    f"the checkpoint has {len(values)} arrays, and this model has "
+                    f"{len(self.variables)}: trainer/model.py or a flag has changed; give another "
+                    "--job-dir, or change it back"
+                )
+            self.replicas.write(self.variables, values)
+        done = self.count_steps(progress)
+        if self.replicas.total(done) != done * self.replicas.total(1):
             raise JobError(
-                f"the checkpoint has {len(values)} arrays, and this model has {len(variables)}: "
-                "trainer/model.py or a flag has changed; give another --job-dir, or change it back"
+                f"this replica resumes at step {done}, others at another: the checkpoint directory "
+                "must be one that all replicas share, gs://… or a network folder"
             )
-        parallel.write_variables(variables, values, self.share)
+        if done:
+            epoch, step = progress.epoch, progress.step
+            print(f"resuming after epoch {epoch}, step {step} of the next", flush=True)
+        return progress
+
+    def count_steps(self, progress: Progress) -> int:
+        """Steps since the beginning of the run."""
+        return progress.epoch * self.steps_per_epoch + progress.step
 
     def blocks(self, progress: Progress):
         """The rest of an epoch's training data: (steps, examples a step, block on the devices)."""
-        order = (self.batch_size, self.flags.seed, progress.epoch, progress.step, self.share)
+        order = (self.batch_size, self.flags.seed, progress.epoch, progress.step)
         left = self.rows - progress.step * self.batch_size
-        for count, block in ahead(self.examples.train.batches(*order)):
+        for count, block in ahead(self.examples.train.batches(*order, self.replicas.share)):
             rows = min(self.batch_size, left)
             left -= count * rows
             yield count, rows, self.steps.distribute(self._with_weights(block, rows))
@@ -129,7 +162,7 @@ class Training:
     def _with_weights(self, block: tuple, rows: int) -> tuple:
         """Adds sample weights where classes differ in weight, or replicas in their rows."""
         shape = keras.tree.flatten(block)[0].shape[:2]  # steps, rows of a batch here
-        shares = share_weights(shape[1], self.share[1], rows, self.share[2])
+        shares = share_weights(shape[1], self.replicas.here, rows, self.replicas.count)
         if len(block) == 1 or (self.class_weights is None and shares is None):
             return block  # without a target, only the model knows what its loss is a mean of
         inputs, target, *given = block
@@ -142,7 +175,8 @@ class Training:
         """The loss and the metrics of all held-out examples, by their names with val_ before."""
         self.model.reset_metrics()
         left = self.examples.eval.rows
-        for count, block in ahead(self.examples.eval.batches(self.batch_size, share=self.share)):
+        order = {"share": self.replicas.share}
+        for count, block in ahead(self.examples.eval.batches(self.batch_size, **order)):
             rows = min(self.batch_size, left)
             left -= count * rows
             self.steps.test(self.steps.distribute(block), 0, count, rows)
@@ -152,24 +186,14 @@ class Training:
         for kept, variable in zip(self.best, self.model.variables, strict=True):
             kept.assign(variable.value)
 
-    def use_best(self) -> None:
-        for kept, variable in zip(self.best, self.model.variables, strict=True):
-            variable.assign(kept)
-
     def exported_model(self) -> keras.Model:
         """The model to export, outside of the strategy. Every process of a cluster calls this."""
-        if self.flags.export == "best":
-            self.use_best()
-        with (
-            averaged_weights(self.model)
-            if self.flags.export == "last"
-            else contextlib.nullcontext()
-        ):
-            weights = [variable.numpy() for variable in self.model.variables]
+        with averaged_weights(self.model):
+            kept = self.best if self.flags.export == "best" else self.model.variables
+            weights = [variable.numpy() for variable in kept]
         model = modelling.build(self.examples, self.flags)
         if not model.built:
-            _, block = next(self.examples.eval.batches(1))
-            model(keras.tree.map_structure(lambda array: array[0], block[0]))
+            model(keras.tree.map_structure(lambda array: array[0], self.example[0]))
         for variable, value in zip(model.variables, weights, strict=True):
             variable.assign(value)
         return model
@@ -187,25 +211,6 @@ class Training:
                 f"{progress.step} of {self.steps_per_epoch}: try a smaller --learning-rate, and "
                 "look for extreme values in the data"
             )
-
-    def _describe_phase(self, progress: Progress) -> Phase:
-        if len(self.phases) > 1:
-            number = f"{len(progress.ends) + 1} of {len(self.phases)}"
-            count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
-            print(
-                f"phase {number}: {self.phase.name}, at most {self.phase.epochs} epochs; "
-                f"{count:,} numbers learn",
-                flush=True,
-            )
-        return self.phase
-
-    def total(self, value: float) -> float:
-        """The sum over all processes: how they decide together."""
-        return parallel.total(self.strategy, value, self.share[1])
-
-    def any(self, value: bool) -> bool:
-        """Whether it holds for one of the processes, or for more."""
-        return self.total(1 if value else 0) > 0
 
 
 def better(monitor: str, row: dict, best: dict | None) -> bool:

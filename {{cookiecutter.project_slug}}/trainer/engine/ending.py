@@ -1,11 +1,14 @@
-"""What an error means: its line for the reader, and the exit code of the job."""
+"""How a job ends: politely after a signal, or with an error's line and exit code."""
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from trainer.engine.runtime import JobError
 
@@ -24,31 +27,25 @@ def explain(error: BaseException, trained: bool) -> int:
     if isinstance(error, JobError):
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    if isinstance(error, SystemExit):
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        print(
-            f"error: {last.filename}:{last.lineno}: sys.exit({error.code!r}) ends the job; raise an "
-            "error that says why",
-            file=sys.stderr,
-        )
-        return CRASH if trained else MISTAKE
     if isinstance(error, KeyboardInterrupt):  # while it trains it makes a checkpoint instead
         print("interrupted", file=sys.stderr)
         return 130
     path, _, words = str(getattr(error, "message", "")).rpartition("; ")
     if path and words in map(os.strerror, errno.errorcode):  # so TensorFlow puts it
         error = OSError(None, words, path)
-    if isinstance(error, OSError):  # a full disk, a directory that cannot be written
+    if isinstance(error, SystemExit):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        call = f"{last.filename}:{last.lineno}: sys.exit({error.code!r})"
+        print(f"error: {call} ends the job; raise an error that says why", file=sys.stderr)
+    elif isinstance(error, OSError):  # a full disk, a directory that cannot be written
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
     elif _is_lost(error):
         print(f"TensorFlow: {error.message.splitlines()[0]}", file=sys.stderr)
-        print(
-            "another replica, or a server, was lost: start the same command again to resume",
-            file=sys.stderr,
-        )
+        lost = "another replica, or a server, was lost"
+        print(f"{lost}: start the same command again to resume", file=sys.stderr)
         return START_AGAIN
     else:
-        traceback.print_exception(type(error), error, error.__traceback__)
+        traceback.print_exception(error)
     return CRASH if trained else MISTAKE
 
 
@@ -63,3 +60,26 @@ def _is_lost(error: Exception) -> bool:
         return True
     # Any operation may get the error of the heartbeat of those whom a lost replica left behind.
     return isinstance(error, errors.InvalidArgumentError) and "Coordination" in error.message
+
+
+@contextmanager
+def note_termination() -> Iterator[Callable[[], bool]]:
+    """Notes a SIGTERM or a Ctrl-C inside, so that a checkpoint is written before the process ends.
+
+    Yields a function that says whether one has come. A second one has its usual effect.
+    """
+    received = []
+
+    def note(*_):
+        received.append(True)
+        restore()
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        restore()

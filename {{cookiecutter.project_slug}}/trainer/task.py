@@ -67,11 +67,7 @@ def build_parser() -> Parser:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Reads the flags; `--learning_rate` is `--learning-rate`; unknown ones are named and passed.
-
-    Raises:
-        JobError: --repeat names no run record.
-    """
+    """Reads the flags; `--learning_rate` is `--learning-rate`; unknown ones are named and passed."""
     parser, words = build_parser(), [hyphenate(word) for word in argv]
     flags, unknown = parser.parse_known_args(words)
     if "describe" in flags:

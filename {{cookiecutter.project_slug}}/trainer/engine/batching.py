@@ -105,14 +105,12 @@ def share_weights(columns: int, here: int, rows: int, replicas: int) -> np.ndarr
     weights that is the mean over all rows, also where one replica has a row more than another.
 
     Args:
-        columns: rows of the batch in this process.
-        here: replicas in this process.
-        rows: rows of the batch in all processes.
-        replicas: replicas in all processes.
+        columns, here: rows of the batch, and replicas, in this process.
+        rows, replicas: the same in all processes.
     """
     if rows % replicas == 0:
         return None
-    sizes = [len(range(*part(columns, number, here).indices(columns))) for number in range(here)]
+    sizes = np.diff([columns * number // here for number in range(here + 1)])
     return np.repeat(np.float32(sizes) * np.float32(replicas / rows), sizes)
 
 

@@ -60,8 +60,7 @@ class Checkpoints:
     def save(self, step: int, progress: dict, values: Sequence[np.ndarray]) -> None:
         """Writes a checkpoint, then removes the ones before the last `KEEP`.
 
-        Args:
-            values: all that training changes: weights, optimizer state, metrics, seeds.
+        `values` are all that training changes: weights, optimizer state, metrics, seeds.
         """
         if not self.writes:
             return
@@ -79,8 +78,7 @@ class Checkpoints:
     def restore(self) -> tuple[dict, list[np.ndarray]] | None:
         """(progress, values) of the newest whole checkpoint; None where there is none.
 
-        Raises:
-            JobError: the checkpoint is of a run with other settings.
+        A checkpoint of a run with other settings raises a JobError.
         """
         names = _sort_checkpoints(files.names(self.directory))
         for name in reversed(names):

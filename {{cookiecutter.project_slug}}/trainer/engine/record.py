@@ -115,11 +115,7 @@ def describe_metrics(examples) -> dict[str, str]:
 
 
 def refuse_foreign(runtime: Runtime) -> None:
-    """Refuses a directory in which this run would overwrite what no run of this project has left.
-
-    Raises:
-        JobError: it holds such a file.
-    """
+    """Raises a JobError where this run would overwrite what no run of this project has left."""
     if not runtime.is_chief or runtime.job_dir is None:
         return
     names = [name for name in files.names(runtime.job_dir) if name in OUTPUTS]

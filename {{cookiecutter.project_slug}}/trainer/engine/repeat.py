@@ -16,11 +16,7 @@ NEVER = ("job_dir", "repeat")  # where results go is never repeated
 
 
 def take_over(parser: argparse.ArgumentParser, path: str) -> None:
-    """Makes the flags of a run.json the defaults.
-
-    Raises:
-        JobError: no such file, or not a run record.
-    """
+    """Makes the flags of a run.json the defaults; raises a JobError if it is no such file."""
     known = {action.dest for action in parser._actions}.difference(NEVER)
     flags = {k: tuple(v) if isinstance(v, list) else v for k, v in _read(path)["flags"].items()}
     parser.set_defaults(**{k: v for k, v in flags.items() if k in known})

@@ -120,11 +120,7 @@ KINDS = [made.__name__ for made in (numbers, table, confusion, scatter, curves, 
 
 
 def check(sections) -> list[dict]:
-    """Returns what `outputs.py` made, if it is a list of sections.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Returns what `outputs.py` made; raises a ValueError if it is not a list of sections."""
     if not isinstance(sections, list):
         raise ValueError(f"expected a list of sections, not {type(sections).__name__}")
     for section in sections:

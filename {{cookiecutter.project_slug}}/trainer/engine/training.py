@@ -39,11 +39,7 @@ class Progress:
 
 
 class Training:
-    """A model and its data, ready to train.
-
-    Raises:
-        JobError: the model, the data, the flags and the cluster do not go together.
-    """
+    """A model and its data, ready to train; a JobError if they, flags and cluster do not fit."""
 
     def __init__(self, flags, runtime: Runtime, examples: Examples, replicas: Replicas):
         self.flags, self.examples, self.replicas = flags, examples, replicas
@@ -199,11 +195,7 @@ class Training:
         return model
 
     def check_loss(self, progress: Progress) -> None:
-        """Stops a run whose loss is no number any more.
-
-        Raises:
-            JobError: what to try.
-        """
+        """Raises a JobError if the loss is not a number any more; it says what to try."""
         loss = float(self.model.metrics[0].result())
         if not math.isfinite(loss):
             raise JobError(
@@ -214,11 +206,7 @@ class Training:
 
 
 def better(monitor: str, row: dict, best: dict | None) -> bool:
-    """Whether an epoch is the best so far.
-
-    Raises:
-        JobError: there is no such metric.
-    """
+    """Whether an epoch is the best so far; raises a JobError if there is no such metric."""
     if monitor not in row:
         raise JobError(f"--monitor {monitor}: no such metric; write one of {', '.join(row)}")
     if best is None or not math.isfinite(best[monitor]):

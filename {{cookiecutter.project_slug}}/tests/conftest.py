@@ -6,8 +6,6 @@ All tests run offline and on a CPU. TensorFlow takes seconds to import, so the t
 the tests' own process, except where a process is what is tested.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@ The check runs the trainer's `--describe`: it must stay fast, so nothing that `t
 `trainer/outputs.py` import at their top may be heavy.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

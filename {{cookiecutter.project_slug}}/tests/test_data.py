@@ -4,8 +4,6 @@ If one of these fails after an edit of `trainer/data.py`, runs cannot be repeate
 examples are lost.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import keras

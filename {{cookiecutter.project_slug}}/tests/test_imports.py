@@ -1,7 +1,5 @@
 """Which folder may import which: a job, a prediction and the launcher stand on their own."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One local run of a job file, as `scripts/train_local.py` starts it: a model and a report come out."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -4,8 +4,6 @@ A model that fails here has a loss that does not reach its weights: a layer left
 not belong to the rows, a learning rate of nothing.
 """
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 import own

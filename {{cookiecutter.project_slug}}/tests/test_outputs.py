@@ -4,8 +4,6 @@ They must stay true of each other after an edit of `trainer/outputs.py`, `traine
 `predictor/inputs.py`.
 """
 
-from __future__ import annotations
-
 import json
 
 import own

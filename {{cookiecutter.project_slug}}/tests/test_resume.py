@@ -4,8 +4,6 @@ It breaks where something that training changes lies outside of the model and it
 something is drawn at random without the seed.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -3,13 +3,12 @@
 It runs `callbacks(model, flags)` of `model.py`, too. A checkpoint is written after each epoch only.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from itertools import count
 
 import keras
+import tensorflow as tf
 
 from trainer import model as modelling
 from trainer.engine.record import timed
@@ -28,11 +27,11 @@ def run(job: Job) -> None:
         own = modelling.callbacks(model, flags) if hasattr(modelling, "callbacks") else []
         model.jit_compile = training.steps.jit
         model.fit(
-            batches(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
+            dataset(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
             steps_per_epoch=training.steps_per_epoch,
             initial_epoch=progress.epoch,
             epochs=(progress.ends or [0])[-1] + phase.epochs,
-            validation_data=batches(lambda _: held_out.batches(training.batch_size)),
+            validation_data=dataset(lambda _: held_out.batches(training.batch_size)),
             validation_steps=-(-held_out.rows // training.batch_size),
             callbacks=[*own, KeepPromises(job)],
             shuffle=False,  # the blocks are shuffled
@@ -40,12 +39,20 @@ def run(job: Job) -> None:
         )
 
 
-def batches(read_epoch: Callable[[int], Iterator], first: int = 0) -> Iterator[tuple]:
+def dataset(read_epoch: Callable[[int], Iterator], first: int = 0) -> tf.data.Dataset:
     """The batches of all epochs from the first on; `read_epoch` yields the blocks of one."""
-    for epoch in count(first):
-        for steps, *_, block in read_epoch(epoch):
-            for i in range(steps):
-                yield keras.tree.map_structure(lambda array: array[i], block)  # noqa: B023
+
+    def batches():
+        for epoch in count(first):
+            for steps, *_, block in read_epoch(epoch):
+                for i in range(steps):
+                    yield keras.tree.map_structure(lambda array: array[i], block)  # noqa: B023
+
+    # Not the generator itself: Keras would begin each evaluation with the same two batches of it.
+    signature = keras.tree.map_structure(
+        lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), next(batches())
+    )
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
 class KeepPromises(keras.callbacks.Callback):

@@ -1,8 +1,6 @@
 """What an exported model takes: what the model itself does. A kind of data may bring a file instead
 of this one, and prepare raw input in the graph."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 

@@ -5,8 +5,6 @@ loop runs the model's own `train_step` and `test_step`, many in one compiled cal
 and keeps what a job promises: checkpoints, resume, preemption, history, reports to a study.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

@@ -7,8 +7,6 @@ code or set-up, which would come again: whatever fails before the first step; 75
 the machine away: start the same command again to resume.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import gc

@@ -3,8 +3,6 @@
 TensorFlow is imported inside of functions: the launcher reads `outputs.py` without waiting for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -4,8 +4,6 @@ The order depends on seed and epoch alone. So each replica of a cluster computes
 so does a run that resumes in the middle of an epoch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

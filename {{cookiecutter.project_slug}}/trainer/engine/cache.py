@@ -3,8 +3,6 @@
 The next run, and every trial of a study, finds them; a changed file or flag never does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

@@ -5,8 +5,6 @@ JSON. It is not TensorFlow's own format, which takes several files and, over pro
 each of them; here only the chief writes, and any cluster can read what any other has written.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re
@@ -46,16 +44,12 @@ def describe_settings(flags: argparse.Namespace, manifest: dict, has_schedule: b
 
 
 class Checkpoints:
-    """The checkpoints of one run.
-
-    Args:
-        directory: local or gs://.
-        settings: the flags that a continued run must share with the one before.
-        writes: whether this process is the one that writes; all others only read.
-    """
+    """The checkpoints of one run."""
 
     def __init__(self, directory: str, settings: dict, writes: bool):
-        self.directory, self.settings, self.writes = directory, settings, writes
+        self.directory = directory  # local or gs://
+        self.settings = settings  # flags that a continued run must share with the one before
+        self.writes = writes  # whether this process is the one that writes; others only read
 
     def save(self, step: int, progress: dict, values: Sequence[np.ndarray]) -> None:
         """Writes a checkpoint, then removes the ones before the last `KEEP`.
@@ -87,10 +81,7 @@ class Checkpoints:
                 about, values = _read(path)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 reason = str(error).partition("\n")[0] or type(error).__name__
-                older = (
-                    "using the one before it" if name != names[0] else "starting from the beginning"
-                )
-                print(f"{path} is corrupt ({reason}); {older}", flush=True)
+                print(f"{path} is corrupt ({reason}); using the one before it, if any", flush=True)
                 continue
             for key in sorted(about["settings"].keys() | self.settings.keys()):
                 before, now = about["settings"].get(key), self.settings.get(key)
@@ -100,6 +91,8 @@ class Checkpoints:
                         "give another --job-dir, or the flags of that run to resume it"
                     )
             return about["progress"], values
+        if names:
+            print("no checkpoint is whole: starting from the beginning", flush=True)
         return None
 
 

@@ -1,7 +1,5 @@
 """The weight of each class in the loss, for one categorical target (`--class-weights`)."""
 
-from __future__ import annotations
-
 import difflib
 import math
 

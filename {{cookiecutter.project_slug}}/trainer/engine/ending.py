@@ -1,7 +1,5 @@
 """How a job ends: politely after a signal, or with an error's line and exit code."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """What `outputs.evaluate` works with: predictions of the held-out part, a folder for images."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import math

@@ -11,8 +11,6 @@ compiles once. The last batch of an epoch, with the rows that are left, is a blo
 `batching.arrange` decides all of this; see it before you write `batches` by hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 

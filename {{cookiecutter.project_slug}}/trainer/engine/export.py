@@ -1,7 +1,5 @@
 """The exported model: what a client sends goes in, the answers of `outputs.py` come out."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ They stand apart from `loop.py` because `--help`, or a wrong flag, is answered b
 heavy is imported. The flags of the data and of the model stand in `options.py`.
 """
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import math

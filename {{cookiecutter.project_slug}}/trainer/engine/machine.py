@@ -1,7 +1,5 @@
 """The machine: what it is, what the process takes of it, and how busy it was in a run."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil
@@ -24,20 +22,14 @@ def describe() -> dict:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
+    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None  # Windows has none
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return {
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "gpus": [detail.get("device_name", "unknown") for detail in details],
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": pages and pages * os.sysconf("SC_PAGE_SIZE"),
     }
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
 
 
 def peak_memory_bytes() -> int | None:
@@ -73,9 +65,8 @@ class Utilisation:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._smi = shutil.which("nvidia-smi")
 
-    def __enter__(self) -> Utilisation:
+    def __enter__(self) -> None:
         self._thread.start()
-        return self
 
     def __exit__(self, *_) -> None:
         self._end.set()

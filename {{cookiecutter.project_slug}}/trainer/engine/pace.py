@@ -1,7 +1,5 @@
 """How many steps one compiled call takes: short calls cost time, long ones hold up a checkpoint."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ A strategy must be TensorFlow's first call, so `create` runs before any tensor
 or variable is made, and nothing here runs at import.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -126,22 +124,20 @@ def create(name: str, runtime: Runtime) -> Replicas:
         raise JobError(
             f"--strategy {name} does not go with the cluster {shape or 'of one process'}"
         )
-    return Replicas(_create_strategy(name, runtime), runtime)
-
-
-def _create_strategy(name: str, runtime: Runtime) -> tf.distribute.Strategy:
     if name == "one-device":
-        return tf.distribute.get_strategy()
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
-    if name == "tpu":  # not tried by us: no TPU was at hand
+        strategy = tf.distribute.get_strategy()
+    elif name == "mirrored":
+        strategy = tf.distribute.MirroredStrategy()
+    elif name == "multi-worker":
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver_of(runtime))
+    elif name == "parameter-server":
+        strategy = tf.distribute.ParameterServerStrategy(resolver_of(runtime))
+    else:  # TPUs: not tried by us, since none was at hand
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver)
-    if name == "multi-worker":
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver_of(runtime))
-    return tf.distribute.ParameterServerStrategy(resolver_of(runtime))
+        strategy = tf.distribute.TPUStrategy(resolver)
+    return Replicas(strategy, runtime)
 
 
 def _choose_devices() -> str:

@@ -5,8 +5,6 @@ weights from the parameter servers, trains on them, and puts its updates there, 
 the others. So a slow or lost worker holds nobody up, but two runs are never quite the same.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import time

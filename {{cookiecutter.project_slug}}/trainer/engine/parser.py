@@ -1,7 +1,5 @@
 """The command line: a wrong flag is one line, an unknown one is named, `--describe` lists all as JSON."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import difflib

@@ -1,7 +1,5 @@
 """A phase of a training, for `phases` in `model.py`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

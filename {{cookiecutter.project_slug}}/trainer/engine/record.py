@@ -1,7 +1,5 @@
 """What a run leaves beside its model, in a directory of its own: run.json, history.csv, schema.json."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """What a run depends on: it is recorded, and a run that repeats another is compared with it."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """After the last epoch: the exported model, the sections of the report, the last record."""
 
-from __future__ import annotations
-
 import hashlib
 
 import keras

@@ -5,8 +5,6 @@ that a wrong environment is reported in milliseconds. Vertex AI sets the variabl
 `scripts/train_local.py`; without either, a run is a single process that writes to `runs/<time>`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -18,8 +18,6 @@ A number that is not finite may stand as null. Each function raises ValueError o
 kind cannot hold.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Keras's `fit` fails across processes and spends most of a small model's time bet
 training API has neither fault: here the model's public hooks run inside one `tf.function`.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 
@@ -18,26 +16,18 @@ from trainer.engine.runtime import JobError
 
 
 class Steps:
-    """One compiled model, built and ready to train on blocks (`examples.py`), on any replicas."""
+    """A compiled model, ready to train on blocks (`examples.py`) once `prepare` was called."""
 
     def __init__(self, model: keras.Model, replicas: Replicas, jit: bool, batch_size: int):
-        """`prepare` must follow.
-
-        Args:
-            jit: whether XLA compiles the calls.
-            batch_size: rows of a batch, over all replicas.
-        """
         self.model, self.replicas, self.strategy = model, replicas, replicas.strategy
-        self.jit, self.batch_size = jit, batch_size
+        self.jit = jit  # whether XLA compiles the calls
+        self.batch_size = batch_size  # over all replicas
 
     def prepare(self, block) -> None:
         """Creates every variable that training uses; call it after each `model.compile`.
 
-        Args:
-            block: one batch of one row: its shapes and dtypes are all that counts.
-
-        Raises:
-            JobError: the model cannot be trained here; the message says what to change.
+        A model that cannot be trained here raises a JobError. Of `block`, one batch of one row,
+        only shapes and dtypes count.
         """
         model, replicas = self.model, self.replicas.count
         if not model.compiled:
@@ -99,11 +89,7 @@ class Steps:
         return self.replicas.distribute(block)
 
     def train(self, block, first: int, last: int, rows: int) -> None:
-        """Runs training steps first to last of a block in one compiled call.
-
-        Args:
-            rows: rows of a batch of this block, over all replicas.
-        """
+        """Runs training steps first to last of a block, of batches of `rows`, in one compiled call."""
         self._call(self._train, block, first, last, rows)
 
     def test(self, block, first: int, last: int, rows: int) -> None:

@@ -1,7 +1,5 @@
 """What a run reports while it trains: lines or a bar, TensorBoard, the tuning service, utilisation."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time
@@ -31,7 +29,7 @@ class Telemetry(ExitStack):
         self.reports: deque[str] = deque(maxlen=REPORTS_KEPT)
         self.writers: dict[str, tf.summary.SummaryWriter] = {}  # by their folder
 
-    def __enter__(self) -> Telemetry:
+    def __enter__(self) -> "Telemetry":
         if self.runtime.is_chief:
             self.enter_context(Utilisation(self.runtime.log_dir))
             for part in ("train", "eval"):

@@ -1,7 +1,5 @@
 """A model, its data and its steps, ready to train; and how far a run is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field

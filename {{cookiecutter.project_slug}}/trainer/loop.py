@@ -47,11 +47,7 @@ class Job:
         return time.monotonic() - self.saved >= self.training.flags.checkpoint_every
 
     def keep_if_best(self, row: dict) -> None:
-        """Counts an epoch as finished, and keeps its weights if they are the best so far.
-
-        Args:
-            row: the metrics of the epoch by their names.
-        """
+        """Counts an epoch with this row of metrics as finished; keeps its weights if they are best."""
         training, progress = self.training, self.progress
         progress.epoch, progress.step = row["epoch"], 0
         if better(training.flags.monitor, row, progress.rows.get(progress.best)):

@@ -7,14 +7,9 @@ from collections.abc import Sequence
 
 
 def name_classes(logits, classes: Sequence[str]) -> dict:
-    """The likeliest class, and the probability of each.
+    """The likeliest class and the probability of each, from `logits` float32 [batch, classes].
 
-    Args:
-        logits: float32 [batch, classes].
-
-    Returns:
-        `class` string [batch], `probabilities` float32 [batch, classes], and their `labels` string
-        [batch, classes].
+    Returns `class` string [batch], `probabilities` float32 and their `labels` string [batch, classes].
     """
     import tensorflow as tf
 

@@ -13,6 +13,50 @@ OPTIMIZERS = ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ft
 OPTIMIZERS += ("nadam", "rmsprop", "sgd")
 
 
+def _number(fits: Callable[[float], bool], expected: str, convert: Callable = float) -> Callable:
+    """A type for argparse: a number that fits."""
+
+    def parse(text: str):
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return convert(value)
+
+    return parse
+
+
+# Tuning services send 32 as 32.0.
+whole = _number(lambda x: x.is_integer() and x > 0, "a whole number above 0", int)
+count = _number(lambda x: x.is_integer() and x >= 0, "a whole number, 0 or above", int)
+positive = _number(lambda x: 0 < x < math.inf, "a number above 0")
+seconds = _number(lambda x: 0 <= x < math.inf, "a number of seconds, 0 or above")
+share = _number(lambda x: 0 <= x < 1, "a share: 0 <= P < 1")
+
+
+def optimizer(text: str) -> str:
+    """The name of an optimizer of Keras: "AdamW" → "adamw"."""
+    name = text.lower()
+    if name not in OPTIMIZERS:
+        near = difflib.get_close_matches(name, OPTIMIZERS) or OPTIMIZERS
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no optimizer of Keras; write one of {', '.join(near)}"
+        )
+    return name
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """ "64,32" → (64, 32); "" → (), a linear model."""
+    try:
+        return tuple(whole(units) for units in text.split(",") if units.strip())
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of whole numbers; write 64,32"
+        ) from None
+
+
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """How to train. Defaults that depend on the kind of data stand in `options.py`."""
     parser.add_argument("--epochs", type=whole, metavar="N", help="default: %(default)s")
@@ -82,59 +126,3 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--histograms", action="store_true", help="write the weights to TensorBoard, each epoch"
     )
-
-
-def whole(text: str) -> int:
-    """A whole number above 0; tuning services send 32 as 32.0."""
-    return int(_number(text, lambda x: x.is_integer() and x > 0, "a whole number above 0"))
-
-
-def count(text: str) -> int:
-    """A whole number, 0 included."""
-    return int(_number(text, lambda x: x.is_integer() and x >= 0, "a whole number, 0 or above"))
-
-
-def positive(text: str) -> float:
-    """A finite number above 0."""
-    return _number(text, lambda x: 0 < x < math.inf, "a number above 0")
-
-
-def seconds(text: str) -> float:
-    """A duration, 0 included."""
-    return _number(text, lambda x: 0 <= x < math.inf, "a number of seconds, 0 or above")
-
-
-def share(text: str) -> float:
-    """A number from 0 up to, and without, 1."""
-    return _number(text, lambda x: 0 <= x < 1, "a share: 0 <= P < 1")
-
-
-def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not fits(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-    return value
-
-
-def optimizer(text: str) -> str:
-    """The name of an optimizer of Keras: "AdamW" → "adamw"."""
-    name = text.lower()
-    if name not in OPTIMIZERS:
-        near = difflib.get_close_matches(name, OPTIMIZERS) or OPTIMIZERS
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no optimizer of Keras; write one of {', '.join(near)}"
-        )
-    return name
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """ "64,32" → (64, 32); "" → (), a linear model."""
-    try:
-        return tuple(whole(units) for units in text.split(",") if units.strip())
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of whole numbers; write 64,32"
-        ) from None

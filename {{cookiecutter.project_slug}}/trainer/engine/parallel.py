@@ -20,12 +20,13 @@ class Replicas:
     Attributes:
         strategy: TensorFlow's.
         first, here, count: of `count` replicas, this process has `here`, from number `first` on.
+        servers: whether parameter servers hold the weights, and each worker trains by itself.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, runtime: Runtime):
         self.strategy, self.count = strategy, strategy.num_replicas_in_sync
-        self.first, self.here = 0, self.count
-        if runtime.cluster and "ps" not in runtime.cluster:
+        self.first, self.here, self.servers = 0, self.count, "ps" in runtime.cluster
+        if runtime.cluster and not self.servers:
             chiefs, workers = (len(runtime.cluster.get(role, ())) for role in ("chief", "worker"))
             self.here = self.count // (chiefs + workers)
             number = runtime.index + (chiefs if runtime.role == "worker" else 0)
@@ -38,6 +39,8 @@ class Replicas:
 
     def distribute(self, block):
         """Hands each replica of this process its rows of a block: arrays [steps, rows, …]."""
+        if self.servers:
+            return block  # `AsyncSteps` hands it out piece by piece
         if self.count == 1:
             return keras.tree.map_structure(tf.constant, block)
 

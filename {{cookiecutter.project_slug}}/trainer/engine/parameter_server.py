@@ -35,9 +35,6 @@ class AsyncSteps(Steps):
         whole = tf.function(run, jit_compile=self.jit)  # a worker takes no other callable
         return whole, whole
 
-    def distribute(self, block):
-        return block  # it goes out piece by piece
-
     def _call(self, compiled: tuple, block, first: int, last: int, rows: int) -> None:
         for start in range(first, last, BATCHES_A_CALL):
             stop = min(start + BATCHES_A_CALL, last)

@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import io
 import json
+import re
 import sys
 
 from trainer import options
@@ -25,10 +26,7 @@ class Parser(argparse.ArgumentParser):
 
 def hyphenate(word: str) -> str:
     """`--learning_rate=0.1` → `--learning-rate=0.1`."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value
+    return re.sub(r"^--[^=]+", lambda name: name[0].replace("_", "-"), word)
 
 
 def warn_of_unknown(parser: Parser, unknown: list[str]) -> None:

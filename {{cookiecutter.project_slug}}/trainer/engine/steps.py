@@ -84,10 +84,6 @@ class Steps:
         rates = [optimizer.get_config()["learning_rate"] for optimizer in optimizers(self.model)]
         return any(isinstance(rate, dict) for rate in rates)
 
-    def distribute(self, block):
-        """Moves a block to the devices: each replica of this process gets its rows."""
-        return self.replicas.distribute(block)
-
     def train(self, block, first: int, last: int, rows: int) -> None:
         """Runs training steps first to last of a block, of batches of `rows`, in one compiled call."""
         self._call(self._train, block, first, last, rows)

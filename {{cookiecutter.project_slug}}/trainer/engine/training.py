@@ -59,7 +59,7 @@ class Training:
             self.phases = [Phase("training", flags.epochs)]
             if hasattr(modelling, "phases"):
                 self.phases = modelling.phases(self.model, flags)
-        make = AsyncSteps if "ps" in runtime.cluster else Steps
+        make = AsyncSteps if replicas.servers else Steps
         jit = _use_xla(flags.jit, replicas.strategy)
         self.steps = make(self.model, replicas, jit, self.batch_size)
         self.class_weights = class_weights(flags.class_weights, examples)
@@ -145,7 +145,7 @@ class Training:
         for count, block in ahead(self.examples.train.batches(*order, self.replicas.share)):
             rows = min(self.batch_size, left)
             left -= count * rows
-            yield count, rows, self.steps.distribute(self._with_weights(block, rows))
+            yield count, rows, self.replicas.distribute(self._with_weights(block, rows))
 
     def calls(self, progress: Progress, pace: Pace) -> Iterator[tuple]:
         """The rest of an epoch as compiled calls: (block, first step, last step, examples a step)."""
@@ -173,7 +173,7 @@ class Training:
         for count, block in ahead(self.examples.eval.batches(self.batch_size, **order)):
             rows = min(self.batch_size, left)
             left -= count * rows
-            self.steps.test(self.steps.distribute(block), 0, count, rows)
+            self.steps.test(self.replicas.distribute(block), 0, count, rows)
         return {f"val_{name}": value for name, value in self.steps.results().items()}
 
     def keep_best(self) -> None:

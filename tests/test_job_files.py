@@ -82,15 +82,15 @@ def test_the_advice_for_a_number_is_a_number_in_yaml(checker):
         f"number_{i}": STUDY.replace("1.0e-7", text).replace("0.1}", "100}")
         for i, text in enumerate(NUMBERS)
     }
-    said = dict(zip(NUMBERS, checker.check(texts).values(), strict=True))
+    messages = dict(zip(NUMBERS, checker.check(texts).values(), strict=True))
 
     for text, advice in NUMBERS.items():
         if advice is None:
-            assert said[text] == []
+            assert messages[text] == []
         else:
-            assert len(said[text]) == 1 and advice in said[text][0], (text, said[text])
+            assert len(messages[text]) == 1 and advice in messages[text][0], (text, messages[text])
     # Each advice, followed, gives a file without a fault.
-    written = [re.search(r"write (\S+?),? ", lines[0])[1] for lines in said.values() if "write" in "".join(lines)]  # fmt: skip
+    written = [re.search(r"write (\S+?),? ", lines[0])[1] for lines in messages.values() if "write" in "".join(lines)]  # fmt: skip
     assert len(written) == 9
     followed = checker.check(
         {
@@ -135,9 +135,9 @@ def test_the_advice_for_a_field_names_what_was_meant(checker):
         assert STUDY.count(old) == 1
         texts[f"other_{i}"] = STUDY.replace(old, new)
 
-    said = zip(OTHERS.items(), checker.check(texts).values(), strict=True)
+    messages = zip(OTHERS.items(), checker.check(texts).values(), strict=True)
 
-    for (change, advice), lines in said:
+    for (change, advice), lines in messages:
         assert any(advice in line for line in lines), (change, lines)
 
 
@@ -193,11 +193,11 @@ def test_only_jobfile_names_the_fields_of_a_job():
     fields = {name for message in messages.values() for name in message if name != name.lower()}
     fields.remove("endTime")  # of a limit of studies; of every job that ended, too
     assert {"workerPoolSpecs", "machineType", "parameterId", "replicaCount"} <= fields
-    found = set()
+    used = set()
     for path in launcher.rglob("*.py"):
         words = {n.value for n in ast.walk(ast.parse(path.read_bytes())) if type(n) is ast.Constant}
-        found |= {(path.relative_to(launcher).as_posix(), word) for word in words & fields}
-    assert {(path, word) for path, word in found if not path.startswith("jobfile/")} == ALIKE
+        used |= {(path.relative_to(launcher).as_posix(), word) for word in words & fields}
+    assert {(path, word) for path, word in used if not path.startswith("jobfile/")} == ALIKE
 
 
 # What a check executes
@@ -207,10 +207,10 @@ import json, os, sys
 
 DESCRIBES = True
 if __name__ == "__main__":
-    seen = {"argv": sys.argv[1:], "env": sorted(os.environ), "asked": json.load(sys.stdin)}
+    seen = {"argv": sys.argv[1:], "env": sorted(os.environ), "questions": json.load(sys.stdin)}
     with open("seen.jsonl", "a") as file:
         print(json.dumps(seen), file=file)
-    answers = [[] for _ in seen["asked"]]
+    answers = [[] for _ in seen["questions"]]
     print(json.dumps({"flags": {}, "metrics": {}, "sources": [], "answers": answers}))
 """
 POOL = """
@@ -243,7 +243,7 @@ def test_a_check_runs_the_trainer_once_and_only_where_it_says_so(spied):
 
     [seen] = runs_of(spied)
     assert seen["argv"] == ["--describe"]
-    assert seen["asked"] == [["--one=1"], ["--two=2"], ["--three=3"]]
+    assert seen["questions"] == [["--one=1"], ["--two=2"], ["--three=3"]]
     assert not set(OUTER) & set(seen["env"])
 
     for other in (
@@ -268,7 +268,7 @@ def test_a_dry_run_checks_the_file_with_the_flags_of_the_command_line_once(bake)
     project.run(["python", "scripts/train_cloud.py", "pools.yaml", "--dry-run", "--", "--two=2"])
 
     [seen] = runs_of(project)
-    assert seen["asked"] == [["--one=1"], ["--two=2"], ["--one=1", "--two=2"]]
+    assert seen["questions"] == [["--one=1"], ["--two=2"], ["--one=1", "--two=2"]]
 
 
 def test_a_trainer_that_hangs_is_waited_for_once(spied):
@@ -428,9 +428,9 @@ def test_the_projects_image_is_known_by_its_name_in_the_registry(bake, tmp_path)
     task = "containerSpec: {{imageUri: '{}', args: [--epochs=many]}}"
     texts = {f"image_{i}": JOB.format(task.format(name)) for i, name in enumerate(images)}
 
-    said = Checker(project, tmp_path).check(texts)
+    messages = Checker(project, tmp_path).check(texts)
 
-    checked = {name: "argument --epochs: 'many'" in " ".join(lines) for name, lines in zip(images, said.values(), strict=True)}  # fmt: skip
+    checked = {name: "argument --epochs: 'many'" in " ".join(lines) for name, lines in zip(images, messages.values(), strict=True)}  # fmt: skip
     assert checked == images
 
 

@@ -106,8 +106,8 @@ def test_it_refuses_whatever_has_a_wrong_shape(tmp_path):
         if fails(spec.read, path) and not fails(document.read, path):
             wrong.add(name)
     assert len(wrong) > 40
-    found = refused({name: texts[name] for name in wrong}, tmp_path)
-    assert wrong - found == OTHER_TYPE
+    names = refused({name: texts[name] for name in wrong}, tmp_path)
+    assert wrong - names == OTHER_TYPE
 
 
 def test_what_it_refuses_check_refuses_too(tmp_path):
@@ -117,14 +117,14 @@ def test_what_it_refuses_check_refuses_too(tmp_path):
         path.write_text(text, encoding="utf-8")
         if not fails(spec.read, path):
             right[name] = text
-    found = refused(right, tmp_path)
+    names = refused(right, tmp_path)
     assert {
         "a misspelt machine",
         "an old strategy",
         "no goal",
         "a variable without a value",
-    } <= found
-    assert len(found) < 20 < len(right)
+    } <= names
+    assert len(names) < 20 < len(right)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +144,10 @@ class Editor:
         self.count += 1
         before = (FIRST_LINE + text).partition("‸")[0]
         uri = (PRODUCT / "configs" / f"unsaved_{self.count}.yaml").as_uri()
-        found = self.server.open(uri, FIRST_LINE + text.replace("‸", ""))
+        diagnostics = self.server.open(uri, FIRST_LINE + text.replace("‸", ""))
         line = before.rpartition("\n")[2]
         position = {"line": before.count("\n"), "character": len(line)}
-        return found, {"textDocument": {"uri": uri}, "position": position}
+        return diagnostics, {"textDocument": {"uri": uri}, "position": position}
 
     def complete(self, text):
         """Return what the editor offers: {name: its description}."""
@@ -221,8 +221,8 @@ def test_the_editor_describes_a_field(editor):
     ],
 )
 def test_the_editor_underlines_a_mistake(editor, old, new, line, message):
-    (found,), _ = editor.open(JOB.replace(old, new, 1))
-    assert found[0] == line and found[1].startswith(message)
+    (diagnostic,), _ = editor.open(JOB.replace(old, new, 1))
+    assert diagnostic[0] == line and diagnostic[1].startswith(message)
 
 
 def test_the_editor_underlines_nothing_in_our_job_files(editor):

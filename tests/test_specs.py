@@ -31,8 +31,8 @@ def broken_texts():
     return {"JOB": module.JOB, "STUDY": module.STUDY, "TPU": module.TPU, **module.texts()}
 
 
-def google_takes(value):
-    """Whether the SDK's own message takes it."""
+def google_accepts(value):
+    """Whether the SDK's own message accepts it."""
     from google.cloud.aiplatform_v1 import CustomJobSpec, HyperparameterTuningJob
     from google.protobuf import json_format
 
@@ -44,12 +44,12 @@ def google_takes(value):
     return True
 
 
-def we_take(value):
+def we_accept(value):
     from launcher.common.document import Document
     from launcher.jobfile import schema
 
     name = "HyperparameterTuningJob" if "studySpec" in value else "CustomJobSpec"
-    taken, faults = schema.read_message(Document("job.yaml", value), name)
+    _, faults = schema.read_message(Document("job.yaml", value), name)
     return not faults
 
 
@@ -58,10 +58,10 @@ def test_the_table_is_what_the_sdk_says():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
-def test_both_take_our_job_files(path):
+def test_both_accept_our_job_files(path):
     value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert google_takes(value)
-    assert we_take(value)
+    assert google_accepts(value)
+    assert we_accept(value)
 
 
 ODD = [0, 1, -1, 1.5, 2**31, 2**63, 1e400, True, None, "", "x", "1", "1.5", "3s", "1e3", "SPOT"]
@@ -108,7 +108,7 @@ def mutations(value):
 
 def test_what_google_refuses_we_refuse():
     """Of tens of thousands of files; we refuse more than Google does, which is ours to say."""
-    tried = taken = 0
+    tried = accepted = 0
     texts = {path.name: path.read_text(encoding="utf-8") for path in CONFIGS} | broken_texts()
     for name, text in texts.items():
         try:
@@ -118,20 +118,20 @@ def test_what_google_refuses_we_refuse():
         if not isinstance(value, dict):
             continue
         whole = name in ("JOB", "STUDY", "TPU", "tuning.yaml", "flex_start.yaml")
-        for place, changed in [((), value), *(mutations(value) if whole else ())]:
+        for keys, changed in [((), value), *(mutations(value) if whole else ())]:
             tried += 1
-            if we_take(changed):
-                taken += 1
-                assert google_takes(changed), (name, place)
+            if we_accept(changed):
+                accepted += 1
+                assert google_accepts(changed), (name, keys)
     assert tried > 3000
-    assert taken > 300
+    assert accepted > 300
 
 
 def test_what_is_an_empty_job_for_google_is_a_fault_for_us():
     """gcloud drops what it does not know; the SDK takes snake case, which gcloud drops."""
     for value in ({"worker_pool_specs": [{}]}, {"workerPoolSpecs": [{"replica_count": 3}]}):
-        assert google_takes(value)
-        assert not we_take(value)
+        assert google_accepts(value)
+        assert not we_accept(value)
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +160,8 @@ def test_gcloud_sends_our_job_files_unchanged(path, lab):
     vertex, environ = lab
     value = yaml.safe_load(path.read_text(encoding="utf-8"))
     kind = "hp-tuning-jobs" if "studySpec" in value else "custom-jobs"
-    place = ["--region=us-central1", f"--display-name={value.get('displayName', 'x')}"]
-    done = gcloud(environ, kind, "create", *place, f"--config={path}", "--format=json")
+    options = ["--region=us-central1", f"--display-name={value.get('displayName', 'x')}"]
+    done = gcloud(environ, kind, "create", *options, f"--config={path}", "--format=json")
     assert done.returncode == 0, done.stderr
 
     sent = vertex.resources[json.loads(done.stdout)["name"]]
@@ -190,8 +190,8 @@ def test_the_stand_in_refuses_what_the_service_would(method, path, body, status)
     from standins.proxy import Request
     from standins.vertex import Vertex
 
-    place = ["v1", "projects", "p1", "locations", "us-central1", *path.split("/")]
-    answer = Vertex()(Request(method, "http://x", place, {}, {}, json.dumps(body).encode()))
+    path = ["v1", "projects", "p1", "locations", "us-central1", *path.split("/")]
+    answer = Vertex()(Request(method, "http://x", path, {}, {}, json.dumps(body).encode()))
     assert answer.status == status
     assert ("error" in json.loads(answer.body)) == (status != 200)
 
@@ -199,8 +199,8 @@ def test_the_stand_in_refuses_what_the_service_would(method, path, body, status)
 def test_a_job_goes_through_its_states(lab):
     vertex, environ = lab
     path = PRODUCT / "configs" / "cpu.yaml"
-    place = ["--region=us-central1", "--display-name=states"]
-    done = gcloud(environ, "custom-jobs", "create", *place, f"--config={path}", "--format=json")
+    options = ["--region=us-central1", "--display-name=states"]
+    done = gcloud(environ, "custom-jobs", "create", *options, f"--config={path}", "--format=json")
     job = json.loads(done.stdout)
     assert job["state"] == "JOB_STATE_QUEUED"
     states = [

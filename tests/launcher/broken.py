@@ -1,4 +1,4 @@
-"""Job files that are refused, with what is said of them: `#!` in a line, then words of its fault.
+"""Job files that are refused: after `#!` in a line stand words of the fault that is reported there.
 
 Two marks in one line are two faults. A line without a mark has no fault.
 """
@@ -256,20 +256,20 @@ WHOLE = {
 
 
 def texts() -> dict[str, str]:
-    """All of them, with their marks."""
-    found = {}
+    """Return all of them by name, with their marks."""
+    texts = {}
     for base, changes in ((JOB, IN_A_JOB), (STUDY, IN_A_STUDY), (TPU, IN_A_TPU_JOB)):
         for name, pairs in changes.items():
             text = base
             for old, new in pairs:
                 assert text.count(old) == 1, f"{name}: {old!r} stands there {text.count(old)} times"
                 text = text.replace(old, new)
-            assert name not in found, name
-            found[name] = text
-    return found | WHOLE
+            assert name not in texts, name
+            texts[name] = text
+    return texts | WHOLE
 
 
 def expected(text: str) -> list[tuple[int, str]]:
-    """(line, words of the fault) of each mark."""
+    """Return (line, words of the fault) of each mark."""
     lines = enumerate(text.split("\n"), 1)
     return [(number, words.strip()) for number, line in lines for words in line.split("#!")[1:]]

@@ -1,4 +1,4 @@
-"""Job files: all that is refused, each fault with its line and a remedy; all of configs/ is taken."""
+"""Job files: whatever is wrong is refused with its line and a remedy; all of configs/ is accepted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def faults(text: str | bytes, name: str = "job.yaml") -> list:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
-def test_every_job_file_of_this_project_is_taken(path):
+def test_every_job_file_of_this_project_is_accepted(path):
     job = spec.load(path)
     assert job.spec["workerPoolSpecs"][0]["replicaCount"] == 1
     assert job.tuning == ("studySpec" in job.message)
@@ -41,7 +41,7 @@ def test_every_job_file_of_this_project_is_taken(path):
 @pytest.mark.parametrize(
     "text", [broken.JOB, broken.STUDY, broken.TPU], ids=["job", "study", "tpu"]
 )
-def test_the_files_that_the_broken_ones_are_made_from_are_whole(text):
+def test_the_files_that_the_broken_ones_are_made_from_have_no_fault(text):
     write("job.yaml", text)
     assert spec.check(spec.load("job.yaml"), PROJECT) == []
 
@@ -49,15 +49,15 @@ def test_the_files_that_the_broken_ones_are_made_from_are_whole(text):
 @pytest.mark.parametrize("name", broken.texts())
 def test_a_broken_file_is_refused_with_its_line_and_a_remedy(name):
     text = broken.texts()[name]
-    found = faults(text)
-    lines = [str(fault) for fault in found]
+    refused = faults(text)
+    messages = [str(fault) for fault in refused]
     marks = broken.expected(text)
-    assert [fault.line for fault in found] == [line for line, _ in marks], lines
-    for (line, words), said in zip(marks, lines, strict=True):
-        assert said.startswith(f"job.yaml:{line}: ")
-        assert words in said
-        assert "\n" not in said and len(said) < 500
-    assert all(fault.instead for fault in found)
+    assert [fault.line for fault in refused] == [line for line, _ in marks], messages
+    for (line, words), message in zip(marks, messages, strict=True):
+        assert message.startswith(f"job.yaml:{line}: ")
+        assert words in message
+        assert "\n" not in message and len(message) < 500
+    assert all(fault.instead for fault in refused)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_a_broken_file_is_refused_with_its_line_and_a_remedy(name):
     ],
     ids=["latin", "utf-16", "nul", "surrogate", "deep", "long", "laughs"],
 )  # fmt: skip
-def test_what_is_no_job_file_at_all_is_told_in_one_line(text, expected):
-    found = [str(fault) for fault in faults(text)]
-    assert expected in found[0]
-    assert len(found) == 1 or "half" in expected  # there, the rest of a job is missed too
+def test_what_is_no_job_file_at_all_is_refused_in_one_line(text, expected):
+    messages = [str(fault) for fault in faults(text)]
+    assert expected in messages[0]
+    assert len(messages) == 1 or "half" in expected  # there, the rest of a job is missing too
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_read(path, expected):
     assert str(refused.value).startswith(expected)
 
 
-def test_what_yaml_allows_is_taken():
+def test_what_yaml_allows_is_accepted():
     """A byte order mark, line ends of Windows, anchors, merges, what is left empty."""
     text = """\
 workerPoolSpecs:
@@ -130,11 +130,11 @@ scheduling: {timeout: 3600.5s}
         ({"region": "europe-west4"}, "22: tensorboard: is in us-central1, and the job runs in europe-west4"),
     ],
 )  # fmt: skip
-def test_a_job_that_does_not_go_with_the_project(change, expected):
+def test_a_job_that_does_not_fit_the_project(change, expected):
     image = "us-central1-docker.pkg.dev/my-lab/images/trainer:1"
     write("job.yaml", broken.JOB.replace("imageUri: trainer", f"imageUri: {image}"))
-    found = spec.check(spec.read("job.yaml"), replace(PROJECT, **change))
-    assert any(str(fault).startswith(f"job.yaml:{expected}") for fault in found), found
+    conflicts = spec.check(spec.read("job.yaml"), replace(PROJECT, **change))
+    assert any(str(fault).startswith(f"job.yaml:{expected}") for fault in conflicts), conflicts
 
 
 def test_a_tensorboard_needs_an_account_and_an_output():
@@ -178,7 +178,7 @@ def test_a_wrong_project_file(key, value, expected):
     assert str(refused.value).startswith(expected)
 
 
-def test_an_empty_project_file_asks_for_nothing():
+def test_an_empty_project_file_is_accepted():
     write("project.yaml", 'gcp: {project: "", region: "", bucket: , tensorboard: ""}')
     assert read_settings("project.yaml").region == ""
     with pytest.raises(spec.SpecError, match="none.yaml: is missing"):
@@ -193,34 +193,34 @@ ODD += [["x"], {}, {"x": "y"}, "gs://", "x" * 5000, 1e308]
 @pytest.mark.parametrize(
     "base", [broken.JOB, broken.STUDY, broken.TPU], ids=["job", "study", "tpu"]
 )
-def test_whatever_stands_in_a_file_is_told_in_lines(base, monkeypatch):
-    """No value anywhere, of any type, is more than a fault."""
+def test_any_value_anywhere_gives_at_most_faults_of_one_line(base, monkeypatch):
+    """Of any type; nothing raises."""
     monkeypatch.setattr(trainer_rules, "ask_trainer", lambda words: None)
     refused, whole = 0, yaml.safe_load(base)
-    for path in places(whole):
+    for path in list_paths(whole):
         for odd in ODD:
             changed = around = copy.deepcopy(whole)
             for key in path[:-1]:
                 around = around[key]
             around[path[-1]] = odd
             message = "CustomJobSpec" if base is not broken.STUDY else "HyperparameterTuningJob"
-            value, found = schema.read_message(Document(Path("job.yaml"), changed), message)
+            value, faults = schema.read_message(Document(Path("job.yaml"), changed), message)
             job = spec.Job(Path("job.yaml"), value, base is broken.STUDY)
-            found += spec.check(job, PROJECT)
-            refused += bool(found)
-            assert all(len(str(fault)) < 700 and "\n" not in str(fault) for fault in found)
+            lines = [str(fault) for fault in [*faults, *spec.check(job, PROJECT)]]
+            refused += bool(lines)
+            assert all(len(line) < 700 and "\n" not in line for line in lines)
     assert refused > 200
 
 
-def places(node, path=()):
-    """The way to each value in a message."""
+def list_paths(node, path=()):
+    """Yield the keys that lead to each value in a message."""
     for key, child in node.items() if isinstance(node, dict) else enumerate(node):
         yield (*path, key)
         if isinstance(child, (dict, list)):
-            yield from places(child, (*path, key))
+            yield from list_paths(child, (*path, key))
 
 
-# What the trainer tells of itself
+# How the trainer describes itself
 
 
 def test_the_trainer_describes_itself_at_once():
@@ -229,16 +229,16 @@ def test_the_trainer_describes_itself_at_once():
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    told, heavy = done.stdout.splitlines()
+    description, heavy = done.stdout.splitlines()
     assert heavy == "set()"
-    told = json.loads(told)
-    flags = told["flags"]
-    assert told["sources"] and set(told["sources"]) <= set(flags)
+    description = json.loads(description)
+    flags = description["flags"]
+    assert description["sources"] and set(description["sources"]) <= set(flags)
     assert flags["jit"]["choices"] == ["auto", "on", "off"]
     assert flags["deterministic"] == {"value": False}
 
 
-def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):
+def test_a_trainer_that_gives_no_answer_is_not_blamed(monkeypatch):
     monkeypatch.setattr(trainer_rules, "MODULE", "trainer.nothing")
     trainer_rules.ask_trainer.cache_clear()
     write("job.yaml", broken.JOB.replace("--epochs=3", "--whatever=3"))
@@ -246,7 +246,7 @@ def test_a_trainer_that_cannot_be_asked_is_not_blamed(monkeypatch):
     trainer_rules.ask_trainer.cache_clear()
 
 
-def test_another_module_than_the_trainer_is_not_asked():
+def test_the_flags_of_another_module_than_the_trainer_are_not_checked():
     for task in (
         "pythonPackageSpec: {pythonModule: trainer.task, executorImageUri: python, packageUris: [gs://lab/a.tgz], args: [--whatever]}",
         "containerSpec: {command: [python, -m, trainer.engine.export], args: [--whatever]}",
@@ -264,14 +264,14 @@ def check(*words: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
 
 
-def test_check_tells_what_each_file_asks_for():
+def test_check_summarizes_each_file():
     done = check()
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(CONFIGS)
     assert "cpu.yaml  1 replica of n2-standard-4, at most 1 hour\n" in done.stdout
 
 
-def test_check_goes_through_all_files_and_ends_with_2():
+def test_check_reads_all_files_and_exits_with_2():
     write("a.yaml", broken.JOB.replace("3600s", "0s"))
     write("b.yaml", "")
     write("c.yaml", broken.STUDY)
@@ -291,5 +291,5 @@ def test_check_goes_through_all_files_and_ends_with_2():
     ("seconds", "text"),
     [(1, "1 second"), (90, "90 seconds"), (5400, "90 minutes"), (86_400, "1 day"), (0.5, "0.5 seconds")],
 )  # fmt: skip
-def test_a_duration_is_told_in_its_largest_unit(seconds, text):
+def test_a_duration_is_written_in_its_largest_unit(seconds, text):
     assert format_duration(seconds) == text

@@ -102,7 +102,7 @@ def _refuse_foreign(job: spec.Job, replicas: Sequence[Replica], container: bool)
             )
             continue
         key = "containerSpec.imageUri" if runs.image else "pythonPackageSpec.packageUris"
-        field = job.path_of(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
+        field = job.locate(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
         ways = ["add --container"] if runs.image else []
         ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
         ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]

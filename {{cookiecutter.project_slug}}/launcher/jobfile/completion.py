@@ -54,22 +54,17 @@ def complete(
             task["executorImageUri"] = runs.executor or executor
             task["packageUris"] = [package]
             task["pythonModule"] = task.get("pythonModule") or MODULE
-        if runs.needs:
-            new = [{"name": n, "value": text} for n, text in env.items() if n not in runs.env]
-            _extend(task, "env", new)
-        if pool.takes_flags:
-            _extend(task, "args", flags)
+        new = [{"name": n, "value": text} for n, text in env.items() if n not in runs.env]
+        if runs.needs and new:
+            task["env"] = [*task.get("env", []), *new]
+        if flags and pool.takes_flags:
+            task["args"] = [*task.get("args", []), *flags]
     spec["baseOutputDirectory"] = {"outputUriPrefix": output}
     if service_account:
         spec["serviceAccount"] = service_account
     if tensorboard:
         spec["tensorboard"] = tensorboard
     return spec
-
-
-def _extend(task: dict, key: str, items: Sequence) -> None:
-    if items:
-        task[key] = [*(task.get(key) or []), *items]
 
 
 def add_parameters(job: Job, flags: Sequence[str], values: Mapping[str, str]) -> dict:

@@ -86,7 +86,7 @@ class Job:
     @cached_property
     def pools(self) -> list[Pool]:
         """The pools that have replicas, the chief's first."""
-        return read_pools(self.spec, self.path_of(""))
+        return read_pools(self.spec, self.locate(""))
 
     @cached_property
     def scheduling(self) -> Scheduling:
@@ -147,16 +147,16 @@ class Job:
         parts = [self.message["studySpec"], self.message["trialJobSpec"]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def line(self, path: str) -> int:
+    def line(self, field: str) -> int:
         """The line of "workerPoolSpecs[0].replicaCount"; of what is around it where it is missing."""
-        return document.line(self.lines, path)
+        return document.line(self.lines, field)
 
-    def fault(self, path: str, what: str, instead: str) -> Fault:
-        return Fault(self.path, self.line(path), path, what, instead)
+    def fault(self, field: str, what: str, instead: str) -> Fault:
+        return Fault(self.path, self.line(field), field, what, instead)
 
-    def path_of(self, path: str) -> str:
-        """A path in the CustomJobSpec, as one in the message."""
-        return f"trialJobSpec.{path}" if self.tuning else path
+    def locate(self, field: str) -> str:
+        """A field of the CustomJobSpec, as one of the message."""
+        return f"trialJobSpec.{field}" if self.tuning else field
 
 
 def read_pools(spec: Mapping, path: str = "") -> list[Pool]:

@@ -69,6 +69,14 @@ def check_machine(spec: dict) -> Iterator[Problem]:
     yield from _check_accelerators(spec, machine)
     if machine:
         yield from _check_topology(spec.get("tpuTopology"), machine)
+    reservation = spec.get("reservationAffinity", {})
+    if reservation.get("reservationAffinityType") == "SPECIFIC_RESERVATION":
+        what = "is missing, and SPECIFIC_RESERVATION needs it"
+        if not reservation.get("key"):
+            instead = "write compute.googleapis.com/reservation-name"
+            yield "reservationAffinity.key", what, instead
+        if not reservation.get("values"):
+            yield "reservationAffinity.values", what, "name the reservation"
 
 
 def _check_accelerators(spec: dict, machine: Machine | None) -> Iterator[Problem]:
@@ -143,16 +151,6 @@ def _find_machine_with(kind: str, count: int) -> str:
             return f"{count} × {kind} go with {machine.name}"
     counts = sorted({n for machine in fitting for n in machine.accelerators[kind] if n <= 32})
     return f"{kind} comes in numbers of {', '.join(map(str, counts))}" if fitting else ""
-
-
-def check_reservation(affinity: dict) -> Iterator[Problem]:
-    """Find problems of a ReservationAffinity."""
-    if affinity.get("reservationAffinityType") == "SPECIFIC_RESERVATION":
-        what = "is missing, and SPECIFIC_RESERVATION needs it"
-        if not affinity.get("key"):
-            yield "key", what, "write compute.googleapis.com/reservation-name"
-        if not affinity.get("values"):
-            yield "values", what, "name the reservation"
 
 
 def check_disk(spec: dict) -> Iterator[Problem]:

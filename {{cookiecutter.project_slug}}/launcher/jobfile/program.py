@@ -155,7 +155,7 @@ def expand_all(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, st
 
 
 def check_task(task: dict) -> Iterator[Problem]:
-    """Find problems that a ContainerSpec and a PythonPackageSpec may have."""
+    """Find problems of a ContainerSpec or a PythonPackageSpec."""
     size = sum(map(len, task.get("args") or []))
     if size > ARGS:
         what = f"are {size:,} characters together, and {ARGS:,} are passed on"
@@ -174,10 +174,6 @@ def check_task(task: dict) -> Iterator[Problem]:
             yield where, f"{name} is set by the service, with a value for each replica", "remove it"
         elif name in names[:i]:
             yield where, f"{name} stands twice in this list", "keep one of them"
-
-
-def check_packages(task: dict) -> Iterator[Problem]:
-    """Find problems of the packages of a PythonPackageSpec."""
     packages = task.get("packageUris") or []
     if len(packages) > PACKAGES:
         what = f"are {len(packages)} packages, and {PACKAGES} are installed"

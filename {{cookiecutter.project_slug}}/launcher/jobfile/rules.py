@@ -201,13 +201,11 @@ RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
     "CustomJobSpec": (check_roles, check_scheduling, check_strategy, check_names),
     "WorkerPoolSpec": (check_pool, program.check_program),
     "MachineSpec": (machines.check_machine,),
-    "ReservationAffinity": (machines.check_reservation,),
     "DiskSpec": (machines.check_disk,),
     "ContainerSpec": (program.check_task,),
-    "PythonPackageSpec": (program.check_task, program.check_packages),
+    "PythonPackageSpec": (program.check_task,),
     "HyperparameterTuningJob": (study.check_job,),
     "StudySpec": (study.check_study,),
-    "StudySpec.MetricSpec": (study.check_metric,),
     "StudySpec.ParameterSpec": (study.check_parameter,),
 }
 

@@ -76,7 +76,7 @@ def check_project(job: Job, spec: dict, project: Settings) -> list[Fault]:
         spec: the job's CustomJobSpec, or the one that is sent.
     """
     problems = rules.find_conflicts(spec, project)
-    return [job.fault(job.path_of(path), what, instead) for path, what, instead in problems]
+    return [job.fault(job.locate(field), what, instead) for field, what, instead in problems]
 
 
 def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:

@@ -161,13 +161,18 @@ def check_job(job: dict) -> Iterator[Problem]:
 
 
 def check_study(study: dict) -> Iterator[Problem]:
-    """Find problems of a StudySpec's metrics and parameters together."""
+    """Find problems of a StudySpec's metrics, and of its parameters together."""
     if study.get("observationNoise", "").endswith(("LOW", "HIGH")):
         yield "observationNoise", VIZIER_ONLY, "remove it"
-    names = [metric.get("metricId", "") for metric in study.get("metrics") or []]
+    metrics = study.get("metrics") or []
+    names = [metric.get("metricId", "") for metric in metrics]
     for i, name in enumerate(names):
+        if re.search(r"\s", name):
+            yield f"metrics[{i}].metricId", f"{name!r} holds a blank", "write it without"
         if name and name in names[:i]:
             yield f"metrics[{i}].metricId", f"{name} stands twice", "keep one of them"
+        if metrics[i].get("goal") == "GOAL_TYPE_UNSPECIFIED":
+            yield f"metrics[{i}].goal", "is not given", "write MINIMIZE or MAXIMIZE"
     first: dict[str, str] = {}  # {flag: how it is written where it is first}
     for i, parameter in enumerate(study.get("parameters") or []):
         name = parameter.get("parameterId", "")
@@ -182,14 +187,6 @@ def check_study(study: dict) -> Iterator[Problem]:
                 what = "a GRID_SEARCH needs values that can be counted"
                 instead = "write discreteValueSpec: {values: […]}, or another algorithm"
                 yield f"{path}.doubleValueSpec", what, instead
-
-
-def check_metric(metric: dict) -> Iterator[Problem]:
-    name = metric.get("metricId", "")
-    if re.search(r"\s", name):
-        yield "metricId", f"{name!r} holds a blank", "write it without"
-    if metric.get("goal") == "GOAL_TYPE_UNSPECIFIED":
-        yield "goal", "is not given", "write MINIMIZE or MAXIMIZE"
 
 
 def check_parameter(spec: dict) -> Iterator[Problem]:

@@ -98,7 +98,6 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     if runtime.role == "evaluator":
         print("the chief evaluates after each epoch: an evaluator has nothing to do here")
         return 0
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on how TensorFlow was compiled
     if "ps" in runtime.cluster and not runtime.is_chief:
         from trainer.engine.parameter_server import serve
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.jobfile import spec
 from launcher.jobfile.program import FOLDERS
-from launcher.local import contract, run_dirs, view
+from launcher.local import contract, fork, run_dirs, view
 from launcher.local import local as machine
 from launcher.local.contract import ROLES, Replica
 
@@ -72,14 +72,28 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
 def _run_study(
     job: spec.Job, options: argparse.Namespace, flags: list[str], study_dir: Path | None, containers
 ) -> int:
-    from launcher.study.study import Study
-
     if options.kill or options.preempt_after:
         raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
-    of_runs = {"counts": options.replicas, "place": containers}
-    study = Study(job, flags, study_dir, top=options.top, new=options.new, options=of_runs)
-    with view.interruptible(study):
-        return study.run()
+    [first, *_] = contract.replicas(job, counts=options.replicas)
+    with contextlib.ExitStack() as stack:
+        place, is_ready = containers, lambda: True
+        if options.fork and containers is None and fork.can_fork(first):
+            # It imports TensorFlow while this process imports what studies need.
+            place = stack.enter_context(fork.Forks(first))
+            is_ready = place.is_ready
+        from launcher.study.study import Study
+
+        study = Study(
+            job,
+            flags,
+            study_dir,
+            top=options.top,
+            new=options.new,
+            options={"counts": options.replicas, "place": place},
+            is_ready=is_ready,
+        )
+        with view.interruptible(study):
+            return study.run()
 
 
 def _refuse_foreign(job: spec.Job, replicas: Sequence[Replica], container: bool) -> None:

@@ -50,6 +50,12 @@ def main(argv: list[str]) -> int:
         help="of a study: write job files of the N best trials",
     )
     add("--new", action="store_true", help="of a study: start a new one, resume none")
+    add(
+        "--no-fork",
+        dest="fork",
+        action="store_false",
+        help="of a study: each trial imports TensorFlow by itself (Linux; other systems always do)",
+    )
     options, flags = command.parse_job(parser, argv)
     return command.run(lambda: _start(options, flags))
 

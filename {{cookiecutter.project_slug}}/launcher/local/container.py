@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.local import image
 from launcher.local.contract import Replica
 from launcher.local.image import ContainerError, docker
-from launcher.local.process import Process
+from launcher.local.process import Guarded, Process
 from launcher.project import settings
 from launcher.project.settings import ROOT
 
@@ -62,11 +62,11 @@ class Containers:
                 self.job.network = held.enter_context(network(self._new_name()))
             yield {replica: f"{_host(replica)}:{PORT}" for replica in replicas}
 
-    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **news) -> Process:
-        """Starts the replica's command; `news`: as `Process` takes it."""
+    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
+        """Starts the replica's command; `events`: as `Process` takes them."""
         name = self._new_name()
         words = self._command(replica, contract, log.parent, name)
-        return Process(words, os.environ, ROOT, log, last=remove(name), **news)
+        return Process(lambda: Guarded(words, os.environ, remove(name)), log, **events)
 
     def _command(
         self, replica: Replica, env: Mapping[str, str], run_dir: Path, name: str

@@ -1,6 +1,7 @@
 """Runs a command, and ends it when the launcher that asked for it is gone.
 
     python guard.py '["what", "to", "run", "last"]' COMMAND …
+    python guard.py '[]'      kill only what a command with this `MARK` has left
 
 The launcher holds the other end of this process's standard input. A byte in it is an order:
 `POLITE` or `FIRM`. Its end means that the launcher has ended, by whatever means, `kill -9`
@@ -65,7 +66,8 @@ def obey(child, ended):
         send(child, firmly=True)
 
 
-def main(last, *command):
+def run(command):
+    """Runs it to its end; returns its exit code as a shell does, 128 + N after signal N."""
     ended = threading.Event()
     # A group of its own: a signal to it does not reach the guard, nor does a terminal's Ctrl-C.
     child = subprocess.Popen(
@@ -78,10 +80,15 @@ def main(last, *command):
     code = child.wait()
     ended.set()
     send(child, firmly=True)  # what it may have left behind
+    return code if code >= 0 else 128 - code
+
+
+def main(last, *command):
+    code = run(command) if command else 0
     kill_marked(os.environ.get(MARK))
     if json.loads(last):
         subprocess.run(json.loads(last), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os._exit(code if code >= 0 else 128 - code)  # ended by a signal: as a shell tells it
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -32,18 +32,51 @@ LAST_LINES = 15  # kept for the end: what a failed replica said last
 READ = 2.0  # seconds in which the last output of an ended process must have come
 
 
+class Guarded:
+    """A command that runs under a guard, which ends it when the launcher has ended."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], last: Sequence[str] = ()):
+        """Starts it.
+
+        Args:
+            last: a command that cleans up when this one has ended, however it did.
+        """
+        self.mark, self.last = secrets.token_hex(8), last
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, json.dumps(list(last)), *command],
+            cwd=ROOT,
+            env={**env, guard.MARK: self.mark},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which then stops politely
+        )
+        self.output = self.process.stdout
+
+    def stop(self, firmly: bool) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            os.write(self.process.stdin.fileno(), guard.FIRM if firmly else guard.POLITE)
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit code, 128 + N after signal N."""
+        code = self.process.wait()
+        if code < 0:  # the guard itself was killed, and could not clean up
+            code = 128 - code
+            guard.kill_marked(self.mark)
+            if self.last:
+                subprocess.run(self.last, capture_output=True)
+        return code
+
+
 class Process:
-    """A command that runs under a guard. Its output goes to its log and, line by line, to `line`."""
+    """The process of a replica. Its output goes to its log and, line by line, to `line`."""
 
     def __init__(
         self,
-        command: Sequence[str],
-        env: Mapping[str, str],
-        cwd: Path,
+        start: Callable[[], Guarded],
         log: Path,
         line: Callable[[Process, str], None],
         end: Callable[[Process, int], None],
-        last: Sequence[str] = (),
     ):
         """Starts it.
 
@@ -52,36 +85,24 @@ class Process:
 
         Args:
             line, end: called from threads of this object's own, `end` once, after the last line.
-            last: a command that cleans up when this one has ended, however it did.
         """
         self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
         self.line, self.end, self.broken = line, end, False
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
-        self.mark, self.last = secrets.token_hex(8), last
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, json.dumps(list(last)), *command],
-            cwd=cwd,
-            env={**env, guard.MARK: self.mark},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the launcher alone, which then stops politely
-        )
+        self.child = start()
         reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
         threading.Thread(target=self._wait, args=(reader,), daemon=True).start()
 
     def stop(self, firmly: bool = False) -> None:
         """Asks the process to end, or ends it; returns at once."""
-        with contextlib.suppress(OSError):  # it has ended
-            self.process.stdin.write(guard.FIRM if firmly else guard.POLITE)
-            self.process.stdin.flush()
+        self.child.stop(firmly)
 
     def _read(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a part may end inside a letter
         begins = True
         with self.log:
-            while part := self.process.stdout.readline(LONGEST_LINE):
+            while part := self.child.output.readline(LONGEST_LINE):
                 text = decoder.decode(part).replace("\r\n", "\n")
                 self._write(text)
                 ends = text.endswith("\n")
@@ -105,20 +126,17 @@ class Process:
             self.broken = True
 
     def _wait(self, reader: threading.Thread) -> None:
-        code = self.process.wait()
-        if code < 0:  # the guard itself was killed, and could not clean up
-            code = 128 - code
-            guard.kill_marked(self.mark)
-            if self.last:
-                subprocess.run(self.last, capture_output=True)
+        code = self.child.wait()
         reader.join(READ)  # longer only where something that it started holds its output
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
         self.end(self, code)
 
 
 class Processes:
     """The place of a job's replicas: processes of this machine, with this Python."""
+
+    def __init__(self):
+        env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
+        self.own = env | {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
 
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:
@@ -136,9 +154,9 @@ class Processes:
                 held.close()
             yield {r: f"127.0.0.1:{port}" for r, port in zip(replicas, ports, strict=True)}
 
-    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **news) -> Process:
-        """Starts the replica's module; `news`: as `Process` takes it."""
-        env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
-        env |= {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1", **contract}
-        command = [sys.executable, *replica.program.python, *replica.args]
-        return Process(command, env, ROOT, log, **news)
+    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
+        """Starts the replica's module; `events`: as `Process` takes them."""
+        return Process(lambda: self.start_child(replica, {**self.own, **contract}), log, **events)
+
+    def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded:
+        return Guarded([sys.executable, *replica.program.python, *replica.args], env)

@@ -19,6 +19,7 @@ Each trial is a job of its own (`local.Run`) in a directory of its own. The rule
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -56,6 +57,7 @@ class Study:
         new: bool = False,
         say: Callable[[str], None] = show,
         options: Mapping | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
         runs_dir: Path = run_dirs.RUNS,
         configs: Path = ROOT / "configs",
     ):
@@ -68,12 +70,13 @@ class Study:
             top: how many of the best trials get a job file in `configs`.
             new: no older study goes on.
             options: for each `local.Run`, such as `place`.
+            is_ready: whether trials can start.
 
         Raises:
             SpecError: a study that cannot be run here, or a directory that cannot be its own.
         """
         self.job, self.flags, self.top, self.say = job, list(flags), top, say
-        self.options, self.configs = dict(options or {}), configs
+        self.options, self.configs, self.is_ready = dict(options or {}), configs, is_ready
         self.objective, self.space = job.study, job.study.parameters
         self._refuse_what_only_vertex_has()
         self._refuse_tuned_flags()
@@ -163,6 +166,8 @@ class Study:
                     each.stop_early(self.search.trials())
 
     def _begin(self, trial: Trial, threads: ThreadPoolExecutor) -> None:
+        while not (self.stopping or self.is_ready()):
+            time.sleep(LOOK)
         run = local.Run(
             self.job,
             self.path / str(trial.id),

@@ -1,0 +1,174 @@
+"""Import TensorFlow once, then fork a process for each run: a study has many short ones. Linux only.
+
+    python -m trainer.engine.fork_server SECONDS
+
+Each line of standard input and output is a JSON object:
+
+    in   {"run": 1, "args": […], "env": {…}, "output": "run.log", "last": […]}   start a run
+    in   {"run": 1, "signal": 15}     send a signal to it, and to what it has started
+    out  {"ready": true}              once; or false with "why", and this process ends
+    out  {"run": 1, "pid": 4711}      and later {"run": 1, "exit": 0}; 128 + N after signal N
+
+A run is what `python -m trainer.task ARGS` is in that environment; when it has ended, the command `last`
+runs. At the end of the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later
+SIGKILL. When this process is killed, Linux kills its runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from numpy import random
+
+TICK = 0.02  # seconds between looks for runs that have ended
+
+
+def die_with_parent(number: int) -> None:
+    """Let Linux send this process a signal when its parent is killed; 0 for none."""
+    ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+
+
+def import_trainer() -> None:
+    """Import what every run imports.
+
+    Raises:
+        RuntimeError: the process has threads now, which a fork would lose.
+    """
+    import trainer.data
+    import trainer.engine.results
+    import trainer.loop  # noqa: F401 - all that they import stays in memory
+
+    # NumPy's library for matrices ends its threads before a fork and starts them again when it needs
+    # them; Arrow's allocator does so with its own.
+    if not (pid := os.fork()):
+        os._exit(0)
+    os.waitpid(pid, 0)
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    others = len([name for name in names if name != "jemalloc_bg_thd"]) - 1
+    if others:
+        raise RuntimeError(f"importing the trainer starts {others} threads, or runs TensorFlow")
+
+
+class Server:
+    """The runs, and the lines about them."""
+
+    def __init__(self, output: int, patience: float):
+        self.output, self.patience = output, patience
+        self.runs: dict[
+            int, tuple[int, dict]
+        ] = {}  # {number: (process id, the line that started it)}
+
+    def report(self, **line) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the launcher was killed
+            os.write(self.output, json.dumps(line).encode() + b"\n")
+
+    def serve(self, printed: bytes) -> None:
+        """Start and watch runs until the input ends; returns only in the process of a run.
+
+        Args:
+            printed: what the imports have printed, which belongs in the log of each run.
+        """
+        text, deadline = b"", None
+        while deadline is None or (self.runs and time.monotonic() < deadline):
+            if select.select([0] if deadline is None else [], [], [], TICK)[0]:
+                part = os.read(0, 1 << 16)
+                *lines, text = (text + part).split(b"\n")
+                for line in map(json.loads, lines):
+                    if "signal" in line:
+                        self.send(line["run"], line["signal"])
+                    elif not self.start(line):
+                        os.write(1, printed)
+                        return
+                if not part:
+                    deadline = time.monotonic() + self.patience
+                    for number in self.runs:
+                        self.send(number, signal.SIGTERM)
+            self.collect()
+        for number in self.runs:
+            self.send(number, signal.SIGKILL)
+        while self.runs:
+            self.collect()
+        os._exit(0)
+
+    def start(self, line: dict) -> int:
+        """Fork a run; returns its process id, and 0 in its own process."""
+        parent = os.getpid()
+        try:
+            output = os.open(line["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            pid = os.fork()
+        except OSError as error:  # no memory, too many processes
+            self.report(run=line["run"], exit=1, why=f"cannot start a process: {error.strerror}")
+            return -1
+        if pid:
+            os.close(output)
+            os.setpgid(pid, pid)  # here too, for a signal that comes before it has done so itself
+            self.runs[line["run"]] = pid, line
+            self.report(run=line["run"], pid=pid)
+            return pid
+        os.setpgid(0, 0)
+        die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number in (1, 2):
+            os.dup2(output, number)
+        os.close(self.output)
+        os.environ.clear()
+        os.environ.update(line["env"])
+        sys.argv[1:] = line["args"]
+        random.seed()  # Python's own generator does so by itself
+        return 0
+
+    def send(self, number: int, signal_number: int) -> None:
+        with contextlib.suppress(KeyError, ProcessLookupError):  # it has ended
+            os.killpg(self.runs[number][0], signal_number)
+
+    def collect(self) -> None:
+        """Report the runs that have ended, after all that they left behind."""
+        for number, (pid, line) in list(self.runs.items()):
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                os.killpg(pid, signal.SIGKILL)  # its own processes; the id is still taken
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                subprocess.run(line["last"], env=line["env"], stdin=subprocess.DEVNULL)
+                del self.runs[number]
+                self.report(run=number, exit=code if code >= 0 else 128 - code)
+
+
+def main() -> None:
+    die_with_parent(signal.SIGKILL)  # an import may hang
+    server = Server(os.dup(1), float(sys.argv[1]))
+    gc.disable()
+    with tempfile.TemporaryFile() as prints:
+        for number in (1, 2):
+            os.dup2(prints.fileno(), number)
+        try:
+            import_trainer()
+        except Exception as error:
+            server.report(ready=False, why=f"{type(error).__name__}: {error}")
+            raise SystemExit(1) from None
+        sys.stdout.flush()
+        printed = os.pread(1, 1 << 20, 0)
+    gc.freeze()  # nor does a run look for garbage among all that was imported
+    gc.enable()
+    die_with_parent(
+        0
+    )  # from here on the end of the input says so, which leaves time for checkpoints
+    server.report(ready=True)
+    server.serve(printed)
+
+
+if __name__ == "__main__":
+    main()
+    runpy.run_module("trainer.task", run_name="__main__", alter_sys=True)

@@ -23,13 +23,16 @@ BUDGETS = "billingbudgets.googleapis.com"  # the one API that gcloud lets nobody
 needs_gcloud = pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
 
 
-def cloud_standin():
-    """The one of the bake's own tests."""
+def load_standin():
+    """tests/launcher/cloud_standin.py, which the tests in a bake import."""
     path = ROOT / "tests/launcher/cloud_standin.py"
     spec = importlib.util.spec_from_file_location("cloud_standin", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+cloud_standin = load_standin()
 
 
 class Budgets:
@@ -56,12 +59,18 @@ def lab(bake):
     )
     path.write_text(text, encoding="utf-8")
     budgets = Budgets()
-    with cloud_standin().Google("my-lab-4711") as google, Proxy({BUDGETS: budgets}) as proxy:
+    with cloud_standin.Google("my-lab-4711") as google, Proxy({BUDGETS: budgets}) as proxy:
         google.enabled = set()
         trust = {"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(proxy.trust)}
         project.environ = {**proxy.environ(), **google.environ(), **trust}
         project.google, project.proxy, project.budgets = google, proxy, budgets
         yield project
+
+
+def examine(lab):
+    """The doctor's checks: [{"name", "state", "remedies", …}]"""
+    command = ["python", "-c", cloud_standin.doctor_script(), "--json"]
+    return json.loads(lab.run(command, check=False, **lab.environ).stdout)["checks"]
 
 
 @pytest.mark.parametrize("answers", [{}, ANSWERS], ids=["no cloud", "cloud"])
@@ -124,10 +133,10 @@ def test_gcloud_sets_up_all_of_it_and_only_once(lab):
     ] == []
     assert lab.proxy.leaks == []
 
-    answer = lab.run(["python", "scripts/doctor.py", "--json"], check=False, **lab.environ).stdout
-    states = {check["name"]: check["state"] for check in json.loads(answer)["checks"]}
+    checks = examine(lab)
+    states = {check["name"]: check["state"] for check in checks}
     for name in ("gcloud", "project", "billing", "APIs", "bucket", "images", "service account"):
-        assert states[name] == "ok", answer
+        assert states[name] == "ok", checks
 
 
 @needs_gcloud
@@ -138,8 +147,7 @@ def test_every_printed_command_is_one_that_gcloud_has(lab):
     lines = []
 
     def doctor():
-        out = lab.run(["python", "scripts/doctor.py", "--json"], check=False, **lab.environ).stdout
-        lines.extend(remedy for check in json.loads(out)["checks"] for remedy in check["remedies"])
+        lines.extend(remedy for check in examine(lab) for remedy in check["remedies"])
 
     google.billing = ""
     doctor()  # nothing is there

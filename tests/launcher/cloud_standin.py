@@ -26,6 +26,21 @@ APIS = (
     "serviceusage",
 )
 TOKEN = "ya29.a-secret-of-the-tests"
+# Seconds that no busy machine reaches; where a test is to reach a limit, it sets a short one.
+LIMITS = {"ALL_SECONDS": 120, "COMMAND_SECONDS": 60, "ANSWER_SECONDS": 60}
+DOCTOR = """
+import runpy, sys
+sys.path.insert(0, ".")
+from launcher.doctor import checkup
+vars(checkup).update({})
+sys.argv[0] = "scripts/doctor.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def doctor_script(**limits: float) -> str:
+    """Python code that runs scripts/doctor.py with these limits and, for the others, LIMITS."""
+    return DOCTOR.format({**LIMITS, **limits})
 
 
 class Refused(Exception):

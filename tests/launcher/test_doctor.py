@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from cloud_standin import TOKEN, Google
+from cloud_standin import LIMITS, TOKEN, Google, doctor_script
 from commands import exists
 from conftest import ROOT
 
@@ -30,16 +30,6 @@ from launcher.project.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-# Seconds that no busy machine reaches; where a test is to reach a limit, it sets a short one.
-LIMITS = {"ALL_SECONDS": 120, "COMMAND_SECONDS": 60, "ANSWER_SECONDS": 60}
-SCRIPT = """
-import runpy, sys
-sys.path.insert(0, ".")
-from launcher.doctor import checkup
-vars(checkup).update({})
-sys.argv[0] = "scripts/doctor.py"
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"
 SETTINGS = Settings(PROJECT, REGION, BUCKET, "images", ACCOUNT)
@@ -107,9 +97,8 @@ def doctor(
     repo: Path, *flags: str, python=(sys.executable,), code=None, limits=None, **environ
 ) -> str:
     """Run scripts/doctor.py; return what it printed, and no traceback."""
-    script = SCRIPT.format({**LIMITS, **(limits or {})})
     done = subprocess.run(
-        [*python, "-c", script, *flags],
+        [*python, "-c", doctor_script(**(limits or {})), *flags],
         cwd=repo,
         env={**os.environ, **environ},
         capture_output=True,

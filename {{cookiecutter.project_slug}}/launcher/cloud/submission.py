@@ -86,7 +86,7 @@ class Submission:
     def rename(self, attempt: int) -> Submission:
         """The same job under the next name, since the folder of this one is taken."""
         name, folder = f"{self.name}-{attempt}", f"{self.folder.rstrip('/')}-{attempt}"
-        spec = {**self.job.spec, "baseOutputDirectory": {"outputUriPrefix": folder}}
+        spec = completion.set_output(self.job.spec, folder)
         return replace(self, name=name, job=_assemble(self.job, spec, name, self.labels))
 
 

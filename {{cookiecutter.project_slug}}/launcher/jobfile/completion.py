@@ -59,12 +59,17 @@ def complete(
             task["env"] = [*task.get("env", []), *new]
         if flags and pool.takes_flags:
             task["args"] = [*task.get("args", []), *flags]
-    spec["baseOutputDirectory"] = {"outputUriPrefix": output}
+    spec = set_output(spec, output)
     if service_account:
         spec["serviceAccount"] = service_account
     if tensorboard:
         spec["tensorboard"] = tensorboard
     return spec
+
+
+def set_output(spec: dict, output: str) -> dict:
+    """Return a CustomJobSpec that writes to another folder: gs://…"""
+    return {**spec, "baseOutputDirectory": {"outputUriPrefix": output}}
 
 
 def add_parameters(job: Job, flags: Sequence[str], values: Mapping[str, str]) -> dict:

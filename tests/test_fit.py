@@ -59,7 +59,7 @@ def with_phases(bake, tmp_path_factory):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to be polite with")
-@pytest.mark.parametrize("phase", [1, 2])
+@pytest.mark.parametrize("phase", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_a_polite_stop_within_an_epoch_resumes_to_the_same_weights(
     with_phases, tmp_path, monkeypatch, phase
 ):

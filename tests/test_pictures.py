@@ -1,4 +1,7 @@
-"""A bake for pictures: densenet121 in two phases, killed in the second; a study; the cloud's package."""
+"""A bake for images: a study, replicas of one process, and densenet121 in two phases.
+
+The phases take minutes of compiling and are for `make soak`: tests/image/test_model.py has the same
+promises with a small network."""
 
 import csv
 import hashlib
@@ -111,6 +114,7 @@ def checksums(run_dir, count):
         return [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
 
 
+@pytest.mark.soak
 def test_the_first_phase_leaves_the_backbone_as_the_file_gave_it(given, head):
     after = checksums(head, len(given))
     for (path, of_backbone, _, _, before), now in zip(given, after, strict=True):
@@ -119,6 +123,7 @@ def test_the_first_phase_leaves_the_backbone_as_the_file_gave_it(given, head):
     assert {"logits/kernel", "logits/bias"} <= changed
 
 
+@pytest.mark.soak
 def test_the_second_phase_changes_the_last_layers_and_no_statistic(given, head, both):
     run_dir, replica = both
     after = zip(given, checksums(head, len(given)), checksums(run_dir, len(given)), strict=True)
@@ -131,6 +136,7 @@ def test_the_second_phase_changes_the_last_layers_and_no_statistic(given, head, 
     assert record["phases"] == {"head": 1, "fine-tuning": 3}  # the first epoch of each
 
 
+@pytest.mark.soak
 def test_killed_in_the_second_phase(project, flags, both, tmp_path):
     flags = [*flags, "--epochs=5"]
     [first] = cluster.start(project, tmp_path / "log", ONE, tmp_path / "run", *flags)

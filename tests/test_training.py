@@ -276,6 +276,25 @@ def test_help_and_wrong_flags_do_not_wait_for_tensorflow(bake):
         assert bake().run(["python", "-c", probe, *flags], check=False).returncode == code
 
 
+def test_packages_that_only_keras_imports_do_not_delay_a_start(bake, tmp_path):
+    """They are there, would say so if Keras imported them, and can be imported afterwards."""
+    for name in ("matplotlib", "sklearn"):
+        (tmp_path / f"{name}.py").write_text(f"print('imported {name}')", encoding="utf-8")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from trainer.task import hidden\n"
+        "with hidden('matplotlib', 'sklearn'):\n"
+        "    import tensorflow\n"
+        "print('now')\n"
+        "import matplotlib, sklearn"
+    )
+
+    printed = bake().run(["python", "-c", code]).stdout.splitlines()
+
+    assert printed[printed.index("now") :] == ["now", "imported matplotlib", "imported sklearn"]
+    assert "imported matplotlib" not in printed[: printed.index("now")]
+
+
 def test_every_optimizer_of_the_flag_is_one_of_keras(bake):
     code = (
         "from trainer import task, model\n"

@@ -25,7 +25,7 @@ from trainer.images.backbone import Backbone
 
 pytestmark = pytest.mark.slow
 
-# A small network with batch normalisation; the tests of this project's template take densenet121.
+# A small network with batch normalisation; the soak tests of the template take densenet121.
 NAME, SIZE = "mobilenet", 32
 
 

@@ -122,7 +122,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     # again, takes a sixth of a short run.
     gc.disable()
     with timed(timings, "import tensorflow"):
-        import tensorflow as tf
+        with hidden("IPython", "matplotlib", "sklearn"):
+            import tensorflow as tf
 
         from trainer.engine import parallel
         from trainer.engine.training import Training
@@ -139,6 +140,21 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     with locked(runtime):
         record = Record(runtime, argv, vars(flags), timings, started)
         return _train(flags, runtime, loaded, training, record)
+
+
+@contextlib.contextmanager
+def hidden(*names: str):
+    """Make these packages look as if they were not installed.
+
+    Keras imports them for its own plots and wrappers, which takes up to a second of each start.
+    """
+    unseen = {name: None for name in names if name not in sys.modules}
+    sys.modules.update(unseen)
+    try:
+        yield
+    finally:
+        for name in unseen:
+            del sys.modules[name]
 
 
 def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record) -> int:

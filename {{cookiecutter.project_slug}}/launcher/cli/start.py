@@ -39,10 +39,6 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         print(f"[launcher] the job asks for {absent}, and there is none here: it runs on the CPU")
     if job.tuning:
         return _run_study(job, options, flags, run_dir, containers)
-    # The report's libraries are loaded while the trainer starts, which takes longer.
-    loading = threading.Thread(
-        target=importlib.import_module, args=("launcher.report.report",), daemon=True
-    )
     shown = view.best(len(replicas))
     path = run_dir or run_dirs.new(options.job.stem)
     before = _record_version(path)
@@ -58,7 +54,9 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
             say=shown.say,
             show=shown.show,
         )
-        loading.start()
+        # The report's libraries are loaded while the trainer starts, which takes longer.
+        name = "launcher.report.report"
+        threading.Thread(target=importlib.import_module, args=(name,), daemon=True).start()
         with view.interruptible(run), shown.watching(run):
             outcome = run.run()
     except spec.SpecError:  # nothing was started
@@ -108,19 +106,17 @@ def _refuse_foreign(job: spec.Job, replicas: Sequence[Replica], container: bool)
         runs = replica.program
         if not runs.foreign or replica.index or (container and runs.image):
             continue
+        what = f"{runs.foreign} is not the project's"
         if runs.module and not (container and runs.module.partition(".")[0] not in FOLDERS):
-            print(
-                f"[launcher] {runs.foreign} is not the project's: here its command runs "
-                f"{runs.module} of this repo",
-                flush=True,
-            )
+            instead = f"here its command runs {runs.module} of this repo"
+            print(f"[launcher] {what}: {instead}", flush=True)
             continue
         key = "containerSpec.imageUri" if runs.image else "pythonPackageSpec.packageUris"
         field = job.locate(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
         ways = ["add --container"] if runs.image else []
         ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
         ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]
-        what = f"{runs.foreign} is not the project's, and its program is not in this repo"
+        what += ", and its program is not in this repo"
         raise spec.SpecError(job.fault(field, what, ", or ".join(ways)))
 
 
@@ -150,8 +146,8 @@ def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
     from launcher.report import report, runs
 
     several = len(run.members) > 1
-    if several:
-        print("\n".join(f"{member.replica}: {member.state}" for member in run.members))
+    for member in run.members if several else ():
+        print(f"{member.replica}: {member.state}")
     if outcome.tail and (several or run.members[0].starts > 1):
         print(outcome.tail, file=sys.stderr)
     if outcome.code:

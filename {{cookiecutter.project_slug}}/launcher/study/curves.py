@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.study.search import cut_torn_line
+from launcher.study.search import cut_partial_line
 
 Curve = Sequence[tuple[float, float]]
 ENOUGH = 3  # trials that must be over before a median means anything
@@ -45,7 +45,7 @@ class Curves:
         """Read what there is."""
         self.path = path
         self._of: dict[int, dict[float, tuple[float, float]]] = {}  # {step: (value, seconds)}
-        cut_torn_line(path)
+        cut_partial_line(path)
         if not path.exists():
             path.write_text("trial,step,value,seconds\n", encoding="utf-8")
         for line in path.read_text(encoding="utf-8").splitlines()[1:]:

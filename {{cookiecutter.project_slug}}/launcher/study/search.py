@@ -74,7 +74,7 @@ class Search:
             self.points = list(itertools.islice(space.grid(parameters), count))
             count = len(self.points)
         self.count = count
-        cut_torn_line(journal)
+        cut_partial_line(journal)
         self.study = optuna.create_study(
             # Among processes the study's directory is locked already; see `directory`.
             storage=JournalStorage(JournalFileBackend(str(journal), lock_obj=threading.Lock())),
@@ -140,7 +140,7 @@ class Search:
         return TPESampler(seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True)
 
 
-def cut_torn_line(path: Path) -> None:
+def cut_partial_line(path: Path) -> None:
     """Cuts off a last line that a crash left half-written."""
     if path.exists():
         text = path.read_bytes()

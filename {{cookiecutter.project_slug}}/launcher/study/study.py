@@ -29,7 +29,7 @@ from launcher.jobfile.job import Job
 from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
 from launcher.project.settings import ROOT
-from launcher.report.report import duration, figures
+from launcher.report.numbers import duration, figures
 from launcher.study import directory, results, space
 from launcher.study import page as study_page
 from launcher.study.curves import Curves

@@ -139,7 +139,10 @@ def command(*words: str, seconds: float = 0, cwd=None) -> tuple[int, str, str]:
     finally:
         if child.returncode is None:  # too late, or Ctrl-C
             with contextlib.suppress(OSError):
-                child.kill() if os.name == "nt" else os.killpg(child.pid, signal.SIGKILL)
+                if os.name == "nt":
+                    child.kill()
+                else:
+                    os.killpg(child.pid, signal.SIGKILL)
     return child.returncode, out.strip(), err.strip()
 
 

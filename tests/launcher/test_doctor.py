@@ -551,7 +551,7 @@ def test_a_key_that_is_not_there_is_named(google, monkeypatch):
 
 
 def test_what_was_skipped_is_the_reason_and_not_called_wrong(capsys):
-    skipped = [checkup.Finding(n, "skipped", "offline", cloud=True) for n in ("bucket", "quota")]
+    skipped = [checkup.Finding(n, "cloud", "skipped", "offline") for n in ("bucket", "quota")]
     assert doctor_module.print_findings(skipped) == skipped
     doctor_module.print_verdict(skipped, local_works=True, cloud_works=False)
     assert capsys.readouterr().out.splitlines()[2:] == [
@@ -560,7 +560,7 @@ def test_what_was_skipped_is_the_reason_and_not_called_wrong(capsys):
         "local work: all is there",
         "cloud jobs: not known: offline",
     ]
-    wrong = checkup.Finding("APIs", "wrong", "switched off", cloud=True)
+    wrong = checkup.Finding("APIs", "cloud", "wrong", "switched off")
     doctor_module.print_verdict([*skipped, wrong], local_works=True, cloud_works=False)
     assert capsys.readouterr().out.endswith("cloud jobs: not ready: fix what is wrong above\n")
 

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 OK, WARN, WRONG, SKIPPED = "ok", "warn", "wrong", "skipped"
+HERE, CLOUD = "here", "cloud"  # local work goes without what is in the cloud
 ANSWER_SECONDS = 2.5  # for an answer of a service
 COMMAND_SECONDS = 3.5  # for a program
 ALL_SECONDS = 4.3  # for all checks together
@@ -28,10 +29,10 @@ class Finding:
     """The result of a check: one line, and the commands that fix what is wrong."""
 
     name: str
+    where: str  # HERE or CLOUD
     state: str  # OK; WARN: works, but; WRONG: does not work; SKIPPED: could not be looked at
     text: str
     remedies: tuple[str, ...] = ()
-    cloud: bool = False  # local work goes without
 
 
 class Skip(Exception):
@@ -48,7 +49,7 @@ class Check:
 
     name: str
     look: Callable[[], tuple[str, ...]]
-    cloud: bool = False
+    where: str = HERE
 
     def run(self) -> Finding:
         try:
@@ -59,7 +60,7 @@ class Check:
             state, text, remedies = WRONG, str(wrong), []
         except Exception as error:  # a fault of ours; the other checks are worth having
             state, text, remedies = SKIPPED, f"could not be checked ({error!r})", []
-        return Finding(self.name, state, one_line(text), tuple(remedies), self.cloud)
+        return Finding(self.name, self.where, state, one_line(text), tuple(remedies))
 
 
 def run(checks: Sequence[Check], seconds: float) -> Iterator[Finding]:
@@ -73,7 +74,7 @@ def run(checks: Sequence[Check], seconds: float) -> Iterator[Finding]:
             yield future.result(max(0.0, end - time.monotonic()))
         except concurrent.futures.TimeoutError:
             late = f"no answer in {seconds:.0f} s"
-            yield Finding(check.name, SKIPPED, late, cloud=check.cloud)
+            yield Finding(check.name, check.where, SKIPPED, late)
 
 
 def start(function: Callable, *args) -> Future:

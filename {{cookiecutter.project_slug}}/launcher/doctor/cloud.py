@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from launcher.cloud import clients, identity
 from launcher.doctor import access, quota
 from launcher.doctor.access import NoLogin, Refused
-from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, command, once
+from launcher.doctor.checkup import CLOUD, OK, WARN, WRONG, Check, Skip, command, once
 from launcher.doctor.environment import python_command
 from launcher.doctor.local import check_packages
 from launcher.project import gcp
@@ -55,7 +55,7 @@ class Cloud:
             "service account": self.check_service_account,
             "quota": lambda: quota.check(self.settings, self.ask),
         }
-        return [Check(name, look, cloud=True) for name, look in looks.items()]
+        return [Check(name, look, CLOUD) for name, look in looks.items()]
 
     def _log_in(self):
         access.reach("serviceusage")

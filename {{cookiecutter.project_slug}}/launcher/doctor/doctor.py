@@ -1,4 +1,4 @@
-"""Looks for what local work and cloud jobs need, and prints the commands that fix what is missing.
+"""Look for what local work and cloud jobs need, and print the commands that fix what is missing.
 
 Works in a bare Python, where the checks of the cloud are skipped, and ends in 5 s.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
 
 from launcher.doctor import checkup, local
-from launcher.doctor.checkup import OK, SKIPPED, WARN, WRONG, Check, Finding, Skip, Wrong
+from launcher.doctor.checkup import CLOUD, OK, SKIPPED, WARN, WRONG, Check, Finding, Skip, Wrong
 
 HELP = """Shows what is there and what is missing on this machine and in the cloud project.
 
@@ -34,11 +35,11 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="replace")  # no letter may stop a Windows terminal
     findings = checkup.run(list_checks(), checkup.ALL_SECONDS)
     findings = list(findings) if options.json else print_findings(findings)
-    local_works = all(f.state != WRONG for f in findings if not f.cloud)
+    local_works = all(f.state != WRONG for f in findings if f.where != CLOUD)
     # What could not be looked at is not known to be good.
-    cloud_works = all(f.state in (OK, WARN) for f in findings if f.cloud)
+    cloud_works = all(f.state in (OK, WARN) for f in findings if f.where == CLOUD)
     if options.json:
-        checks = list(map(_to_json, findings))
+        checks = [dataclasses.asdict(finding) for finding in findings]
         answer = {"local": local_works, "cloud": cloud_works, "checks": checks}
         print(json.dumps(answer, indent=2))
     else:
@@ -74,7 +75,7 @@ def _list_cloud_checks() -> list[Check]:
 
 def _make_check(name: str, state: str, text: str) -> Check:
     """A check of the cloud whose result is known already."""
-    return Check(name, lambda: (state, text), cloud=True)
+    return Check(name, lambda: (state, text), CLOUD)
 
 
 def print_findings(findings: Iterable[Finding]) -> list[Finding]:
@@ -83,9 +84,9 @@ def print_findings(findings: Iterable[Finding]) -> list[Finding]:
     Neighbours that were skipped for the same reason share a line.
     """
     printed, remedies = [], set()
-    by_reason = itertools.groupby(findings, lambda f: (f.cloud, f.state == SKIPPED and f.text))
-    for (cloud, reason), group in by_reason:
-        if cloud and not any(f.cloud for f in printed):
+    by_reason = itertools.groupby(findings, lambda f: (f.where, f.state == SKIPPED and f.text))
+    for (where, reason), group in by_reason:
+        if where == CLOUD and not any(f.where == CLOUD for f in printed):
             print("\nin the cloud")
         if reason:
             group = list(group)
@@ -107,23 +108,14 @@ def print_verdict(findings: Sequence[Finding], local_works: bool, cloud_works: b
     first = second = "all is there"
     if not local_works:
         first = "fix what is wrong above"
-    if any(f.state == WRONG for f in findings if f.cloud):
+    cloud = [f for f in findings if f.where == CLOUD]
+    if any(f.state == WRONG for f in cloud):
         second = "not ready: fix what is wrong above"
     elif not cloud_works:
-        reasons = dict.fromkeys(f.text for f in findings if f.cloud and f.state == SKIPPED)
+        reasons = dict.fromkeys(f.text for f in cloud if f.state == SKIPPED)
         second = f"not known: {'; '.join(reasons)}"
     print(f"\nlocal work: {first}\ncloud jobs: {second}", flush=True)
 
 
 def _print_line(state: str, name: str, text: str) -> None:
     print(f"{state:<8} {name:<16} {text}", flush=True)
-
-
-def _to_json(finding: Finding) -> dict:
-    return {
-        "name": finding.name,
-        "where": "cloud" if finding.cloud else "here",
-        "state": finding.state,
-        "text": finding.text,
-        "remedies": list(finding.remedies),
-    }

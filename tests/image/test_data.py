@@ -280,9 +280,22 @@ def test_a_mask_that_cannot_be_read_is_named(content):
     Path("masks/a/0003.png").unlink()
     if content:
         Path("masks/a/0003.png").write_bytes(content)
-    examples = load(*flags)
     with pytest.raises(JobError, match=r"^masks/a/0003\.png: .*; a/0003\.png needs a target$"):
+        examples = load(*flags)
         [list(part.batches(8)) for part in (examples.train, examples.eval)]
+
+
+def test_masks_are_part_of_what_a_resume_compares():
+    flags = masked(20)
+    before = load(*flags).manifest
+    first, second = sorted(Path("masks/a").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+
+    after = load(*flags).manifest
+
+    assert [part["path"] for part in before["train"]["files"]][1:] == ["masks/*.png"]
+    assert sum(after[split]["files"][1] != before[split]["files"][1] for split in before) == 1
+    assert all(after[split]["files"][0] == before[split]["files"][0] for split in before)
 
 
 # What is refused

@@ -172,11 +172,11 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     looks = Pictures(dataset.size, dataset.shape[2], dataset.manifest.resize)
     pixels = choose(dataset, flags.cache, folder)
     labels = list(dataset.labels) if task == "classification" else []
+    splits = {name: Split(pixels, name, flags.target) for name in ("train", "eval")}
     return Examples(
         Schema(labels, looks, target, task, dataset.remarks()),
-        Split(pixels, "train", flags.target),
-        Split(pixels, "eval", flags.target),
-        {split: _identify(dataset, split) for split in ("train", "eval")},
+        **splits,
+        manifest={name: _identify(split) for name, split in splits.items()},
     )
 
 
@@ -233,13 +233,19 @@ def _report_progress() -> Callable[[str, int, int], None]:
     return report
 
 
-def _identify(dataset: Dataset, split: str) -> dict:
-    """What identifies the images of this split: the checksums of its shards."""
-    part = dataset.splits[split]
+def _identify(split: Split) -> dict:
+    """What identifies the examples of this split: the checksums of its shards and of its targets."""
+    dataset = split.pixels.dataset
+    part = dataset.splits[split.split]
     digest = hashlib.sha256("".join(shard.sha256 for shard in part.shards).encode()).hexdigest()
     shards_ = {
-        "path": join(dataset.path, f"{split}-*.tfrecord"),
+        "path": join(dataset.path, f"{split.split}-*.tfrecord"),
         "bytes": sum(shard.bytes for shard in part.shards),
         "digest": f"sha256:{digest}",
     }
-    return {"files": [shards_], "rows": part.count, "classes": part.classes}
+    own = (
+        []
+        if split.target in TASKS
+        else [targets.identify(split.target, split.names(range(part.count)))]
+    )
+    return {"files": [shards_, *own], "rows": part.count, "classes": part.classes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,16 +29,42 @@ def read(folder: str, names: Sequence[str], dataset: Dataset) -> np.ndarray:
     """
 
     def load(name: str) -> np.ndarray:
-        path = join(folder, os.path.splitext(name)[0] + ".png")
         try:
-            with files.open(path, "rb") as file:
-                image = images.decode(file.read())
-        except OSError as error:
-            problem = error.strerror or error
-            raise JobError(f"{path}: cannot be read ({problem}); {name} needs a target") from None
+            image = images.decode(_read_bytes(folder, name))
         except images.Rejected as rejected:
-            raise JobError(f"{path}: {rejected}; {name} needs a target") from None
+            raise JobError(f"{_path(folder, name)}: {rejected}; {name} needs a target") from None
         return np.asarray(images.fit(image, dataset.size, 1, dataset.manifest.resize))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return np.stack([*pool.map(load, names)])[..., np.newaxis]
+
+
+def identify(folder: str, names: Sequence[str]) -> dict:
+    """What identifies the targets of these images: where they are, bytes, and a digest of them all.
+
+    Raises:
+        JobError: a file is missing, or cannot be read.
+    """
+
+    def describe(name: str) -> tuple[int, str]:
+        data = _read_bytes(folder, name)
+        return len(data), hashlib.sha256(data).hexdigest()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        sizes, digests = zip(*pool.map(describe, names), strict=True)
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return {"path": join(folder, "*.png"), "bytes": sum(sizes), "digest": f"sha256:{digest}"}
+
+
+def _path(folder: str, name: str) -> str:
+    return join(folder, os.path.splitext(name)[0] + ".png")
+
+
+def _read_bytes(folder: str, name: str) -> bytes:
+    path = _path(folder, name)
+    try:
+        with files.open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        problem = error.strerror or error
+        raise JobError(f"{path}: cannot be read ({problem}); {name} needs a target") from None

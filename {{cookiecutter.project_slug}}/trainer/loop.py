@@ -50,7 +50,8 @@ class Job:
         """Counts an epoch with this row of metrics as finished; keeps its weights if they are best."""
         training, progress = self.training, self.progress
         progress.epoch, progress.step = row["epoch"], 0
-        if better(training.flags.monitor, row, progress.rows.get(progress.best)):
+        best = progress.history[progress.best - 1] if progress.best else None
+        if better(training.flags.monitor, row, best):
             progress.best = progress.epoch
             training.keep_best()
         progress.history.append(row)

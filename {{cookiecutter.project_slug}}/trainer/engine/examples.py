@@ -21,9 +21,7 @@ from codec.base_schema import BaseSchema
 class Part(Protocol):
     """The training examples, or the held-out ones."""
 
-    @property
-    def rows(self) -> int:
-        """How many examples there are."""
+    rows: int  # how many examples there are
 
     def batches(
         self, batch_size: int, seed: int | None, epoch: int, first: int, share: tuple[int, int, int]
@@ -47,10 +45,7 @@ class Examples(Protocol):
     eval: Part
     manifest: dict  # for run.json: {"train": {"files": [{"path", "digest", …}], …}, "eval": …}
     schema: BaseSchema
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of the classes of one categorical target; [] for any other."""
+    classes: list[str]  # the names of the classes of one categorical target; [] for any other
 
     def describe(self) -> str:
         """What the data is and what was decided about it, for the first lines of the log."""

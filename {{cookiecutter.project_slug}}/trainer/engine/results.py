@@ -1,6 +1,7 @@
 """After the last epoch: the exported model, the sections of the report, the last record."""
 
 import hashlib
+import traceback
 
 import keras
 
@@ -41,7 +42,7 @@ def write(runtime: Runtime, record: Record, training: Training, progress: Progre
     record.write_json("evaluation.json", {"sections": sections})
     record.write_history(progress.history, final=True)
     exported = choose_exported(flags, progress)
-    row = progress.rows[exported["epoch"]]
+    row = progress.history[exported["epoch"] - 1]
     first_epochs = [1, *(end + 1 for end in progress.ends)]
     record.write(
         None if faults else "succeeded",
@@ -63,16 +64,15 @@ def write(runtime: Runtime, record: Record, training: Training, progress: Progre
 
 def _in_a_line(error: Exception) -> str:
     """An error's last line: before it TensorFlow shows the code that it was in."""
-    *_, last = ["", *filter(str.strip, str(error).splitlines())]
-    words, name = " ".join(last.split())[:200], type(error).__name__
-    return words if words.startswith(name) else f"{name}: {words}"
+    lines = traceback.format_exception_only(error)[-1].strip().splitlines()
+    return " ".join(lines[-1].split())[:200]
 
 
 def choose_exported(flags, progress: Progress) -> dict:
     """The epoch whose weights are exported and whose metrics are the run's, and why."""
     if flags.export == "best":
         return {"epoch": progress.best, "why": f"the best {flags.monitor}"}
-    why, best = "the last, by --export last", progress.rows[progress.best][flags.monitor]
+    why, best = "the last, by --export last", progress.history[progress.best - 1][flags.monitor]
     if progress.best != progress.epoch:
         why += f"; {flags.monitor} was best in epoch {progress.best}: {best:.4g}"
     return {"epoch": progress.epoch, "why": why}

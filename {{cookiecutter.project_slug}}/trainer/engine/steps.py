@@ -23,18 +23,17 @@ class Steps:
         self.jit = jit  # whether XLA compiles the calls
         self.batch_size = batch_size  # over all replicas
 
-    def prepare(self, block) -> None:
+    def prepare(self, example: tuple) -> None:
         """Creates every variable that training uses; call it after each `model.compile`.
 
-        A model that cannot be trained here raises a JobError. Of `block`, one batch of one row,
-        only shapes and dtypes count.
+        A model that cannot be trained here raises a JobError. `example` is a batch of one row.
         """
         model, replicas = self.model, self.replicas.count
         if not model.compiled:
             raise JobError("trainer/model.py: build() returns a model that is not compiled")
         with self.strategy.scope():
             if not model.built:
-                model(_batch(block, 0)[0])
+                model(example[0])
             for optimizer in optimizers(model):
                 if replicas > 1 and optimizer.gradient_accumulation_steps:
                     raise JobError(
@@ -44,7 +43,7 @@ class Steps:
             if model.optimizer is not None:
                 model.optimizer.build(model.trainable_variables)
                 _combine_gradients(model.optimizer, replicas)
-            self.strategy.run(lambda: model.test_step(_batch(block, 0)) and None)
+            self.strategy.run(lambda: model.test_step(example) and None)
             model.reset_metrics()
         self._train = self._compile(self._repeat(self._train_one))
         self._test = self._compile(self._repeat(self._test_one))

@@ -27,13 +27,9 @@ class Progress:
 
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps of the next epoch
-    history: list[dict] = field(default_factory=list)  # one row an epoch
+    history: list[dict] = field(default_factory=list)  # one row an epoch, from the first one on
     best: int = 0  # the epoch with the best --monitor so far
     ends: list[int] = field(default_factory=list)  # the last epoch of each finished phase
-
-    @property
-    def rows(self) -> dict[int, dict]:
-        return {row["epoch"]: row for row in self.history}
 
 
 class Training:
@@ -63,7 +59,8 @@ class Training:
         jit = _use_xla(flags.jit, replicas.strategy)
         self.steps = make(self.model, replicas, jit, self.batch_size)
         self.class_weights = class_weights(flags.class_weights, examples)
-        _, self.example = next(examples.eval.batches(1))  # a block of one row
+        _, block = next(examples.eval.batches(1))
+        self.example = keras.tree.map_structure(lambda array: array[0], block)  # a batch of one row
         self.begin(0)
         with replicas.strategy.scope():
             self.best = [tf.Variable(v.value) for v in self.model.variables]
@@ -118,9 +115,8 @@ class Training:
                 self.begin(number)
             if len(values) != len(self.variables):
                 raise JobError(
-                    f"the checkpoint has {len(values)} arrays, and this model has "
-                    f"{len(self.variables)}: trainer/model.py or a flag has changed; give another "
-                    "--job-dir, or change it back"
+                    "the checkpoint is another model's: trainer/model.py or a flag has changed; give "
+                    "another --job-dir, or change it back"
                 )
             self.replicas.write(self.variables, values)
         done = self.count_steps(progress)
@@ -187,7 +183,7 @@ class Training:
             weights = [variable.numpy() for variable in kept]
         model = modelling.build(self.examples, self.flags)
         if not model.built:
-            model(keras.tree.map_structure(lambda array: array[0], self.example[0]))
+            model(self.example[0])
         for variable, value in zip(model.variables, weights, strict=True):
             variable.assign(value)
         return model

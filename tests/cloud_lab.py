@@ -50,7 +50,7 @@ class CloudLab:
     def __enter__(self):
         self.cloud.__enter__()
         self.environ = self.cloud.environ(self.folder / "gcloud")
-        self._forget_launcher()  # another test may have imported that of another place
+        self._forget_launcher()  # another test may have imported that of another bake
         sys.path.insert(0, str(self.project.path))
         for name, constants in PATIENCE.items():
             for constant, seconds in constants.items():

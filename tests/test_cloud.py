@@ -1,4 +1,4 @@
-"""Jobs are sent to the cloud: Google's own clients, TensorFlow and gcloud, against stand-ins.
+"""Jobs are sent to the cloud: the launcher, TensorFlow and gcloud, against stand-ins.
 
 The stand-ins take what the API's own messages take, and run what was submitted. What they cannot
 show: permissions, quota, machines, images that are fetched, preemption. See `standins/cloud.py`.
@@ -23,7 +23,7 @@ import yaml
 
 from cloud_lab import BUCKET, EXECUTOR, PROJECT, REGION
 from conftest import PRODUCT
-from standins.cloud import DROPPED, LATE, LOST, SECRET, SLOW, TORN, Fault, states
+from standins.cloud import DAMAGED, DROPPED, LATE, LOST, SECRET, SLOW, Fault, states
 
 CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
 GCLOUD = shutil.which("gcloud")
@@ -60,7 +60,7 @@ def send(lab, *words, code=0, **options):
 
 
 def error_of(done):
-    """The one line of an error; what was tried again is told beside it."""
+    """The one line of an error; lines about retries are beside it."""
     (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
     return line
 
@@ -94,7 +94,7 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
     assert record["git"] == {"commit": head, "dirty": False}
     assert message["labels"]["git_commit"] == head[:12]
     assert record["data"]["train"]["files"][0]["path"].startswith(f"gs://{BUCKET}/data/")
-    # What the trainer printed, without what TensorFlow tells of itself; and how to find it again.
+    # What the trainer printed, without TensorFlow's own messages; and how to find it again.
     assert re.search(r"^epoch 2/2 +loss", done.out, re.MULTILINE)
     assert "I0000" not in done.out
     assert re.search(rf"^\[launcher\] {name} succeeded after \d+ s: gs://", done.out, re.MULTILINE)
@@ -124,7 +124,7 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
 
 
 @pytest.mark.slow
-def test_a_trainer_that_fails_fails_the_command_and_says_its_last_words(lab):
+def test_a_trainer_that_fails_fails_the_command_and_its_last_lines_are_shown(lab):
     lab.package()
     lab.cloud.jobs.runner = lab.runner()
     done, [message] = send(lab, "--wait", "--", "--target=nothing", code=1)
@@ -136,7 +136,7 @@ def test_a_trainer_that_fails_fails_the_command_and_says_its_last_words(lab):
 
 
 @pytest.mark.slow
-def test_a_study_gives_its_trials_their_flags_and_folders_and_hears_their_metric(lab):
+def test_trials_get_flags_and_folders_and_report_their_metric(lab):
     lab.package()
     lab.cloud.jobs.runner = lab.runner()
     study = yaml.safe_load(lab.project.read("configs/tuning.yaml"))
@@ -157,7 +157,7 @@ def test_a_study_gives_its_trials_their_flags_and_folders_and_hears_their_metric
         assert record["flags"]["learning_rate"] == pytest.approx(chosen["learning_rate"])
         assert record["flags"]["dropout"] == pytest.approx(chosen["dropout"])
         assert ",".join(map(str, record["flags"]["hidden_units"])) == chosen["hidden_units"]
-        # The history's best val_loss, which is what the study asked for.
+        # The history's best val_loss, which is what the study compares.
         history = lab.cloud.buckets.read(BUCKET, f"{folder}/history.csv").decode().splitlines()
         column = history[0].split(",").index("val_loss")
         best = min(float(line.split(",")[column]) for line in history[1:])
@@ -193,7 +193,7 @@ def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way,
     lab.package(**common) if way == "package" else lab.settings(**common)
     with fixed_names(lab, f"{config.replace('_', '-')}-{way}"):
         printed, none = send(lab, f"configs/{config}.yaml", "--dry-run", "--", "--seed", "7")
-        told, [message] = send(lab, f"configs/{config}.yaml", "--", "--seed", "7")
+        sent, [message] = send(lab, f"configs/{config}.yaml", "--", "--seed", "7")
     assert none == [] and printed.err == ""
     tuning = "trialJobSpec" in message
     kind = api.HyperparameterTuningJob if tuning else api.CustomJobSpec
@@ -202,7 +202,7 @@ def test_what_is_printed_is_what_is_sent_and_what_gcloud_sends(lab, config, way,
 
     spec = message["trialJobSpec"] if tuning else message["jobSpec"]
     assert spec["serviceAccount"] == account and spec["tensorboard"] == board
-    assert f"experiment/{board.replace('/', '+')}+experiments+" in told.out
+    assert f"experiment/{board.replace('/', '+')}+experiments+" in sent.out
     assert folder_of(message) == f"runs/{message['displayName']}"
     for pool in spec["workerPoolSpecs"]:
         task = pool["containerSpec" if way == "container" else "pythonPackageSpec"]
@@ -265,7 +265,7 @@ def wait_until_sent(lab, before):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("what", [LOST, SLOW, LATE, TORN])
+@pytest.mark.parametrize("what", [LOST, SLOW, LATE, DAMAGED])
 def test_a_job_whose_answer_is_lost_is_found_and_not_sent_again(lab, what):
     """LATE as in the field: the client gives up after 60 s, the service executes after 70 s."""
     lab.cloud.faults.append(Fault(CREATE, what, times=1, seconds=0.6))
@@ -318,17 +318,17 @@ def test_a_job_of_unknown_fate_is_not_sent_again_until_it_is_known(lab, what):
     with lab.giving_up_soon():
         done, jobs = send(lab, code=2)
     assert jobs == [] and creates(lab) == 1
-    found = re.search(
+    match = re.search(
         r"it is unknown whether (smoke-\S+) starts; python scripts/jobs.py show \1 ", done.err
     )
-    assert found and "no job was started" not in done.err
+    assert match and "no job was started" not in done.err
     # The same command, given again: too early, and then so late that the request is over.
     done, jobs = send(lab, code=2)
     assert jobs == [] and creates(lab) == 1
     assert error_of(done).startswith(
-        f"error: {found[1]} was sent before, its answer was lost, and it may"
+        f"error: {match[1]} was sent before, its answer was lost, and it may"
     )
-    assert f"python scripts/jobs.py show {found[1]} shows" in error_of(done)
+    assert f"python scripts/jobs.py show {match[1]} shows" in error_of(done)
     _, jobs = send(lab, "--", "--seed=8")  # another job
     assert len(jobs) == 1
     with mock.patch.object(lab.module("cloud.pending"), "LATEST", 0.0):
@@ -442,7 +442,7 @@ def test_an_upload_whose_answer_is_lost_is_known_again(lab):
     assert message["displayName"] == "mine-alone"
 
 
-def test_one_job_goes_on_in_the_folder_of_another_only_where_that_is_asked_for(lab):
+def test_a_job_resumes_in_the_folder_of_another_only_with_job_dir(lab):
     folder = f"gs://{BUCKET}/runs/mine"
     for _ in range(2):
         _, [message] = send(lab, "--", "--job-dir", f"{folder}/", "--epochs=3")
@@ -511,7 +511,7 @@ BAD_URIS = [
 ]
 
 
-ALL_PLACES = """\
+ALL_FIELDS = """\
 workerPoolSpecs:
 - machineSpec: {machineType: n1-standard-4}
   replicaCount: 1
@@ -522,7 +522,7 @@ workerPoolSpecs:
 baseOutputDirectory: {outputUriPrefix: URI}
 scheduling: {timeout: 3600s}
 """
-PLACES = [
+PREFIXES = [
     ":4: workerPoolSpecs[0].containerSpec.args[0]: ",
     ":4: workerPoolSpecs[0].containerSpec.env[0].value: ",
     ":7: workerPoolSpecs[1].pythonPackageSpec.packageUris[0]: ",
@@ -533,14 +533,14 @@ PLACES = [
 @pytest.mark.parametrize("uri", BAD_URIS)
 def test_a_uri_that_leaves_its_folder_or_names_no_bucket_is_refused_everywhere(lab, uri):
     flag = f"--train-files=gs://lab/a,{uri}"
-    text = ALL_PLACES.replace("FLAG", json.dumps(flag)).replace("URI", json.dumps(uri))
+    text = ALL_FIELDS.replace("FLAG", json.dumps(flag)).replace("URI", json.dumps(uri))
     path = lab.folder / "uri.yaml"
     path.write_text(text, encoding="utf-8")
     done, _ = send(lab, str(path), "--dry-run", code=2)
     lines = [line.removeprefix(f"error: {path}") for line in done.err.splitlines()]
     assert len(lines) == 4
-    for line, place in zip(lines, PLACES, strict=True):
-        assert line.startswith(place)
+    for line, prefix in zip(lines, PREFIXES, strict=True):
+        assert line.startswith(prefix)
     for flags in (["--job-dir", uri], [flag])[: 2 if uri in BAD_URIS[:2] else 1]:
         done, _ = send(lab, "--dry-run", "--", *flags, code=2)
         assert " a path has " in error_of(done) or " cannot be the name of a b" in error_of(done)
@@ -578,7 +578,7 @@ def test_a_package_without_an_image_to_install_it_on_is_refused(lab):
             done
         )
         assert "write an image that has Python and pip" in error_of(done)
-    # Of our own package project.yaml tells the image, here and where the file leaves it empty.
+    # For our own package project.yaml names the image, here and where the file leaves it empty.
     lab.package()
     for image in ("", 'executorImageUri: "", '):
         task = f"pythonPackageSpec: {{{image}pythonModule: trainer.task}}"
@@ -605,7 +605,9 @@ FAR = {"location": "EUROPE-WEST1", "locationType": "region"}
         (FAR, False),
     ],
 )  # fmt: skip
-def test_a_bucket_in_another_region_is_told_before_anything_is_copied(lab, described, near):
+def test_a_bucket_in_another_region_causes_a_warning_before_anything_is_copied(
+    lab, described, near
+):
     with mock.patch.dict(lab.cloud.buckets.described, {BUCKET: described}):
         done, jobs = send(lab)
     assert len(jobs) == 1
@@ -688,7 +690,7 @@ def disturbed(lab, step, key, code, *faults):
     ],
 )
 @pytest.mark.slow
-def test_what_passes_is_tried_again(lab, key, step, what):
+def test_a_transient_fault_is_retried(lab, key, step, what):
     fault = Fault(STEPS[step][0], what, times=2, seconds=1.0)
     answer = 0.5 if what == SLOW else 30.0
     with mock.patch.object(lab.module("cloud.errors"), "ANSWER", answer):
@@ -701,10 +703,10 @@ def test_what_passes_is_tried_again(lab, key, step, what):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_what_does_not_pass_is_told_in_time(lab, key, step):
-    place, words = STEPS[step]
+def test_a_lasting_fault_is_reported_in_time(lab, key, step):
+    request, words = STEPS[step]
     with lab.giving_up_soon():
-        done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, Fault(place, 503))
+        done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, Fault(request, 503))
     if step == "log":  # the job is watched on, without its lines
         assert f"{words}" in done.err and "no good answer within" in done.err
         return
@@ -717,9 +719,9 @@ def test_what_does_not_pass_is_told_in_time(lab, key, step):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_who_may_not_is_told_who_it_was_and_what_grants_it(lab, key, step):
-    place, words = STEPS[step]
-    fault = Fault(place, 403, f"Permission denied on resource, {SECRET}")
+def test_a_missing_role_is_reported_with_the_caller_and_the_grant(lab, key, step):
+    request, words = STEPS[step]
+    fault = Fault(request, 403, f"Permission denied on resource, {SECRET}")
     done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, fault)
     (line,) = (line for line in done.err.splitlines() if words in line)
     robot = f"robot@{PROJECT}.iam.gserviceaccount.com"
@@ -734,9 +736,9 @@ def test_who_may_not_is_told_who_it_was_and_what_grants_it(lab, key, step):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_who_is_not_let_in_is_told_to_log_in(lab, key, step):
-    place, words = STEPS[step]
-    fault = Fault(place, 401, "Request had invalid authentication credentials.")
+def test_a_refused_login_is_reported_with_the_command_to_log_in(lab, key, step):
+    request, words = STEPS[step]
+    fault = Fault(request, 401, "Request had invalid authentication credentials.")
     done, jobs = disturbed(lab, step, key, 0 if step == "log" else 2, fault)
     (line,) = (line for line in done.err.splitlines() if words in line)
     assert f"robot@{PROJECT}.iam.gserviceaccount.com" in line
@@ -797,13 +799,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_there_is_told_with_what_makes_it(lab, key, case):
-    place, status, message, settings, told = REFUSED[case]
+def test_what_is_missing_is_reported_with_the_command_that_creates_it(lab, key, case):
+    request, status, message, settings, expected = REFUSED[case]
     lab.settings(**settings)
-    fault = Fault(place, status, message)
+    fault = Fault(request, status, message)
     lab.cloud.faults.append(fault)
     done, jobs = send(lab, code=2, **key)
-    assert told in error_of(done) and jobs == []
+    assert expected in error_of(done) and jobs == []
     assert fault.seen <= 1, "nothing of this passes by itself"
 
 
@@ -822,7 +824,7 @@ def test_an_upload_that_fails_is_no_package_that_a_job_could_name(lab, key):
     assert len(jobs) == 1
 
 
-def test_a_login_that_stumbles_is_tried_again_and_one_that_ended_is_told(lab, key):
+def test_a_login_is_retried_and_an_expired_one_is_reported(lab, key):
     lab.cloud.faults.append(Fault("POST /token", 503, times=1))
     assert len(send(lab, **key)[1]) == 1
     lab.cloud.faults.append(Fault("POST /token", 400, "invalid_grant: Token has been revoked."))
@@ -847,7 +849,7 @@ ACCOUNT = (
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (None, "does not exist"),
         ("folder", "cannot be read (Is a directory)"),
@@ -858,7 +860,7 @@ ACCOUNT = (
         (ACCOUNT, "nobody is logged in (Failed to load service account credentials from "),
     ],
 )
-def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, told):
+def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, expected):
     path = tmp_path / "key.json"
     if text == "folder":
         path.mkdir()
@@ -867,7 +869,7 @@ def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, to
     named = {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "no"}
     done, jobs = send(lab, code=2, **named)
     error = error_of(done)
-    assert jobs == [] and told in error and "(('" not in error
+    assert jobs == [] and expected in error and "(('" not in error
     advice = (
         f"; GOOGLE_APPLICATION_CREDENTIALS ({path}) counts before any login: correct it, or unset"
     )
@@ -891,8 +893,8 @@ def test_the_clients_are_not_installed(lab):
 # While it runs.
 
 
-class Teller:
-    """A runner whose replicas only talk, and then end as they are told."""
+class TalkingRunner:
+    """A runner whose replicas print lines, and then end as the test says."""
 
     def __init__(self, lines, error=None):
         self.lines, self.error = lines, error
@@ -911,11 +913,13 @@ class Teller:
         """There is nothing to stop."""
 
 
-def test_replicas_are_told_apart_and_the_one_that_failed_speaks_last(lab):
+def test_lines_name_their_replica_and_the_failed_one_is_shown_last(lab):
     lines = [(f"workerpool{i}-0", f"hello {n}", "INFO") for n in range(30) for i in (0, 1)]
     lines += [("workerpool1-1", "It broke:", "ERROR"), ("workerpool1-1", "out of memory", "ERROR")]
     lines += [("workerpool0-0", "I wait", "INFO"), ("", "Job is failing.", "INFO")]
-    lab.cloud.jobs.runner = Teller(lines, "The replica workerpool1-1 exited with status 137.")
+    lab.cloud.jobs.runner = TalkingRunner(
+        lines, "The replica workerpool1-1 exited with status 137."
+    )
     done, _ = send(lab, "configs/multi_worker.yaml", "--wait", code=1)
     shown = done.out.splitlines()
     assert "chief:0 | hello 29" in shown and "worker:0 | hello 29" in shown
@@ -929,7 +933,7 @@ def test_replicas_are_told_apart_and_the_one_that_failed_speaks_last(lab):
 
 def test_a_long_log_is_shown_whole_and_each_line_once(lab):
     lines = [("workerpool0-0", f"line {n}", "INFO") for n in range(2500)]
-    lab.cloud.jobs.runner = Teller(lines)
+    lab.cloud.jobs.runner = TalkingRunner(lines)
     done, _ = send(lab, "--wait")
     shown = [line for line in done.out.splitlines() if line.startswith("line ")]
     assert shown == [f"line {n}" for n in range(2500)]
@@ -1014,7 +1018,7 @@ def test_the_limit_of_the_project_asks(lab):
     assert error_of(done) == "error: not sent" and jobs == []
     done, jobs = send(lab, "configs/gpu.yaml", typed="y\n")
     assert "[y/N]" in done.out and len(jobs) == 1
-    _, jobs = send(lab, "configs/gpu.yaml", "--max-cost=100")  # said by hand, it counts instead
+    _, jobs = send(lab, "configs/gpu.yaml", "--max-cost=100")  # given by hand, it counts instead
     assert len(jobs) == 1
     done, jobs = send(lab, "configs/tpu.yaml", code=2)
     assert "an unknown sum" in error_of(done) and jobs == []
@@ -1025,7 +1029,7 @@ def test_the_limit_of_the_project_asks(lab):
 # The code, and where it comes from.
 
 
-def test_what_is_not_committed_is_said_and_kept_beside_the_run(lab, tmp_path):
+def test_what_is_not_committed_is_reported_and_kept_beside_the_run(lab, tmp_path):
     root = lab.project.path
     model = lab.project.read("trainer/model.py")
     (root / "trainer" / "model.py").write_text(model + "\n# tried\n", encoding="utf-8")
@@ -1123,7 +1127,7 @@ def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
         lab.cloud.faults.append(Fault("GET /download", DROPPED, times=3))
         assert storage.sync(store, target, back, **quiet) == 4
         (back / "a.txt").write_bytes(b"b")  # as long, and another
-        (back / "deep/er/b.bin").write_bytes(b"torn")
+        (back / "deep/er/b.bin").write_bytes(b"half")
         (back / "mine").write_bytes(b"stays")
         assert storage.sync(store, target, back, skip=r"^deep/", **quiet) == 1
         assert storage.sync(store, target, back, **quiet) == 1
@@ -1146,17 +1150,17 @@ def test_a_download_that_breaks_leaves_nothing_half(lab, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_arrives_torn_is_not_taken(lab, tmp_path):
+def test_a_damaged_download_is_refused(lab, tmp_path):
     storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
-    lab.cloud.buckets.write(BUCKET, "torn/one", b"x" * 1000)
-    lab.cloud.faults.append(Fault("GET /download", TORN))
+    lab.cloud.buckets.write(BUCKET, "damaged/one", b"x" * 1000)
+    lab.cloud.faults.append(Fault("GET /download", DAMAGED))
     with lab.asking():
         store = lab.store()
-        with pytest.raises(error, match="gs://lab/torn/one"):
-            storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None)
+        with pytest.raises(error, match="gs://lab/damaged/one"):
+            storage.sync(store, f"gs://{BUCKET}/damaged", tmp_path, say=lambda text: None)
         assert list(tmp_path.iterdir()) == []
         lab.cloud.reset()
-        assert storage.sync(store, f"gs://{BUCKET}/torn", tmp_path, say=lambda text: None) == 1
+        assert storage.sync(store, f"gs://{BUCKET}/damaged", tmp_path, say=lambda text: None) == 1
     assert (tmp_path / "one").read_bytes() == b"x" * 1000
 
 
@@ -1164,14 +1168,14 @@ def test_what_arrives_torn_is_not_taken(lab, tmp_path):
 
 
 @pytest.mark.parametrize("key_", ["project", "region", "bucket", "image_repository"])
-def test_a_project_that_is_not_set_up_is_told_what_to_fill_in(lab, key_):
+def test_an_empty_setting_is_reported_with_what_to_write(lab, key_):
     lab.settings(**{key_: '""'})
     done, _ = send(lab, "--dry-run", code=2)
     assert f": gcp.{key_}: is empty; write " in error_of(done)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"code": "zip"}, "gcp.code: is zip; write container or package"),
         ({"max_cost": "much"}, "gcp.max_cost: is much; write dollars"),
@@ -1182,10 +1186,10 @@ def test_a_project_that_is_not_set_up_is_told_what_to_fill_in(lab, key_):
         ),
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be_are_told(lab, settings, told):
+def test_wrong_settings_are_reported(lab, settings, expected):
     lab.settings(**settings)
     done, _ = send(lab, "--dry-run", code=2)
-    assert told in error_of(done)
+    assert expected in error_of(done)
 
 
 def test_labels_are_made_legal(lab):
@@ -1198,7 +1202,7 @@ def test_labels_are_made_legal(lab):
             _, [message] = send(lab, "configs/multi_gpu.yaml")
     finally:
         lab.project.run(["git", "checkout", "-q", "project.yaml"])
-    found = message["labels"]
-    assert found["team_grosse"] == "a_b_4" and found["st"] == ""
-    assert found["user"] == "ada_lovelace_x" and found["config"] == "multi_gpu"
-    assert found["project"] == "penguin-lab" and re.fullmatch("[0-9a-f]{16}", found["submission"])
+    labels = message["labels"]
+    assert labels["team_grosse"] == "a_b_4" and labels["st"] == ""
+    assert labels["user"] == "ada_lovelace_x" and labels["config"] == "multi_gpu"
+    assert labels["project"] == "penguin-lab" and re.fullmatch("[0-9a-f]{16}", labels["submission"])

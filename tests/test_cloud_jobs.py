@@ -1,4 +1,4 @@
-"""Jobs in the cloud are found, shown, ended and brought back: Google's own clients, against stand-ins.
+"""Jobs in the cloud are found, shown, ended and brought back: the launcher against stand-ins.
 
 Most jobs here are put into the stand-in as the service would describe them; two are really run.
 """
@@ -18,7 +18,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from cloud_lab import BUCKET, PROJECT, REGION
-from standins.cloud import DROPPED, SECRET, TORN, Fault, states
+from standins.cloud import DAMAGED, DROPPED, SECRET, Fault, states
 from standins.jobs import NUMBER
 from standins.vertex import Refused
 
@@ -98,9 +98,9 @@ def test_all_pages_are_read_and_the_newest_come_first(lab):
         put(lab, f"study-{i:03}", 5000 + i, study={}, createTime=ago(minutes=2 * i + 1))
         put(lab, f"job-{i:03}", 1000 + i, createTime=ago(minutes=2 * i))
     put(lab, "another", 9000, project="seals", createTime=ago(seconds=-5))
-    found = json.loads(jobs(lab, "list", "--json", "--most", "1000").out)
+    listed = json.loads(jobs(lab, "list", "--json", "--most", "1000").out)
     both = [f"{kind}-{i:03}" for i in range(120) for kind in ("job", "study")]
-    assert [job["name"] for job in found] == both
+    assert [job["name"] for job in listed] == both
     shown = jobs(lab, "list", "--all", "--most=3").out.splitlines()
     assert [line.split()[0] for line in shown[1:4]] == ["another", "job-000", "study-000"]
     assert shown[4] == "the 3 newest; for more: --most 30"
@@ -166,7 +166,7 @@ def test_a_job_has_many_names(lab, called, number):
 
 
 @pytest.mark.parametrize(
-    ("called", "told"),
+    ("called", "expected"),
     [
         ("gpu", r"which one\? gpu-next, gpu-20260301-120000-2, gpu-20260301-120000"),
         ("twice", r"which one\? 903 \(twice\), 902 \(twice\)"),
@@ -178,10 +178,10 @@ def test_a_job_has_many_names(lab, called, number):
         ('a" OR state="', "no such job"),
     ],
 )
-def test_what_is_not_one_job_is_told_with_those_that_may_be_meant(lab, called, told):
+def test_an_unknown_or_ambiguous_name_is_answered_with_candidates(lab, called, expected):
     _several(lab)
     error = error_of(jobs(lab, "show", called, code=2))
-    assert re.search(told, error), error
+    assert re.search(expected, error), error
 
 
 def _several(lab):
@@ -213,12 +213,12 @@ def test_a_job_that_failed_says_why_and_where_all_of_it_lies(lab):
     assert "log: python scripts/jobs.py logs cpu-1\n" in shown
     assert "bring back: python scripts/jobs.py fetch cpu-1\n" in shown
     assert f"curves: tensorboard --logdir gs://{BUCKET}/runs/cpu-1/logs\n" in shown
-    place = f"{BOARD}/experiments/7".replace("/", "+")
-    assert f"https://{REGION}.tensorboard.googleusercontent.com/experiment/{place}\n" in shown
+    experiment = f"{BOARD}/experiments/7".replace("/", "+")
+    assert f"https://{REGION}.tensorboard.googleusercontent.com/experiment/{experiment}\n" in shown
     assert "cancel" not in shown and "quota" not in shown
 
 
-def test_a_job_that_waits_long_is_told_that_it_may_be_for_ever(lab):
+def test_show_explains_why_a_job_waits_for_long(lab):
     put(lab, "fresh", 1, "QUEUED", createTime=ago(minutes=5))
     put(lab, "stale", 2, "PENDING", createTime=ago(hours=3, minutes=10))
     assert "quota" not in jobs(lab, "show", "fresh").out
@@ -285,25 +285,25 @@ def test_the_trials_of_a_study_are_ranked_and_priced(lab):
     assert "infeasible" in board[3] and "failed" in board[4]
     assert f"--logdir gs://{BUCKET}/runs/tune\n" in shown
     assert f"{REGION}.tensorboard.googleusercontent.com/" in shown
-    found = json.loads(jobs(lab, "show", "tune", "--json").out)
-    assert [trial["id"] for trial in found["trials"]] == [2, 1, 3, 4]
-    assert found["trials"][0]["parameters"] == {
+    study = json.loads(jobs(lab, "show", "tune", "--json").out)
+    assert [trial["id"] for trial in study["trials"]] == [2, 1, 3, 4]
+    assert study["trials"][0]["parameters"] == {
         "dropout": 0.0,
         "early_stopping": 2,
         "hidden_units": "8,4",
     }
-    assert found["trials"][2]["why"] == "exit code 1"
-    hours = [trial["seconds"] / 3600 for trial in found["trials"]]
+    assert study["trials"][2]["why"] == "exit code 1"
+    hours = [trial["seconds"] / 3600 for trial in study["trials"]]
     assert hours == pytest.approx([2, 1, 2, 1], rel=1e-3)
     # Trials 3 and 4 were on a machine until the study was cancelled: 1 + 2 + 2 + 1 hours.
-    assert found["cost"]["hours"] == pytest.approx(6, rel=1e-3)
+    assert study["cost"]["hours"] == pytest.approx(6, rel=1e-3)
     priced = jobs(lab, "cost", "tune").out
-    hourly = found["cost"]["usd_per_hour"]
+    hourly = study["cost"]["usd_per_hour"]
     assert f"tune: ${6 * hourly:.2f}, for 6 h 00 min of running\n" in priced
     assert f"  trial 2: ${2 * hourly:.4f}, 2 h 00 min\n" in priced
 
 
-def test_costs_are_added_and_what_is_unknown_is_no_nothing(lab):
+def test_costs_are_added_and_an_unknown_one_is_not_zero(lab):
     put(lab, "one", 1, **ran(hours=1))
     put(lab, "three", 2, **ran(hours=3))
     odd = {"workerPoolSpecs": [{**POOL, "machineSpec": {"machineType": "z9-standard-4"}}]}
@@ -314,10 +314,10 @@ def test_costs_are_added_and_what_is_unknown_is_no_nothing(lab):
     assert f"three: ${3 * hourly:.4f}, for 3 h 00 min of running" in lines
     assert "odd: unknown, for 1 h 00 min of running" in lines
     assert f"together: ${4 * hourly:.4f}, and 2 of unknown cost" in lines
-    some = jobs(lab, "cost", "one", "odd", "one").out
-    assert some.count("one: ") == 1 and "three" not in some
-    assert f"together: ${hourly:.4f}, and 1 of unknown cost" in some
-    assert "z9-standard-4" in some and "unknown price" in some
+    two = jobs(lab, "cost", "one", "odd", "one").out
+    assert two.count("one: ") == 1 and "three" not in two
+    assert f"together: ${hourly:.4f}, and 1 of unknown cost" in two
+    assert "z9-standard-4" in two and "unknown price" in two
     assert "no times of trial 1" in jobs(lab, "cost", "silent").out
 
 
@@ -443,9 +443,9 @@ def fill(lab, name, status="succeeded", **more):
 
 
 def downloads(lab):
-    found = [line.rpartition("/o/")[2] for line in lab.cloud.requests if "/download/" in line]
+    names = [line.rpartition("/o/")[2] for line in lab.cloud.requests if "/download/" in line]
     lab.cloud.requests.clear()
-    return sorted(found)
+    return sorted(names)
 
 
 def here(lab, name):
@@ -454,8 +454,8 @@ def here(lab, name):
 
 def status(lab, name):
     """As everything that reads runs sees it; None: it is no run."""
-    found = {run.name: run.status for run in lab.module("report.runs").load_all(here(lab, "."))}
-    return found.get(name)
+    statuses = {run.name: run.status for run in lab.module("report.runs").load_all(here(lab, "."))}
+    return statuses.get(name)
 
 
 def test_a_run_comes_back_whole_and_only_once(lab):
@@ -478,7 +478,7 @@ def test_a_run_comes_back_whole_and_only_once(lab):
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()} == before
     assert downloads(lab) == ["runs/back-1/run.json"]  # read, and found to be the same
 
-    (path / "history.csv").write_bytes(b"torn")
+    (path / "history.csv").write_bytes(b"half")
     (path / "mine.txt").write_text("stays", encoding="utf-8")
     jobs(lab, "fetch", "back-1")
     assert downloads(lab) == ["runs/back-1/history.csv", "runs/back-1/run.json"]
@@ -487,8 +487,8 @@ def test_a_run_comes_back_whole_and_only_once(lab):
 
 
 @pytest.mark.parametrize("how", [503, DROPPED, "Ctrl-C"])
-def test_what_was_interrupted_is_no_run_and_goes_on(lab, monkeypatch, how):
-    name = f"torn-{how}"
+def test_an_interrupted_fetch_leaves_no_run_and_is_resumed(lab, monkeypatch, how):
+    name = f"broken-{how}"
     put(lab, name, 2, **ran(hours=1))
     files = fill(lab, name)
     events = f"runs/{name}/logs/train/events"
@@ -530,12 +530,12 @@ def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypa
     really = store.read
 
     def ends_meanwhile(self, uri):
-        found = really(self, uri)
+        data = really(self, uri)
         fill(lab, "live", "succeeded", **{"late.txt": b"late"})
-        return found
+        return data
 
     gone = Fault("GET /download/.*/events$", 404, "No such object: lab/runs/live", times=1)
-    lab.cloud.faults += [gone, Fault("GET /download/.*/history.csv$", TORN, times=1)]
+    lab.cloud.faults += [gone, Fault("GET /download/.*/history.csv$", DAMAGED, times=1)]
     with mock.patch.object(store, "read", ends_meanwhile):
         assert "later the same command brings the rest" in jobs(lab, "fetch", "live").out
     assert status(lab, "live") == "running"  # its end was not there when we looked
@@ -554,13 +554,13 @@ def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypa
 def test_a_file_that_arrives_damaged_is_not_kept_for_whole(lab):
     put(lab, "bent", 4, **ran(hours=1))
     fill(lab, "bent")
-    lab.cloud.faults.append(Fault("GET /download/.*history.csv", TORN, times=2))
+    lab.cloud.faults.append(Fault("GET /download/.*history.csv", DAMAGED, times=2))
     jobs(lab, "fetch", "bent")
     assert status(lab, "bent") == "succeeded"
     assert (here(lab, "bent") / "history.csv").read_bytes().endswith(b"0.5\n")
     for file in ("history.csv", "run.json"):
         (here(lab, "bent") / file).unlink()
-    lab.cloud.faults[:] = [Fault("GET /download/.*history.csv", TORN)]
+    lab.cloud.faults[:] = [Fault("GET /download/.*history.csv", DAMAGED)]
     assert "arrived damaged" in error_of(jobs(lab, "fetch", "bent", code=2))
     assert status(lab, "bent") is None
 
@@ -575,20 +575,20 @@ def test_runs_of_this_machine_are_never_written_over(lab):
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "expected"),
     [
         ({"baseOutputDirectory": {}}, "has no baseOutputDirectory"),
         ({"baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/"}}, "top of gs://lab"),
         ({"baseOutputDirectory": {"outputUriPrefix": "gs://nowhere/a"}}, "bucket does not exist"),
     ],
 )
-def test_what_cannot_be_fetched_is_told(lab, spec, told):
+def test_what_cannot_be_fetched_is_reported(lab, spec, expected):
     put(lab, "odd", 6, spec=spec, **ran(hours=1))
-    assert told in error_of(jobs(lab, "fetch", "odd", code=2))
+    assert expected in error_of(jobs(lab, "fetch", "odd", code=2))
     assert not here(lab, "odd").exists()
 
 
-def test_a_job_without_a_run_is_told(lab):
+def test_a_job_without_a_run_is_reported(lab):
     put(lab, "waits", 7, "PENDING")
     assert "waits (pending) has no run record there" in jobs(lab, "fetch", "waits").out
     assert status(lab, "waits") is None
@@ -639,7 +639,7 @@ def key(cloud_lab):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_goes_wrong_is_told_in_a_line(lab, key, verb):
+def test_what_goes_wrong_is_reported_in_a_line(lab, key, verb):
     words, request, role = VERBS[verb]
     put(lab, "cpu-1", 1, "RUNNING", startTime=ago(minutes=1))
     for what in (429, 503, DROPPED):
@@ -662,7 +662,7 @@ def test_what_goes_wrong_is_told_in_a_line(lab, key, verb):
     assert "does not exist" in error_of(jobs(lab, *words, code=2, **key))
 
 
-def test_a_project_that_is_not_set_up_is_told(lab):
+def test_a_project_that_is_not_set_up_is_reported(lab):
     lab.settings(project='""')
     assert "gcp.project" in error_of(jobs(lab, "list", code=2))
 
@@ -719,13 +719,13 @@ def test_a_run_of_the_cloud_is_used_like_one_of_this_machine(busy):
 
 
 @pytest.mark.slow
-def test_a_study_of_the_cloud_is_told_like_one_of_this_machine(busy, tmp_path):
+def test_a_study_of_the_cloud_is_shown_like_one_of_this_machine(busy, tmp_path):
     study = yaml.safe_load(busy.project.read("configs/tuning.yaml"))
     study |= {"maxTrialCount": 2, "displayName": "Two Trials"}
     study["trialJobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] = ["--epochs=2"]
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     name = finished(busy, tmp_path / "two.yaml", study=True)
-    told = {trial["id"]: trial for trial in busy.cloud.jobs.job(name)["trials"]}
+    trials = {trial["id"]: trial for trial in busy.cloud.jobs.job(name)["trials"]}
     done = jobs(busy, "fetch", name)
     path = here(busy, name)
     assert json.loads((path / "study.json").read_text(encoding="utf-8"))["state"] == "finished"
@@ -734,21 +734,21 @@ def test_a_study_of_the_cloud_is_told_like_one_of_this_machine(busy, tmp_path):
     values = [float(row["val_loss"]) for row in rows]
     assert values == sorted(values) and len(values) == 2
     for row in rows:
-        trial = told[row["trial"]]
+        trial = trials[row["trial"]]
         assert float(row["val_loss"]) == trial["finalMeasurement"]["metrics"][0]["value"]
-        chosen = {each["parameterId"]: each["value"] for each in trial["parameters"]}
+        chosen = {p["parameterId"]: p["value"] for p in trial["parameters"]}
         assert float(row["learning_rate"]) == chosen["learning_rate"]
         assert row["hidden_units"] == chosen["hidden_units"]
     runs = busy.module("report.runs")
-    found = {run.name: run for run in runs.load_all(here(busy, "."))}
-    assert {f"{name}/1", f"{name}/2"} <= set(found)
+    loaded = {run.name: run for run in runs.load_all(here(busy, "."))}
+    assert {f"{name}/1", f"{name}/2"} <= set(loaded)
     assert (path / "1" / "report.html").is_file()
     page = (path / "report.html").read_text(encoding="utf-8")
     assert "(Vertex AI)" in page and 'href="1/report.html"' in page
-    # The curves are what the trials recorded, since the stand-in tells none.
+    # The curves are what the trials recorded, since the stand-in has none.
     curves = (path / "measurements.csv").read_text(encoding="utf-8").splitlines()
-    assert len(curves) == 1 + sum(len(found[f"{name}/{i}"].history["epoch"]) for i in (1, 2))
-    # The leaderboard is the same, asked of the service.
+    assert len(curves) == 1 + sum(len(loaded[f"{name}/{i}"].history["epoch"]) for i in (1, 2))
+    # The leaderboard of the service is the same.
     board = jobs(busy, "show", name).out.splitlines()[-2:]
     assert [line.split()[1] for line in board] == [row["trial"] for row in rows]
     # And the winner is a job that can be run.
@@ -760,4 +760,4 @@ def test_a_study_of_the_cloud_is_told_like_one_of_this_machine(busy, tmp_path):
     assert "env" not in pool["containerSpec"] and "pythonPackageSpec" not in pool
     best.unlink()
     assert "all of it was here already" in jobs(busy, "fetch", name).out
-    assert not best.exists()  # nothing is written anew
+    assert not best.exists()  # nothing is written again

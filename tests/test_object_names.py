@@ -52,11 +52,11 @@ HOSTILE = st.lists(PART, min_size=1, max_size=4).map("/".join)
 
 def snapshot(folder):
     """{path: content; None: a folder} of everything below a folder."""
-    found = {}
+    content = {}
     for root, folders, files in os.walk(folder):
-        found.update({os.path.join(root, name): None for name in folders})
-        found.update({os.path.join(root, f): Path(root, f).read_bytes() for f in files})
-    return found
+        content.update({os.path.join(root, name): None for name in folders})
+        content.update({os.path.join(root, f): Path(root, f).read_bytes() for f in files})
+    return content
 
 
 def write(lab, folder, names):
@@ -108,7 +108,7 @@ def test_sync_writes_all_or_nothing(lab, store, legal, hostile):
 @settings(max_examples=100, **QUICK)
 def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
     fetch, error = lab.module("cloud.fetch"), lab.module("cloud.errors").CloudError
-    folder, said = f"runs/names-{next(COUNTER)}", []
+    folder, printed = f"runs/names-{next(COUNTER)}", []
     base = {"baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/{folder}"}}
     message = {"displayName": "names", "state": "JOB_STATE_SUCCEEDED", "jobSpec": base}
     job = lab.module("cloud.remote_job").RemoteJob(message)
@@ -116,7 +116,7 @@ def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
     before = snapshot(lab.project.path / "runs")
     outside = set(os.listdir(lab.project.path)) | {"runs"}
     try:
-        fetch.fetch(store, job, said.append)
+        fetch.fetch(store, job, printed.append)
     except error as refused:
         assert hostile, f"refused {legal}: {refused}"
         check_line(str(refused), folder)
@@ -130,7 +130,7 @@ def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
         n for n in objects if Path(n).name.lower() in ("vertex.json", "study.json") and "/" not in n
     }
     own |= {n for n in objects if n.count("/") < 2 and Path(n).name.lower() == "report.html"}
-    assert all(name in "\n".join(said) for name in own)  # what stays in the bucket is said
+    assert all(name in "\n".join(printed) for name in own)  # what stays in the bucket is reported
     assert new.pop(str(lab.project.path / folder / "vertex.json"))
     kept = {name: data for name, data in objects.items() if name not in own}
     assert new == expected(lab.project.path / folder, kept)

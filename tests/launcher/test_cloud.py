@@ -37,7 +37,7 @@ gcp:
   labels: {team: "Seals & Co"}
 """
 LAB = Settings(project="my-lab-4711", region="europe-west4", bucket="my-lab-runs")
-# Runs a script, and tells of every module of Google's that it has imported.
+# Run a script, and print every module of Google's that it imports.
 QUIET = """
 import runpy, sys
 sys.argv, before = sys.argv[1:], set(sys.modules)
@@ -124,7 +124,7 @@ def test_as_a_package_the_arguments_are_the_same(mine, tmp_path):
     assert task["executorImageUri"] == "europe-docker.pkg.dev/lab/base/python:3"
     [uri] = task["packageUris"]
     assert re.fullmatch(r"gs://my-lab-runs/packages/[0-9a-f]{16}/trainer\.tar\.gz", uri)
-    # No package holds data/: it is copied to the bucket, and the trainer is told where it lies.
+    # No package holds data/: it is copied to the bucket, and the trainer gets its address.
     data = {entry["name"]: entry["value"] for entry in task["env"]}["OWN_DATA_URI"]
     assert re.fullmatch(r"gs://my-lab-runs/data/[0-9a-f]{16}", data)
     flags = ["--", f"--{options.SOURCES[0]}=gs://lab/x"]
@@ -148,7 +148,7 @@ def test_what_a_file_says_itself_stays(mine, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["configs/gpu.yaml", "--max-cost=0.01"], "the limit is $0.01"),
         (["configs/none.yaml"], "cannot be read"),
@@ -156,14 +156,14 @@ def test_what_a_file_says_itself_stays(mine, tmp_path):
         (["configs/cpu.yaml", "--", "--job-dir=runs/a"], "a cloud job writes to a bucket"),
     ],
 )
-def test_what_cannot_be_sent_is_told_in_a_line(mine, words, told):
+def test_what_cannot_be_sent_is_reported_in_a_line(mine, words, expected):
     done = dry_run(mine, *words, code=2)
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert told in line and done.stdout == ""
+    assert expected in line and done.stdout == ""
 
 
 @pytest.mark.parametrize("key", ["project", "region", "bucket"])
-def test_what_project_yaml_lacks_is_told(mine, key):
+def test_what_project_yaml_lacks_is_reported(mine, key):
     value = yaml.safe_load(SETTINGS)["gcp"][key]
     change(mine, f"{key}: {value}", f'{key}: ""')
     assert f": gcp.{key}: is empty; write " in dry_run(mine, "configs/cpu.yaml", code=2).stderr

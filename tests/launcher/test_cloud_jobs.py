@@ -1,4 +1,4 @@
-"""What is told of a cloud job, and a study that comes back; no account, network or SDK is needed."""
+"""What is shown of a cloud job, and a study that is fetched; no account, network or library of Google's is needed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ JOB = {
 
 
 def price(message: dict) -> tuple[float | None, float]:
-    found = facts.compute_cost(RemoteJob(message), prices.load())
-    return found.most, found.hours
+    cost = facts.compute_cost(RemoteJob(message), prices.load())
+    return cost.most, cost.hours
 
 
 def test_a_job_is_paid_for_from_its_start_to_its_end():
@@ -44,7 +44,7 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
     assert price(two)[0] == pytest.approx(4 * paid)
     never = {key: value for key, value in JOB.items() if key != "startTime"}
     assert price(never) == (0, 0)
-    # Of a job that was ended by the service only the last change may be told.
+    # Of a job that was ended by the service only the last change may be known.
     cut = {**never, "startTime": HOUR.format(10), "updateTime": HOUR.format(11)}
     del cut["endTime"]
     assert price(cut)[1] == 1 and RemoteJob(cut).seconds == 3600
@@ -156,12 +156,12 @@ def test_trials_are_read_as_those_of_a_study_here():
     nan = {**trial(10), "finalMeasurement": {"metrics": [{"metricId": "val_loss", "value": "NaN"}]}}
     other = {**trial(11), "finalMeasurement": {"metrics": [{"metricId": "loss", "value": 1}]}}
     broken = {"id": "9", "state": "INFEASIBLE", "infeasibleReason": "exit\ncode 1"}
-    found = jobs_study.ranked(study(nan, other, broken, {"id": "12", "state": "ACTIVE"}))
-    assert [trial.id for trial in found] == [5, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
-    best = found[0]
+    ranked = jobs_study.ranked(study(nan, other, broken, {"id": "12", "state": "ACTIVE"}))
+    assert [trial.id for trial in ranked] == [5, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
+    best = ranked[0]
     assert (best.value, best.step, best.seconds) == (0.0, 2, 3600)
     assert best.parameters["warmup"] == 2 and isinstance(best.parameters["warmup"], int)
-    assert [trial.why for trial in found[8:]] == [
+    assert [trial.why for trial in ranked[8:]] == [
         "exit code 1",
         "val_loss was not a finite number",
         "no val_loss",
@@ -210,15 +210,15 @@ def test_a_study_leaves_the_same_files_wherever_it_ran(tmp_path):
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
-def test_no_study_here_goes_on_in_one_of_the_cloud(tmp_path):
+def test_no_study_here_resumes_one_of_the_cloud(tmp_path):
     job = spec.load(ROOT / "configs" / "tuning.yaml")
     path = tmp_path / "runs" / "search-1"
     path.mkdir(parents=True)
     jobs_study.write(study(state="JOB_STATE_RUNNING"), path, tmp_path)
     assert json.loads((path / "study.json").read_text(encoding="utf-8"))["state"] == "running"
-    found = directory.take(job, [], None, False, path.parent)
-    found.close()
-    assert found.path != path
+    taken = directory.take(job, [], None, False, path.parent)
+    taken.close()
+    assert taken.path != path
 
 
 def test_a_study_that_was_measured_by_the_service_needs_no_trial_here(tmp_path):

@@ -20,7 +20,7 @@ from standins.proxy import Proxy, Request
 from standins.vertex import gcloud
 
 REGION = "us-central1"
-DROPPED, LOST, SLOW, TORN, LATE = "dropped", "lost", "slow", "torn", "late"
+DROPPED, LOST, SLOW, DAMAGED, LATE = "dropped", "lost", "slow", "damaged", "late"
 HOSTS = ("storage", "www", "logging", "artifactregistry", "cloudbuild", f"{REGION}-aiplatform")
 HOSTS += ("iamcredentials",)  # a robot's credentials ask where they may be used; nobody answers
 SECRET = "ya29.a-token-that-nobody-may-see"
@@ -29,8 +29,8 @@ SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD")
 
 @dataclass
 class Fault:
-    """What becomes of requests: a status; DROPPED: nothing happens; LOST: it happens, and nobody
-    is told; SLOW: the answer comes after `seconds`; TORN: its last byte is another one; LATE: the
+    """What becomes of requests: a status; DROPPED: nothing happens; LOST: it happens, and no
+    answer comes; SLOW: the answer comes after `seconds`; DAMAGED: its last byte is another one; LATE: the
     request takes effect after `seconds`, whether its client still waits or not."""
 
     request: str  # a regular expression for "METHOD /path"
@@ -120,7 +120,7 @@ class Cloud:
         response = self._route(request)
         if what == SLOW:
             time.sleep(fault.seconds)
-        if what == TORN:
+        if what == DAMAGED:
             response = response._replace(body=response.body[:-1] + b"?")
         return None if what == LOST else response
 

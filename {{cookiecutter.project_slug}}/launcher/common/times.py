@@ -1,14 +1,9 @@
-"""Durations and times as Google's APIs write them, "3600s" and RFC 3339, and as people read them."""
+"""Times as Google's APIs write them, in RFC 3339, and times and spans as people read them."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-
-
-def parse_duration(text: str) -> float:
-    """ "3600s" → 3600.0, in seconds."""
-    return float(text.removesuffix("s"))
 
 
 def parse_time(text: str) -> datetime:

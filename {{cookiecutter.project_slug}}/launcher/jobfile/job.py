@@ -15,8 +15,8 @@ from pathlib import Path
 
 from launcher.common import document
 from launcher.common.document import Fault
-from launcher.common.times import parse_duration
 from launcher.jobfile.program import Program, read_program
+from launcher.jobfile.scalars import parse_duration
 from launcher.jobfile.study import StudySpec, read_study
 
 ROLES = ("chief", "worker", "ps", "evaluator")  # of the pools, in their order

@@ -99,13 +99,18 @@ def _check_bool(value: Any, text: str) -> tuple[str, str] | None:
 
 def _check_duration(value: Any, text: str) -> tuple[str, str] | None:
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]{1,9})?s", value):
-        too_long = abs(float(value[:-1])) > LONGEST
+        too_long = abs(parse_duration(value)) > LONGEST
         return (f"is {show(value)}", "this is too long") if too_long else None
     match = re.fullmatch(r"([0-9]{1,9})\s*(min|[mhd]|)", text)
     seconds = f"{int(match[1]) * UNITS[match[2]]}s" if match else "3600s"
     if isinstance(value, int) and ":" in text:  # 1:30:00, in sixties
         seconds = f"{value}s"
     return f"is {show(text)}", f'a time is seconds with an s: write "{seconds}"'
+
+
+def parse_duration(text: str) -> float:
+    """ "3600s" → 3600.0, in seconds."""
+    return float(text.removesuffix("s"))
 
 
 def _check_timestamp(value: Any, text: str) -> tuple[str, str] | None:

@@ -207,4 +207,4 @@ def _describes() -> bool:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
-    return bool(re.search(r"^DESCRIBES(: bool)? = True *(#.*)?$", text, flags=re.MULTILINE))
+    return bool(re.search(r"^DESCRIBES(: [\w.\[\]]+)? = True *(#.*)?$", text, flags=re.MULTILINE))

@@ -74,11 +74,11 @@ def _run_study(
         raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
     [first, *_] = contract.replicas(job, counts=options.replicas)
     with contextlib.ExitStack() as stack:
-        place, is_ready = containers, lambda: True
+        runner, is_ready = containers, lambda: True
         if options.fork and containers is None and fork.can_fork(first):
             # It imports TensorFlow while this process imports what studies need.
-            place = stack.enter_context(fork.Forks(first))
-            is_ready = place.is_ready
+            runner = stack.enter_context(fork.Forks(first))
+            is_ready = runner.is_ready
         from launcher.study.study import Study
 
         study = Study(
@@ -87,7 +87,7 @@ def _run_study(
             study_dir,
             top=options.top,
             new=options.new,
-            options={"counts": options.replicas, "place": place},
+            options={"counts": options.replicas, "place": runner},
             is_ready=is_ready,
         )
         with view.interruptible(study):

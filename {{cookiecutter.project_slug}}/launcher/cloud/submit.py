@@ -95,7 +95,8 @@ def _send(this: Submission, wait: bool) -> int:
         if job:
             print("the same command sent this job before, and it started; nothing is sent again")
         else:
-            print("".join(f"{note}\n" for note in this.notes), end="", flush=True)
+            for note in this.notes:
+                print(note, flush=True)
             _check_locations(this, store)
             _provide_code(this, store)
             this = _reserve_folder(this, store)

@@ -282,7 +282,7 @@ def test_a_running_trial_is_stopped(by_time):
     rules = {"medianAutomatedStoppingSpec": {"useElapsedDuration": by_time}}
     path = job_file(
         grid(numbers("floor", *floors), **rules),
-        *("--x=0.3", "--steps=40", "--pause=0.02"),
+        *("--x=0.3", "--steps=40", "--pause=0.06"),
         maxTrialCount=7,
     )
     study = make(path)
@@ -480,7 +480,7 @@ def test_a_study_gives_up_when_too_many_trials_fail(limit, tried, capsys):
 
 
 def test_a_study_that_is_stopped_goes_on(capsys):
-    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), "--steps=30", "--pause=0.05")
+    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), "--steps=30", "--pause=0.15")
     study = make(path)
 
     def stop():
@@ -522,7 +522,7 @@ def command(*words: str) -> list[str]:
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
 def test_a_study_whose_process_is_killed_goes_on(project):
     path = job_file(
-        {"parameters": [X]}, *("--steps=8", "--pause=0.05"), path=str(project / "toy.yaml"),
+        {"parameters": [X]}, *("--steps=8", "--pause=0.15"), path=str(project / "toy.yaml"),
         maxTrialCount=12,
     )  # fmt: skip
     log = open("log.txt", "wb")  # noqa: SIM115

@@ -87,7 +87,7 @@ def add_parameters(job: Job, flags: Sequence[str], values: Mapping[str, str]) ->
         task = message.get("pythonPackageSpec") or message.setdefault("containerSpec", {})
         if "pythonPackageSpec" not in message:
             task.setdefault("imageUri", OWN_IMAGE)
-        _, others = parser.parse_known_args([*(task.get("args") or []), *flags])
+        _, others = parser.parse_known_args([*task.get("args", []), *flags])
         task["args"] = [*others, *(f"--{id}={text}" for id, text in values.items())]
     return spec
 
@@ -102,9 +102,9 @@ def undo(job: Job) -> Job:
         message["replicaCount"] = pool.replicas  # JSON has it as a text
         if runs.foreign:
             continue
-        task = message.pop("pythonPackageSpec", None) or message.get("containerSpec") or {}
+        task = message.pop("pythonPackageSpec", None) or message.get("containerSpec", {})
         filled_in = (COMMIT, DIRTY, DATA)
-        env = [entry for entry in task.get("env") or [] if entry["name"] not in filled_in]
+        env = [entry for entry in task.get("env", []) if entry["name"] not in filled_in]
         words = {"command": list(runs.command), "args": list(runs.args), "env": env}
         message["containerSpec"] = {key: value for key, value in words.items() if value}
     return replace(job, message={"studySpec": job.message["studySpec"], "trialJobSpec": spec})

@@ -50,10 +50,10 @@ class Pool:
         words = [
             (f"{self.path}.{key}[{i}]", word)
             for key in ("command", "args")
-            for i, word in enumerate(self.task.get(key) or ())
+            for i, word in enumerate(self.task.get(key, ()))
         ]
         start = len(words) - len(self.program.args)  # the words before it start the program
-        number = len(self.task.get("args") or ())
+        number = len(self.task.get("args", ()))
         for i, flag in enumerate(flags if self.takes_flags else (), number):
             words.append((f"{self.path}.args[{i}]", flag))
         return words[start:]
@@ -81,7 +81,7 @@ class Job:
     @property
     def spec(self) -> dict:
         """The CustomJobSpec: the message itself, or that of a trial."""
-        return (self.message.get("trialJobSpec") or {}) if self.tuning else self.message
+        return self.message.get("trialJobSpec", {}) if self.tuning else self.message
 
     @cached_property
     def pools(self) -> list[Pool]:
@@ -90,7 +90,7 @@ class Job:
 
     @cached_property
     def scheduling(self) -> Scheduling:
-        spec = self.spec.get("scheduling") or {}
+        spec = self.spec.get("scheduling", {})
         strategy = spec.get("strategy", "STRATEGY_UNSPECIFIED")
         return Scheduling(
             timeout=parse_duration(spec.get("timeout") or f"{WEEK}s"),
@@ -102,7 +102,7 @@ class Job:
     @cached_property
     def study(self) -> StudySpec | None:
         """None for a job that is no study."""
-        return read_study(self.message.get("studySpec") or {}) if self.tuning else None
+        return read_study(self.message.get("studySpec", {})) if self.tuning else None
 
     @property
     def trials(self) -> int:
@@ -126,12 +126,12 @@ class Job:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        return self.message.get("labels") or {}
+        return self.message.get("labels", {})
 
     @property
     def output(self) -> str:
         """Where it writes, gs://…; "" where it does not say."""
-        return (self.spec.get("baseOutputDirectory") or {}).get("outputUriPrefix", "")
+        return self.spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")
 
     @property
     def service_account(self) -> str:
@@ -166,10 +166,10 @@ def read_pools(spec: Mapping, path: str = "") -> list[Pool]:
         path: to the CustomJobSpec in the message, such as "trialJobSpec.".
     """
     pools: list[Pool] = []
-    for i, (role, pool) in enumerate(zip(ROLES, spec.get("workerPoolSpecs") or [], strict=False)):
+    for i, (role, pool) in enumerate(zip(ROLES, spec.get("workerPoolSpecs", []), strict=False)):
         if not pool:
             continue  # it only keeps the place of its role
-        machine, disk = pool.get("machineSpec") or {}, pool.get("diskSpec") or {}
+        machine, disk = pool.get("machineSpec", {}), pool.get("diskSpec", {})
         key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
         program = read_program(pool)
         first = pools[0].program if pools else program
@@ -177,14 +177,14 @@ def read_pools(spec: Mapping, path: str = "") -> list[Pool]:
             Pool(
                 role=role,
                 replicas=int(pool.get("replicaCount") or 1),
-                machine=machine.get("machineType") or "",
-                accelerator=machine.get("acceleratorType") or "",
+                machine=machine.get("machineType", ""),
+                accelerator=machine.get("acceleratorType", ""),
                 accelerators=int(machine.get("acceleratorCount") or 0),
-                topology=machine.get("tpuTopology") or "",
+                topology=machine.get("tpuTopology", ""),
                 disk_type=disk.get("bootDiskType") or "pd-ssd",
                 disk_gb=int(disk.get("bootDiskSizeGb") or 100),
                 program=program,
-                task=pool.get(key) or {},
+                task=pool.get(key, {}),
                 path=f"{path}workerPoolSpecs[{i}].{key}",
                 takes_flags=program.foreign == first.foreign,  # a Reduction Server does not
             )

@@ -63,10 +63,10 @@ def read_program(pool: Mapping) -> Program:
     """Read what the replicas of a WorkerPoolSpec run."""
     if "pythonPackageSpec" in pool:
         return _read_package(pool["pythonPackageSpec"])
-    task = pool.get("containerSpec") or {}
-    uri = task.get("imageUri") or ""
+    task = pool.get("containerSpec", {})
+    uri = task.get("imageUri", "")
     foreign = "" if is_own_image(uri) else uri
-    command, args, python = task.get("command") or [], task.get("args") or [], []
+    command, args, python = task.get("command", []), task.get("args", []), []
     if not command and not foreign:
         python = ["-m", MODULE]
     elif command and (end := _find_module_end(words := [*command, *args])):
@@ -84,21 +84,21 @@ def read_program(pool: Mapping) -> Program:
 
 def _read_package(task: Mapping) -> Program:
     module = task.get("pythonModule") or MODULE
-    uris = task.get("packageUris") or []
+    uris = task.get("packageUris", [])
     return Program(
         foreign="" if all(map(settings.is_own_package, uris)) else uris[0],
         image="",
         command=() if module == MODULE else ("python", "-m", module),
-        args=tuple(task.get("args") or ()),
+        args=tuple(task.get("args", ())),
         python=("-m", module) if is_module(module) else (),
         env=_read_env(task),
         needs="" if uris else "package",
-        executor=task.get("executorImageUri") or "",
+        executor=task.get("executorImageUri", ""),
     )
 
 
 def _read_env(task: Mapping) -> dict[str, str]:
-    return {entry.get("name", ""): entry.get("value") or "" for entry in task.get("env") or []}
+    return {entry.get("name", ""): entry.get("value", "") for entry in task.get("env", [])}
 
 
 def _find_module_end(words: Sequence[str]) -> int:
@@ -156,13 +156,13 @@ def expand_all(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, st
 
 def check_task(task: dict) -> Iterator[Problem]:
     """Find problems of a ContainerSpec or a PythonPackageSpec."""
-    size = sum(map(len, task.get("args") or []))
+    size = sum(map(len, task.get("args", [])))
     if size > ARGS:
         what = f"are {size:,} characters together, and {ARGS:,} are passed on"
         yield "args", what, "put long lists into a file and give its path"
     for key in ("imageUri", "executorImageUri"):
         yield from find_image_problems(key, task.get(key) or "")
-    names = [variable.get("name", "") for variable in task.get("env") or []]
+    names = [variable.get("name", "") for variable in task.get("env", [])]
     if len(names) > ENV:
         yield "env", f"are {len(names)} variables, and {ENV} are passed on", "put them into a file"
     for i, name in enumerate(names):
@@ -174,7 +174,7 @@ def check_task(task: dict) -> Iterator[Problem]:
             yield where, f"{name} is set by the service, with a value for each replica", "remove it"
         elif name in names[:i]:
             yield where, f"{name} stands twice in this list", "keep one of them"
-    packages = task.get("packageUris") or []
+    packages = task.get("packageUris", [])
     if len(packages) > PACKAGES:
         what = f"are {len(packages)} packages, and {PACKAGES} are installed"
         yield "packageUris", what, "put some of them together"
@@ -191,7 +191,7 @@ def check_task(task: dict) -> Iterator[Problem]:
 def check_program(pool: dict) -> Iterator[Problem]:
     """Find problems of a WorkerPoolSpec that runs the project's own image or package."""
     key = "pythonPackageSpec" if "pythonPackageSpec" in pool else "containerSpec"
-    task, program = pool.get(key) or {}, read_program(pool)
+    task, program = pool.get(key, {}), read_program(pool)
     if program.foreign:
         return  # what others do is their own affair
     if not program.module and key == "pythonPackageSpec":
@@ -206,10 +206,10 @@ def check_program(pool: dict) -> Iterator[Problem]:
         held = ", ".join(FOLDERS)
         what = f"{program.module} is not in the project's image, which holds {held}"
         yield where, what, f"move the module to {FOLDERS[0]}/"
-    args, env = task.get("args") or [], task.get("env") or []
+    args, env = task.get("args", []), task.get("env", [])
     for i, problem in find_uri_problems(args):
         yield f"{key}.args[{i}]", problem, "write gs://BUCKET/PATH"
-    for i, problem in find_uri_problems(variable.get("value") or "" for variable in env):
+    for i, problem in find_uri_problems(variable.get("value", "") for variable in env):
         yield f"{key}.env[{i}].value", problem, "write gs://BUCKET/PATH"
 
 

@@ -72,7 +72,7 @@ def _find_missing(name: str, message: dict) -> Iterator[Problem]:
 
 def check_roles(spec: dict) -> Iterator[Problem]:
     """Which pools there are, and how many machines each role may have."""
-    count, pools = len(spec.get("workerPoolSpecs") or ()), read_pools(spec)
+    count, pools = len(spec.get("workerPoolSpecs", ())), read_pools(spec)
     if count > len(POOLS):
         what = f"there are {count} pools, and roles for four: {', '.join(POOLS)}"
         yield f"workerPoolSpecs[{len(POOLS)}]", what, "put machines of one role into one pool"
@@ -121,7 +121,7 @@ def check_pool(pool: dict) -> Iterator[Problem]:
     if count is not None and int(count) < 1:
         instead = "write 1 or more, or {} for the whole pool to skip it"
         yield "replicaCount", f"is {count}: a pool has machines", instead
-    tpu = is_tpu((pool.get("machineSpec") or {}).get("machineType", ""))
+    tpu = is_tpu(pool.get("machineSpec", {}).get("machineType", ""))
     if tpu and int(count or 1) > 1:
         what = f"is {count}, and a TPU pool has one replica"
         yield "replicaCount", what, "write 1; tpuTopology says how many chips"
@@ -132,7 +132,7 @@ def check_pool(pool: dict) -> Iterator[Problem]:
 
 def check_scheduling(spec: dict) -> Iterator[Problem]:
     """How long a job runs and waits, and what starts again."""
-    scheduling = spec.get("scheduling") or {}
+    scheduling = spec.get("scheduling", {})
     timeout, wait = scheduling.get("timeout"), scheduling.get("maxWaitDuration")
     if timeout is None:
         what = "is missing: a job that hangs would run, and be paid for, for seven days"
@@ -158,7 +158,7 @@ def check_scheduling(spec: dict) -> Iterator[Problem]:
 
 def check_strategy(spec: dict) -> Iterator[Problem]:
     """Which machines a job may wait for, or lose."""
-    strategy, pools = (spec.get("scheduling") or {}).get("strategy", "STANDARD"), read_pools(spec)
+    strategy, pools = spec.get("scheduling", {}).get("strategy", "STANDARD"), read_pools(spec)
     where, old = "scheduling.strategy", {"ON_DEMAND": "STANDARD", "LOW_COST": "SPOT"}
     if strategy in old:
         yield where, f"{strategy} is an old name", f"write {old[strategy]}"
@@ -166,7 +166,7 @@ def check_strategy(spec: dict) -> Iterator[Problem]:
         what = f"{strategy} is not for TPU pods, several machines"
         yield where, what, "write STANDARD, or take a topology of one machine"
     if strategy == "FLEX_START":
-        specs = [pool.get("machineSpec") for pool in spec.get("workerPoolSpecs") or () if pool]
+        specs = [pool.get("machineSpec") for pool in spec.get("workerPoolSpecs", ()) if pool]
         kinds = {pool.accelerator or "no accelerator" for pool in pools}
         if unfit := sorted(kind for kind in kinds if not FLEXIBLE.fullmatch(kind)):
             what = f"FLEX_START is for L4, A100, H100, H200 and B200, not for {', '.join(unfit)}"
@@ -178,7 +178,7 @@ def check_strategy(spec: dict) -> Iterator[Problem]:
 
 def check_names(spec: dict) -> Iterator[Problem]:
     """Names of resources that are not of the form which the service takes."""
-    output = (spec.get("baseOutputDirectory") or {}).get("outputUriPrefix")
+    output = spec.get("baseOutputDirectory", {}).get("outputUriPrefix")
     if output and (problem := find_uri_problem(output)):
         instead = f"write gs://BUCKET/PATH; {problem}"
         yield "baseOutputDirectory.outputUriPrefix", f"{output} is no folder in a bucket", instead
@@ -213,12 +213,12 @@ RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
 def find_conflicts(spec: dict, settings: Settings) -> Iterator[Problem]:
     """Yield what in a CustomJobSpec does not go together with project.yaml."""
     region, bucket = settings.region, settings.bucket
-    output = (spec.get("baseOutputDirectory") or {}).get("outputUriPrefix") or ""
+    output = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")
     if bucket and not find_uri_problem(output) and output.split("/")[2] != bucket:
         what = f"{output} is not in the project's bucket, {bucket}"
         instead = "leave it out: the launcher takes a folder of the job's own there"
         yield "baseOutputDirectory.outputUriPrefix", what, instead
-    if tensorboard := TENSORBOARD.fullmatch(spec.get("tensorboard") or ""):
+    if tensorboard := TENSORBOARD.fullmatch(spec.get("tensorboard", "")):
         if region and tensorboard[1] != region:
             what = f"is in {tensorboard[1]}, and the job runs in {region}: it cannot write there"
             yield "tensorboard", what, f"take one in {region}, or another region in project.yaml"
@@ -229,9 +229,9 @@ def find_conflicts(spec: dict, settings: Settings) -> Iterator[Problem]:
             if not spec.get(field) and not default:
                 what = f"needs {word}, and there is none, here or in project.yaml"
                 yield "tensorboard", what, "fill in project.yaml, or leave the TensorBoard out"
-    for i, pool in enumerate(spec.get("workerPoolSpecs") or []):
+    for i, pool in enumerate(spec.get("workerPoolSpecs", [])):
         for task, key in (("containerSpec", "imageUri"), ("pythonPackageSpec", "executorImageUri")):
-            image = IMAGE.fullmatch((pool.get(task) or {}).get(key) or "")
+            image = IMAGE.fullmatch(pool.get(task, {}).get(key, ""))
             # Where others keep their images is theirs to say: us-docker.pkg.dev has no region.
             if image and image[2] == settings.project and region not in ("", image[1]):
                 what = f"is an image in {image[1]}, and the job runs in {region}"

@@ -108,9 +108,9 @@ def _read(path: str | Path) -> tuple[Job, list[Fault]]:
         file, "HyperparameterTuningJob" if tuning else "CustomJobSpec"
     )
     job = Job(file.path, message, tuning, file.lines)
-    for pool in job.spec.get("workerPoolSpecs") or []:
+    for pool in job.spec.get("workerPoolSpecs", []):
         # Where the project's image is, project.yaml says: as if the file named none.
-        if (pool.get("containerSpec") or {}).get("imageUri") == OWN_IMAGE:
+        if pool.get("containerSpec", {}).get("imageUri") == OWN_IMAGE:
             del pool["containerSpec"]["imageUri"]
     return job, faults
 

@@ -93,7 +93,7 @@ class StudySpec:
 def read_study(spec: Mapping) -> StudySpec:
     metrics = spec.get("metrics") or [{}]
     return StudySpec(
-        parameters=read_parameters(spec.get("parameters") or ()),
+        parameters=read_parameters(spec.get("parameters", ())),
         metrics=tuple(metric.get("metricId", "") for metric in metrics),
         maximize=metrics[0].get("goal") == "MAXIMIZE",
         takes_best=spec.get("measurementSelectionType") == "BEST_MEASUREMENT",
@@ -115,14 +115,14 @@ def _read_parameter(message: Mapping, counts: dict[str, int]) -> Parameter:
     field = next(field for field in KINDS if field in message)
     spec, (kind, number), id = message[field], KINDS[field], message["parameterId"]
     counts[id] = count = counts.get(id, 0) + 1
-    values = tuple(map(number, spec.get("values") or ()))
+    values = tuple(map(number, spec.get("values", ())))
     if values:
         low, high, scale = 0, len(values) - 1, "linear"
     else:  # the service leaves out a bound that is 0
         low, high = number(spec.get("minValue", 0)), number(spec.get("maxValue", 0))
         scale = LOGARITHMIC.get(message.get("scaleType"), "linear")
     children = []
-    for child in message.get("conditionalParameterSpecs") or ():
+    for child in message.get("conditionalParameterSpecs", ()):
         wanted = next(child[field]["values"] for field in PARENTS if field in child)
         below = _read_parameter(child["parameterSpec"], counts)
         children.append((frozenset(map(number, wanted)), below))
@@ -143,7 +143,7 @@ def check_job(job: dict) -> Iterator[Problem]:
     if len(name) > LONGEST_NAME:
         what = f"has {len(name)} characters, and {LONGEST_NAME} are taken"
         yield "displayName", what, "write a shorter one"
-    for key, value in (job.get("labels") or {}).items():
+    for key, value in job.get("labels", {}).items():
         if not all(LABEL.fullmatch(text) and text == text.lower() for text in (key, value)):
             instead = "lower-case letters, digits, - and _ only, 63 at most"
             yield f"labels.{key}", f"{key}: {value} is no label", instead
@@ -164,7 +164,7 @@ def check_study(study: dict) -> Iterator[Problem]:
     """Find problems of a StudySpec's metrics, and of its parameters together."""
     if study.get("observationNoise", "").endswith(("LOW", "HIGH")):
         yield "observationNoise", VIZIER_ONLY, "remove it"
-    metrics = study.get("metrics") or []
+    metrics = study.get("metrics", [])
     names = [metric.get("metricId", "") for metric in metrics]
     for i, name in enumerate(names):
         if re.search(r"\s", name):
@@ -174,7 +174,7 @@ def check_study(study: dict) -> Iterator[Problem]:
         if metrics[i].get("goal") == "GOAL_TYPE_UNSPECIFIED":
             yield f"metrics[{i}].goal", "is not given", "write MINIMIZE or MAXIMIZE"
     first: dict[str, str] = {}  # {flag: how it is written where it is first}
-    for i, parameter in enumerate(study.get("parameters") or []):
+    for i, parameter in enumerate(study.get("parameters", [])):
         name = parameter.get("parameterId", "")
         flag = name.replace("-", "_")
         if flag and flag in first:
@@ -201,7 +201,7 @@ def check_parameter(spec: dict) -> Iterator[Problem]:
     values = spec[kind]
     if values.get("defaultValue") is not None:
         yield f"{kind}.defaultValue", VIZIER_ONLY, "remove it"
-    low, high, listed = values.get("minValue"), values.get("maxValue"), values.get("values") or []
+    low, high, listed = values.get("minValue"), values.get("maxValue"), values.get("values", [])
     if low is not None and high is not None and float(low) >= float(high):
         what = f"is {low}, not below maxValue, {high}"
         yield f"{kind}.minValue", what, "swap them, or leave the parameter out"
@@ -209,7 +209,7 @@ def check_parameter(spec: dict) -> Iterator[Problem]:
         yield from _check_categories(spec, listed)
     else:
         yield from _check_numbers(spec, kind, listed or [low])
-    for i, condition in enumerate(spec.get("conditionalParameterSpecs") or []):
+    for i, condition in enumerate(spec.get("conditionalParameterSpecs", [])):
         for where, what, instead in _check_condition(condition, kind, values):
             yield f"conditionalParameterSpecs[{i}]{where}", what, instead
 
@@ -256,10 +256,10 @@ def _check_condition(condition: dict, kind: str, values: dict) -> Iterator[Probl
         yield f".{key}", f"the parent is a {kind}", instead
     elif values.keys() & {"values", "minValue", "maxValue"}:
         whole = kind == "integerValueSpec"
-        known = values.get("values") or []
+        known = values.get("values", [])
         if whole:
             known = range(int(values.get("minValue", 0)), int(values.get("maxValue", 0)) + 1)
-        for i, value in enumerate(condition[key].get("values") or []):
+        for i, value in enumerate(condition[key].get("values", [])):
             if (int(value) if whole else value) not in known:
                 what = f"{value} is no value of the parent"
                 yield f".{key}.values[{i}]", what, "write some of the values that it has"

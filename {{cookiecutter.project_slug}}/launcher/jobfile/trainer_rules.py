@@ -80,7 +80,7 @@ def _list_values(path: str, spec: dict) -> Iterator[tuple[str, str]]:
     for kind in filter(spec.get, KINDS):
         values = spec[kind]
         pairs = [(key, values[key]) for key in ("minValue", "maxValue") if key in values]
-        pairs += [(f"values[{i}]", value) for i, value in enumerate(values.get("values") or [])]
+        pairs += [(f"values[{i}]", value) for i, value in enumerate(values.get("values", []))]
         for key, value in pairs:
             word = f"--{spec.get('parameterId', '')}={value}"
             yield f"{path}.{kind}.{key}", _hyphenate(word)

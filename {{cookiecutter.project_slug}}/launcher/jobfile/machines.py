@@ -86,8 +86,9 @@ def _check_accelerators(spec: dict, machine: Machine | None) -> Iterator[Problem
         yield "acceleratorCount", f"is {count}", "write how many each machine has"
     elif kind in NO_ACCELERATOR:
         own = "remove it, or name an acceleratorType and a machine that has it"
-        for name, counts in [*fitting.items()][:1]:
-            own = f"write acceleratorType: {name} and acceleratorCount: {counts[0]}"
+        if fitting:
+            name = next(iter(fitting))
+            own = f"write acceleratorType: {name} and acceleratorCount: {fitting[name][0]}"
         if count:
             what = f"is {count} without an acceleratorType: no accelerator is attached"
             yield "acceleratorCount", what, own

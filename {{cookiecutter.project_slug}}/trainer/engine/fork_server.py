@@ -14,8 +14,6 @@ runs. At the end of the input, as when the launcher was killed, runs get SIGTERM
 SIGKILL. When this process is killed, Linux kills its runs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc
@@ -66,9 +64,7 @@ class Server:
 
     def __init__(self, output: int, patience: float):
         self.output, self.patience = output, patience
-        self.runs: dict[
-            int, tuple[int, dict]
-        ] = {}  # {number: (process id, the line that started it)}
+        self.runs: dict[int, tuple[int, dict]] = {}  # by number: process id, line that started it
 
     def report(self, **line) -> None:
         with contextlib.suppress(BrokenPipeError):  # the launcher was killed
@@ -162,9 +158,8 @@ def main() -> None:
         printed = os.pread(1, 1 << 20, 0)
     gc.freeze()  # nor does a run look for garbage among all that was imported
     gc.enable()
-    die_with_parent(
-        0
-    )  # from here on the end of the input says so, which leaves time for checkpoints
+    # From here on the end of the input says so, which leaves time for checkpoints.
+    die_with_parent(0)
     server.report(ready=True)
     server.serve(printed)
 

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 POINTS = 2000  # of a scatter plot; more would be a spot
+Numbers = Sequence[float]
 IMAGE = re.compile(r"gallery/[\w-]+\.png", re.ASCII)
 
 
@@ -60,8 +61,8 @@ def confusion(title: str, labels: Sequence[str], counts, text: str = "") -> dict
 
 def scatter(
     title: str,
-    x: Sequence[float],
-    y: Sequence[float],
+    x: Numbers,
+    y: Numbers,
     x_label: str = "truth",
     y_label: str = "prediction",
     equal: bool = False,
@@ -79,11 +80,7 @@ def scatter(
 
 
 def curves(
-    title: str,
-    x: Sequence[float],
-    lines: Mapping[str, Sequence[float]],
-    x_label: str = "",
-    text: str = "",
+    title: str, x: Numbers, lines: Mapping[str, Numbers], x_label: str = "", text: str = ""
 ) -> dict:
     """Lines over the same x, at most six that a reader can tell apart."""
     x, lines = _numbers(x), {str(name): _numbers(values) for name, values in lines.items()}

@@ -1,4 +1,4 @@
-"""What a study varies: parameters as optuna's questions, and as flags of the trainer."""
+"""What a study varies: parameters as an optuna trial chooses them, and as flags of the trainer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from launcher.jobfile.study import Parameter, Value
 
 
 def everything(space: Sequence[Parameter]) -> Iterator[Parameter]:
-    """Each parameter, followed by those below it."""
+    """Yield each parameter, followed by those below it."""
     for parameter in space:
         yield parameter
         yield from everything([child for _, child in parameter.children])
 
 
 def suggest(space: Sequence[Parameter], trial) -> dict[str, Value]:
-    """Asks an optuna trial for a value of each parameter that there is: {id: outer value}."""
+    """Let an optuna trial choose a value of each parameter that there is: {id: outer value}."""
     chosen = {}
     for parameter in space:
         key, log = parameter.key, parameter.scale != "linear"
@@ -31,7 +31,7 @@ def suggest(space: Sequence[Parameter], trial) -> dict[str, Value]:
 
 
 def grid(space: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
-    """Every point, as {key: inner value}; the last parameter changes fastest."""
+    """Yield every point, as {key: inner value}; the last parameter changes fastest."""
     if not space:
         yield {}
         return

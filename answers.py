@@ -33,7 +33,7 @@ REGIONS = (
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
 OUR_FOLDERS = "codec configs data launcher notebooks predictor problems scripts serving trainer test tests runs"
 OUR_DEPENDENCIES = (
-    "build filelock google-cloud-storage ipykernel jinja2 keras matplotlib"
+    "build filelock google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib"
     " nbclient nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"
     " tensorflow tf tf-keras uv wheel yaml"
 )

@@ -26,8 +26,10 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],  # the CUDA libraries, on Linux
-        # Copies files to and from buckets; the login and the requests to Vertex AI come with it.
-        "cloud": ["google-cloud-storage>=2.18,<4"],
+        "cloud": [
+            "google-cloud-aiplatform>=1.60,<3",  # sends jobs to Vertex AI
+            "google-cloud-storage>=2.18,<4",  # copies files to and from buckets
+        ],
         "dev": [
             "pyyaml>=6.0.2",  # project.yaml and the job files
             "rich>=13",  # tables and progress on the terminal

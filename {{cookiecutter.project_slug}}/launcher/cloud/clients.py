@@ -57,20 +57,6 @@ class Connection:
         with self.explain_errors(what, need):
             return ask(self.session, method, url, **options)
 
-    def ask_pages(self, what: str, need: Need, method: str, url: str, key: str, query: dict):
-        """Yield the items below `key` of all pages of an answer.
-
-        Args:
-            query: the parameters of a GET, or the body of a POST.
-        """
-        where = "params" if method == "GET" else "json"
-        while True:
-            answer = self.ask(what, need, method, url, **{where: query})
-            yield from answer.get(key) or []
-            if not answer.get("nextPageToken"):
-                return
-            query = {**query, "pageToken": answer["nextPageToken"]}
-
     def grant(self, need: Need) -> str:
         """The command that gives the caller the role that a request needs."""
         member = identify(self.credentials).member

@@ -80,7 +80,12 @@ class Log:
             f"read the log of {self.job.name}",
             f"{clients.endpoint('logging')}/v2/entries:list",
         )
-        return self.connection.ask_pages(what, NEED, "POST", url, "entries", query)
+        while True:
+            answer = self.connection.ask(what, NEED, "POST", url, json=query)
+            yield from answer.get("entries") or []
+            if not answer.get("nextPageToken"):
+                return
+            query["pageToken"] = answer["nextPageToken"]
 
 
 def _read_lines(entry: dict) -> list[Line]:

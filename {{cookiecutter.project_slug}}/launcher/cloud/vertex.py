@@ -4,7 +4,7 @@
     job = jobs.find("1234567890")
     jobs.cancel(job)
 
-The requests are those of the API's REST reference: https://cloud.google.com/vertex-ai/docs/reference/rest
+Google's own client sends the requests, over REST, so that a proxy or a stand-in sees them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
@@ -20,7 +20,10 @@ from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import RemoteJob
 
 ID = "submission"  # the label by which a job is found whose answer was lost
-COLLECTIONS = ("customJobs", "hyperparameterTuningJobs")  # jobs, studies
+# What the API calls a job, and a study: indexed by RemoteJob.tuning.
+COLLECTIONS = ("customJobs", "hyperparameterTuningJobs")
+MESSAGES = ("CustomJob", "HyperparameterTuningJob")
+FIELDS = ("custom_job", "hyperparameter_tuning_job")  # of requests, and in names of methods
 SETTLE = 3.0  # seconds until a new job appears in lists
 PAGE = 100  # jobs in an answer, as many as the service gives
 NEED = Need("roles/aiplatform.user", "aiplatform.googleapis.com")
@@ -34,11 +37,21 @@ class Vertex:
     """The jobs of one project in one region."""
 
     def __init__(self, connection: Connection):
-        """Sends nothing yet."""
+        """Send nothing yet.
+
+        Raises:
+            CloudError: the SDK is not installed.
+        """
         self.connection = connection
-        usual = f"https://{connection.region}-aiplatform.googleapis.com"
-        self.base = f"{clients.endpoint('aiplatform', usual)}/v1"
         self.parent = f"projects/{connection.project}/locations/{connection.region}"
+        self.api = errors.sdk("google.cloud.aiplatform_v1")
+        self.json = errors.sdk("google.protobuf.json_format")
+        usual = f"https://{connection.region}-aiplatform.googleapis.com"
+        self.client = self.api.JobServiceClient(
+            credentials=connection.credentials,
+            transport="rest",
+            client_options={"api_endpoint": clients.endpoint("aiplatform", usual)},
+        )
 
     def create(self, message: Mapping) -> RemoteJob:
         """Start a job, and never a second one, whatever happens to the answer.
@@ -61,7 +74,7 @@ class Vertex:
             try:
                 return send(job)
             except Exception as error:
-                cut_off = isinstance(error, errors.sdk("requests.exceptions").JSONDecodeError)
+                cut_off = isinstance(error, self.json.ParseError)
                 lost = errors.is_transient(error) and not errors.had_no_effect(error)
                 if not (cut_off or lost):
                     raise
@@ -70,7 +83,7 @@ class Vertex:
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """The same job as it is now."""
-        return self._get(f"look at {job.name}", job.resource)
+        return self._get(f"look at {job.name}", job.resource, job.tuning)
 
     def list(self, filter: str = "", most: int = PAGE) -> list[RemoteJob]:
         """Jobs and studies, the newest first.
@@ -79,15 +92,16 @@ class Vertex:
             filter: the service's own words, such as labels.project="penguins" AND state!="…".
         """
         what = "list the jobs"
-        jobs = [job for c in COLLECTIONS for job in self._list(what, c, filter, most)]
+        jobs = [job for tuning in (False, True) for job in self._list(what, tuning, filter, most)]
         jobs.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
         return jobs[:most]
 
     def find(self, number: str) -> RemoteJob | None:
         """The job or study of this number; None where there is none."""
-        for collection in COLLECTIONS:
+        for tuning, collection in enumerate(COLLECTIONS):
             try:
-                return self._get(f"look for {number}", f"{self.parent}/{collection}/{number}")
+                name = f"{self.parent}/{collection}/{number}"
+                return self._get(f"look for {number}", name, bool(tuning))
             except CloudError as error:
                 if error.status != 404:
                     raise
@@ -96,26 +110,42 @@ class Vertex:
     def find_sent(self, label: str, tuning: bool) -> RemoteJob | None:
         """The job that was sent with this label `submission`; None where there is none yet."""
         what, filter = "look whether the job started", f'labels.{ID}="{label}"'
-        return next(self._list(what, COLLECTIONS[tuning], filter, 1), None)
+        return next(iter(self._list(what, tuning, filter, 1)), None)
 
     def cancel(self, job: RemoteJob) -> None:
         """Ask the service to stop a job; it ends some moments later."""
-        url = f"{self.base}/{job.resource}:cancel"
-        self.connection.ask(f"cancel {job.name}", NEED, "POST", url, json={})
+        with self.connection.explain_errors(f"cancel {job.name}", NEED):
+            self._call(f"cancel_{FIELDS[job.tuning]}", {"name": job.resource}, errors.retry())
 
     def _send(self, job: RemoteJob) -> RemoteJob:
-        url = f"{self.base}/{self.parent}/{COLLECTIONS[job.tuning]}"
-        body = dict(job.message)
-        return RemoteJob(clients.ask(self.connection.session, "POST", url, False, json=body))
+        field = FIELDS[job.tuning]
+        request = {"parent": self.parent, field: self._to_protobuf(job)}
+        return self._read(self._call(f"create_{field}", request))
 
-    def _get(self, what: str, resource: str) -> RemoteJob:
-        return RemoteJob(self.connection.ask(what, NEED, "GET", f"{self.base}/{resource}"))
+    def _call(self, method: str, request: dict, retry=None):
+        return getattr(self.client, method)(request=request, retry=retry, timeout=errors.ANSWER)
 
-    def _list(self, what: str, collection: str, filter: str, most: int) -> Iterator[RemoteJob]:
-        url, query = f"{self.base}/{self.parent}/{collection}", {"pageSize": min(most, PAGE)}
-        query |= {"filter": filter} if filter else {}
-        jobs = self.connection.ask_pages(what, NEED, "GET", url, collection, query)
-        return map(RemoteJob, itertools.islice(jobs, most))
+    def _get(self, what: str, resource: str, tuning: bool) -> RemoteJob:
+        with self.connection.explain_errors(what, NEED):
+            answer = self._call(f"get_{FIELDS[tuning]}", {"name": resource}, errors.retry())
+            return self._read(answer)
+
+    def _list(self, what: str, tuning: bool, filter: str, most: int) -> list[RemoteJob]:
+        request = {"parent": self.parent, "filter": filter, "page_size": min(most, PAGE)}
+        with self.connection.explain_errors(what, NEED):
+            pages = self._call(f"list_{FIELDS[tuning]}s", request, errors.retry())
+            return [self._read(job) for job in itertools.islice(pages, most)]
+
+    def _to_protobuf(self, job: RemoteJob):
+        """The job as the API's own message, by its own strict reader."""
+        kind = getattr(self.api, MESSAGES[job.tuning])
+        try:
+            return kind.wrap(self.json.ParseDict(dict(job.message), kind.pb(kind())))
+        except self.json.ParseError as error:
+            raise CloudError(f"the job's message: {errors.clean(error)}") from None
+
+    def _read(self, answer) -> RemoteJob:
+        return RemoteJob(self.json.MessageToDict(type(answer).pb(answer)))
 
     def _wait_for(self, job: RemoteJob, lost: str) -> RemoteJob:
         """Look for a job whose answer was lost, for as long as a request is usually repeated."""

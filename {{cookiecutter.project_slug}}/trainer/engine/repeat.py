@@ -68,7 +68,7 @@ def git_state(runtime: Runtime) -> dict:
 
 def versions() -> dict:
     """Versions of what the numbers depend on."""
-    from importlib import metadata  # as what data.py imports, it takes time that --help has not
+    from importlib import metadata  # both take long to import, and --help needs neither
 
     from trainer.data import READER
 

@@ -34,7 +34,7 @@ TICK = 0.02  # seconds between looks for runs that have ended
 
 
 def die_with_parent(number: int) -> None:
-    """Let Linux send this process a signal when its parent is killed; 0 for none."""
+    """Let Linux send this process a signal when its parent has ended; 0 for none."""
     ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
@@ -96,30 +96,29 @@ class Server:
             self.send(number, signal.SIGKILL)
         while self.runs:
             self.collect()
+            time.sleep(TICK)
         os._exit(0)
 
     def start(self, line: dict) -> int:
-        """Fork a run; returns its process id, and 0 in its own process."""
+        """Fork a run; return its process id, 0 in its own process, -1 where that failed."""
         parent = os.getpid()
         try:
-            output = os.open(line["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            pid = os.fork()
+            with open(line["output"], "ab", buffering=0) as output:
+                if not (pid := os.fork()):
+                    for number in (1, 2):
+                        os.dup2(output.fileno(), number)
         except OSError as error:  # no memory, too many processes
             self.report(run=line["run"], exit=1, why=f"cannot start a process: {error.strerror}")
             return -1
         if pid:
-            os.close(output)
-            os.setpgid(pid, pid)  # here too, for a signal that comes before it has done so itself
             self.runs[line["run"]] = pid, line
             self.report(run=line["run"], pid=pid)
             return pid
-        os.setpgid(0, 0)
+        os.setsid()  # its signals, and its share of the processors, are its own
         die_with_parent(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number in (1, 2):
-            os.dup2(output, number)
         os.close(self.output)
         os.environ.clear()
         os.environ.update(line["env"])
@@ -128,14 +127,18 @@ class Server:
         return 0
 
     def send(self, number: int, signal_number: int) -> None:
-        with contextlib.suppress(KeyError, ProcessLookupError):  # it has ended
-            os.killpg(self.runs[number][0], signal_number)
+        if number in self.runs:  # it has not been collected: its id is still its own
+            pid = self.runs[number][0]
+            try:
+                os.killpg(pid, signal_number)
+            except ProcessLookupError:  # it is too young to have a group
+                os.kill(pid, signal_number)
 
     def collect(self) -> None:
         """Report the runs that have ended, after all that they left behind."""
         for number, (pid, line) in list(self.runs.items()):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                os.killpg(pid, signal.SIGKILL)  # its own processes; the id is still taken
+                self.send(number, signal.SIGKILL)  # what it has left behind
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 subprocess.run(line["last"], env=line["env"], stdin=subprocess.DEVNULL)
                 del self.runs[number]

@@ -150,7 +150,7 @@ from pathlib import Path
 from launcher.local import contract
 from launcher.jobfile import spec
 job = spec.load("configs/multi_worker.yaml")
-replicas = contract.replicas(job)
+replicas = contract.list_replicas(job)
 addresses = {replica: f"host-{i}:1" for i, replica in enumerate(replicas)}
 env = contract.Contract(Path("/runs/a"), addresses, None, job.spec).environment(replicas[1])
 config = json.loads(env["TF_CONFIG"])

@@ -87,8 +87,8 @@ def metrics(run_dir):
 
 def test_an_interrupted_study_has_twelve_trials_in_all(study):
     first, second, last = study.starts
-    assert "the same command goes on where it was" in first
-    assert "goes on, " in second and "goes on, " in last
+    assert "the same command resumes it" in first
+    assert "resumes, " in second and "resumes, " in last
     assert sorted(int(row["trial"]) for row in study.rows) == list(range(1, 13))
     assert {row["state"] for row in study.rows} == {"succeeded"}
     assert "12 of 12 done" in last

@@ -22,12 +22,12 @@ def job_of(*pools: dict) -> spec.Job:
 
 
 def roles(*pools: dict, counts: dict | None = None) -> list[str]:
-    found = contract.replicas(job_of(*pools), counts=counts)
+    found = contract.list_replicas(job_of(*pools), counts=counts)
     return [str(replica) for replica in found]
 
 
 def environments(*pools: dict, trial: str | None = None) -> dict[str, dict]:
-    replicas = contract.replicas(job_of(*pools))
+    replicas = contract.list_replicas(job_of(*pools))
     addresses = {replica: f"host-{i}:2222" for i, replica in enumerate(replicas)}
     job = contract.Contract(Path("/runs/job"), addresses, trial)
     return {str(replica): job.environment(replica) for replica in replicas}
@@ -63,7 +63,7 @@ def test_replicas_that_a_job_cannot_have(counts, expected):
 @pytest.mark.parametrize("text", ["worker", "worker=", "worker=x", "master=1", "worker=-1", ""])
 def test_counts_that_cannot_be_read(text):
     with pytest.raises(argparse.ArgumentTypeError, match="write ROLE=N"):
-        contract.counts(text)
+        contract.parse_counts(text)
 
 
 def test_a_single_replica_has_no_tf_config():
@@ -120,11 +120,11 @@ EXPANSIONS = {
 def test_variables_in_env_and_args_are_expanded(text, expected, monkeypatch):
     monkeypatch.setenv("NONE", "of the shell")
     env = [{"name": "A", "value": "one"}, {"name": "B", "value": text}]
-    [replica] = contract.replicas(job_of(pool(env=env, args=[text])), [text])
+    [replica] = contract.list_replicas(job_of(pool(env=env, args=[text])), [text])
     job = contract.Contract(Path("/runs/job"), {replica: "host:2222"})
     resolved, found = job.resolve(replica)
     assert found["B"] == expected
-    assert resolved.args == (expected, expected)
+    assert resolved.program.args == (expected, expected)
 
 
 def test_a_variable_of_the_shell_does_not_leak_into_a_job(monkeypatch):
@@ -135,7 +135,7 @@ def test_a_variable_of_the_shell_does_not_leak_into_a_job(monkeypatch):
 
 
 def test_ports_are_held_while_the_job_runs():
-    replicas = contract.replicas(job_of(pool(), pool(3)))
+    replicas = contract.list_replicas(job_of(pool(), pool(3)))
     with process.Processes().open(replicas) as addresses:
         assert len(set(addresses.values())) == 4
         with process.Processes().open(replicas) as others:
@@ -151,10 +151,10 @@ def test_ports_are_held_while_the_job_runs():
     ],
 )
 def test_faults_as_they_are_written(text, expected):
-    assert faults.kill(text) == expected
+    assert faults.parse_kill(text) == expected
 
 
 @pytest.mark.parametrize("text", ["worker:1", "boss@epoch1", "worker:1@epoch0", "worker@soon", ""])
 def test_faults_that_cannot_be_read(text):
     with pytest.raises(argparse.ArgumentTypeError, match="write "):
-        faults.kill(text)
+        faults.parse_kill(text)

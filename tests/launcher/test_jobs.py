@@ -29,7 +29,7 @@ def run(project: Path, *words: str, env: dict | None = None) -> subprocess.Compl
 
 
 def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path):
-    made = [run_dirs.new("job", tmp_path / "runs") for _ in range(50)]
+    made = [run_dirs.make("job", tmp_path / "runs") for _ in range(50)]
     assert len(set(made)) == 50
     assert all(path.is_dir() for path in made)
     assert any(path.name.endswith("-2") for path in made)  # there was such a second

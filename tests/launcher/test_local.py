@@ -142,7 +142,7 @@ def test_a_mistake_is_not_made_twice():
     played = Played(job("worker:0=fail2", "chief=wait", workers=1))
     assert played.to_the_end().code == 2
     assert played.starts("worker-0") == 1
-    assert "a mistake, which another start would not mend" in played.said[0]
+    assert "a mistake, which another start would repeat" in played.said[0]
 
 
 def test_time_is_up():
@@ -152,7 +152,9 @@ def test_time_is_up():
 
 
 def test_a_preempted_job_begins_anew():
-    played = Played(job("chief=wait,done", "worker=wait", workers=1), preempt=faults.moment("0.3s"))
+    played = Played(
+        job("chief=wait,done", "worker=wait", workers=1), preempt=faults.parse_moment("0.3s")
+    )
     assert played.to_the_end().state == "succeeded"
     assert [played.starts(name) for name in ("chief-0", "worker-0")] == [2, 2]
 
@@ -160,7 +162,7 @@ def test_a_preempted_job_begins_anew():
 def test_a_killed_replica_counts_as_failed():
     played = Played(
         job("chief=epochs:worker-0:2", "worker=wait", workers=1),
-        kills=[faults.kill("worker@epoch3")],
+        kills=[faults.parse_kill("worker@epoch3")],
     )
     assert played.to_the_end().state == "succeeded"
     assert played.starts("worker-0") == 2
@@ -169,7 +171,7 @@ def test_a_killed_replica_counts_as_failed():
 
 
 def test_two_kills_on_purpose_are_no_failure_that_repeats():
-    kills = [faults.kill("chief@0.5s"), faults.kill("chief@1.5s")]
+    kills = [faults.parse_kill("chief@0.5s"), faults.parse_kill("chief@1.5s")]
     played = Played(job("chief=wait,wait,done"), kills=kills)
     assert played.to_the_end().state == "succeeded"
     assert played.starts() == 3
@@ -177,7 +179,7 @@ def test_two_kills_on_purpose_are_no_failure_that_repeats():
 
 def test_a_fault_for_nobody_is_refused():
     with pytest.raises(spec.SpecError, match="no such replica; there are: chief:0$"):
-        Played(job(), kills=[faults.kill("worker:1@epoch2")])
+        Played(job(), kills=[faults.parse_kill("worker:1@epoch2")])
 
 
 @pytest.mark.parametrize(("act", "code"), [("wait", 75), ("deaf", 137)])

@@ -389,10 +389,10 @@ def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
         assert f"trial {row['trial']} of 30, loss" in text.splitlines()[1]
         best = spec.load(Path("configs", name))
         assert not best.tuning
-        [replica] = contract.replicas(best)
-        assert replica.args[:2] == ("--pause=0.01", "--steps=4")
-        assert f"--x={row['x']}" in replica.args
-        assert f"--units={row['units']}" in replica.args
+        [replica] = contract.list_replicas(best)
+        assert replica.program.args[:2] == ("--pause=0.01", "--steps=4")
+        assert f"--x={row['x']}" in replica.program.args
+        assert f"--units={row['units']}" in replica.program.args
         assert '"--x=' in text
 
 
@@ -490,7 +490,7 @@ def test_a_study_that_is_stopped_goes_on(capsys):
 
     threading.Thread(target=stop, daemon=True).start()
     assert study.run() == 75
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "the same command resumes it" in capsys.readouterr().out
     assert sorted(start["trial"] for start in starts(study.path)) == ["1", "2"]
     left = int((study.path / "1" / "checkpoints" / "step").read_text())
     assert 0 < left < 30
@@ -547,7 +547,7 @@ def test_a_study_whose_process_is_killed_goes_on(project):
         command(str(path)), cwd=project, capture_output=True, encoding="utf-8", timeout=WAIT
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"study {study_dir} goes on" in done.stdout
+    assert f"study {study_dir} resumes" in done.stdout
     assert [each.name for each in project.glob("runs/*")] == [study_dir.name]
     begun = starts(study_dir)
     assert {start["trial"] for start in begun} == {str(id) for id in range(1, 13)}

@@ -25,8 +25,8 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         SpecError: a fault in the file, the options or the directory; nothing was started.
     """
     job = spec.load(options.job)
-    flags, run_dir = run_dirs.taken_from(flags)
-    replicas = contract.replicas(job, counts=options.replicas)
+    flags, run_dir = run_dirs.take_job_dir(flags)
+    replicas = contract.list_replicas(job, counts=options.replicas)
     _refuse_foreign(job, replicas, options.container)
     absent = _find_absent(job)
     containers = None  # processes of this machine
@@ -39,8 +39,8 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         print(f"[launcher] the job asks for {absent}, and there is none here: it runs on the CPU")
     if job.tuning:
         return _run_study(job, options, flags, run_dir, containers)
-    shown = view.best(len(replicas))
-    path = run_dir or run_dirs.new(options.job.stem)
+    shown = view.choose(len(replicas))
+    path = run_dir or run_dirs.make(options.job.stem)
     before = _record_version(path)
     try:
         run = machine.Run(
@@ -50,7 +50,7 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
             counts=options.replicas,
             kills=options.kill or [],
             preempt=options.preempt_after,
-            place=containers,
+            host=containers,
             say=shown.say,
             show=shown.show,
         )
@@ -72,13 +72,12 @@ def _run_study(
 ) -> int:
     if options.kill or options.preempt_after:
         raise spec.SpecError("--kill and --preempt-after are for one job, not for a study of many")
-    [first, *_] = contract.replicas(job, counts=options.replicas)
+    [first, *_] = contract.list_replicas(job, counts=options.replicas)
     with contextlib.ExitStack() as stack:
-        runner, is_ready = containers, lambda: True
+        host = containers
         if options.fork and containers is None and fork.can_fork(first):
             # It imports TensorFlow while this process imports what studies need.
-            runner = stack.enter_context(fork.Forks(first))
-            is_ready = runner.is_ready
+            host = stack.enter_context(fork.Forks(first))
         from launcher.study.study import Study
 
         study = Study(
@@ -87,8 +86,8 @@ def _run_study(
             study_dir,
             top=options.top,
             new=options.new,
-            options={"counts": options.replicas, "place": runner},
-            is_ready=is_ready,
+            counts=options.replicas,
+            host=host,
         )
         with view.interruptible(study):
             return study.run()
@@ -151,7 +150,7 @@ def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
     if outcome.tail and (several or run.members[0].starts > 1):
         print(outcome.tail, file=sys.stderr)
     if outcome.code:
-        print(f"the job {outcome.told}", file=sys.stderr)
+        print(f"the job {outcome}", file=sys.stderr)
     if outcome.code == machine.START_AGAIN:
         print(f"to resume, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
     if outcome.code and not recorded:

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     add("job", nargs="?", type=Path, default=ROOT / "configs" / "cpu.yaml", metavar="JOB.yaml")
     add(
         "--replicas",
-        type=contract.counts,
+        type=contract.parse_counts,
         metavar="ROLE=N,…",
         help="such as worker=1,ps=0: fewer than the file's, for a laptop",
     )
@@ -31,14 +31,14 @@ def main(argv: list[str]) -> int:
     )
     add(
         "--kill",
-        type=faults.kill,
+        type=faults.parse_kill,
         action="append",
         metavar="WHO@WHEN",
         help="kill -9 a replica: worker:1@epoch2, chief@30s",
     )
     add(
         "--preempt-after",
-        type=faults.moment,
+        type=faults.parse_moment,
         metavar="WHEN",
         help="take the machines away once, and give them back: 30s, epoch3",
     )

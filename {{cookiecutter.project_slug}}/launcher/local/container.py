@@ -20,15 +20,15 @@ from launcher.project.settings import ROOT
 
 INSIDE = Path("/app")  # the Dockerfile's WORKDIR, where relative paths begin
 PORT = 2222  # of every replica, as on Vertex AI: each has an address of its own
-OWNER = "launcher.pid"  # the label of a network that tells whose it is
+OWNER = "launcher.pid"  # the label of a network: the launcher that made it
 OUTPUTS = ("--cache-dir",)  # flags that name a folder to write to; others name what is read
 
 
 class Containers:
-    """The place of a job's replicas: containers of this machine."""
+    """Start a job's replicas as containers of this machine."""
 
     def __init__(self, foreign: Iterable[str], gpus: bool = False):
-        """Builds the project's image, and pulls those of others, where they are not here yet.
+        """Build the project's image, and pull those of others, where they are not here yet.
 
         Args:
             foreign: the images of others that the replicas start; "" stands for the project's.
@@ -37,36 +37,41 @@ class Containers:
         Raises:
             ContainerError: no Docker, or the build failed.
         """
-        self.user, self.gpus = image.user(), gpus
+        self.user, self.gpus = image.find_user(), gpus
         self.images = {uri: uri or image.build(gpus) for uri in set(foreign)}
         for uri in filter(None, self.images):
-            image.fetch(uri)
+            image.pull(uri)
         slug = settings.image_name()
         self.name, self.numbers = f"{slug}-{secrets.token_hex(3)}", itertools.count(1)
         # A study runs several jobs at once, each of them opened and started in a thread of its own.
         self.job = threading.local()
 
+    def is_ready(self) -> bool:
+        """Whether replicas can start."""
+        return True
+
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:
-        """Makes the replicas' network, where there are several; gives their addresses.
+        """Make the replicas' network, where there are several; yield their addresses.
 
         Raises:
-            ContainerError: Docker makes no network, or the flags ask for what a container has not.
+            ContainerError: Docker makes no network, or the flags name what a container cannot reach.
         """
         for replica in replicas:
             if not replica.program.image:
-                _paths(replica.args)
-        with contextlib.ExitStack() as held:
+                _list_paths(replica.program.args)
+        with contextlib.ExitStack() as stack:
             self.job.network = None
             if len(replicas) > 1:
-                self.job.network = held.enter_context(network(self._new_name()))
-            yield {replica: f"{_host(replica)}:{PORT}" for replica in replicas}
+                self.job.network = stack.enter_context(make_network(self._new_name()))
+            yield {replica: f"{_host_name(replica)}:{PORT}" for replica in replicas}
 
     def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
-        """Starts the replica's command; `events`: as `Process` takes them."""
+        """Start the replica's command; `events`: as `Process` takes them."""
         name = self._new_name()
         words = self._command(replica, contract, log.parent, name)
-        return Process(lambda: Guarded(words, os.environ, remove(name)), log, **events)
+        last = ["docker", "rm", "--force", name]
+        return Process(lambda: Guarded(words, os.environ, last), log, **events)
 
     def _command(
         self, replica: Replica, env: Mapping[str, str], run_dir: Path, name: str
@@ -83,7 +88,7 @@ class Containers:
         Raises:
             ContainerError: the flags name data in a bucket.
         """
-        runs, host, network = replica.program, _host(replica), self.job.network
+        program, host, network = replica.program, _host_name(replica), self.job.network
         cache = run_dir.parent / ".cache"
         cache.mkdir(exist_ok=True)  # Docker mounts only what is there
         words = ["docker", "run", "--rm", "--init", "--pull=never", f"--name={name}"]
@@ -96,30 +101,30 @@ class Containers:
         words += [f"--env={key}={value}" for key, value in {"HOME": "/tmp", **env}.items()]
         for path in (run_dir, cache):
             words += _mount(path, path)
-        for path, writable in [] if runs.image else _paths(runs.args):
+        for path, writable in [] if program.image else _list_paths(program.args):
             if (ROOT / path).is_relative_to(run_dir):
                 continue
             if writable:
                 (ROOT / path).mkdir(parents=True, exist_ok=True)
             words += _mount(ROOT / path, INSIDE / path, writable)
-        words += [f"--entrypoint={runs.command[0]}"] if runs.command else []
-        return [*words, self.images[runs.image], *runs.command[1:], *runs.args]
+        words += [f"--entrypoint={program.command[0]}"] if program.command else []
+        return [*words, self.images[program.image], *program.command[1:], *program.args]
 
     def _new_name(self) -> str:
-        """One that nothing has had: the container before this one may still be going."""
+        """One that no container has had: the one before may still be running."""
         return f"{self.name}-{next(self.numbers)}"
 
 
 @contextlib.contextmanager
-def network(name: str) -> Iterator[str]:
+def make_network(name: str) -> Iterator[str]:
     """A network that only its containers see, without a way out; it is removed at the end.
 
     Raises:
         ContainerError: Docker makes none.
     """
-    _sweep()
-    mine = f"{OWNER}={os.getpid()}"
-    done = docker("network", "create", "--internal", "--label", mine, name)
+    _remove_orphaned_networks()
+    label = f"{OWNER}={os.getpid()}"
+    done = docker("network", "create", "--internal", "--label", label, name)
     if done.returncode:
         raise ContainerError(f"--container: no network for the replicas: {done.stderr.strip()}")
     try:
@@ -128,12 +133,21 @@ def network(name: str) -> Iterator[str]:
         docker("network", "rm", name)
 
 
-def remove(name: str) -> list[str]:
-    """The words that end a container and remove it, whatever it is doing."""
-    return ["docker", "rm", "--force", name]
+def _remove_orphaned_networks() -> None:
+    """Remove the networks of launchers that were killed and could not do it themselves."""
+    columns = '{{.Name}} {{.Label "' + OWNER + '"}}'
+    done = docker("network", "ls", "--filter", f"label={OWNER}", "--format", columns)
+    for line in done.stdout.splitlines():
+        name, pid = line.rsplit(" ", 1)
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            docker("network", "rm", name)
+        except PermissionError:
+            continue  # another user's, and alive
 
 
-def _host(replica: Replica) -> str:
+def _host_name(replica: Replica) -> str:
     return f"{replica.role}-{replica.index}"
 
 
@@ -144,13 +158,13 @@ def _mount(here: Path, inside: Path, writable: bool = True) -> list[str]:
     return ["--mount", ",".join('"' + field.replace('"', '""') + '"' for field in fields)]
 
 
-def _paths(args: Sequence[str]) -> list[tuple[Path, bool]]:
+def _list_paths(args: Sequence[str]) -> list[tuple[Path, bool]]:
     """Files and folders of this machine that the flags name, and whether they are written to.
 
-    A value is taken for a path where it has a / and there is such a file or folder; of a pattern
-    such as data/*.csv, it is the folder before the first wildcard.
+    A value counts as a path where it has a / and there is such a file or folder; of a pattern such as
+    data/*.csv, it is the folder before the first wildcard.
     """
-    found, flag = {}, ""
+    paths, flag = {}, ""
     for word in args:
         value = word
         if word.startswith("--"):
@@ -166,19 +180,5 @@ def _paths(args: Sequence[str]) -> list[tuple[Path, bool]]:
             while re.search(r"[*?[]", str(path)) and not (ROOT / path).exists():
                 path = path.parent
             if writable or ("/" in text and (ROOT / path).exists()):
-                found[path, writable] = None
-    return list(found)
-
-
-def _sweep() -> None:
-    """Removes the networks of launchers that were killed and could not do it themselves."""
-    shown = '{{.Name}} {{.Label "' + OWNER + '"}}'
-    listed = docker("network", "ls", "--filter", f"label={OWNER}", "--format", shown)
-    for line in listed.stdout.splitlines():
-        name, pid = line.rsplit(" ", 1)
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            docker("network", "rm", name)
-        except PermissionError:
-            continue  # another user's, and alive
+                paths[path, writable] = None
+    return list(paths)

@@ -1,4 +1,4 @@
-"""What Vertex AI tells each replica of a job: which processes there are, and their environment."""
+"""The replicas of a job, and the environment that Vertex AI gives to each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.common.document import SpecError
-from launcher.jobfile import program
 from launcher.jobfile.job import ROLES, Job
-from launcher.jobfile.program import Program
+from launcher.jobfile.program import Program, expand, expand_all
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,6 @@ class Replica:
         return f"{self.role}:{self.index}"
 
     @property
-    def args(self) -> tuple[str, ...]:
-        return self.program.args
-
-    @property
     def is_primary(self) -> bool:
         """The one whose end is the job's end."""
         return self.role == ROLES[0]
@@ -40,7 +35,7 @@ class Replica:
         return f"workerpool{ROLES.index(self.role)}"
 
 
-def replicas(
+def list_replicas(
     job: Job, flags: Sequence[str] = (), counts: Mapping[str, int] | None = None
 ) -> list[Replica]:
     """The replicas of a job, the primary first.
@@ -52,43 +47,43 @@ def replicas(
     Raises:
         SpecError: the job cannot have so many replicas of a role.
     """
-    counts, found = dict(counts or {}), []
+    counts, replicas = dict(counts or {}), []
     for pool in job.pools:
-        runs = replace(pool.program, args=tuple(word for _, word in pool.args(flags)))
+        program = replace(pool.program, args=tuple(word for _, word in pool.args(flags)))
         for index in range(counts.pop(pool.role, pool.replicas)):
-            found.append(Replica(pool.role, index, runs))
+            replicas.append(Replica(pool.role, index, program))
     for role, count in counts.items():
         if count:
             raise SpecError(f"--replicas {role}={count}: the job file has no pool for it")
-    chiefs = sum(replica.is_primary for replica in found)
+    chiefs = sum(replica.is_primary for replica in replicas)
     if chiefs != 1:
         raise SpecError(f"a job has one chief, the primary replica, not {chiefs}")
-    roles = {replica.role for replica in found}
-    if "ps" in roles and "worker" not in roles and not found[0].program.foreign:
+    roles = {replica.role for replica in replicas}
+    if "ps" in roles and "worker" not in roles and not replicas[0].program.foreign:
         raise SpecError(
             "parameter servers need at least one worker: --replicas ps=0 leaves them out"
         )
-    return found
+    return replicas
 
 
-def counts(text: str) -> dict[str, int]:
+def parse_counts(text: str) -> dict[str, int]:
     """ "worker=1,ps=0" → {"worker": 1, "ps": 0}.
 
     Raises:
         ArgumentTypeError: not of that form.
     """
-    found = {}
+    counts = {}
     for part in text.split(","):
         role, _, count = part.strip().partition("=")
         if role not in ROLES or not re.fullmatch(r"\d{1,2}", count):
             raise ArgumentTypeError(f"{part!r}: write ROLE=N, such as worker=1,ps=0")
-        found[role] = int(count)
-    return found
+        counts[role] = int(count)
+    return counts
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What all replicas of a job are told alike."""
+    """What is the same for all replicas of a job."""
 
     run_dir: Path  # stands for baseOutputDirectory; a trial has its own
     addresses: Mapping[Replica, str]  # "host:port" of each
@@ -106,7 +101,7 @@ class Contract:
             "AIP_CHECKPOINT_DIR": f"{self.run_dir}/checkpoints/",
             "AIP_TENSORBOARD_LOG_DIR": f"{self.run_dir}/logs/",
             "CLOUD_ML_JOB_ID": self.id,
-            "CLOUD_ML_PROJECT_ID": "0",  # there it is a number, which nobody here knows
+            "CLOUD_ML_PROJECT_ID": "0",  # there it is a number
             "CLUSTER_SPEC": json.dumps(
                 {
                     "cluster": self._cluster(lambda other: other.pool),
@@ -126,21 +121,19 @@ class Contract:
         if self.trial:
             env["CLOUD_ML_TRIAL_ID"] = self.trial
             env["CLOUD_ML_HP_METRIC_FILE"] = f"{self.run_dir}/hypertune/output.metrics"
-        return program.expand_all(replica.program.env, env)
+        return expand_all(replica.program.env, env)
 
     def resolve(self, replica: Replica) -> tuple[Replica, dict[str, str]]:
         """The replica with `$(VAR)` expanded in its command and args, and its environment."""
-        env, runs = self.environment(replica), replica.program
-        command, args = (
-            tuple(program.expand(word, env) for word in words)
-            for words in (runs.command, runs.args)
-        )
-        return replace(replica, program=replace(runs, command=command, args=args)), env
+        env, program = self.environment(replica), replica.program
+        command = tuple(expand(word, env) for word in program.command)
+        args = tuple(expand(word, env) for word in program.args)
+        return replace(replica, program=replace(program, command=command, args=args)), env
 
-    def _cluster(self, group) -> dict[str, list[str]]:
+    def _cluster(self, name) -> dict[str, list[str]]:
         cluster: dict[str, list[str]] = {}
         for replica, address in self.addresses.items():
-            cluster.setdefault(group(replica), []).append(address)
+            cluster.setdefault(name(replica), []).append(address)
         return cluster
 
     def _task(self, replica: Replica, kind: str) -> dict:

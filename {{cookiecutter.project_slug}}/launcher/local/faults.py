@@ -9,25 +9,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """What a trainer's line of an epoch tells."""
+    """A trainer's line about an epoch."""
 
-    epoch: int = 0  # 0: none is done
+    epoch: int = 0  # 0: none has ended
     epochs: int = 0
     values: str = ""
 
 
-NONE = Progress()
-
-
-def progress(line: str) -> Progress | None:
-    """Reads `epoch 3/30  loss 0.1 … (0.2 s, …)`; None for any other line."""
-    found = re.match(r"epoch (\d+)/(\d+)(?:\s+(.*))?$", line)
-    return Progress(int(found[1]), int(found[2]), found[3] or "") if found else None
+def read_progress(line: str) -> Progress | None:
+    """Read `epoch 3/30  loss 0.1 … (0.2 s, …)`; None for any other line."""
+    match = re.match(r"epoch (\d+)/(\d+)(?:\s+(.*))?$", line)
+    return Progress(int(match[1]), int(match[2]), match[3] or "") if match else None
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a fault comes: after some seconds of the job, or once an epoch is done."""
+    """When a fault happens: after some seconds of the job, or when an epoch has ended."""
 
     seconds: float | None = None
     epoch: int | None = None
@@ -48,26 +45,26 @@ class Kill:
     when: Moment
 
 
-def moment(text: str) -> Moment:
+def parse_moment(text: str) -> Moment:
     """ "30s", "2m", "1.5" (seconds) or "epoch3".
 
     Raises:
         ArgumentTypeError: none of them.
     """
-    if found := re.fullmatch(r"epoch([1-9]\d*)", text):
-        return Moment(epoch=int(found[1]))
-    if found := re.fullmatch(r"(\d+\.?\d*|\.\d+)(s|m|)", text):
-        return Moment(seconds=float(found[1]) * (60 if found[2] == "m" else 1))
+    if match := re.fullmatch(r"epoch([1-9]\d*)", text):
+        return Moment(epoch=int(match[1]))
+    if match := re.fullmatch(r"(\d+\.?\d*|\.\d+)(s|m|)", text):
+        return Moment(seconds=float(match[1]) * (60 if match[2] == "m" else 1))
     raise ArgumentTypeError(f"{text!r} is no moment; write 30s, 2m or epoch3")
 
 
-def kill(text: str) -> Kill:
+def parse_kill(text: str) -> Kill:
     """ "worker:1@epoch2", "chief@10s".
 
     Raises:
         ArgumentTypeError: not of that form.
     """
-    found = re.fullmatch(r"(chief|worker|ps|evaluator)(?::(\d+))?@(.+)", text)
-    if not found:
+    match = re.fullmatch(r"(chief|worker|ps|evaluator)(?::(\d+))?@(.+)", text)
+    if not match:
         raise ArgumentTypeError(f"{text!r} is no fault; write worker:1@epoch2 or chief@30s")
-    return Kill(found[1], int(found[2] or 0), moment(found[3]))
+    return Kill(match[1], int(match[2] or 0), parse_moment(match[3]))

@@ -33,14 +33,14 @@ def can_fork(replica: Replica) -> bool:
 
 
 class Forks(Processes):
-    """Starts replicas as `Processes` does, but by a fork wherever that gives the same run.
+    """Start replicas as `Processes` does, but by a fork wherever that gives the same run.
 
     It does not where a replica runs something else than the trainer, or where its variables differ
     from those that TensorFlow read when it was imported: such a replica imports TensorFlow itself.
     """
 
     def __init__(self, replica: Replica):
-        """Starts to import the trainer; called in the main thread.
+        """Start to import the trainer; called in the main thread.
 
         Args:
             replica: the others have its variables, too, except those of the contract.
@@ -73,7 +73,7 @@ class Forks(Processes):
         self.server.wait()
 
     def is_ready(self) -> bool:
-        """Whether replicas can start; until then the trainer is being imported."""
+        """Whether replicas can start: the trainer is imported, or that has failed."""
         return self.started.is_set()
 
     def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded | Forked:
@@ -88,7 +88,7 @@ class Forks(Processes):
         child = self.running[number] = Forked(self, number)
         self.send(
             run=number,
-            args=replica.args,
+            args=replica.program.args,
             env={**env, guard.MARK: child.mark},
             output=f"/proc/{os.getpid()}/fd/{child.writer}",
             last=CLEAN_UP,
@@ -101,7 +101,7 @@ class Forks(Processes):
             self.server.stdin.flush()
 
     def _read(self) -> None:
-        """Takes what the server reports, to its end."""
+        """Take what the server reports, to its end."""
         why = "the process that imports it has ended"
         for line in map(json.loads, self.server.stdout):
             if "ready" in line:
@@ -132,7 +132,7 @@ class Forked:
         self.forks.send(run=self.number, signal=signal.SIGKILL if firmly else signal.SIGTERM)
 
     def end(self, code: int | None, why: str = "") -> None:
-        """Takes the exit code; None where the server was killed."""
+        """Take the exit code; None where the server was killed."""
         if why:
             os.write(self.writer, f"error: {why}\n".encode())
         self.code.set_result(code)

@@ -1,4 +1,4 @@
-"""Runs a command, and ends it when the launcher that asked for it is gone.
+"""Runs a command, and ends it when its launcher has ended.
 
     python guard.py '["what", "to", "run", "last"]' COMMAND …
     python guard.py '[]'      kill only what a command with this `MARK` has left
@@ -20,14 +20,13 @@ import threading
 import time
 
 POLITE, FIRM = b"p", b"f"
-# The launcher gives each command a value of its own in this variable, and whatever that starts
-# inherits it.
+# Each command has a value of its own in this variable, and whatever it starts inherits that.
 MARK = "LAUNCHER_REPLICA"
-ORPHANED = 3.0  # seconds that a command has for its checkpoint when its launcher is gone
+ORPHANED = 3.0  # seconds that a command has for its checkpoint when its launcher has ended
 
 
 def send(child, firmly):
-    """Signals the command and whatever it has started."""
+    """Signal the command and whatever it has started."""
     with contextlib.suppress(OSError):  # it has ended
         if os.name == "nt":
             child.kill()
@@ -43,17 +42,15 @@ def kill_marked(value):
         again = False  # until there is none: they may be starting others at this moment
         for path in glob.glob("/proc/[0-9]*/environ"):
             pid = int(path.split("/")[2])
-            with (
-                contextlib.suppress(OSError),
-                open(path, "rb") as file,
-            ):  # it has ended, or is not ours
+            # It may have ended, or belong to somebody else.
+            with contextlib.suppress(OSError), open(path, "rb") as file:
                 if pid != os.getpid() and mark in file.read().split(b"\0"):
                     os.kill(pid, signal.SIGKILL)
                     again = True
 
 
 def die_with_parent():
-    """Let Linux kill this process when the guard is killed, for the launcher may be gone, too."""
+    """Let Linux kill this process when the guard is killed: the launcher may have ended, too."""
     with contextlib.suppress(AttributeError, OSError):  # another system
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -67,7 +64,7 @@ def obey(child, ended):
 
 
 def run(command):
-    """Runs it to its end; returns its exit code as a shell does, 128 + N after signal N."""
+    """Run it to its end; return its exit code as a shell does, 128 + N after signal N."""
     ended = threading.Event()
     # A group of its own: a signal to it does not reach the guard, nor does a terminal's Ctrl-C.
     child = subprocess.Popen(

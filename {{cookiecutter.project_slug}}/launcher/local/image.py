@@ -18,23 +18,23 @@ SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec"
 
 
 class ContainerError(SpecError):
-    """Docker cannot do what is asked: what, why and what to do, in one line."""
+    """Docker cannot do it: what, why and what to do, in one line."""
 
 
 def docker(*words: str) -> subprocess.CompletedProcess:
-    """Runs a docker command quietly."""
+    """Run a docker command quietly."""
     return subprocess.run(
         ["docker", *words], capture_output=True, encoding="utf-8", errors="replace"
     )
 
 
-def user() -> str | None:
-    """Who a container's process is to be, "uid:gid": the caller, whose files its files then are.
+def find_user() -> str | None:
+    """The "uid:gid" of the caller: a container's files then belong to the caller, too.
 
     None for a rootless Docker, where the container's root is the caller already.
 
     Raises:
-        ContainerError: no Docker here, or none that answers.
+        ContainerError: there is no Docker, or it does not answer.
     """
     if os.name == "nt":
         raise ContainerError("--container: not on Windows itself; run the same command in WSL")
@@ -45,48 +45,50 @@ def user() -> str | None:
         )
     done = docker("info", "--format", "{{.ServerVersion}} {{json .SecurityOptions}}")
     if done.returncode or not done.stdout.split(" ")[0]:
-        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         remedy = "start it (Docker Desktop, or sudo systemctl start docker)"
-        if "permission denied" in said:
+        if "permission denied" in why:
             remedy = "let your user speak to it (sudo usermod -aG docker $USER, then log in again)"
-        raise ContainerError(f"--container: the Docker daemon is not reachable; {remedy}: {said}")
+        raise ContainerError(f"--container: the Docker daemon is not reachable; {remedy}: {why}")
     return None if "name=rootless" in done.stdout else f"{os.getuid()}:{os.getgid()}"
 
 
 def build(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
-    """Builds the image, unless there is one of the same sources; gives its tag.
+    """Build the image, unless there is one of the same sources; return its tag.
 
     Args:
         gpus: with the CUDA libraries.
-        traced: it holds the commit; where the job itself is told, an equal tree is an equal image.
-        platform: such as linux/amd64, where it is not to be that of this machine.
+        traced: it holds the commit; without it an equal tree gives an equal image.
+        platform: such as linux/amd64, where it is another one than this machine's.
 
     Raises:
-        ContainerError: the build failed; Docker has told why.
+        ContainerError: the build failed; Docker has printed why.
     """
-    arguments, found = recipe(gpus, traced), tag(gpus, traced, platform)
-    if docker("image", "inspect", found).returncode == 0:
-        return found
-    print(f"[launcher] building the image {found}: minutes at first, then seconds", flush=True)
-    given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
-    given += ["--platform", platform] if platform else []
+    name = tag(gpus, traced, platform)
+    if docker("image", "inspect", name).returncode == 0:
+        return name
+    print(f"[launcher] building the image {name}: minutes at first, then seconds", flush=True)
+    words = ["docker", "build", "--tag", name]
+    for argument in recipe(gpus, traced).items():
+        words += ["--build-arg", "=".join(argument)]
+    words += ["--platform", platform] if platform else []
     try:
-        code = subprocess.run(["docker", "build", "--tag", found, *given, "."], cwd=ROOT).returncode
+        code = subprocess.run([*words, "."], cwd=ROOT).returncode
     except KeyboardInterrupt:
         raise ContainerError("the image's build was interrupted; nothing runs") from None
     if code:
         raise ContainerError(
-            f"docker build failed with exit code {code}; mend what it tells above, in the "
-            "Dockerfile or setup.py, and give the same command again"
+            f"docker build failed with exit code {code}; see above, correct the Dockerfile or "
+            "setup.py, and give the same command again"
         )
-    return found
+    return name
 
 
-def fetch(uri: str) -> None:
-    """Pulls somebody else's image, unless it is here.
+def pull(uri: str) -> None:
+    """Pull somebody else's image, unless it is here.
 
     Raises:
-        ContainerError: it cannot be had; Docker has printed why.
+        ContainerError: the pull failed; Docker has printed why.
     """
     if docker("image", "inspect", uri).returncode == 0:
         return
@@ -98,7 +100,7 @@ def fetch(uri: str) -> None:
 
 
 def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
-    """The build arguments, which decide about the image as much as its sources do."""
+    """The build arguments, on which the image depends as much as on its sources."""
     arguments = {"EXTRAS": "[gpu]" if gpus else ""}
     if traced:
         tree = git.read()
@@ -111,5 +113,5 @@ def recipe(gpus: bool = False, traced: bool = True) -> dict[str, str]:
 
 def tag(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
     """The image's name and tag, without asking Docker: trainer:1a2b3c4d5e6f."""
-    made_of = repr(sorted({**recipe(gpus, traced), "platform": platform}.items()))
-    return f"{settings.image_name()}:{sources.digest(SOURCES, made_of)[:12]}"
+    arguments = repr(sorted({**recipe(gpus, traced), "platform": platform}.items()))
+    return f"{settings.image_name()}:{sources.digest(SOURCES, arguments)[:12]}"

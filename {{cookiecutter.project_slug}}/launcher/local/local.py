@@ -1,9 +1,9 @@
 """Runs a job on this machine as Vertex AI would: replicas, restarts, time limit, end.
 
-The service's rules that are kept here: a job succeeds when its primary replica exits with 0, and
-the others are then stopped; a replica that fails is started again, then the job from its beginning,
-each so many times; `restartJobOnWorkerRestart`, `disableRetries` and `timeout` are honoured; a
-machine that was taken away comes back, and the program starts from its beginning.
+The service's rules that hold here: a job succeeds when its primary replica exits with 0, and the
+others are then stopped; a replica that fails is started again, then the job from its beginning,
+each a limited number of times; `restartJobOnWorkerRestart`, `disableRetries` and `timeout` are
+honoured; a machine that was taken away comes back, and the program starts from its beginning.
 
 One rule is stricter than the service's: a replica that fails twice with the same exit code, without
 a new epoch or checkpoint in between, would fail again, and is not retried.
@@ -25,11 +25,11 @@ from launcher.local.contract import Replica
 from launcher.local.process import Process, Processes
 
 REPLICA_RESTARTS, JOB_RESTARTS, PREEMPTIONS = 5, 3, 6  # the service's own limits
-GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a firm one
-AFTER_PRIMARY = 2.0  # seconds that the others have to end by themselves when the primary is done
-MISTAKE = 2  # a trainer's exit code for what would come again: a wrong flag, wrong data
-START_AGAIN = 75  # a trainer's exit code for: start me again, I continue from my checkpoint
-TIMED_OUT = 124  # as timeout(1) has it
+GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a kill
+AFTER_PRIMARY = 2.0  # seconds that the others have to end by themselves when the primary has
+MISTAKE = 2  # a trainer's exit code for what would happen again: a wrong flag, wrong data
+START_AGAIN = 75  # a trainer's exit code for: start me again, I resume from my checkpoint
+TIMED_OUT = 124  # as of timeout(1)
 TICK = 0.2  # seconds between looks at the clock
 
 
@@ -39,28 +39,25 @@ class Outcome:
 
     state: str  # succeeded, failed, stopped or timeout
     code: int  # 0: succeeded; 75: stopped with a checkpoint; else that of the replica that failed
-    tail: str = ""  # what the first replica that failed said last
+    tail: str = ""  # the last lines of the first replica that failed
 
-    @property
-    def told(self) -> str:
-        """For people: "failed, with exit code 1"."""
+    def __str__(self) -> str:
         states = {"timeout": "ran out of time", "stopped": "was stopped"}
         return f"{states.get(self.state, self.state)}, with exit code {self.code}"
 
 
 class Member:
-    """A replica, and the process that plays it at present."""
+    """A replica and its present process."""
 
     def __init__(self, replica: Replica):
         self.replica = replica
         self.process: Process | None = None
         self.code: int | None = None  # of its last end; None while it runs
-        self.asked = False  # to end; so its exit code is no failure
+        self.stopped = False  # by us, so its exit code is no failure
         self.restarts = 0  # since the job's last start
         self.starts = 0  # in all
-        self.progress = faults.NONE  # the epoch that it told of last
-        self.failure: tuple | None = None  # the last one: exit code, and what the job had done
-        self.line = ""
+        self.progress = faults.Progress()  # its last epoch
+        self.failure: tuple | None = None  # the last one: exit code, and the job's progress by then
 
     @property
     def runs(self) -> bool:
@@ -69,12 +66,12 @@ class Member:
     @property
     def state(self) -> str:
         """For people."""
-        again = f", started {self.starts} times" if self.starts > 1 else ""
         if self.process is None:
             return "not started"
+        again = f", started {self.starts} times" if self.starts > 1 else ""
         if self.runs:
-            return ("stopping" if self.asked else "running") + again
-        return ("stopped" if self.asked and self.code else f"exit code {self.code}") + again
+            return ("stopping" if self.stopped else "running") + again
+        return ("stopped" if self.stopped and self.code else f"exit code {self.code}") + again
 
 
 class Run:
@@ -90,11 +87,11 @@ class Run:
         counts: Mapping[str, int] | None = None,
         kills: Sequence[faults.Kill] = (),
         preempt: faults.Moment | None = None,
-        place=None,
+        host=None,
         say: Callable[[str], None] = print,
         show: Callable[[Replica, str], None] = lambda replica, line: None,
     ):
-        """Makes ready; nothing is started.
+        """Prepare the job; start nothing.
 
         Args:
             run_dir: stands for baseOutputDirectory; a trial has its own.
@@ -102,65 +99,63 @@ class Run:
             trial: its id in a study.
             counts: {role: replicas} instead of the file's.
             kills, preempt: faults on purpose.
-            place: where replicas run: processes of this machine (`Processes`) or containers.
-            say: takes what there is to tell of the job.
-            show: takes the lines of the replicas, which their logs keep in any case.
+            host: starts the replicas: `Processes` (the default), `Forks` or `Containers`.
+            say: takes a line about the job.
+            show: takes the lines of the replicas, which their logs have in any case.
 
         Raises:
             SpecError: the job cannot have these replicas, or a fault is for none of them.
         """
-        self.members = [Member(r) for r in contract.replicas(job, flags, counts)]
+        self.members = [Member(r) for r in contract.list_replicas(job, flags, counts)]
         self.spec, self.scheduling = job.spec, job.scheduling
         self.run_dir, self.trial = Path(run_dir), trial
-        self.kills = [(kill, self._member(kill)) for kill in kills]
-        self.preempt, self.place = preempt, place or Processes()
+        self.kills = [(kill, self._find_member(kill)) for kill in kills]
+        self.preempt, self.host = preempt, host or Processes()
         self.say, self.show = say, show
         self.events: queue.Queue = queue.Queue()
         self.began = time.monotonic()
         self.stopping = self.firmly = False
-        self.final = False  # what failed would fail again, or is not to be retried
+        self.final = False  # what failed would fail again, or may not be retried
         self.epoch = 0  # the newest of any replica, in all starts
         self.code = 1  # of the last failure
-        self.tail: str | None = None  # of the first
+        self.tail = ""  # of the first
 
     @property
     def metric_file(self) -> Path:
-        """Where a trial's replicas report to."""
+        """The file that a trial's replicas report to."""
         return self.run_dir / "hypertune" / "output.metrics"
 
     def stop(self, firmly: bool = False) -> None:
-        """Ends the job: each replica may write its checkpoint, and is made to end after `GRACE`."""
+        """End the job: each replica may write its checkpoint, and is killed after `GRACE`."""
         self.firmly = self.firmly or firmly
         self.stopping = True
 
     def run(self) -> Outcome:
-        """Runs the job to its end; nothing that it started is left then.
+        """Run the job to its end; nothing that it started is left then.
 
         Raises:
-            SpecError: the place, or the run's directory, cannot take the job; nothing was started.
+            SpecError: the host, or the run's directory, cannot take the job; nothing was started.
         """
         self.began = time.monotonic()
-        with (
-            self.place.open([member.replica for member in self.members]) as addresses,
-            run_dirs.lock(self.run_dir),
-        ):
-            self.job = contract.Contract(self.run_dir, addresses, self.trial, self.spec)
+        replicas = [member.replica for member in self.members]
+        with self.host.open(replicas) as addresses, run_dirs.lock(self.run_dir):
+            self.contract = contract.Contract(self.run_dir, addresses, self.trial, self.spec)
             try:
-                state = self._to_its_end()
+                state = self._run_attempts()
             finally:
                 self._end_all(firmly=True)
         if state == "failed":
-            return Outcome(state, self.code, self.tail or "")
+            return Outcome(state, self.code, self.tail)
         codes = {"succeeded": 0, "timeout": TIMED_OUT, "stopped": self.members[0].code}
         return Outcome(state, codes[state])
 
-    def _to_its_end(self) -> str:
+    def _run_attempts(self) -> str:
         failures = preemptions = 0
         while True:
             for member in self.members:
                 member.restarts = 0
                 self._start(member)
-            state = self._attempt()
+            state = self._run_attempt()
             if state == "preempted" and preemptions < PREEMPTIONS:
                 preemptions += 1
                 self.say("the machines are back: the job starts again from its beginning")
@@ -171,66 +166,65 @@ class Run:
             else:
                 return state
 
-    def _attempt(self) -> str:
+    def _run_attempt(self) -> str:
         """From a start to an end: succeeded, failed, preempted, stopped or timeout."""
         while True:
             if self.stopping:
-                return self._ended("stopped")
+                return self._end("stopped")
             if self._seconds() > self.scheduling.timeout:
                 self.say(f"time is up: scheduling.timeout is {self.scheduling.timeout:.10g}s")
-                return self._ended("timeout")
-            if self._faults():
-                return self._ended("preempted")
-            for member in self._news():
+                return self._end("timeout")
+            if self._inject_faults():
+                return self._end("preempted")
+            for member in self._take_events():
                 if member is self.members[0] and member.code == 0:
                     self._end_all(AFTER_PRIMARY)
                     return "succeeded"
-                if member.code and not self._start_again(member):
+                if member.code and not self._restart(member):
                     return "failed"
 
-    def _ended(self, state: str) -> str:
-        """Ends all politely; the primary may just have been done."""
+    def _end(self, state: str) -> str:
+        """End all politely; the primary may have succeeded just now."""
         self._end_all()
         return "succeeded" if self.members[0].code == 0 else state
 
-    def _start_again(self, member: Member) -> bool:
-        """Starts a replica that failed, or all; False where the job has failed by it."""
-        told = f"{member.replica} ended with exit code {member.code}"
+    def _restart(self, member: Member) -> bool:
+        """Start a failed replica again, or all; return False where the job has failed by it."""
+        event = f"{member.replica} ended with exit code {member.code}"
         self.code = member.code
-        before, member.failure = member.failure, (member.code, self.epoch, self._checkpoints())
-        if self.tail is None:
+        before, member.failure = member.failure, (member.code, self.epoch, self._hash_checkpoints())
+        if not self.tail:
             self.tail = "\n".join([f"the last lines of {member.replica}:", *member.process.tail])
         if member.code == MISTAKE:
-            self.say(f"{told}: a mistake, which another start would not mend")
-            self.final = True
+            final = ": a mistake, which another start would repeat"
         elif self.scheduling.disable_retries:
-            self.say(f"{told}; the job's disableRetries says: no other start")
-            self.final = True
+            final = "; the job's disableRetries says: no other start"
         elif member.failure == before and member.code != START_AGAIN:
-            self.say(f"{told} again, without a new epoch or checkpoint: no other start")
-            self.final = True
-        elif member.restarts == REPLICA_RESTARTS:
-            self.say(f"{told}, after {REPLICA_RESTARTS} restarts")
+            final = " again, without a new epoch or checkpoint: no other start"
         else:
-            member.restarts += 1
-            count = f"({member.restarts} of {REPLICA_RESTARTS})"
-            together = self.scheduling.restart_together and len(self.members) > 1
-            if together:
-                self.say(f"{told}: all start again, by restartJobOnWorkerRestart {count}")
-                self._end_all(firmly=True)
-            else:
-                self.say(f"{told}: it starts again {count}")
-            for each in self.members if together else [member]:
-                self._start(each)
-            return True
-        return False
+            final = ""
+        if final or member.restarts == REPLICA_RESTARTS:
+            self.final = bool(final)
+            self.say(event + (final or f", after {REPLICA_RESTARTS} restarts"))
+            return False
+        member.restarts += 1
+        count = f"({member.restarts} of {REPLICA_RESTARTS})"
+        if self.scheduling.restart_together and len(self.members) > 1:
+            self.say(f"{event}: all start again, by restartJobOnWorkerRestart {count}")
+            self._end_all(firmly=True)
+            for other in self.members:
+                self._start(other)
+        else:
+            self.say(f"{event}: it starts again {count}")
+            self._start(member)
+        return True
 
-    def _faults(self) -> bool:
-        """Kills whom it is time to kill; True when it is time for a preemption."""
+    def _inject_faults(self) -> bool:
+        """Kill the replicas whose moment has come; return True when it is time for a preemption."""
         newest = max(member.progress.epoch for member in self.members)
         for fault in list(self.kills):
             kill, member = fault
-            # One that tells of no epochs, such as a parameter server, goes by those of the others.
+            # One that prints no epochs, such as a parameter server, takes those of the others.
             if member.runs and kill.when.reached(self._seconds(), member.progress.epoch or newest):
                 self.kills.remove(fault)
                 self.say(f"{member.replica} is killed after {kill.when}, as --kill asks")
@@ -242,18 +236,18 @@ class Run:
             return True
         return False
 
-    def _member(self, kill: faults.Kill) -> Member:
+    def _find_member(self, kill: faults.Kill) -> Member:
         for member in self.members:
             if (member.replica.role, member.replica.index) == (kill.role, kill.index):
                 return member
-        there = ", ".join(str(member.replica) for member in self.members)
-        raise SpecError(f"--kill {kill.role}:{kill.index}: no such replica; there are: {there}")
+        names = ", ".join(str(member.replica) for member in self.members)
+        raise SpecError(f"--kill {kill.role}:{kill.index}: no such replica; there are: {names}")
 
     def _start(self, member: Member) -> None:
-        member.code, member.asked, member.progress = None, False, faults.NONE
+        member.code, member.stopped, member.progress = None, False, faults.Progress()
         member.starts += 1
-        replica, env = self.job.resolve(member.replica)
-        member.process = self.place.start(
+        replica, env = self.contract.resolve(member.replica)
+        member.process = self.host.start(
             replica,
             env,
             self.run_dir / f"{replica.role}-{replica.index}.log",
@@ -261,17 +255,17 @@ class Run:
             end=lambda process, code: self.events.put((member, process, "", code)),
         )
 
-    def _news(self) -> list[Member]:
-        """Waits a moment for what the processes tell; gives the members that ended."""
+    def _take_events(self) -> list[Member]:
+        """Wait a moment for lines and ends of the processes; return the members that ended."""
         ended, wait = [], TICK
         with contextlib.suppress(queue.Empty):
             while True:
                 member, process, line, code = self.events.get(timeout=wait)
-                wait = 0.001  # what else is there by now
+                wait = 0.001  # takes what else is there by now
                 if process is not member.process:
                     continue  # of a start before the present one
                 if code is None:
-                    member.progress = faults.progress(line) or member.progress
+                    member.progress = faults.read_progress(line) or member.progress
                     self.epoch = max(self.epoch, member.progress.epoch)
                     self.show(member.replica, line)
                 else:
@@ -280,34 +274,34 @@ class Run:
         return ended
 
     def _end_all(self, patience: float = 0.0, firmly: bool = False) -> None:
-        """Waits for the end of all: after `patience` they are asked, `GRACE` later made to end.
+        """Wait for the end of all: they are stopped after `patience` and killed `GRACE` later.
 
-        The primary is asked first, and the others when it has ended, or after half of `GRACE`: they
+        The primary is stopped first, and the others when it has ended, or after half of `GRACE`: they
         may hold what it needs for its checkpoint, such as the weights.
         """
         begin, primary = time.monotonic(), self.members[0]
-        made = False
+        killed = False
         while running := [member for member in self.members if member.runs]:
             waited = time.monotonic() - begin - patience
-            firm = firmly or self.firmly or waited > GRACE
+            kill = firmly or self.firmly or waited > GRACE
             for member in running:
                 turn = member is primary or not primary.runs or waited > GRACE / 2
-                if (firm and not made) or (waited >= 0 and turn and not member.asked):
-                    member.asked = True
-                    member.process.stop(firmly=firm)
-            made = firm
-            self._news()
+                if (kill and not killed) or (waited >= 0 and turn and not member.stopped):
+                    member.stopped = True
+                    member.process.stop(firmly=kill)
+            killed = kill
+            self._take_events()
 
-    def _checkpoints(self) -> dict[str, bytes]:
-        """What the checkpoints hold: a program may write its newest one over the one before."""
-        found = {}
+    def _hash_checkpoints(self) -> dict[str, bytes]:
+        """{path: digest}: a program may write its newest checkpoint over the one before."""
+        digests = {}
         for path in (self.run_dir / "checkpoints").rglob("*"):
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 digest = hashlib.sha256()
                 while block := file.read(1 << 20):
                     digest.update(block)
-                found[str(path)] = digest.digest()
-        return found
+                digests[str(path)] = digest.digest()
+        return digests
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began

@@ -22,21 +22,21 @@ from launcher.local import guard
 from launcher.local.contract import Replica
 from launcher.project.settings import ROOT
 
-# TensorFlow's C++ tells of itself at every start, whatever its log level; the log keeps it.
+# TensorFlow's C++ prints these at every start, whatever its log level; only the log has them.
 NOISE = r"WARNING: All log messages before absl|I0000 "
-if not shutil.which("nvidia-smi"):  # where there is a driver, that it fails is news
+if not shutil.which("nvidia-smi"):  # where there is a driver, its failure is worth a line
     NOISE += r"|E0000 .*failed call to cuInit"
 LONGEST_LINE = 1 << 13  # bytes of a line that are shown; the log has all of them
 CUT = " … (the rest of this line is in the log)"
-LAST_LINES = 15  # kept for the end: what a failed replica said last
-READ = 2.0  # seconds in which the last output of an ended process must have come
+LAST_LINES = 15  # kept to show why a replica failed
+READ = 2.0  # seconds in which the last output of an ended process must arrive
 
 
 class Guarded:
     """A command that runs under a guard, which ends it when the launcher has ended."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], last: Sequence[str] = ()):
-        """Starts it.
+        """Start it.
 
         Args:
             last: a command that cleans up when this one has ended, however it did.
@@ -58,7 +58,7 @@ class Guarded:
             os.write(self.process.stdin.fileno(), guard.FIRM if firmly else guard.POLITE)
 
     def wait(self) -> int:
-        """Waits for its end; returns the exit code, 128 + N after signal N."""
+        """Wait for its end; return the exit code, 128 + N after signal N."""
         code = self.process.wait()
         if code < 0:  # the guard itself was killed, and could not clean up
             code = 128 - code
@@ -78,16 +78,17 @@ class Process:
         line: Callable[[Process, str], None],
         end: Callable[[Process, int], None],
     ):
-        """Starts it.
+        """Start it.
+
+        Args:
+            start: starts the child, whose log is open by then.
+            line, end: called from threads of this object's own, `end` once, after the last line.
 
         Raises:
             OSError: its log cannot be written.
-
-        Args:
-            line, end: called from threads of this object's own, `end` once, after the last line.
         """
         self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
-        self.line, self.end, self.broken = line, end, False
+        self.line, self.end, self.log_is_full = line, end, False
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
         self.child = start()
         reader = threading.Thread(target=self._read, daemon=True)
@@ -95,35 +96,33 @@ class Process:
         threading.Thread(target=self._wait, args=(reader,), daemon=True).start()
 
     def stop(self, firmly: bool = False) -> None:
-        """Asks the process to end, or ends it; returns at once."""
+        """Ask the process to end, or kill it; return at once."""
         self.child.stop(firmly)
 
     def _read(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a part may end inside a letter
-        begins = True
+        is_new = True
         with self.log:
             while part := self.child.output.readline(LONGEST_LINE):
                 text = decoder.decode(part).replace("\r\n", "\n")
                 self._write(text)
-                ends = text.endswith("\n")
-                if begins and not re.match(NOISE, text):
-                    cut = len(part) == LONGEST_LINE and not ends
-                    shown = text.rstrip("\r\n") + (CUT if cut else "")
-                    self.tail.append(shown)
-                    self.line(self, shown)
-                begins = ends
-            if not begins:
+                is_whole = text.endswith("\n")
+                if is_new and not re.match(NOISE, text):
+                    cut = len(part) == LONGEST_LINE and not is_whole
+                    line = text.rstrip("\r\n") + (CUT if cut else "")
+                    self.tail.append(line)
+                    self.line(self, line)
+                is_new = is_whole
+            if not is_new:
                 self._write("\n")
 
     def _write(self, text: str) -> None:
         try:
             self.log.write(text.encode())
-        except (
-            OSError
-        ) as error:  # a full disk; its output must be read on, or the process would wait
-            if not self.broken:
+        except OSError as error:  # a full disk; who no longer reads its output makes it wait
+            if not self.log_is_full:
                 self.line(self, f"{self.log.name}: {error.strerror}; the log lacks what follows")
-            self.broken = True
+            self.log_is_full = True
 
     def _wait(self, reader: threading.Thread) -> None:
         code = self.child.wait()
@@ -132,31 +131,36 @@ class Process:
 
 
 class Processes:
-    """The place of a job's replicas: processes of this machine, with this Python."""
+    """Start a job's replicas as processes of this machine, with this Python."""
 
     def __init__(self):
         env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
         self.own = env | {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
 
+    def is_ready(self) -> bool:
+        """Whether replicas can start."""
+        return True
+
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:
-        """Holds a port for each replica while the job runs; gives their addresses."""
-        with contextlib.ExitStack() as held:
-            sockets = [held.enter_context(socket.socket()) for _ in replicas]
-            for each in sockets:
-                # Bound, but not listening: nobody else is given the port, and the replica may
-                # bind it too, since TensorFlow's server is told to share (TF_GRPC_REUSE_PORT).
+        """Hold a port for each replica while the job runs; yield their addresses."""
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in replicas]
+            for sock in sockets:
+                # Bound, but not listening: nobody else gets the port, and the replica may bind it
+                # too, since TensorFlow's server shares it (TF_GRPC_REUSE_PORT).
                 if hasattr(socket, "SO_REUSEPORT"):
-                    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                each.bind(("127.0.0.1", 0))
-            ports = [each.getsockname()[1] for each in sockets]
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind(("127.0.0.1", 0))
+            ports = [sock.getsockname()[1] for sock in sockets]
             if not hasattr(socket, "SO_REUSEPORT"):  # Windows: free until the replica takes it
-                held.close()
+                stack.close()
             yield {r: f"127.0.0.1:{port}" for r, port in zip(replicas, ports, strict=True)}
 
     def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
-        """Starts the replica's module; `events`: as `Process` takes them."""
+        """Start the replica's module; `events`: as `Process` takes them."""
         return Process(lambda: self.start_child(replica, {**self.own, **contract}), log, **events)
 
     def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded:
-        return Guarded([sys.executable, *replica.program.python, *replica.args], env)
+        program = replica.program
+        return Guarded([sys.executable, *program.python, *program.args], env)

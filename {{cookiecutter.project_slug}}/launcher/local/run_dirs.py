@@ -1,8 +1,9 @@
-"""Where runs lie: a new directory for each, or the one that `--job-dir` names."""
+"""Run directories: a new one for each run, or the one that `--job-dir` names."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -22,30 +23,26 @@ OUTPUTS = ("run.json", "history.csv", "schema.json", "evaluation.json", "report.
 OUTPUTS += ("checkpoints", "logs", "gallery", "hypertune", "study.json")
 
 
-def new(name: str, runs: Path = RUNS) -> Path:
-    """Makes `runs/<name>-<UTC time>`; two runs in one second get two directories.
+def make(name: str, runs: Path = RUNS) -> Path:
+    """Make `runs/<name>-<UTC time>`; two runs in one second get two directories.
 
     Raises:
         SpecError: the directory cannot be made.
     """
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    attempt = 1
-    while True:
+    for attempt in itertools.count(1):
         path = runs / (f"{name}-{stamp}" + (f"-{attempt}" if attempt > 1 else ""))
         try:
-            runs.mkdir(parents=True, exist_ok=True)
-            path.mkdir()  # atomic: of two processes only one succeeds
+            path.mkdir(parents=True)  # atomic: of two processes only one succeeds
             return path
         except FileExistsError:
-            if not runs.is_dir():
-                raise _cannot_make(path, "a file has the name of its folder") from None
-            attempt += 1
+            continue
         except OSError as error:
             raise _cannot_make(path, error.strerror) from None
 
 
-def taken_from(flags: list[str]) -> tuple[list[str], Path | None]:
-    """Takes `--job-dir` out of a trainer's flags: the environment says it, as on Vertex AI.
+def take_job_dir(flags: list[str]) -> tuple[list[str], Path | None]:
+    """Take `--job-dir` out of a trainer's flags: the environment says it, as on Vertex AI.
 
     Raises:
         SpecError: the directory is in a bucket.
@@ -64,7 +61,7 @@ def taken_from(flags: list[str]) -> tuple[list[str], Path | None]:
 
 @contextlib.contextmanager
 def lock(run_dir: Path) -> Iterator[None]:
-    """Makes the directory, and refuses other launchers in it until the job has ended.
+    """Make the directory, and refuse other launchers in it until the job has ended.
 
     The system releases the lock of a process that was killed.
 
@@ -86,15 +83,13 @@ def lock(run_dir: Path) -> Iterator[None]:
 
 
 def _refuse_foreign(run_dir: Path) -> None:
-    """Raises SpecError where a job would overwrite what no job of ours has left."""
+    """Raise SpecError where a job would overwrite what no job of ours has written."""
     if (run_dir / LOCK).exists():
         return
-    try:
+    with contextlib.suppress(OSError, ValueError, TypeError):
         record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
         if {"status", "project", "flags"} <= set(record):
             return
-    except (OSError, ValueError, TypeError):
-        pass
     for name in OUTPUTS:
         path = run_dir / name
         if path.is_file() or (path.is_dir() and any(path.iterdir())):

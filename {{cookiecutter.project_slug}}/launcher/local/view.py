@@ -16,7 +16,7 @@ COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red")
 
 
 class Lines:
-    """Each line as it comes, with its replica's name where there are several."""
+    """Print each line when it comes, with its replica's name where there are several."""
 
     def __init__(self):
         self.width = 0  # of the names; 0: one replica needs none
@@ -25,8 +25,8 @@ class Lines:
         print(f"[launcher] {text}", flush=True)
 
     def show(self, replica: Replica, line: str) -> None:
-        if self.width and not replica.is_primary and faults.progress(line):
-            return  # as the primary's; its log has it
+        if self.width and not replica.is_primary and faults.read_progress(line):
+            return  # the primary prints the same; the log has it
         name = f"{str(replica):{self.width}} | " if self.width else ""
         print(name + line, flush=True)
 
@@ -38,7 +38,7 @@ class Lines:
 
 
 class Table(Lines):
-    """On a terminal, several replicas: the lines pass by above a table with a row for each."""
+    """On a terminal, for several replicas: print lines above a table with a row for each."""
 
     def __init__(self):
         super().__init__()
@@ -54,7 +54,7 @@ class Table(Lines):
     def show(self, replica: Replica, line: str) -> None:
         from rich.text import Text
 
-        if faults.progress(line):
+        if faults.read_progress(line):
             return  # the table has it
         name = (f"{str(replica):{self.width}} | ", self.colours[str(replica)])
         self.console.print(Text.assemble(name, line))
@@ -67,39 +67,39 @@ class Table(Lines):
         self.width = max(map(len, names))
         self.colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
         self.began = time.monotonic()
-        table = lambda: self._table(run)  # noqa: E731 - asked anew at each refresh
-        with Live(get_renderable=table, console=self.console, refresh_per_second=4):
+        with Live(
+            get_renderable=lambda: self._draw(run), console=self.console, refresh_per_second=4
+        ):
             yield
 
-    def _table(self, run: Run):
+    def _draw(self, run: Run):
         from rich.table import Table as Grid
         from rich.text import Text
 
         seconds = time.monotonic() - self.began
         grid = Grid("replica", "state", "epoch", "values", caption=f"{seconds:.0f} s")
         for member in run.members:
-            told, name = member.progress, str(member.replica)
-            epoch = f"{told.epoch}/{told.epochs}" if told.epoch else ""
-            grid.add_row(Text(name, self.colours[name]), member.state, epoch, Text(told.values))
+            progress, name = member.progress, str(member.replica)
+            epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
+            grid.add_row(Text(name, self.colours[name]), member.state, epoch, Text(progress.values))
         return grid
 
 
-def best(replicas: int) -> Lines:
-    """What suits where the output goes."""
+def choose(replicas: int) -> Lines:
+    """The view for so many replicas and for where the output goes."""
     return Table() if replicas > 1 and sys.stdout.isatty() else Lines()
 
 
 @contextlib.contextmanager
 def interruptible(run) -> Iterator[None]:
-    """Ctrl-C and its like stop the run, or the study, politely; a second one firmly."""
-    before = {}
+    """Let Ctrl-C and the like stop a run, or a study, politely, and a second one firmly."""
 
     def stop(*_):
         run.stop(firmly=run.stopping)
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        if number := getattr(signal, name, None):
-            before[number] = signal.signal(number, stop)
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Where a study lies, which one is to go on, and that no two processes run the same one."""
+"""The directory of a study: which one resumes, and that no two processes run the same one."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 
 
 class StudyDir:
-    """A study's directory, held by this process until `close`, and what its study.json says."""
+    """A study's directory, locked by this process until `close`, and the content of its study.json."""
 
-    def __init__(self, path: Path, about: dict, goes_on: bool):
-        """Takes hold of the directory.
+    def __init__(self, path: Path, about: dict, resumes: bool):
+        """Lock the directory.
 
         Raises:
-            SpecError: another process has it.
+            SpecError: another process has locked it.
         """
-        self.path, self.about, self.goes_on = path, about, goes_on
+        self.path, self.about, self.resumes = path, about, resumes
         file = path / "study.lock"
-        self._left = file.stat().st_mtime if file.exists() else 0.0  # when it was last held
+        self._left = file.stat().st_mtime if file.exists() else 0.0  # when it was last locked
         self._lock = filelock.FileLock(file)
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise SpecError(
-                f"{path}: another process is running this study; wait for its end, or begin "
+                f"{path}: another process is running this study; wait for its end, or start "
                 "another one with --new"
             ) from None
 
     def write(self, **about) -> None:
-        """Updates study.json."""
+        """Update study.json."""
         self.about |= about
         text = json.dumps(self.about, indent=2, ensure_ascii=False) + "\n"
         write_file(self.path / "study.json", text)
 
     def beat(self) -> None:
-        """Notes that the study is still held."""
+        """Note that the study is still locked."""
         os.utime(self.path / "study.lock")
 
     def wait_for_orphans(self) -> None:
-        """Where a launcher was killed just now, the guards of its replicas are ending them."""
+        """Where a launcher was killed just now, wait for the guards of its replicas to end them."""
         time.sleep(min(max(0.0, self._left + ORPHANED + 1 - time.time()), ORPHANED + 1))
 
     def close(self) -> None:
-        """Lets go, with no replica left."""
+        """Unlock the directory: no replica is left."""
         os.utime(self.path / "study.lock", (0, 0))
         self._lock.release()
 
@@ -64,11 +64,11 @@ class StudyDir:
 def take(
     job: Job, flags: Sequence[str], path: Path | None, new: bool, runs: Path = run_dirs.RUNS
 ) -> StudyDir:
-    """The study of this file and these flags that was left unfinished, or a new one.
+    """Take the unfinished study of this file and these flags, or make a new one.
 
     Args:
-        path: the study's directory, if it is to be that one: it goes on, or is made.
-        new: no older study goes on.
+        path: resume the study in this directory, or make a new one in it.
+        new: resume no older study.
 
     Raises:
         SpecError: that directory holds something else, or another process runs the study.
@@ -82,34 +82,36 @@ def take(
     }
     if path is None and not new:
         wanted = {key: about[key] for key in ("made_from", "flags", "state")}
-        left = [at for at in runs.glob("*/study.json") if wanted.items() <= _read(at).items()]
-        path = max(left, key=lambda at: at.stat().st_mtime).parent if left else None
+        files = [
+            file for file in runs.glob("*/study.json") if wanted.items() <= _read(file).items()
+        ]
+        path = max(files, key=lambda file: file.stat().st_mtime).parent if files else None
     if path is None:
-        path = run_dirs.new(job.path.stem, runs)
+        path = run_dirs.make(job.path.stem, runs)
     elif (path / "study.json").exists():
-        found = _read(path / "study.json")
+        record = _read(path / "study.json")
         if new:
             raise SpecError(f"{path}: holds a study already; give another directory, or no --new")
-        if found.get("made_from") != about["made_from"]:
+        if record.get("made_from") != about["made_from"]:
             raise SpecError(
                 f"{path}: holds a study of another file, or what {job.path} says of parameters, "
-                "metric or job was changed since; begin a new study with --new, in no directory"
+                "metric or job was changed since; start a new study with --new, in no directory"
             )
-        if found.get("flags") != about["flags"]:
-            given = " ".join(found.get("flags", [])) or "none"
-            raise SpecError(f"{path}: this study was begun with other trainer flags: {given}")
-        return StudyDir(path, found, goes_on=True)
+        if record.get("flags") != about["flags"]:
+            given = " ".join(record.get("flags", [])) or "none"
+            raise SpecError(f"{path}: this study was started with other trainer flags: {given}")
+        return StudyDir(path, record, resumes=True)
     elif path.exists() and any(path.iterdir()):
         raise SpecError(f"{path}: not empty, and no study; give a new directory")
     path.mkdir(parents=True, exist_ok=True)
-    study = StudyDir(path, about, goes_on=False)
+    study = StudyDir(path, about, resumes=False)
     study.write()
     return study
 
 
 def _read(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}

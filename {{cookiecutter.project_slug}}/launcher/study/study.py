@@ -1,4 +1,4 @@
-"""Runs a tuning study on this machine, as Vertex AI would run a HyperparameterTuningJob.
+"""A tuning study on this machine, run as Vertex AI runs a HyperparameterTuningJob.
 
     study = Study(spec.load("configs/tuning.yaml"), flags)
     code = study.run()
@@ -6,13 +6,13 @@
 Each trial is a job of its own (`local.Run`) in a directory of its own. The rules of the service:
 
 - `maxTrialCount` trials, `parallelTrialCount` at a time. A trial that fails counts, and the study
-  goes on.
+  continues.
 - `maxFailedTrialCount` failed trials end it. Where that is not set the service decides, and does
-  not say how; here the study ends when the first five trials have failed, all of them: a mistake
-  that they share. A trial without a finite value of the metric has failed, too.
+  not say how; here the study ends when the first five trials have all failed: they share a mistake.
+  A trial without a finite value of the metric has failed, too.
 - The value of a trial is its last measurement, or its best where `measurementSelectionType` says
   so; that of a trial that was stopped early is its best in any case.
-- A grid takes integer, discrete and categorical parameters, and ends when it is through.
+- A grid takes integer, discrete and categorical parameters, and ends at its last point.
 - One metric only: by several, no trial is the best.
 """
 
@@ -28,6 +28,7 @@ from launcher.common.document import SpecError
 from launcher.jobfile.job import Job
 from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
+from launcher.local.process import Processes
 from launcher.project.settings import ROOT
 from launcher.report.numbers import duration, figures
 from launcher.study import directory, results, space
@@ -56,27 +57,26 @@ class Study:
         top: int = 1,
         new: bool = False,
         say: Callable[[str], None] = show,
-        options: Mapping | None = None,
-        is_ready: Callable[[], bool] = lambda: True,
+        counts: Mapping[str, int] | None = None,
+        host=None,
         runs_dir: Path = run_dirs.RUNS,
         configs: Path = ROOT / "configs",
     ):
-        """Finds the study that is to go on, or makes a new one; starts nothing.
+        """Find the study to resume, or make a new one; start nothing.
 
         Args:
             flags: of the trainer, for all trials.
             path: the study's directory. Without it, the newest unfinished study of this file and
-                these flags goes on, or a new one is made below `runs_dir`.
+                these flags resumes, or a new one is made below `runs_dir`.
             top: how many of the best trials get a job file in `configs`.
-            new: no older study goes on.
-            options: for each `local.Run`, such as `place`.
-            is_ready: whether trials can start.
+            new: resume no older study.
+            counts, host: for each `local.Run`.
 
         Raises:
-            SpecError: a study that cannot be run here, or a directory that cannot be its own.
+            SpecError: a study that cannot run here, or a directory that cannot be its own.
         """
         self.job, self.flags, self.top, self.say = job, list(flags), top, say
-        self.options, self.configs, self.is_ready = dict(options or {}), configs, is_ready
+        self.counts, self.host, self.configs = counts, host or Processes(), configs
         self.objective, self.space = job.study, job.study.parameters
         self._refuse_what_only_vertex_has()
         self._refuse_tuned_flags()
@@ -92,26 +92,26 @@ class Study:
         )
         self.running: list[Running] = []
         self.stopping = self.firmly = False
-        self.failure = self._failure()  # why no more trials are begun
+        self.failure = self._find_failure()  # why no more trials start
 
     def stop(self, firmly: bool = False) -> None:
-        """Ends the study: its trials write checkpoints, and go on when it is run again."""
+        """End the study: its trials write checkpoints, and resume when it is run again."""
         self.firmly = self.firmly or firmly
         self.stopping = True
 
     def run(self) -> int:
-        """Runs the trials that are left, then writes the results.
+        """Run the trials that are left, then write the results.
 
-        Returns: 0; 1 where the study failed; 75 where it was stopped and can go on.
+        Returns: 0; 1 where the study failed; 75 where it was stopped and can resume.
         """
         try:
             self._announce()
             with ThreadPoolExecutor(self.job.parallel) as threads:
                 try:
-                    self._all_trials(threads)
+                    self._run_trials(threads)
                 finally:  # whatever happened, no trial is left behind
-                    for each in self.running:
-                        each.run.stop(firmly=True)
+                    for running in self.running:
+                        running.run.stop(firmly=True)
             return self._finish()
         finally:
             self.dir.close()
@@ -127,20 +127,20 @@ class Study:
             raise SpecError(self.job.fault(f"studySpec.{self.objective.cloud_only}", what, instead))
 
     def _refuse_tuned_flags(self) -> None:
-        """A flag for all trials is no parameter, which each trial has of its own."""
+        """Refuse a flag for all trials that is a parameter, of which each trial has its own value."""
         tuned = {parameter.id.replace("-", "_") for parameter in space.everything(self.space)}
         for flag in self.flags:
             name = flag.partition("=")[0]
             if name.startswith("--") and name[2:].replace("-", "_") in tuned:
-                raise SpecError(f"{name}: the study sets it, anew for each trial; leave it out")
+                raise SpecError(f"{name}: the study sets it for each trial; leave it out")
 
     # --- Trials
 
-    def _all_trials(self, threads: ThreadPoolExecutor) -> None:
+    def _run_trials(self, threads: ThreadPoolExecutor) -> None:
         waiting = self.search.unfinished()
         if waiting:
             self.dir.wait_for_orphans()
-        asked = made = False  # to end, politely and firmly
+        stopped = killed = False
         while True:
             self.dir.beat()
             ending = self.stopping or bool(self.failure)
@@ -148,79 +148,80 @@ class Study:
                 trial = waiting.pop(0) if waiting else self.search.next()
                 if trial is None:
                     break
-                self._begin(trial, threads)
+                self._start(trial, threads)
             if not self.running:
                 return
-            if (ending and not asked) or (self.firmly and not made):
-                asked, made = True, self.firmly
-                for each in self.running:
-                    each.run.stop(firmly=made)
-            wait([each.future for each in self.running], LOOK, FIRST_COMPLETED)
-            for each in list(self.running):
-                over = each.future.done()  # asked first, so that its last report is not missed
-                each.measure()
+            if (ending and not stopped) or (self.firmly and not killed):
+                stopped, killed = True, self.firmly
+                for running in self.running:
+                    running.run.stop(firmly=killed)
+            wait([running.future for running in self.running], LOOK, FIRST_COMPLETED)
+            for running in list(self.running):
+                over = running.future.done()  # before the measurement, which must not miss a report
+                running.measure()
                 if over:
-                    self.running.remove(each)
-                    self._end(each.result())
+                    self.running.remove(running)
+                    self._finish_trial(running.result())
                 elif self.objective.stops:
-                    each.stop_early(self.search.trials())
+                    running.stop_early(self.search.trials())
 
-    def _begin(self, trial: Trial, threads: ThreadPoolExecutor) -> None:
-        while not (self.stopping or self.is_ready()):
+    def _start(self, trial: Trial, threads: ThreadPoolExecutor) -> None:
+        while not (self.stopping or self.host.is_ready()):
             time.sleep(LOOK)
         run = local.Run(
             self.job,
             self.path / str(trial.id),
             flags=[*self.flags, *space.flags(trial.parameters)],
             trial=str(trial.id),
+            counts=self.counts,
+            host=self.host,
             say=lambda text: self.say(f"trial {trial.id}: {text}"),
-            **self.options,
         )
         values = ", ".join(f"{id} {space.short(v)}" for id, v in trial.parameters.items())
-        verb = "goes on" if run.run_dir.exists() else "begins"
+        verb = "resumes" if run.run_dir.exists() else "starts"
         self.say(f"trial {trial.id} of {self.search.count} {verb}: {values}")
-        each = Running(trial, run, self.objective, self.curves)
-        each.start(threads)
-        self.running.append(each)
+        running = Running(trial, run, self.objective, self.curves)
+        running.start(threads)
+        self.running.append(running)
 
-    def _end(self, trial: Trial) -> None:
+    def _finish_trial(self, trial: Trial) -> None:
         if trial.state == UNFINISHED:
             return
         self.search.finish(trial)
-        self._tell(trial)
-        if not self.failure and (failure := self._failure()):
+        self._report(trial)
+        if not self.failure and (failure := self._find_failure()):
             self.failure = failure
             self.say(f"no more trials: {failure}")
 
-    def _failure(self) -> str:
+    def _find_failure(self) -> str:
         """Why the study has failed; "" where it has not."""
         trials = self.search.trials()
-        lost = sum(not trial.counts and trial.state != UNFINISHED for trial in trials)
+        failed = sum(not trial.counts and trial.state != UNFINISHED for trial in trials)
         limit = self.job.failures
-        if limit and lost >= limit:
-            return f"{lost} trials failed, and maxFailedTrialCount is {limit}"
+        if limit and failed >= limit:
+            return f"{failed} trials failed, and maxFailedTrialCount is {limit}"
         enough = self.search.count if limit else min(FIRST_FAILURES, self.search.count)
-        if lost >= enough and not any(trial.counts for trial in trials):
-            return f"the first {lost} trials failed, all of them"
+        if failed >= enough and not any(trial.counts for trial in trials):
+            return f"the first {failed} trials failed, all of them"
         return ""
 
-    # --- What there is to tell
+    # --- Messages
 
     def _announce(self) -> None:
         done = sum(trial.state != UNFINISHED for trial in self.search.trials())
         goal = "highest" if self.objective.maximize else "lowest"
-        self.say(f"study {self.path}" + (f" goes on, {done} done" if self.dir.goes_on else ""))
+        self.say(f"study {self.path}" + (f" resumes, {done} done" if self.dir.resumes else ""))
         self.say(
             f"{self.search.count} trials, {self.job.parallel} at a time, by {self.search.method}; "
-            f"looked for is the {goal} {self.objective.metric}"
+            f"the goal is the {goal} {self.objective.metric}"
         )
         if self.objective.limited:
             self.say("applied on Vertex AI only, not here: studyStoppingConfig")
 
-    def _tell(self, trial: Trial) -> None:
-        """A line at the end of a trial, with what is known of the whole study."""
+    def _report(self, trial: Trial) -> None:
+        """Print a line at the end of a trial, with the state of the whole study."""
         trials = results.ranked(self.search.trials(), self.objective.maximize)
-        over = [each for each in trials if each.state != UNFINISHED]
+        over = [trial for trial in trials if trial.state != UNFINISHED]
         value = f"{self.objective.metric} {figures(trial.value)}" if trial.counts else ""
         facts = ", ".join(filter(None, [value, trial.why, duration(trial.seconds)]))
         line = [f"trial {trial.id} {trial.state}: {facts}"]
@@ -228,12 +229,12 @@ class Study:
             line.append(f"best {figures(trials[0].value)} of trial {trials[0].id}")
         line.append(f"{len(over)} of {self.search.count} done")
         if left := self.search.count - len(over):
-            mean = sum(each.seconds for each in over) / len(over)
+            mean = sum(trial.seconds for trial in over) / len(over)
             line.append(f"about {duration(math.ceil(mean * left / self.job.parallel))} left")
         self.say("; ".join(line))
 
     def _finish(self) -> int:
-        """Writes what a study leaves, tells where, and gives the exit code."""
+        """Write what a study leaves, print where, and return the exit code."""
         trials = results.ranked(self.search.trials(), self.objective.maximize)
         over = sum(trial.state != UNFINISHED for trial in trials) == self.search.count
         state = directory.FAILED if self.failure else directory.FINISHED
@@ -271,6 +272,6 @@ class Study:
         if trials:
             self.say(f"report: {page}")
         if not over and not self.failure:
-            self.say("stopped: the same command goes on where it was")
+            self.say("stopped: the same command resumes it")
             return local.START_AGAIN
         return 1 if self.failure else 0

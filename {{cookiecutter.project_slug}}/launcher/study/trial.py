@@ -1,4 +1,4 @@
-"""One trial on its way: what it reports, whether it is stopped early, what comes of it."""
+"""A trial that runs: what it reports, whether it is stopped early, its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Running:
     def __init__(self, trial: Trial, run: local.Run, objective: StudySpec, curves: Curves):
         self.trial, self.run, self.objective, self.curves = trial, run, objective, curves
         curve = curves.of(trial.id)
-        self.before = curve[-1][2] if curve else 0.0  # seconds that it ran when it was last left
+        self.before = curve[-1][2] if curve else 0.0  # seconds that it ran before it was stopped
         self.began, self.ended = time.time(), math.nan
         self.early = ""  # why it was stopped early
         self.others: set[str] = set()  # what it reported beside the metric
@@ -42,39 +42,39 @@ class Running:
             try:
                 with _pages:
                     report.write(self.run.run_dir)
-            except (runs.RunError, OSError):  # a module of your own need not keep a record
+            except (runs.RunError, OSError):  # a module of the owner's need not keep a record
                 pass
         return outcome
 
     def measure(self) -> None:
-        """Takes over what it has reported."""
-        found, self.others = reports(self.run.metric_file, self.objective.metric)
-        for step, (value, when) in found.items():
+        """Add what it has reported to the curves."""
+        values, self.others = reports(self.run.metric_file, self.objective.metric)
+        for step, (value, when) in values.items():
             seconds = self.before + max(0.0, when - self.began)
             self.curves.add(self.trial.id, step, value, seconds)
 
     def stop_early(self, trials: Sequence[Trial]) -> None:
-        """Stop it where the study stops trials below the median and it is one.
+        """Stop it if it is below the median.
 
         Args:
-            trials: of the study, those that are over among them.
+            trials: all of the study.
         """
         over = [trial for trial in trials if trial.counts]
-        if self.early or not over or not self.objective.stops:
+        if self.early or not over:
             return
-        mine = self._turned(self.trial)
-        if mine and below_median(mine, [self._turned(trial) for trial in over]):
+        curve = self._find_curve(self.trial)
+        if curve and below_median(curve, [self._find_curve(trial) for trial in over]):
             self.early = "below the median"
             self.run.stop()
 
-    def _turned(self, trial: Trial) -> list[tuple[float, float]]:
-        """Its curve, as the rules take it."""
+    def _find_curve(self, trial: Trial) -> list[tuple[float, float]]:
+        """[(step or seconds, value)], the higher the better."""
         x, sign = 2 if self.objective.by_time else 0, 1 if self.objective.maximize else -1
         curve = self.curves.of(trial.id)
-        return [(each[x], sign * each[1]) for each in curve if math.isfinite(each[1])]
+        return [(point[x], sign * point[1]) for point in curve if math.isfinite(point[1])]
 
     def result(self) -> Trial:
-        """What came of it; it stays unfinished where it was stopped with the study."""
+        """The trial with its result; it stays unfinished where it was stopped with the study."""
         outcome: local.Outcome = self.future.result()
         if outcome.state == "stopped" and not self.early:
             return self.trial

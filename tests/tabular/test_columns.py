@@ -16,7 +16,7 @@ from codec.schema import Schema
 from codec.values import is_number
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
-from trainer.columns import tables
+from trainer.columns import blocks, tables
 
 # Numbers with a few words
 
@@ -50,6 +50,50 @@ def test_words_may_fill_whole_blocks():
     path = write("t.csv", "\n".join(["a,b,y", *lines, ""]))
     a = column(load(path, "y", "--eval-files", path), "a")
     assert (a.kind, a.words, a.missing) == ("number", {"blink": 1200}, 1200)
+
+
+def write_late(words_from: int, rows: int = 60_000) -> str:
+    """A file of some MiB; from a row on, half of the values in column `a` are words."""
+    lines = [
+        f"{'lost' if i >= words_from and i % 2 else i},{i % 7 / 8},{'uvw'[i % 3]},{'z' * 60},{i % 5}"
+        for i in range(rows)
+    ]
+    return write("t.csv", "\n".join(["a,b,c,z,y", *lines, ""]))
+
+
+def test_only_a_column_that_turns_out_to_be_another_kind_is_read_again(monkeypatch):
+    read, read_batches = [], tables.read_batches
+
+    def record(source, columns):
+        read.append(",".join(columns))
+        return read_batches(source, columns)
+
+    monkeypatch.setattr(tables, "read_batches", record)
+    load(write_late(60_000), "y")
+    assert read == ["a,b,c,z,y"] * 2  # the first block, and all of the file
+    read.clear()
+    late = load(write_late(30_000), "y")
+    assert read == ["a,b,c,z,y"] * 2 + ["a"]
+    assert column(late, "a").kind == "ignore"
+    assert column(late, "a").why.endswith("values are numbers: --schema can make it a number")
+    assert sorted(column(late, "c").categories) == ["u", "v", "w"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("words_from", [60_000, 30_000])
+@pytest.mark.parametrize("flags", [[], ["--group", "c"]])
+def test_arrays_depend_neither_on_threads_nor_on_how_much_is_read_at_once(
+    threads, words_from, flags, monkeypatch
+):
+    path = write_late(words_from)
+    first = load(path, "b", *flags)
+    monkeypatch.setattr(blocks, "_THREADS", threads)
+    monkeypatch.setattr(blocks, "_JOINED", threads)
+    again = load(path, "b", *flags, "--cache-dir", "other")
+    assert not again.reused and again.schema == first.schema
+    for one, other in ((first.train, again.train), (first.eval, again.eval)):
+        for name, array in one.arrays().items():
+            assert array.tobytes() == other.arrays()[name].tobytes()
 
 
 def test_the_log_lists_words_with_their_counts_and_the_model_sees_a_gap():
@@ -123,7 +167,7 @@ def test_what_counts_as_a_number_is_what_pyarrow_reads():
     rng = random.Random(0)
     texts = ["".join(rng.choices("+-.eE0159naif_x ", k=rng.randint(1, 6))) for _ in range(20_000)]
     texts += ["1e999", "9" * 400, "1_000", "٣", "0x10", "Infinity", "-NaN", "1\n", "1,5"]
-    matched = tables.match_numbers(pa.array(texts)).to_pylist()
+    matched = blocks.match_numbers(pa.array(texts)).to_pylist()
     assert 100 < sum(matched) < len(texts)
     for text, match in zip(texts, matched, strict=True):
         assert is_number(text) == match

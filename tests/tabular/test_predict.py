@@ -20,8 +20,7 @@ from launcher.jobfile import trainer_rules
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
 from predictor.model import read_schema
-from trainer.columns import tables
-from trainer.columns.rows import Rows
+from trainer.columns import blocks, tables
 
 pytestmark = pytest.mark.slow
 
@@ -277,8 +276,9 @@ def encode_three_ways(schema: Schema, path: str) -> list[dict]:
     from trainer import inputs
     from trainer.columns import encode
 
-    encoder, rows = encode.TableEncoder(schema), Rows([tables.open_source(path)])
-    batches = [encoder(batch) for _, batch, _ in rows.read(encoder.types)]
+    encoder = encode.TableEncoder(schema)
+    read = blocks.read_blocks([tables.open_source(path)], encoder.types)
+    batches = [encoder(block.convert(encoder.types).columns)[0] for block in read]
     trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
     reader = Inputs(schema)

@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from codec import files
 from codec.schema import MISSING_IN_WORDS, Schema
-from trainer.columns import infer, leaks
+from trainer.columns import blocks, infer, leaks
 from trainer.columns.encode import check_words, encode, layout
-from trainer.columns.rows import Rows, separate
+from trainer.columns.rows import Part, choose_groups
 from trainer.columns.sources import choose_group, find_sources, read_hints
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime
@@ -32,6 +32,7 @@ OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
 FORMAT = 2  # raise it when the encoding changes: old caches are then no longer used
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
+HASHED = 1 << 25  # bytes of a file that a thread hashes; a larger one is hashed in pieces
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
 WINDOW_BYTES = 1 << 25  # or fewer where rows are wide
 
@@ -184,10 +185,15 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:20]
 
     def encode_all(folder: str) -> None:
-        *parts, about = separate(train, held_out, group)
-        schema = infer.infer(parts[0], target, flags.task, hints, group)
+        split, about = choose_groups(train, held_out, group)
+        os.makedirs(folder)
+        parts = [
+            Part(train, os.path.join(folder, "parsed-train")),
+            Part(held_out or train, os.path.join(folder, "parsed-eval")),
+        ]
+        schema = infer.infer(parts[:1] if held_out else parts, split, target, flags.task, hints)
         schema.notes += about
-        _encode_all(schema, *parts, folder)
+        _encode_all(schema, *parts, bool(held_out), folder)
 
     try:
         cache_dir = flags.cache_dir or cache.beside(runtime.job_dir)
@@ -199,15 +205,25 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
 
 def _identity(path: str) -> dict:
     """What distinguishes this file from others: its content, or in a bucket the object's last write."""
+    size = files.size(path)
     if files.is_remote(path):
         digest = f"modified:{files.modified(path)}"  # objects are replaced whole, never edited
     else:
-        hasher = hashlib.blake2b(digest_size=16)
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                hasher.update(chunk)
-        digest = f"blake2b:{hasher.hexdigest()}"
-    return {"path": path, "bytes": files.size(path), "digest": digest}
+        hashers = [*blocks.map_in_order(lambda start: _hash(path, start), range(0, size, HASHED))]
+        if len(hashers) > 1:
+            hashers = [hashlib.blake2b(b"".join(h.digest() for h in hashers), digest_size=16)]
+        digest = f"blake2b:{hashers[0].hexdigest()}"
+    return {"path": path, "bytes": size, "digest": digest}
+
+
+def _hash(path: str, start: int):
+    """Hashes a piece of a file."""
+    hasher = hashlib.blake2b(digest_size=16)
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        for _ in range(0, HASHED, 1 << 20):
+            hasher.update(file.read(1 << 20))
+    return hasher
 
 
 def _open(path: str, manifest: dict, reused: bool) -> Examples:
@@ -222,21 +238,25 @@ def _open(path: str, manifest: dict, reused: bool) -> Examples:
     return Examples(schema, parts["train"], parts["eval"], manifest, reused)
 
 
-def _encode_all(schema: Schema, train: Rows, held_out: Rows, folder: str) -> None:
+def _encode_all(schema: Schema, train: Part, held_out: Part, own_files: bool, folder: str) -> None:
     parts, rows = {"train": train, "eval": held_out}, {}
     for name, part in parts.items():
-        done = encode(schema, part, os.path.join(folder, name))
-        if part is held_out and part.held_out is None:
+        own = part is held_out and own_files
+        done = encode(schema, part, own, os.path.join(folder, name))
+        part.remove()
+        if own:
             check_words(schema, part, done)
         if not done.rows:
-            why = "give --eval-files" if part.held_out is not None else "every target is missing"
+            why = "every target is missing" if own_files else "give --eval-files"
             if done.unknown:
                 why = "no training row has their classes; give another --group, or --eval-files"
             raise JobError(f"{part.sources[0].path}: no row is left for {name}; {why}")
         rows[name] = done.rows, done.dropped
         schema.notes += done.describe("training" if part is train else "held-out", schema)
         for column in schema.numbers:  # a client may send them, too; they are counted in training
-            column.words.update((w, 0) for w in done.words[column.name] if w not in column.words)
+            column.words.update(
+                (w, 0) for w in done.words.get(column.name, ()) if w not in column.words
+            )
     encoded = [Table(os.path.join(folder, name), *rows[name], schema) for name in parts]
     schema.notes += leaks.warn_of_leaks(schema, *encoded)
     files.write_text(os.path.join(folder, "schema.json"), schema.to_json())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +15,8 @@ import pyarrow.compute as pc
 from codec.encoder import Encoder
 from codec.schema import Schema
 from codec.values import is_number
-from trainer.columns import infer, tables
-from trainer.columns.rows import Rows
+from trainer.columns import blocks, infer, rows, tables
+from trainer.columns.rows import Part
 from trainer.engine.runtime import JobError
 
 
@@ -34,7 +35,7 @@ class Encoded:
 
     rows: int = 0
     dropped: int = 0  # rows without a target
-    words: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))  # by column
+    words: dict[str, Counter] = field(default_factory=dict)  # by column
     unknown: Counter = field(default_factory=Counter)  # rows of classes that training lacks
 
     def describe(self, part: str, schema: Schema) -> list[str]:
@@ -53,40 +54,51 @@ class Encoded:
         return lines
 
 
-def encode(schema: Schema, rows: Rows, path: str) -> Encoded:
+def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
     """Writes one table.
+
+    Args:
+        own_files: the rows are held out, in files of their own, which are yet to be read.
 
     Raises:
         JobError: a target that no training row has, in files of their own; one that is too large.
     """
     os.makedirs(path)
     encoder = TableEncoder(schema)
-    done = Encoded()
+    if own_files:
+        for _ in rows.parse([part], encoder.types, rows.Split()):
+            pass
+    done = Encoded(words={name: part.words[name] for name in encoder.types if part.words[name]})
+
+    def encode_block(columns: dict[str, pa.Array]) -> tuple:
+        target = columns[schema.target]
+        if schema.task == "regression":
+            numbers = target.to_numpy(zero_copy_only=False)
+            if not schema.can_compute(numbers[np.isfinite(numbers)]).all():
+                raise tables.too_large(part.sources, schema.target, schema.can_compute)
+        arrays, present, known = encoder(columns)
+        unknown = target.filter(pa.array(present & ~known)).to_pylist()
+        if unknown and own_files:
+            raise _unknown_class(schema, part.sources, infer.label(unknown[0]))
+        if not known.all():
+            arrays = {name: array[known] for name, array in arrays.items()}
+        return arrays, int((~present).sum()), map(infer.label, unknown)
+
     with contextlib.ExitStack() as stack:
         out = {
             name: stack.enter_context(open(os.path.join(path, name), "wb"))
             for name in layout(schema)
         }
-        for source, batch, words in rows.read(encoder.types):
-            for name, counts in words.items():
-                if counts:
-                    done.words[name].update(counts)
-            present, known = encoder.check_target(batch, source)
-            if not known.all():
-                if rows.held_out is None:
-                    raise encoder.unknown_class(batch.filter(pa.array(~known)), source)
-                unknown = pc.value_counts(batch.column(schema.target).filter(pa.array(~known)))
-                for pair in unknown.tolist():
-                    done.unknown[infer.label(pair["values"])] += pair["counts"]
-            done.dropped += int((~present).sum())
-            batch = batch.filter(pa.array(present & known))
-            done.rows += len(batch)
-            for name, array in encoder(batch).items():
+        for arrays, dropped, unknown in blocks.map_in_order(encode_block, part.read()):
+            done.rows += len(arrays["target"])
+            done.dropped += dropped
+            done.unknown.update(unknown)
+            for name, array in arrays.items():
                 array.tofile(out[name])
     return done
 
 
-def check_words(schema: Schema, rows: Rows, done: Encoded) -> None:
+def check_words(schema: Schema, part: Part, done: Encoded) -> None:
     """Refuses held-out files with many words, unknown to training, in a column of numbers.
 
     Raises:
@@ -102,65 +114,53 @@ def check_words(schema: Schema, rows: Rows, done: Encoded) -> None:
             if name != schema.target:
                 remedy += "; or make the column a category with --schema"
             allowed = {*schema.missing, *known_words}
-            raise tables.not_a_number(rows.sources, name, allowed, remedy)
+            raise tables.not_a_number(part.sources, name, allowed, remedy)
+
+
+def _unknown_class(schema: Schema, sources: Sequence[tables.Source], unknown: str) -> JobError:
+    """Names the line of a class that no training row has."""
+
+    def same(text: str) -> bool:
+        return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)
+
+    places = ((source.path, tables.find(source, schema.target, same)[0]) for source in sources)
+    path, line = next(place for place in places if place[1])
+    classes = tables.listed([tables.shown(name) for name in schema.labels])
+    return JobError(
+        f"{path}:{line}: target {schema.target!r} is {tables.shown(unknown)}, "
+        f"which no training row has; the classes are: {classes}"
+    )
 
 
 class TableEncoder:
-    """Record batches of text and numbers in, arrays of features and target out."""
+    """Columns of texts and numbers in, arrays of features and target out."""
 
     def __init__(self, schema: Schema):
         self.schema = schema
-        self.classes = None
-        numeric = schema.task == "regression"
-        if schema.labels:
-            numeric = all(is_number(label) for label in schema.labels)
-            values = [float(label) for label in schema.labels] if numeric else schema.labels
-            self.classes = pa.array(values)
-        self.features = Encoder(schema)
-        self.types = self.features.types | {schema.target: pa.float64() if numeric else pa.string()}
+        numeric = all(is_number(label) for label in schema.labels)  # or a regression
+        self._classes = pa.array(list(map(float, schema.labels)) if numeric else schema.labels)
+        self._features = Encoder(schema)
+        self.types = {
+            c.name: blocks.NUMBERS if c.kind == "number" else blocks.TEXTS for c in schema.features
+        }
+        self.types[schema.target] = blocks.NUMBERS if numeric else blocks.TEXTS
 
-    def __call__(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-        target = batch.column(self.schema.target)
-        if self.classes is not None:
-            target = pc.index_in(target, self.classes).to_numpy(zero_copy_only=False)
+    def __call__(
+        self, columns: Mapping[str, pa.Array]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Arrays as `layout` says; bool [rows], twice: the target is there, and can be learned."""
+        column = columns[self.schema.target]
+        values = column.dictionary if column.type == blocks.TEXTS else column
+        is_class = self.schema.task == "classification"
+        places = pc.fill_null(pc.index_in(values, self._classes), -1) if is_class else values
+        if column.type == blocks.TEXTS:
+            present = pc.not_equal(values, "").take(column.indices).to_numpy(zero_copy_only=False)
+            places = places.take(column.indices)
         else:
-            target = target.to_numpy(zero_copy_only=False)[:, np.newaxis]
-        target = target.astype(layout(self.schema)["target"][0])
-        return self.features.encode(batch) | {"target": target}
-
-    def check_target(
-        self, batch: pa.RecordBatch, source: tables.Source
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """bool [rows], twice: the target is there, and it is none that no training row has.
-
-        Raises:
-            JobError: a value that the model cannot compute with.
-        """
-        values = batch.column(self.schema.target)
-        present = pc.is_valid(values)
-        if pa.types.is_floating(values.type):
-            present = pc.and_(present, pc.fill_null(pc.is_finite(values), False))
-        known = np.ones(len(values), bool)
-        present = present.to_numpy(zero_copy_only=False)
-        if self.classes is not None:
-            is_class = pc.is_in(values, self.classes).to_numpy(zero_copy_only=False)
-            known = is_class | ~present
-        else:
-            numbers = values.to_numpy(zero_copy_only=False)[present]
-            if not self.schema.can_compute(numbers).all():
-                raise tables.too_large([source], self.schema.target, self.schema.can_compute)
-        return present, known
-
-    def unknown_class(self, batch: pa.RecordBatch, source: tables.Source) -> JobError:
-        """Names the line of a class that no training row has."""
-        unknown = infer.label(batch.column(self.schema.target)[0].as_py())
-
-        def same(text: str) -> bool:
-            return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)
-
-        line, _ = tables.find(source, self.schema.target, same)
-        classes = tables.listed([tables.shown(name) for name in self.schema.labels])
-        return JobError(
-            f"{source.path}:{line}: target {self.schema.target!r} is {tables.shown(unknown)}, "
-            f"which no training row has; the classes are: {classes}"
-        )
+            present = np.isfinite(column.to_numpy(zero_copy_only=False))
+        target = places.to_numpy(zero_copy_only=False)
+        known = (target >= 0) & present if is_class else present
+        target = target.astype(np.int32) if is_class else target.astype(np.float32)[:, np.newaxis]
+        features = {name: columns[name] for name in self._features.types}
+        arrays = self._features.encode(pa.record_batch(features))
+        return arrays | {"target": target}, present, known

@@ -5,12 +5,14 @@ Memory stays flat: a column keeps running sums, and counts of its values up to a
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +28,9 @@ from codec.schema import (
     Schema,
     name_inputs,
 )
-from trainer.columns import dates, tables
-from trainer.columns.rows import Rows
+from codec.values import is_number
+from trainer.columns import blocks, dates, rows, tables
+from trainer.columns.rows import Part, Split
 from trainer.engine.runtime import JobError
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
@@ -35,6 +38,7 @@ MAX_BYTES = 1_000  # so is one with longer values
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
 MAX_NUMERIC_CLASSES = 20  # a target of at most this many whole numbers is taken for classes
+_is_number = functools.lru_cache(1 << 12)(is_number)  # most blocks have the same few texts
 WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing
 
 
@@ -60,71 +64,53 @@ def read_hints(text: str, path: str) -> dict[str, str]:
     return hints
 
 
+@dataclass
 class _Profile:
-    """What has been seen of one column so far."""
+    """What a column holds, in one block or in all of them."""
 
-    def __init__(self, name: str, text: bool, counted: bool, limit: float):
-        self.name, self.text = name, text
-        self.limit = limit  # the largest share of words in a column of numbers
-        self.missing = self.present = 0
-        self.values = 0  # cells that are not empty; among numbers some are not present
-        self.words: Counter = Counter()  # in a column of numbers; they count as missing
-        self.not_numbers = 0  # in a column of texts
-        self.mean = self.spread = 0.0  # spread: sum of squared distances to the mean
-        self.low, self.high = math.inf, -math.inf
-        self.counts: Counter | None = Counter() if text or counted else None
-        self.uncounted = ""  # why counting was given up
+    name: str
+    text: bool  # read as texts, not as numbers
+    rows: int = 0
+    present: int = 0
+    words: int = 0
+    values: int = 0  # cells that are not empty: present, words, and in a column of numbers inf
+    low: float = math.inf
+    high: float = -math.inf
+    mean: float = 0.0
+    spread: float = 0.0  # sum of squared distances to the mean
+    moments: Sequence[tuple[int, float, float]] = ()  # of each MiB in a block: count, mean, spread
+    counts: Counter | None = field(default_factory=Counter)  # of texts, and of a target's numbers
+    uncounted: str = ""  # why counting was given up
 
-    @property
-    def numeric(self) -> bool:
-        """Whether the values seen so far are numbers, but for a few words."""
-        words = self.not_numbers if self.text else self.words.total()
-        return self.values > 0 and words <= self.limit * self.values
-
-    def add(self, column: pa.Array, words: Counter) -> None:
-        values = pc.drop_null(column)
-        self.values += len(values) + words.total()
-        if self.text:
-            self._count_texts(values)
-        else:
-            for word, count in words.items():
-                known = word in self.words or len(self.words) < tables.MAX_WORDS
-                self.words[word if known else tables.OTHERS] += count
-            values = values.filter(pc.is_finite(values))
-            self._add_numbers(values.to_numpy())
-            if self.counts is not None:
-                self._count(pc.value_counts(values))
-        self.present += len(values)
-        self.missing += len(column) - len(values)
-
-    def _add_numbers(self, numbers: np.ndarray) -> None:
-        if not len(numbers):
-            return
+    def merge(self, block: _Profile) -> None:
+        """Adds what the next block holds."""
         # Chan's parallel update: exact for any block size, no catastrophic cancellation.
+        before = self.present
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, spread = numbers.mean(), numbers.var() * len(numbers)
-            total = self.present + len(numbers)
-            delta = mean - self.mean
-            self.mean += delta * len(numbers) / total
-            self.spread += spread + delta**2 * self.present * len(numbers) / total
-        self.low, self.high = min(self.low, numbers.min()), max(self.high, numbers.max())
-
-    def _count_texts(self, values: pa.Array) -> None:
+            for count, mean, spread in block.moments:
+                delta = mean - self.mean
+                self.mean += delta * count / (before + count)
+                self.spread += spread + delta**2 * before * count / (before + count)
+                before += count
+        self.low, self.high = min(self.low, block.low), max(self.high, block.high)
+        for count in ("rows", "present", "words", "values"):
+            setattr(self, count, getattr(self, count) + getattr(block, count))
         if self.counts is None:
-            self.not_numbers += pc.sum(pc.invert(tables.match_numbers(values))).as_py() or 0
             return
-        pairs = pc.value_counts(values)
-        words = pc.invert(tables.match_numbers(pairs.field(0)))
-        self.not_numbers += pc.sum(pairs.field(1).filter(words)).as_py() or 0
-        self._count(pairs)
-        if (pc.max(pc.binary_length(values)).as_py() or 0) > MAX_BYTES:
-            self.counts, self.uncounted = None, f"values of over {MAX_BYTES:,} bytes"
-
-    def _count(self, pairs: pa.StructArray) -> None:
-        for pair in pairs.tolist():
-            self.counts[pair["values"]] += pair["counts"]
+        for value, count in block.counts.items():
+            self.counts[value] += count
         if len(self.counts) > MAX_COUNTED:
             self.counts, self.uncounted = None, f"over {MAX_COUNTED:,} different values"
+        if block.uncounted:
+            self.counts, self.uncounted = None, block.uncounted
+
+    def is_misread(self, limit: float) -> bool:
+        """Whether texts are numbers, but for this share of words at most; or numbers are not."""
+        return self.values > 0 and self.text == (self.words <= limit * self.values)
+
+    @property
+    def missing(self) -> int:
+        return self.rows - self.present
 
     @property
     def constant(self) -> bool:
@@ -136,78 +122,142 @@ class _Profile:
         return 0.0 if self.constant else math.sqrt(self.spread / self.present)
 
 
+def _look_at(name: str, block: blocks.Block, counted: bool) -> _Profile:
+    """The profile of a column in one block; `counted`: also how often each value occurs."""
+    column = block.columns[name]
+    if column.type == blocks.TEXTS:
+        return _look_at_texts(name, column, counted)
+    values, ends = column.to_numpy(zero_copy_only=False), block.ends
+    finite = np.isfinite(values)
+    if not finite.all():
+        values, ends = values[finite], np.cumsum(finite)[ends - 1]
+    words = sum(block.words.get(name, {}).values())
+    filled = len(column) - column.null_count
+    profile = _Profile(name, False, len(column), len(values), words, filled + words)
+    if len(values):
+        profile.low, profile.high = values.min(), values.max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        profile.moments = [
+            (len(part), part.mean(), part.var() * len(part))
+            for part in np.split(values, ends[:-1])
+            if len(part)
+        ]
+    if counted:
+        profile.counts = _to_dict(*pc.value_counts(pa.array(values)).flatten())
+    return profile
+
+
+def _look_at_texts(name: str, column: pa.DictionaryArray, counted: bool) -> _Profile:
+    indices, counts = pc.value_counts(column.indices).flatten()
+    texts = column.dictionary.take(indices)
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_BYTES:
+        profile = _Profile(name, True, len(column), uncounted=f"values of over {MAX_BYTES:,} bytes")
+    else:
+        profile = _Profile(name, True, len(column))
+    if counted and not profile.uncounted:
+        profile.counts = _to_dict(texts, counts)
+        missing = profile.counts.pop("", 0)
+        profile.words = sum(n for text, n in profile.counts.items() if not _is_number(text))
+    else:
+        missing = _sum(counts, pc.equal(texts, ""))
+        profile.words = len(column) - missing - _sum(counts, blocks.match_numbers(texts))
+    profile.present = profile.values = len(column) - missing
+    return profile
+
+
+def _to_dict(values: pa.Array, counts: pa.Array) -> dict:
+    return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))
+
+
+def _sum(counts: pa.Array, chosen: pa.Array) -> int:
+    return pc.sum(counts.filter(chosen)).as_py() or 0
+
+
 def infer(
-    rows: Rows, target: str, task: str | None, hints: Mapping[str, str], group: str = ""
+    parts: Sequence[Part], split: Split, target: str, task: str | None, hints: Mapping[str, str]
 ) -> Schema:
-    """Reads the training rows once (again, where columns turn out to hold texts).
+    """Reads the training files, and keeps their rows in `parts`, until the schema can encode them.
+
+    They are read once, but for columns whose first block is unlike the others.
+
+    Args:
+        parts: for the rows to train on and, if they come from the same files, those held out.
 
     Raises:
         JobError: a fault in a file, or a target that nothing can be learned for.
     """
-    names = [name for name in rows.sources[0].names if name]
+    train = parts[0]
+    names = [name for name in train.sources[0].names if name]
     limits = {"number": 1.0, "category": -1.0, "ignore": -1.0}  # a kind that is given stays
     limits = {name: limits[hints[name]] if name in hints else WORDS for name in names}
     if task == "classification":
         limits[target] = 0  # each word is a class
-    text = {name for name, limit in limits.items() if limit < 0}
-    profiles = _scan(rows, [name for name in names if name != group], target, limits, text)
+    limits.pop(split.group, None)
+    profiles = _read(parts, split, target, limits)
     columns = []
     for name in names:
-        if name == group:
+        if name == split.group:
             columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
         elif name != target:
-            columns.append(_column(profiles[name], hints.get(name), rows))
+            columns.append(_column(profiles[name], hints.get(name), train))
     name_inputs(columns)
     if all(column.kind == "ignore" for column in columns):
         reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
-    return _with_target(Schema(target, task or "", columns), profiles[target], rows)
+    return _with_target(Schema(target, task or "", columns), profiles[target], train, split)
 
 
-def _scan(rows, names, target, limits, text) -> dict[str, _Profile]:
-    settled: set[str] = set()  # columns that a whole pass showed to be numbers
-    while True:
-        profiles = {n: _Profile(n, n in text, n == target, limits[n]) for n in names}
-        wrong = _read(rows, profiles, settled)
-        if not wrong:
-            wrong = {name for name, p in profiles.items() if p.text and p.numeric}
-            settled |= wrong
-        if not wrong:
-            return profiles
-        text ^= wrong
+def _read(
+    parts: Sequence[Part], split: Split, target: str, limits: Mapping[str, float]
+) -> dict[str, _Profile]:
+    """Reads columns as what the first MiB shows; those that turn out to be others once more."""
+    first = blocks.read_first(parts[0].sources[0], list(limits))
+    profiles = {name: _look_at(name, first, False) for name in limits}
+    texts = {
+        name
+        for name, profile in profiles.items()
+        if limits[name] < 0 or (profile.values and not profile.is_misread(limits[name]))
+    }
+    uncounted: set[str] = set()
+
+    def look(block: blocks.Block) -> list[_Profile]:
+        counted = {*texts, target} - uncounted
+        return [_look_at(name, block, name in counted) for name in block.columns]
+
+    misread = list(limits)
+    while misread:
+        types = {name: blocks.TEXTS if name in texts else blocks.NUMBERS for name in misread}
+        profiles |= {name: _Profile(name, name in texts) for name in misread}
+        uncounted.clear()
+        for looked_at in rows.parse(parts, types, split, look, unused=uncounted):
+            for block in looked_at:
+                profile = profiles[block.name]
+                profile.merge(block)
+                if profile.counts is None:
+                    uncounted.add(profile.name)
+        misread = [name for name in misread if profiles[name].is_misread(limits[name])]
+        texts ^= {*misread}
+    return profiles
 
 
-def _read(rows, profiles, settled) -> set[str]:
-    """Fills the profiles; ends early with the columns, if any, that seem to be texts."""
-    types = {name: pa.string() if p.text else pa.float64() for name, p in profiles.items()}
-    for _, batch, words in rows.read(types):
-        texts = set()  # all of a batch at once: to start again costs, above all from a bucket
-        for name, profile in profiles.items():
-            profile.add(batch.column(name), words[name])
-            if not profile.text and profile.values and not profile.numeric:
-                texts.add(name)
-        if texts - settled:
-            return texts - settled
-    return set()
-
-
-def _column(profile: _Profile, hint: str | None, rows: Rows) -> Column:
+def _column(profile: _Profile, hint: str | None, train: Part) -> Column:
     kind, why = _kind(profile)
+    words = train.words[profile.name]
     if hint:
         kind, why = hint, "given with --schema"
-    if profile.words:
-        why += f"; words, which count as missing: {tables.counted(profile.words)}"
+    if words:
+        why += f"; words, which count as missing: {tables.counted(words)}"
     column = Column(profile.name, kind, why, profile.missing)
     if kind == "number":
-        if profile.words and not profile.present:
+        if words and not profile.present:
             remedy = "make it a category, or ignore it, with --schema"
-            raise tables.not_a_number(rows.sources, profile.name, MISSING, remedy)
+            raise tables.not_a_number(train.sources, profile.name, MISSING, remedy)
         if profile.present and not math.isfinite(profile.std):
             raise JobError(
                 f"column {profile.name!r}: {_kind_of_numbers(profile)[1]}; divide the whole column by a "
                 "power of ten, or ignore it with --schema"
             )
-        column.words = dict(sorted(profile.words.items()))
+        column.words = dict(sorted(words.items()))
         if profile.present:
             column.mean, column.std = float(profile.mean), float(profile.std) or 1.0
     elif kind == "category":
@@ -226,7 +276,7 @@ def _kind(profile: _Profile) -> tuple[str, str]:
         return "ignore", "no row has a value"
     if not profile.text:
         return _kind_of_numbers(profile)
-    numbers = profile.values - profile.not_numbers
+    numbers = profile.values - profile.words
     mixed = f"; {numbers} of {profile.values} values are numbers: --schema can make it a number"
     mixed = mixed if 2 * numbers > profile.values else ""
     if profile.counts is None:
@@ -250,9 +300,8 @@ def _kind_of_numbers(profile: _Profile) -> tuple[str, str]:
         return "ignore", f"numbers up to {profile.high:g}: too large to compute with"
     if not profile.std:
         return "ignore", f"numbers close to {profile.low:g}: too close to compute with"
-    words = profile.words.total()
-    if words:
-        return "number", f"all but {words} of {profile.values} values are numbers"
+    if profile.words:
+        return "number", f"all but {profile.words} of {profile.values} values are numbers"
     return "number", "every value is a number"
 
 
@@ -265,7 +314,7 @@ def _resembles(texts: Iterable[str]) -> str:
     return "text that differs from row to row: an id?"
 
 
-def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
+def _with_target(schema: Schema, profile: _Profile, train: Part, split: Split) -> Schema:
     """Settles the task, and the classes or the scale."""
     name, counts = profile.name, profile.counts
     if not profile.present:
@@ -281,17 +330,17 @@ def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
                 "fix it, leave it empty where nothing is known, or, if it is a class, give "
                 "--task classification"
             )
-            raise tables.not_a_number(rows.sources, name, MISSING, remedy)
+            raise tables.not_a_number(train.sources, name, MISSING, remedy)
     if schema.task == "regression":
         if profile.text:
             remedy = "choose another --target"
             if classes:
                 remedy += ", or take the values for classes with --task classification"
-            raise tables.not_a_number(rows.sources, name, MISSING, remedy)
+            raise tables.not_a_number(train.sources, name, MISSING, remedy)
         if profile.constant:
             raise JobError(f"target {name!r} is always {profile.low:g}: nothing to learn")
         if max(abs(profile.low), abs(profile.high)) > LARGEST:
-            raise tables.too_large(rows.sources, name, lambda value: abs(value) <= LARGEST)
+            raise tables.too_large(train.sources, name, lambda value: abs(value) <= LARGEST)
         if profile.std < SMALLEST_STD:
             raise JobError(
                 f"target {name!r} has numbers from {profile.low:g} to {profile.high:g}, too close for "
@@ -304,13 +353,13 @@ def _with_target(schema: Schema, profile: _Profile, rows: Rows) -> Schema:
         return schema
     if counts is not None and len(counts) < 2:
         only = tables.shown(label(next(iter(counts))))
-        where = " in the training rows; choose another --group" if rows.group else ""
+        where = " in the training rows; choose another --group" if split.groups else ""
         missing = (
             f"; {profile.missing} rows have none ({MISSING_IN_WORDS})" if profile.missing else ""
         )
         raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn{missing}")
     values = profile.uncounted if counts is None else f"{len(counts)} classes"
-    numbers = profile.values - profile.not_numbers
+    numbers = profile.values - profile.words
     remedy = "choose another --target, whose values repeat"
     if numbers >= (1 - WORDS) * profile.values:
         remedy = "an id? Else try --task regression"

@@ -2,79 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from codec import split
-from codec.schema import MISSING
-from trainer.columns import tables
+from trainer.columns import blocks, tables
 from trainer.engine.runtime import JobError
 
 HELD_OUT = 5  # one row of so many, or one group
-_MISSING = pa.array(MISSING, pa.string())
+
+
+class Part:
+    """Rows on one side of the split, on disk from when they are parsed until they are encoded.
+
+    Attributes:
+        sources: the files that they come from.
+        words: of each column of numbers, with their counts.
+    """
+
+    def __init__(self, sources: Sequence[tables.Source], path: str):
+        self.sources, self.words = sources, defaultdict(Counter)
+        self._path, self._files = path, []
+
+    def open(self, types: Mapping[str, pa.DataType]) -> pa.ipc.RecordBatchStreamWriter:
+        """Opens a file for columns of these types; they take the place of earlier ones."""
+        for name in types:
+            self.words.pop(name, None)
+        self._files.append(f"{self._path}-{len(self._files)}")
+        return pa.ipc.new_stream(self._files[-1], pa.schema(types))
+
+    def read(self) -> Iterator[dict[str, pa.Array]]:
+        """Yields the columns, block by block."""
+        for batches in zip(*map(pa.ipc.open_stream, map(pa.OSFile, self._files)), strict=True):
+            yield {name: batch.column(name) for batch in batches for name in batch.schema.names}
+
+    def remove(self) -> None:
+        for path in self._files:
+            os.remove(path)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Some rows of some files.
+class Split:
+    """Which rows are held out: those of some groups, or some by a hash of their number.
 
-    held_out: None for all rows; True for the held-out fifth, False for the others.
-    group, groups: the column whose values stay on one side, and those values that are held out;
-        without a group, rows are chosen by a hash of their number.
+    groups: empty if files of their own have the other groups.
     """
 
-    sources: Sequence[tables.Source]
-    held_out: bool | None = None
     group: str = ""
     groups: frozenset[str] = frozenset()
 
-    def read(
-        self, types: Mapping[str, pa.DataType]
-    ) -> Iterator[tuple[tables.Source, pa.RecordBatch, dict[str, Counter]]]:
-        """Yields (file, columns of these types, words in columns of numbers): `tables.convert`."""
-        columns = list(types)
-        if self.group and self.held_out is not None:
-            columns.append(self.group)
-        first = 0
-        for source in self.sources:
-            for texts in tables.batches(source, columns):
-                if self.held_out is not None:
-                    chosen = self._choose(texts, first) == self.held_out
-                    first += len(texts)
-                    texts = texts.filter(pa.array(chosen))
-                words = defaultdict(Counter)
-                yield source, tables.convert(texts, types, _MISSING, words), words
-
-    def _choose(self, texts: pa.RecordBatch, first: int) -> np.ndarray:
-        """bool [rows]: held out; the same rows in every run, on every machine."""
+    def hold_out(self, block: blocks.Block) -> np.ndarray:
+        """bool [rows]: the same rows in every run, on every machine."""
         if self.group:
-            names = _name_groups(texts.column(self.group))
+            names = _name_groups(block.columns[self.group])
             held_out = pc.is_in(names, pa.array(sorted(self.groups), pa.string()))
             return held_out.to_numpy(zero_copy_only=False)
         with np.errstate(over="ignore"):
-            number = np.arange(first, first + len(texts), dtype=np.uint64)
+            number = np.arange(block.first, block.first + len(block), dtype=np.uint64)
             number = (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
             number = (number ^ (number >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
         return (number >> np.uint64(40)) % np.uint64(HELD_OUT) == 0
 
 
-def separate(
+def parse(
+    parts: Sequence[Part],
+    types: Mapping[str, pa.DataType],
+    split: Split,
+    look: Callable[[blocks.Block], object] = lambda block: None,
+    unused: Container[str] = (),
+) -> Iterator:
+    """Reads files once: their rows go to one part, or to a training part and one held out.
+
+    Yields what `look` makes of each block of the first part, in a thread.
+
+    Args:
+        unused: columns of which a part need not keep the texts; it may grow meanwhile.
+    """
+    columns = {**types, split.group: blocks.TEXTS} if split.groups else types
+    texts = {name: kind for name, kind in types.items() if kind == blocks.TEXTS}
+
+    def separate(block: blocks.Block) -> tuple[list[blocks.Block], object]:
+        sides = [block]
+        if len(parts) == 2:
+            held_out = split.hold_out(block)
+            sides = [block.choose(~held_out), block.choose(held_out)]
+        sides = [side.convert(types) for side in sides]
+        return sides, look(sides[0])
+
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(part.open(types)) for part in parts]
+        for sides, looked_at in blocks.read_blocks(parts[0].sources, columns, separate):
+            yield looked_at
+            for part, file, side in zip(parts, files, sides, strict=True):
+                for name, words in side.words.items():
+                    blocks.add_words(part.words[name], words)
+                empty = {n: pa.nulls(len(side), t) for n, t in texts.items() if n in unused}
+                file.write_batch(pa.record_batch({**side.columns, **empty}))
+
+
+def choose_groups(
     train: Sequence[tables.Source], held_out: Sequence[tables.Source], group: str
-) -> tuple[Rows, Rows, list[str]]:
-    """The rows to train on, those to judge by, and what --group did, for the log.
+) -> tuple[Split, list[str]]:
+    """The groups to hold out, if --eval-files does not, and what --group did, for the log.
 
     Raises:
         JobError: a single group, or a group in files of both kinds.
     """
     if not group:
-        if held_out:
-            return Rows(train), Rows(held_out), []
-        return Rows(train, False), Rows(train, True), []
+        return Split(), []
     groups = _count_groups(train, group)
     if held_out:
         others = _count_groups(held_out, group)
@@ -86,7 +128,7 @@ def separate(
                 "one kind, or leave --eval-files out"
             )
         about = f"{len(groups)} values in training, {len(others)} held out"
-        return Rows(train), Rows(held_out), _describe(group, groups | others, about)
+        return Split(group), _describe(group, groups | others, about)
     if len(groups) < 2:
         raise JobError(
             f"--group {group}: {tables.shown(next(iter(groups), ''))} is its only value in "
@@ -95,22 +137,19 @@ def separate(
     chosen = frozenset(split.hold_out(groups, 1 / HELD_OUT))
     about = f"{len(groups) - len(chosen)} values in training, {len(chosen)} held out: "
     about += tables.listed([tables.shown(name) for name in sorted(chosen)], 5)
-    rows = Rows(train, False, group, chosen)
-    return rows, replace(rows, held_out=True), _describe(group, groups, about)
+    return Split(group, chosen), _describe(group, groups, about)
 
 
 def _count_groups(sources: Sequence[tables.Source], group: str) -> Counter:
     counts = Counter()
-    for source in sources:
-        for texts in tables.batches(source, [group]):
-            for pair in pc.value_counts(_name_groups(texts.column(0))).tolist():
-                counts[pair["values"]] += pair["counts"]
+    for block in blocks.read_blocks(sources, {group: blocks.TEXTS}):
+        for pair in pc.value_counts(_name_groups(block.columns[group])).tolist():
+            counts[pair["values"]] += pair["counts"]
     return counts
 
 
-def _name_groups(texts: pa.Array) -> pa.Array:
+def _name_groups(texts: pa.DictionaryArray) -> pa.Array:
     """The group of each row; rows without one make one group."""
-    texts = pc.if_else(pc.is_in(texts, _MISSING), "", texts).dictionary_encode()
     names = [split.name_group(text) for text in texts.dictionary.to_pylist()]
     return pa.array(names, pa.string()).take(texts.indices)
 

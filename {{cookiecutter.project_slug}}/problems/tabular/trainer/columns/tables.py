@@ -11,23 +11,21 @@ import io
 import itertools
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from codec import files
-from codec.values import NUMBER, is_number, strip
+from codec.schema import MISSING
+from codec.values import is_number, strip
 from trainer.engine.runtime import JobError
 
 BLOCK_BYTES = 1 << 20  # a row must fit in a block
 _OPEN_QUOTE = "is there a quote that never ends?"
 csv.field_size_limit(4 * BLOCK_BYTES)  # its own limit would refuse rows that pyarrow reads
-MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as
-OTHERS = ""  # which is no word
+OTHERS = ""  # stands for the words of a column that are not kept by name; it is no word
 
 
 def expand(patterns: str, flag: str) -> list[str]:
@@ -144,15 +142,15 @@ def _lines(path: str) -> Iterator[str]:
             yield line
 
 
-def batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Reads these columns, in this order, as texts without white space around them.
+def read_batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Reads these columns, in this order, as texts, and null for a missing value as `MISSING` has it.
 
     Raises:
         JobError: a row of another length, a quote that never ends, a text that is not UTF-8.
     """
     path = source.path
     try:
-        reader = pa.csv.open_csv(
+        yield from pa.csv.open_csv(
             # A file, not its path: pyarrow would guess a compression from the name.
             files.open(path, "rb") if files.is_remote(path) else pa.OSFile(path),
             pa.csv.ReadOptions(
@@ -160,52 +158,14 @@ def batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             ),
             pa.csv.ParseOptions(newlines_in_values=True),
             pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
+                column_types=dict.fromkeys(columns, pa.string()),
+                include_columns=list(columns),
+                null_values=MISSING,
+                strings_can_be_null=True,
             ),
         )
-        checked = False
-        for batch in reader:
-            if not checked and any(_hold_line_breaks(column) for column in batch.columns):
-                _check_quotes(source)
-                checked = True
-            trimmed = [pc.ascii_trim_whitespace(column) for column in batch.columns]
-            yield pa.record_batch(trimmed, names=list(columns))
     except pa.ArrowInvalid as error:
         raise _explain(source, str(error)) from None
-
-
-def convert(
-    texts: pa.RecordBatch,
-    types: Mapping[str, pa.DataType],
-    missing: pa.Array,
-    words: Mapping[str, Counter],
-) -> pa.RecordBatch:
-    """Columns of these types from columns of texts, null where a value is missing.
-
-    A text in a column of numbers is null, too, and counted in `words` by its column.
-    """
-    columns = []
-    for name, kind in types.items():
-        values = texts.column(name)
-        values = pc.if_else(pc.is_in(values, missing), None, values)
-        columns.append(_numbers(values, words[name]) if pa.types.is_floating(kind) else values)
-    return pa.record_batch(columns, names=list(types))
-
-
-def _numbers(values: pa.Array, words: Counter) -> pa.Array:
-    try:
-        return pc.cast(values, pa.float64())
-    except pa.ArrowInvalid:  # only a block with a word in it pays for what follows
-        are_numbers = match_numbers(values)
-    for pair in pc.value_counts(values.filter(pc.invert(are_numbers))).tolist():
-        word = pair["values"]
-        words[word if word in words or len(words) < MAX_WORDS else OTHERS] += pair["counts"]
-    return pc.cast(pc.if_else(are_numbers, values, None), pa.float64())
-
-
-def match_numbers(texts: pa.Array) -> pa.Array:
-    """bool [texts]: `is_number` of each."""
-    return pc.match_substring_regex(texts, f"^({NUMBER})$", ignore_case=True)
 
 
 def find(
@@ -297,11 +257,7 @@ def _explain(source: Source, error: str) -> JobError:
     return JobError(f"{path}: cannot be read as CSV: {error.splitlines()[0]}; {_OPEN_QUOTE}")
 
 
-def _hold_line_breaks(texts: pa.Array) -> bool:
-    return any(pc.any(pc.match_substring(texts, end)).as_py() for end in "\n\r")
-
-
-def _check_quotes(source: Source) -> None:
+def check_quotes(source: Source) -> None:
     """Refuses a quote that swallows the rows up to the next one, or up to the end of the file.
 
     pyarrow takes all of them for one value. Where a value has line breaks because it is meant to, its

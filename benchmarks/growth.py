@@ -10,21 +10,17 @@ TITLE = "As the table grows"
 BATCH = 4096
 MEGA = 1 << 20
 LIMIT = 917 * MEGA  # TensorFlow and its compiler alone take most of it
-POOL = "system"  # of Arrow's memory, as in runs within a limit
-DISK = "the file read from disk, not cached"
-PARSE = "pyarrow's parse alone, by blocks"
 
 
 def measure(lab):
     sizes = [1_000, 10_000, 50_000] if lab.quick else [100_000, 1_000_000, 10_000_000]
     limit = None if lab.quick else LIMIT
     ways = {size: lambda size=size: _runs(lab, size, limit, size == sizes[-1]) for size in sizes}
-    found = interleave(lab.repeats, ways | limits.reading(lab, sizes[1], POOL))
+    found = interleave(lab.repeats, ways)
     each = {
         size: {name: [run[name] for run in found[size]] for name in found[size][0]}
         for size in sizes
     }
-    profile, speeds = limits.reading_text(found, sizes[1])
     largest, smallest, stale = each[sizes[-1]], each[sizes[0]], _stale(lab, sizes[0])
     rows = [_row(lab, size, each[size]) for size in sizes]
     kept = {
@@ -35,18 +31,13 @@ def measure(lab):
     }
     disk, ram = middle(largest["rate"]), middle(largest["ram"])
     peaks = [middle(smallest["peak"]), middle(largest["peak"])]
-    encode = lab.csv(sizes[-1]).stat().st_size / 1e6 / middle(largest["encode"])
     ratio = ["rows/s, largest file from disk ÷ (a) in memory", *verdict(disk / ram, 0.9)]
     upper = f"{disk / middle(largest['placed']):.3g}"
     peak = ["peak memory, largest ÷ smallest", *verdict(peaks[1] / peaks[0], 1.1, True)]
-    speed = ["encoding the largest ÷ reading from disk", "", "≥ 1", "not measured"]
-    if DISK in speeds:
-        speed = [speed[0], *verdict(encode / speeds[DISK], 1)]
     aims = [
         ratio,
         ["rows/s, largest file from disk ÷ (b) the upper bound", upper, "", ""],
         peak,
-        speed,
         ["runs on a stale encoding", stale, "0", "**missed**" if stale else "met"],
     ]
     whys = []
@@ -62,13 +53,6 @@ def measure(lab):
             f"{size:,} rows {middle(each[size]['peak']) / MEGA:.0f} MiB" for size in sizes
         )
         whys.append(f"Missed, flat memory: {shares}.\n")
-    if missed(speed):
-        passes = ", ".join(f"{name} {speeds[name]:.0f}" for name in speeds if "pass:" in name)
-        whys.append(
-            f"Missed, the speed of the disk: it gives {speeds[DISK]:.0f} MB/s, more than any parser "
-            f"of text takes; pyarrow's alone reaches {speeds[PARSE]:.0f} MB/s here, and a table is "
-            f"read twice, first for its kinds and then to encode it ({passes} MB/s).\n"
-        )
     size = lab.csv(sizes[-1]).stat().st_size / MEGA
     limited = (
         "no limit on memory"
@@ -87,7 +71,6 @@ def measure(lab):
             table(["", "rows/s"], *([name, shown(values)] for name, values in kept.items())),
             table(["", "value", "aim", ""], *aims),
             *whys,
-            profile,
         ]
     )
 

@@ -63,22 +63,6 @@ def slower(pieces, speed):
     )
 
 
-def reading(lab, rows, pool):
-    """Every part of reading one file by itself; `pool` is Arrow's, as in the runs it explains."""
-    from census import TARGET
-
-    settings = {"ARROW_DEFAULT_MEMORY_POOL": pool} if pool else {}
-    return {"reading": lambda: lab.child("reading.py", lab.csv(rows), TARGET, **settings).answer}
-
-
-def reading_text(found, rows):
-    """A table, and MB/s by part."""
-    parts = {name: [run[name] for run in found["reading"]] for name in found["reading"][0]}
-    lines = [[name, shown(values, " MB/s")] for name, values in parts.items()]
-    text = f"Where the time of reading goes, {rows:,} rows:\n\n{table(['', 'speed'], *lines)}"
-    return text, {name: middle(values) for name, values in parts.items()}
-
-
 def start(lab, flags):
     """From nothing to the end of the first step in laps, with XLA and without."""
 

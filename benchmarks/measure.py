@@ -42,20 +42,32 @@ class Lab:
 
     Args:
         answers: to the template's questions, such as "problem=image".
+        before: a commit whose bake is measured beside this one's, by parts that can.
     """
 
-    def __init__(self, quick, *answers):
+    def __init__(self, quick, *answers, before=None):
         self.quick = quick
         self.repeats = 1 if quick else 5
         self.folder = FOLDER / ("quick" if quick else "full")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.runs = 0
-        self.repo = self._bake(answers)
-
-    def _bake(self, answers):
         self.out = tempfile.TemporaryDirectory(prefix="bake-", dir=self.folder)  # goes with us
         out = Path(self.out.name)
-        command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config"]
+        self.repo, self.before, self.before_commit = (
+            self._bake(ROOT, out / "now", answers),
+            None,
+            before,
+        )
+        if before:
+            archive = subprocess.run(
+                ["git", "archive", before], cwd=ROOT, check=True, stdout=subprocess.PIPE
+            )
+            (out / "template").mkdir()
+            subprocess.run(["tar", "-x"], cwd=out / "template", check=True, input=archive.stdout)
+            self.before = self._bake(out / "template", out / "before", answers)
+
+    def _bake(self, template, out, answers):
+        command = [sys.executable, "-m", "cookiecutter", template, "--no-input", "--default-config"]
         subprocess.run([*command, "-o", out, *answers], check=True, stdout=subprocess.DEVNULL)
         repo = next(out.iterdir())
         # A user's first run writes bytecode; it is not what we measure.
@@ -96,11 +108,12 @@ class Lab:
         self.start(arguments, **options)
         return self.finish(self.started)
 
-    def start(self, arguments, code=0, before=None, limit_data=None, cpus=None, **environment):
+    def start(self, arguments, code=0, repo=None, limit_data=None, cpus=None, **environment):
         """Starts Python in the baked repo; `finish` waits for it.
 
         Args:
             code: the exit code that it must have.
+            repo: another one than `self.repo`.
             limit_data: bytes of memory that it may take, beside the files that it maps (Linux).
             cpus: the processors that it may use (Linux).
         """
@@ -117,7 +130,7 @@ class Lab:
             environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         settings = {
             **os.environ,
-            "PYTHONPATH": str(self.repo),
+            "PYTHONPATH": str(repo or self.repo),
             "PYTHONIOENCODING": "utf-8",
             "TF_CPP_MIN_LOG_LEVEL": "2",
             **environment,
@@ -125,7 +138,7 @@ class Lab:
         log = open(self.folder / f"child-{time.time_ns()}.log", "w+b")  # noqa: SIM115
         process = subprocess.Popen(
             [sys.executable, *map(str, arguments)],
-            cwd=self.repo,
+            cwd=repo or self.repo,
             env=settings,
             stdout=log,
             stderr=subprocess.STDOUT,

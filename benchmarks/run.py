@@ -20,12 +20,13 @@ import growth
 import launcher
 import processes
 import reader
+import reading
 import shards
 import start
 import tabular
 from measure import HERE, ROOT, Lab
 
-ALL = (tabular, growth, start, processes, checkpoints, launcher, dry_run, shards, reader)
+ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, shards, reader)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"
@@ -45,13 +46,16 @@ the table says what limits it, with figures of the same run.
 def main(arguments):
     parser = argparse.ArgumentParser(prog="python3 dev.py benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small and once, to the terminal")
+    parser.add_argument(
+        "--before", metavar="COMMIT", help="measure the code of a commit beside ours"
+    )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
     asked = parser.parse_args(arguments)
     for name in asked.parts:
         if name not in PARTS:
             parser.error(f"no part {name!r}; there are: {', '.join(PARTS)}")
-    command = " ".join(["python3 dev.py benchmarks", *asked.parts])
-    commit, lab = _commit(), Lab(asked.quick)
+    command = " ".join(["python3 dev.py benchmarks", *arguments])
+    commit, lab = _commit(), Lab(asked.quick, before=asked.before)
     for name in asked.parts or PARTS:
         print(name, file=sys.stderr, flush=True)
         part, before = PARTS[name], _Clock()

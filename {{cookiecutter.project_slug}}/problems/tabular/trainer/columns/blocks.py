@@ -113,13 +113,13 @@ def _encode(
     joined: tuple[tables.Source, int, list[pa.RecordBatch]],
 ) -> Block:
     source, first, batches = joined
-    table = pa.Table.from_batches(batches).combine_chunks()
+    table = pa.Table.from_batches(batches)
     columns = {}
     for name, kind in types.items():
-        column = table.column(name).chunk(0)
+        column = table.column(name)
         columns[name] = _to_numbers(column) if kind == NUMBERS else None
         if columns[name] is None:
-            texts = column.dictionary_encode("encode")
+            texts = column.dictionary_encode("encode").combine_chunks()
             if source not in checked and _have_line_breaks(texts.dictionary):
                 checked.add(source)
                 tables.check_quotes(source)
@@ -127,10 +127,10 @@ def _encode(
     return Block(columns, first, np.cumsum([len(batch) for batch in batches]))
 
 
-def _to_numbers(texts: pa.Array) -> pa.Array | None:
+def _to_numbers(texts: pa.ChunkedArray) -> pa.Array | None:
     """None if there are words among them, or white space around them."""
     try:
-        return pc.cast(texts, NUMBERS)
+        return pc.cast(texts, NUMBERS).combine_chunks()
     except pa.ArrowInvalid:
         return None
 

@@ -186,11 +186,7 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
 
     def encode_all(folder: str) -> None:
         split, about = choose_groups(train, held_out, group)
-        os.makedirs(folder)
-        parts = [
-            Part(train, os.path.join(folder, "parsed-train")),
-            Part(held_out or train, os.path.join(folder, "parsed-eval")),
-        ]
+        parts = [Part(train, f"{folder}-train"), Part(held_out or train, f"{folder}-eval")]
         schema = infer.infer(parts[:1] if held_out else parts, split, target, flags.task, hints)
         schema.notes += about
         _encode_all(schema, *parts, bool(held_out), folder)
@@ -219,7 +215,7 @@ def _identity(path: str) -> dict:
 def _hash(path: str, start: int):
     """Hashes a piece of a file."""
     hasher = hashlib.blake2b(digest_size=16)
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb") as file:
         file.seek(start)
         for _ in range(0, HASHED, 1 << 20):
             hasher.update(file.read(1 << 20))
@@ -243,7 +239,6 @@ def _encode_all(schema: Schema, train: Part, held_out: Part, own_files: bool, fo
     for name, part in parts.items():
         own = part is held_out and own_files
         done = encode(schema, part, own, os.path.join(folder, name))
-        part.remove()
         if own:
             check_words(schema, part, done)
         if not done.rows:

@@ -19,7 +19,7 @@ from trainer.columns import tables
 NUMBERS = pa.float64()  # null for a missing value, and for a word
 TEXTS = pa.dictionary(pa.int32(), pa.string())  # without white space around, "" if missing
 MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as tables.OTHERS
-_JOINED = 4  # MiB of a file in a block
+_JOINED = 8  # MiB of a file in a block
 _THREADS = min(pa.cpu_count(), 8)
 _MISSING = pa.array(MISSING, pa.string())
 

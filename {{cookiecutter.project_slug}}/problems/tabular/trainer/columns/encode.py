@@ -123,11 +123,10 @@ def _unknown_class(schema: Schema, sources: Sequence[tables.Source], unknown: st
     def same(text: str) -> bool:
         return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)
 
-    places = ((source.path, tables.find(source, schema.target, same)[0]) for source in sources)
-    path, line = next(place for place in places if place[1])
+    place, _ = tables.find(sources, schema.target, same)
     classes = tables.listed([tables.shown(name) for name in schema.labels])
     return JobError(
-        f"{path}:{line}: target {schema.target!r} is {tables.shown(unknown)}, "
+        f"{place}: target {schema.target!r} is {tables.shown(unknown)}, "
         f"which no training row has; the classes are: {classes}"
     )
 

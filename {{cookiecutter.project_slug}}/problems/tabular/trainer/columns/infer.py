@@ -1,25 +1,13 @@
-"""One pass over the training rows: which column is a number, a category, or nothing to learn from.
-
-Memory stays flat: a column keeps running sums, and counts of its values up to a limit.
-"""
+"""Which column is a number, a category, or nothing to learn from: what training rows say."""
 
 from __future__ import annotations
 
-import functools
 import itertools
-import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from codec.schema import (
-    KINDS,
     LARGEST,
     MISSING,
     MISSING_IN_WORDS,
@@ -28,149 +16,15 @@ from codec.schema import (
     Schema,
     name_inputs,
 )
-from codec.values import is_number
 from trainer.columns import blocks, dates, rows, tables
+from trainer.columns.profiles import Profile, look_at
 from trainer.columns.rows import Part, Split
 from trainer.engine.runtime import JobError
 
-MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
-MAX_BYTES = 1_000  # so is one with longer values
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
 MAX_NUMERIC_CLASSES = 20  # a target of at most this many whole numbers is taken for classes
-_is_number = functools.lru_cache(1 << 12)(is_number)  # most blocks have the same few texts
 WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing
-
-
-def read_hints(text: str, path: str) -> dict[str, str]:
-    """Reads the kinds that `--schema` gives, by column name.
-
-    Raises:
-        JobError: not JSON, not of that form, or a kind that does not exist.
-    """
-    try:
-        columns = json.loads(text)["columns"]
-        hints = {column["name"]: column["kind"] for column in columns}
-    except (ValueError, KeyError, TypeError) as error:
-        raise JobError(
-            f'--schema {path}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
-        ) from None
-    for name, kind in hints.items():
-        if kind not in KINDS:
-            raise JobError(
-                f"--schema {path}: column {name!r} has kind {kind!r}; "
-                f"write one of {', '.join(KINDS)}"
-            )
-    return hints
-
-
-@dataclass
-class _Profile:
-    """What a column holds, in one block or in all of them."""
-
-    name: str
-    text: bool  # read as texts, not as numbers
-    rows: int = 0
-    present: int = 0
-    words: int = 0
-    values: int = 0  # cells that are not empty: present, words, and in a column of numbers inf
-    low: float = math.inf
-    high: float = -math.inf
-    mean: float = 0.0
-    spread: float = 0.0  # sum of squared distances to the mean
-    moments: Sequence[tuple[int, float, float]] = ()  # of each MiB in a block: count, mean, spread
-    counts: Counter | None = field(default_factory=Counter)  # of texts, and of a target's numbers
-    uncounted: str = ""  # why counting was given up
-
-    def merge(self, block: _Profile) -> None:
-        """Adds what the next block holds."""
-        # Chan's parallel update: exact for any block size, no catastrophic cancellation.
-        before = self.present
-        with np.errstate(over="ignore", invalid="ignore"):
-            for count, mean, spread in block.moments:
-                delta = mean - self.mean
-                self.mean += delta * count / (before + count)
-                self.spread += spread + delta**2 * before * count / (before + count)
-                before += count
-        self.low, self.high = min(self.low, block.low), max(self.high, block.high)
-        for count in ("rows", "present", "words", "values"):
-            setattr(self, count, getattr(self, count) + getattr(block, count))
-        if self.counts is None:
-            return
-        for value, count in block.counts.items():
-            self.counts[value] += count
-        if len(self.counts) > MAX_COUNTED:
-            self.counts, self.uncounted = None, f"over {MAX_COUNTED:,} different values"
-        if block.uncounted:
-            self.counts, self.uncounted = None, block.uncounted
-
-    def is_misread(self, limit: float) -> bool:
-        """Whether texts are numbers, but for this share of words at most; or numbers are not."""
-        return self.values > 0 and self.text == (self.words <= limit * self.values)
-
-    @property
-    def missing(self) -> int:
-        return self.rows - self.present
-
-    @property
-    def constant(self) -> bool:
-        # Not by the spread: rounding gives 0.1, 0.1, 0.1 a mean beside 0.1.
-        return not self.text and self.low == self.high
-
-    @property
-    def std(self) -> float:
-        return 0.0 if self.constant else math.sqrt(self.spread / self.present)
-
-
-def _look_at(name: str, block: blocks.Block, counted: bool) -> _Profile:
-    """The profile of a column in one block; `counted`: also how often each value occurs."""
-    column = block.columns[name]
-    if column.type == blocks.TEXTS:
-        return _look_at_texts(name, column, counted)
-    values, ends = column.to_numpy(zero_copy_only=False), block.ends
-    finite = np.isfinite(values)
-    if not finite.all():
-        values, ends = values[finite], np.cumsum(finite)[ends - 1]
-    words = sum(block.words.get(name, {}).values())
-    filled = len(column) - column.null_count
-    profile = _Profile(name, False, len(column), len(values), words, filled + words)
-    if len(values):
-        profile.low, profile.high = values.min(), values.max()
-    with np.errstate(over="ignore", invalid="ignore"):
-        profile.moments = [
-            (len(part), part.mean(), part.var() * len(part))
-            for part in np.split(values, ends[:-1])
-            if len(part)
-        ]
-    if counted:
-        profile.counts = _to_dict(*pc.value_counts(pa.array(values)).flatten())
-    return profile
-
-
-def _look_at_texts(name: str, column: pa.DictionaryArray, counted: bool) -> _Profile:
-    indices, counts = pc.value_counts(column.indices).flatten()
-    texts = column.dictionary.take(indices)
-    if (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_BYTES:
-        profile = _Profile(name, True, len(column), uncounted=f"values of over {MAX_BYTES:,} bytes")
-    else:
-        profile = _Profile(name, True, len(column))
-    if counted and not profile.uncounted:
-        profile.counts = _to_dict(texts, counts)
-        missing = profile.counts.pop("", 0)
-        profile.words = sum(n for text, n in profile.counts.items() if not _is_number(text))
-    else:
-        missing = _sum(counts, pc.equal(texts, ""))
-        profile.words = len(column) - missing - _sum(counts, blocks.match_numbers(texts))
-    profile.present = profile.values = len(column) - missing
-    return profile
-
-
-def _to_dict(values: pa.Array, counts: pa.Array) -> dict:
-    return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))
-
-
-def _sum(counts: pa.Array, chosen: pa.Array) -> int:
-    return pc.sum(counts.filter(chosen)).as_py() or 0
 
 
 def infer(
@@ -209,38 +63,33 @@ def infer(
 
 def _read(
     parts: Sequence[Part], split: Split, target: str, limits: Mapping[str, float]
-) -> dict[str, _Profile]:
+) -> dict[str, Profile]:
     """Reads columns as what the first MiB shows; those that turn out to be others once more."""
     first = blocks.read_first(parts[0].sources[0], list(limits))
-    profiles = {name: _look_at(name, first, False) for name in limits}
+    profiles = {name: look_at(name, first, False) for name in limits}
     texts = {
         name
         for name, profile in profiles.items()
         if limits[name] < 0 or (profile.values and not profile.is_misread(limits[name]))
     }
-    uncounted: set[str] = set()
 
-    def look(block: blocks.Block) -> list[_Profile]:
-        counted = {*texts, target} - uncounted
-        return [_look_at(name, block, name in counted) for name in block.columns]
+    def look(block: blocks.Block) -> list[Profile]:
+        counted = {n for n in (*texts, target) if profiles[n].counts is not None}
+        return [look_at(name, block, name in counted) for name in block.columns]
 
     misread = list(limits)
     while misread:
         types = {name: blocks.TEXTS if name in texts else blocks.NUMBERS for name in misread}
-        profiles |= {name: _Profile(name, name in texts) for name in misread}
-        uncounted.clear()
-        for looked_at in rows.parse(parts, types, split, look, unused=uncounted):
+        profiles |= {name: Profile(name, name in texts) for name in misread}
+        for looked_at in rows.parse(parts, types, split, look):
             for block in looked_at:
-                profile = profiles[block.name]
-                profile.merge(block)
-                if profile.counts is None:
-                    uncounted.add(profile.name)
+                profiles[block.name].merge(block)
         misread = [name for name in misread if profiles[name].is_misread(limits[name])]
         texts ^= {*misread}
     return profiles
 
 
-def _column(profile: _Profile, hint: str | None, train: Part) -> Column:
+def _column(profile: Profile, hint: str | None, train: Part) -> Column:
     kind, why = _kind(profile)
     words = train.words[profile.name]
     if hint:
@@ -271,7 +120,7 @@ def _column(profile: _Profile, hint: str | None, train: Part) -> Column:
     return column
 
 
-def _kind(profile: _Profile) -> tuple[str, str]:
+def _kind(profile: Profile) -> tuple[str, str]:
     if not profile.present:
         return "ignore", "no row has a value"
     if not profile.text:
@@ -293,7 +142,7 @@ def _kind(profile: _Profile) -> tuple[str, str]:
     return "category", f"text with {distinct} different values{mixed}"
 
 
-def _kind_of_numbers(profile: _Profile) -> tuple[str, str]:
+def _kind_of_numbers(profile: Profile) -> tuple[str, str]:
     if profile.constant:
         return "ignore", f"always {profile.low:g}"
     if not math.isfinite(profile.std):
@@ -314,7 +163,7 @@ def _resembles(texts: Iterable[str]) -> str:
     return "text that differs from row to row: an id?"
 
 
-def _with_target(schema: Schema, profile: _Profile, train: Part, split: Split) -> Schema:
+def _with_target(schema: Schema, profile: Profile, train: Part, split: Split) -> Schema:
     """Settles the task, and the classes or the scale."""
     name, counts = profile.name, profile.counts
     if not profile.present:

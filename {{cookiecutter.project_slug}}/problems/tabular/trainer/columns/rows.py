@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +42,6 @@ class Part:
         for batches in zip(*map(pa.ipc.open_stream, map(pa.OSFile, self._files)), strict=True):
             yield {name: batch.column(name) for batch in batches for name in batch.schema.names}
 
-    def remove(self) -> None:
-        for path in self._files:
-            os.remove(path)
-
 
 @dataclass(frozen=True)
 class Split:
@@ -76,17 +71,12 @@ def parse(
     types: Mapping[str, pa.DataType],
     split: Split,
     look: Callable[[blocks.Block], object] = lambda block: None,
-    unused: Container[str] = (),
 ) -> Iterator:
     """Reads files once: their rows go to one part, or to a training part and one held out.
 
     Yields what `look` makes of each block of the first part, in a thread.
-
-    Args:
-        unused: columns of which a part need not keep the texts; it may grow meanwhile.
     """
     columns = {**types, split.group: blocks.TEXTS} if split.groups else types
-    texts = {name: kind for name, kind in types.items() if kind == blocks.TEXTS}
 
     def separate(block: blocks.Block) -> tuple[list[blocks.Block], object]:
         sides = [block]
@@ -103,8 +93,7 @@ def parse(
             for part, file, side in zip(parts, files, sides, strict=True):
                 for name, words in side.words.items():
                     blocks.add_words(part.words[name], words)
-                empty = {n: pa.nulls(len(side), t) for n, t in texts.items() if n in unused}
-                file.write_batch(pa.record_batch({**side.columns, **empty}))
+                file.write_batch(pa.record_batch(side.columns))
 
 
 def choose_groups(

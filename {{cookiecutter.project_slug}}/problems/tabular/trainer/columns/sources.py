@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Sequence
 
 from codec import files
-from trainer.columns import infer, tables
+from codec.schema import KINDS
+from trainer.columns import tables
 from trainer.engine.runtime import JobError, join
 
 OWN_TARGET = "species"
@@ -68,23 +71,35 @@ def choose_group(flags, source: tables.Source, target: str, hints: dict[str, str
     return group
 
 
-def read_hints(flags, names, target) -> dict[str, str]:
+def read_hints(flags, names: Sequence[str], target: str) -> dict[str, str]:
+    """Reads the kinds that `--schema` gives, by column name.
+
+    Raises:
+        JobError: a file that is not of that form, a column or a kind that does not exist.
+    """
     if not flags.schema:
         return {}
+    where = f"--schema {flags.schema}"
     try:
-        text = files.read_text(flags.schema)
+        columns = json.loads(files.read_text(flags.schema))["columns"]
+        hints = {column["name"]: column["kind"] for column in columns}
     except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"--schema {flags.schema}: cannot be read ({error})") from None
-    hints = infer.read_hints(text, flags.schema)
-    unknown = sorted(set(hints) - set(names))
-    if unknown:
+        raise JobError(f"{where}: cannot be read ({error})") from None
+    except (ValueError, KeyError, TypeError) as error:
         raise JobError(
-            f"--schema {flags.schema}: no column {unknown[0]!r} in the data; "
-            f"there are: {tables.listed(names)}"
-        )
+            f'{where}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
+        ) from None
+    for name, kind in hints.items():
+        if kind not in KINDS:
+            raise JobError(
+                f"{where}: column {name!r} has kind {kind!r}; write one of {', '.join(KINDS)}"
+            )
+        if name not in names:
+            known = tables.listed(names)
+            raise JobError(f"{where}: no column {name!r} in the data; there are: {known}")
     if target in hints:
         raise JobError(
-            f"--schema {flags.schema}: {target!r} is the target, which has no kind; remove it "
-            "there, and say --task classification or --task regression"
+            f"{where}: {target!r} is the target, which has no kind; remove it there, and say "
+            "--task classification or --task regression"
         )
     return hints

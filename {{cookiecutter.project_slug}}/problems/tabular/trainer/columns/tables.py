@@ -168,30 +168,23 @@ def read_batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBa
         raise _explain(source, str(error)) from None
 
 
-def find(
-    source: Source, column: str, wrong: Callable[[str], bool]
-) -> tuple[int, str] | tuple[None, None]:
-    """Line and value of the first row whose value in `column` is wrong, for an error message."""
-    index = source.names.index(column)
-    for line, row in rows(source.path):
-        value = strip(row[index]) if len(row) > index else ""
-        if line > source.skip and wrong(value):
-            return line, value
-    return None, None
+def find(sources: Sequence[Source], column: str, wrong: Callable[[str], bool]) -> tuple[str, str]:
+    """Where the first value in `column` is that is wrong, as file:line, and the value."""
+    for source in sources:
+        index = source.names.index(column)
+        for line, row in rows(source.path):
+            value = strip(row[index]) if len(row) > index else ""
+            if line > source.skip and wrong(value):
+                return f"{source.path}:{line}", value
+    return sources[0].path, "another"
 
 
 def not_a_number(
     sources: Sequence[Source], column: str, missing: Container[str], remedy: str
 ) -> JobError:
     """Names the first text in a column of numbers, and what can be done about it."""
-    for source in sources:
-        line, value = find(source, column, lambda v: v not in missing and not is_number(v))
-        if line:
-            return JobError(
-                f"{source.path}:{line}: column {column!r}: expected a number, got {shown(value)}; "
-                f"{remedy}"
-            )
-    return JobError(f"{sources[0].path}: column {column!r}: expected numbers, got texts; {remedy}")
+    place, value = find(sources, column, lambda v: v not in missing and not is_number(v))
+    return JobError(f"{place}: column {column!r}: expected a number, got {shown(value)}; {remedy}")
 
 
 def too_large(
@@ -199,18 +192,14 @@ def too_large(
 ) -> JobError:
     """Names the first target that is finite, and yet too large."""
 
-    def wrong(text: str) -> bool:
+    def is_too_large(text: str) -> bool:
         return is_number(text) and math.isfinite(float(text)) and not can_compute(float(text))
 
-    for source in sources:
-        line, value = find(source, column, wrong)
-        if line:
-            return JobError(
-                f"{source.path}:{line}: target {column!r} is {shown(value)}, too large for float32, in "
-                "which models compute; divide the whole column by a power of ten, or leave this "
-                "value empty"
-            )
-    return JobError(f"{sources[0].path}: target {column!r} has numbers too large for float32")
+    place, value = find(sources, column, is_too_large)
+    return JobError(
+        f"{place}: target {column!r} is {shown(value)}, too large for float32, in which models compute; "
+        "divide the whole column by a power of ten, or leave this value empty"
+    )
 
 
 def shown(text: str, limit: int = 40) -> str:

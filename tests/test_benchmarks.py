@@ -17,7 +17,10 @@ SECTIONS = {  # title: the part that makes it, what it must tell
         "growth",
         ["÷ (a) in memory", "peak memory", "runs on a stale encoding"],
     ),
-    "Reading tables": ("reading", ["pyarrow's parse alone", "peak memory", "ours, all of it", "now"]),
+    "Reading tables": (
+        "reading",
+        ["pyarrow's parse alone", "peak memory", "ours, all of it", "now"],
+    ),
     "Start": ("start", ["`--help`", "first step ÷ import and model", "step traced to a graph"]),
     "Two processes": ("processes", ["two processes ÷ one", "two runs apart"]),
     "Checkpoints": ("checkpoints", ["64,32"]),

@@ -15,7 +15,7 @@ from codec.schema import FARTHEST, Schema
 
 
 class Encoder:
-    """Encodes the features; the schema gives their columns.
+    """Encode the features; the schema gives their columns.
 
     Arithmetic is in float64 up to the last step, as in the graph, so that training and serving agree
     to the last bit, and a column of large numbers (years, ids, timestamps) keeps its small

@@ -127,7 +127,7 @@ class Schema(BaseSchema):
 
 
 def name_inputs(columns: list[Column]) -> None:
-    """Gives each column a signature name; TensorFlow takes only Python identifiers there."""
+    """Give each column a signature name; TensorFlow takes only Python identifiers there."""
     taken: set[str] = set()
     for column in columns:
         name = re.sub(r"\W", "_", column.name, flags=re.ASCII)

@@ -52,7 +52,7 @@ class Table:
     schema: Schema
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Opens new maps: pages read through an old map count as memory until it closes."""
+        """Open new maps: pages read through an old map count as memory until it closes."""
         arrays = {}
         for name, (dtype, width) in layout(self.schema).items():
             shape = (self.rows,) if width is None else (self.rows, width)
@@ -167,7 +167,7 @@ class Examples:
 
 
 def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
-    """Finds, checks and, unless the cache holds them, encodes the tables that the flags name.
+    """Find, check and, unless the cache holds them, encode the tables that the flags name.
 
     Raises:
         JobError: any fault in the flags or in the files. Nothing is left behind.
@@ -213,7 +213,7 @@ def _identity(path: str) -> dict:
 
 
 def _hash(path: str, start: int):
-    """Hashes a piece of a file."""
+    """Hash a piece of a file."""
     hasher = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         file.seek(start)

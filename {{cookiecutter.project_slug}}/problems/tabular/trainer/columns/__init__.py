@@ -1,1 +1,1 @@
-"""Reads CSV files: types of columns, encoded arrays, warnings."""
+"""CSV files to encoded arrays: types of columns, the split, warnings."""

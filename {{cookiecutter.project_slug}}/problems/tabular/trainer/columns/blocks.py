@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,6 @@ from trainer.columns import tables
 
 NUMBERS = pa.float64()  # null for a missing value, and for a word
 TEXTS = pa.dictionary(pa.int32(), pa.string())  # without white space around, "" if missing
-MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as tables.OTHERS
 _JOINED = 8  # MiB of a file in a block
 _THREADS = min(pa.cpu_count(), 8)
 _MISSING = pa.array(MISSING, pa.string())
@@ -45,13 +45,13 @@ class Block:
         first: the number of the first row, over all files.
         ends: where each MiB of the file ends, in rows. Means are made of these: their last bit
             does not depend on how many MiB are in a block.
-        words: of each column of NUMBERS that has some, with their counts.
+        words: texts in columns of NUMBERS, null elsewhere; of columns that have some.
     """
 
     columns: dict[str, pa.Array]
     first: int
     ends: np.ndarray
-    words: dict[str, Counter] = field(default_factory=dict)
+    words: dict[str, pa.Array]
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -60,16 +60,13 @@ class Block:
         """The rows where `rows`, bool [rows], is true."""
         mask = pa.array(rows)
         columns = {name: column.filter(mask) for name, column in self.columns.items()}
-        return Block(columns, self.first, np.cumsum(rows)[self.ends - 1])
+        words = {name: texts.filter(mask) for name, texts in self.words.items()}
+        return Block(columns, self.first, count_true(rows, self.ends), words)
 
-    def convert(self, types: Mapping[str, pa.DataType]) -> Block:
-        """These columns, of exactly these types."""
-        columns, words = {}, {}
-        for name, kind in types.items():
-            columns[name] = column = self.columns[name]
-            if kind == NUMBERS and column.type == TEXTS:
-                columns[name], words[name] = _take_numbers(column)
-        return Block(columns, self.first, self.ends, words)
+
+def count_true(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many of `rows`, bool [rows], are true before each of `ends`."""
+    return np.append(0, rows).cumsum()[ends]
 
 
 def read_blocks(
@@ -77,9 +74,7 @@ def read_blocks(
     types: Mapping[str, pa.DataType],
     work: Callable[[Block], object] = lambda block: block,
 ) -> Iterator:
-    """Reads columns as NUMBERS or TEXTS, and yields what `work` makes of each block, in a thread.
-
-    In a block whose NUMBERS have words, TEXTS take their place.
+    """Read columns as NUMBERS or TEXTS, and yield what `work` makes of each block, in a thread.
 
     Raises:
         JobError: a row of another length, a quote that never ends, a text that is not UTF-8.
@@ -90,7 +85,7 @@ def read_blocks(
 
 
 def read_first(source: tables.Source, names: Sequence[str]) -> Block:
-    """Reads the first MiB of a file as TEXTS."""
+    """Read the first MiB of a file as TEXTS."""
     batch = next(tables.read_batches(source, names))
     return _encode(dict.fromkeys(names, TEXTS), set(), (source, 0, [batch]))
 
@@ -98,7 +93,7 @@ def read_first(source: tables.Source, names: Sequence[str]) -> Block:
 def _join_batches(
     sources: Sequence[tables.Source], names: Sequence[str]
 ) -> Iterator[tuple[tables.Source, int, list[pa.RecordBatch]]]:
-    """Yields a file, the number of a row, and a few batches from there on."""
+    """Yield a file, the number of a row, and a few batches from there on."""
     first = 0
     for source in sources:
         batches = tables.read_batches(source, names)
@@ -114,25 +109,33 @@ def _encode(
 ) -> Block:
     source, first, batches = joined
     table = pa.Table.from_batches(batches)
-    columns = {}
+    columns, words = {}, {}
     for name, kind in types.items():
-        column = table.column(name)
-        columns[name] = _to_numbers(column) if kind == NUMBERS else None
-        if columns[name] is None:
-            texts = column.dictionary_encode("encode").combine_chunks()
-            if source not in checked and _have_line_breaks(texts.dictionary):
-                checked.add(source)
-                tables.check_quotes(source)
-            columns[name] = _clean(texts)
-    return Block(columns, first, np.cumsum([len(batch) for batch in batches]))
+        if kind == NUMBERS:
+            columns[name], texts = _to_numbers(table.column(name))
+            if texts is None:
+                continue
+            words[name] = texts
+        else:
+            encoded = table.column(name).dictionary_encode("encode").combine_chunks()
+            texts, columns[name] = encoded.dictionary, _clean(encoded)
+        if source not in checked and _have_line_breaks(texts):
+            checked.add(source)
+            tables.check_quotes(source)
+    return Block(columns, first, np.cumsum([len(batch) for batch in batches]), words)
 
 
-def _to_numbers(texts: pa.ChunkedArray) -> pa.Array | None:
-    """None if there are words among them, or white space around them."""
-    try:
-        return pc.cast(texts, NUMBERS).combine_chunks()
-    except pa.ArrowInvalid:
-        return None
+def _to_numbers(texts: pa.ChunkedArray) -> tuple[pa.Array, pa.Array | None]:
+    """NUMBERS, and the words, if any, null elsewhere."""
+    with contextlib.suppress(pa.ArrowInvalid):
+        return pc.cast(texts, NUMBERS).combine_chunks(), None
+    texts = pc.ascii_trim_whitespace(texts.combine_chunks())
+    texts = pc.if_else(pc.is_in(texts, _MISSING), None, texts)
+    with contextlib.suppress(pa.ArrowInvalid):
+        return pc.cast(texts, NUMBERS), None
+    are_numbers = match_numbers(texts)
+    numbers = pc.cast(pc.if_else(are_numbers, texts, None), NUMBERS)
+    return numbers, pc.if_else(are_numbers, None, texts)
 
 
 def _have_line_breaks(texts: pa.Array) -> bool:
@@ -140,34 +143,15 @@ def _have_line_breaks(texts: pa.Array) -> bool:
 
 
 def _clean(texts: pa.DictionaryArray) -> pa.DictionaryArray:
-    """Trims texts, and writes "" for a missing value; each text is in the dictionary once."""
+    """Trim texts, and write "" for a missing value; each text is in the dictionary once."""
     values = pc.ascii_trim_whitespace(pc.fill_null(texts.dictionary, ""))
-    values = pc.if_else(pc.is_in(values, _MISSING), "", values).dictionary_encode()
-    indices = texts.indices
-    if len(values.dictionary) < len(values):
-        indices = values.indices.take(indices)
-    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
+    values = pc.if_else(pc.is_in(values, _MISSING), "", values)
+    if values.equals(texts.dictionary):
+        return texts
+    values = values.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(values.indices.take(texts.indices), values.dictionary)
 
 
 def match_numbers(texts: pa.Array) -> pa.Array:
     """bool [texts]: `is_number` of each."""
     return pc.match_substring_regex(texts, f"^({NUMBER})$", ignore_case=True)
-
-
-def _take_numbers(texts: pa.DictionaryArray) -> tuple[pa.Array, Counter]:
-    """NUMBERS, and the words among them with their counts."""
-    values, words = texts.dictionary, Counter()
-    are_numbers = match_numbers(values)
-    counts = np.bincount(texts.indices, minlength=len(values)).tolist()
-    for word, is_number, count in zip(
-        values.to_pylist(), are_numbers.to_pylist(), counts, strict=True
-    ):
-        if count and word and not is_number:
-            add_words(words, {word: count})
-    return pc.cast(pc.if_else(are_numbers, values, None), NUMBERS).take(texts.indices), words
-
-
-def add_words(words: Counter, more: Mapping[str, int]) -> None:
-    """Counts words, the first MAX_WORDS by name."""
-    for word, count in more.items():
-        words[word if word in words or len(words) < MAX_WORDS else tables.OTHERS] += count

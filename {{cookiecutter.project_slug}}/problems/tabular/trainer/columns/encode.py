@@ -55,7 +55,7 @@ class Encoded:
 
 
 def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
-    """Writes one table.
+    """Write one table.
 
     Args:
         own_files: the rows are held out, in files of their own, which are yet to be read.
@@ -99,7 +99,7 @@ def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
 
 
 def check_words(schema: Schema, part: Part, done: Encoded) -> None:
-    """Refuses held-out files with many words, unknown to training, in a column of numbers.
+    """Refuse held-out files with many words, unknown to training, in a column of numbers.
 
     Raises:
         JobError: of the values over 5 % are such words, or a single class.
@@ -118,7 +118,7 @@ def check_words(schema: Schema, part: Part, done: Encoded) -> None:
 
 
 def _unknown_class(schema: Schema, sources: Sequence[tables.Source], unknown: str) -> JobError:
-    """Names the line of a class that no training row has."""
+    """Name the line of a class that no training row has."""
 
     def same(text: str) -> bool:
         return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)

@@ -30,7 +30,7 @@ WORDS = 0.05  # of the values of a column of numbers, at most; words count as mi
 def infer(
     parts: Sequence[Part], split: Split, target: str, task: str | None, hints: Mapping[str, str]
 ) -> Schema:
-    """Reads the training files, and keeps their rows in `parts`, until the schema can encode them.
+    """Read the training files, and keep their rows in `parts`, until the schema can encode them.
 
     They are read once, but for columns whose first block is unlike the others.
 
@@ -64,7 +64,7 @@ def infer(
 def _read(
     parts: Sequence[Part], split: Split, target: str, limits: Mapping[str, float]
 ) -> dict[str, Profile]:
-    """Reads columns as what the first MiB shows; those that turn out to be others once more."""
+    """Read columns as what the first MiB shows; those that turn out to be others once more."""
     first = blocks.read_first(parts[0].sources[0], list(limits))
     profiles = {name: look_at(name, first, False) for name in limits}
     texts = {
@@ -75,7 +75,7 @@ def _read(
 
     def look(block: blocks.Block) -> list[Profile]:
         counted = {n for n in (*texts, target) if profiles[n].counts is not None}
-        return [look_at(name, block, name in counted) for name in block.columns]
+        return [look_at(n, block, n in counted) for n in block.columns if n in profiles]
 
     misread = list(limits)
     while misread:
@@ -164,7 +164,7 @@ def _resembles(texts: Iterable[str]) -> str:
 
 
 def _with_target(schema: Schema, profile: Profile, train: Part, split: Split) -> Schema:
-    """Settles the task, and the classes or the scale."""
+    """Settle the task, and the classes or the scale."""
     name, counts = profile.name, profile.counts
     if not profile.present:
         raise JobError(f"target {name!r}: no row has a value; choose another --target")

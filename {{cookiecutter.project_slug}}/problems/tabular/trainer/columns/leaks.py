@@ -14,7 +14,7 @@ FEWEST = 3  # rows; fewer that a column gets right beyond the most frequent clas
 
 
 def warn_of_leaks(schema: Schema, train, held_out) -> list[str]:
-    """Names the columns of texts that alone tell the class of almost every held-out row.
+    """Name the columns of texts that alone tell the class of almost every held-out row.
 
     A value stands for the class that most of its training rows have. Nothing is learned from a
     value that no training row has: a column whose values are not on both sides is not named.

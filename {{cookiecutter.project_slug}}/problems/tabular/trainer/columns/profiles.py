@@ -5,7 +5,6 @@ Memory stays flat: a column keeps running sums, and counts of its values up to a
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codec.values import is_number
 from trainer.columns import blocks
 
 MAX_COUNTED = 100_000  # distinct values; a column with more is an id or a free text
 MAX_BYTES = 1_000  # so is one with longer values
-_is_number = functools.lru_cache(1 << 12)(is_number)  # most blocks have the same few texts
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Profile:
     uncounted: str = ""  # why counting was given up
 
     def merge(self, block: Profile) -> None:
-        """Adds what the next block holds."""
+        """Add what the next block holds."""
         # Chan's parallel update: exact for any block size, no catastrophic cancellation.
         before = self.present
         with np.errstate(over="ignore", invalid="ignore"):
@@ -82,17 +79,17 @@ class Profile:
 
 
 def look_at(name: str, block: blocks.Block, counted: bool) -> Profile:
-    """The profile of a column in one block; `counted`: also how often each value occurs."""
+    """Profile a column in one block; `counted`: also how often each value occurs."""
     column = block.columns[name]
     if column.type == blocks.TEXTS:
         return _look_at_texts(name, column, counted)
     values, ends = column.to_numpy(zero_copy_only=False), block.ends
     finite = np.isfinite(values)
     if not finite.all():
-        values, ends = values[finite], np.cumsum(finite)[ends - 1]
-    words = sum(block.words.get(name, {}).values())
-    filled = len(column) - column.null_count
-    profile = Profile(name, False, len(column), len(values), words, filled + words)
+        values, ends = values[finite], blocks.count_true(finite, ends)
+    words = pc.count(block.words[name]).as_py() if name in block.words else 0
+    filled = len(column) - column.null_count + words
+    profile = Profile(name, False, len(column), len(values), words, filled)
     if len(values):
         profile.low, profile.high = values.min(), values.max()
     with np.errstate(over="ignore", invalid="ignore"):
@@ -109,24 +106,17 @@ def look_at(name: str, block: blocks.Block, counted: bool) -> Profile:
 def _look_at_texts(name: str, column: pa.DictionaryArray, counted: bool) -> Profile:
     indices, counts = pc.value_counts(column.indices).flatten()
     texts = column.dictionary.take(indices)
+    filled = pc.not_equal(texts, "")
+    texts, counts = texts.filter(filled), counts.filter(filled)
+    present = pc.sum(counts).as_py() or 0
+    numbers = pc.sum(counts.filter(blocks.match_numbers(texts))).as_py() or 0
+    profile = Profile(name, True, len(column), present, present - numbers, present)
     if (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_BYTES:
-        profile = Profile(name, True, len(column), uncounted=f"values of over {MAX_BYTES:,} bytes")
-    else:
-        profile = Profile(name, True, len(column))
-    if counted and not profile.uncounted:
+        profile.uncounted = f"values of over {MAX_BYTES:,} bytes"
+    elif counted:
         profile.counts = _to_dict(texts, counts)
-        missing = profile.counts.pop("", 0)
-        profile.words = sum(n for text, n in profile.counts.items() if not _is_number(text))
-    else:
-        missing = _sum(counts, pc.equal(texts, ""))
-        profile.words = len(column) - missing - _sum(counts, blocks.match_numbers(texts))
-    profile.present = profile.values = len(column) - missing
     return profile
 
 
 def _to_dict(values: pa.Array, counts: pa.Array) -> dict:
     return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))
-
-
-def _sum(counts: pa.Array, chosen: pa.Array) -> int:
-    return pc.sum(counts.filter(chosen)).as_py() or 0

@@ -15,6 +15,7 @@ from codec import split
 from trainer.columns import blocks, tables
 from trainer.engine.runtime import JobError
 
+MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as tables.OTHERS
 HELD_OUT = 5  # one row of so many, or one group
 
 
@@ -31,14 +32,22 @@ class Part:
         self._path, self._files = path, []
 
     def open(self, types: Mapping[str, pa.DataType]) -> pa.ipc.RecordBatchStreamWriter:
-        """Opens a file for columns of these types; they take the place of earlier ones."""
+        """Open a file for columns of these types; they take the place of earlier ones."""
         for name in types:
             self.words.pop(name, None)
         self._files.append(f"{self._path}-{len(self._files)}")
         return pa.ipc.new_stream(self._files[-1], pa.schema(types))
 
+    def count_words(self, block: blocks.Block) -> None:
+        for name, texts in block.words.items():
+            words = self.words[name]
+            for pair in pc.value_counts(pc.drop_null(texts)).tolist():
+                word = pair["values"]
+                named = word in words or len(words) < MAX_WORDS
+                words[word if named else tables.OTHERS] += pair["counts"]
+
     def read(self) -> Iterator[dict[str, pa.Array]]:
-        """Yields the columns, block by block."""
+        """Yield the columns, block by block."""
         for batches in zip(*map(pa.ipc.open_stream, map(pa.OSFile, self._files)), strict=True):
             yield {name: batch.column(name) for batch in batches for name in batch.schema.names}
 
@@ -72,9 +81,9 @@ def parse(
     split: Split,
     look: Callable[[blocks.Block], object] = lambda block: None,
 ) -> Iterator:
-    """Reads files once: their rows go to one part, or to a training part and one held out.
+    """Read files once: their rows go to one part, or to a training part and one held out.
 
-    Yields what `look` makes of each block of the first part, in a thread.
+    Yield what `look` makes of each block of the first part, in a thread.
     """
     columns = {**types, split.group: blocks.TEXTS} if split.groups else types
 
@@ -83,7 +92,6 @@ def parse(
         if len(parts) == 2:
             held_out = split.hold_out(block)
             sides = [block.choose(~held_out), block.choose(held_out)]
-        sides = [side.convert(types) for side in sides]
         return sides, look(sides[0])
 
     with contextlib.ExitStack() as stack:
@@ -91,9 +99,8 @@ def parse(
         for sides, looked_at in blocks.read_blocks(parts[0].sources, columns, separate):
             yield looked_at
             for part, file, side in zip(parts, files, sides, strict=True):
-                for name, words in side.words.items():
-                    blocks.add_words(part.words[name], words)
-                file.write_batch(pa.record_batch(side.columns))
+                part.count_words(side)
+                file.write_batch(pa.record_batch({name: side.columns[name] for name in types}))
 
 
 def choose_groups(

@@ -72,7 +72,7 @@ def choose_group(flags, source: tables.Source, target: str, hints: dict[str, str
 
 
 def read_hints(flags, names: Sequence[str], target: str) -> dict[str, str]:
-    """Reads the kinds that `--schema` gives, by column name.
+    """Read the kinds that `--schema` gives, by column name.
 
     Raises:
         JobError: a file that is not of that form, a column or a kind that does not exist.

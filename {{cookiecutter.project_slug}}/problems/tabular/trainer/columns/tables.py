@@ -63,7 +63,7 @@ class Source:
 
 
 def open_source(path: str, columns: Sequence[str] | None = None) -> Source:
-    """Reads the header; `columns` gives the names for a file that has none.
+    """Read the header; `columns` gives the names for a file that has none.
 
     Raises:
         JobError: a file that is empty or no CSV, no rows below the header, a name that stands there
@@ -143,7 +143,7 @@ def _lines(path: str) -> Iterator[str]:
 
 
 def read_batches(source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Reads these columns, in this order, as texts, and null for a missing value as `MISSING` has it.
+    """Read these columns, in this order, as texts, and null for a missing value as `MISSING` has it.
 
     Raises:
         JobError: a row of another length, a quote that never ends, a text that is not UTF-8.
@@ -182,7 +182,7 @@ def find(sources: Sequence[Source], column: str, wrong: Callable[[str], bool]) -
 def not_a_number(
     sources: Sequence[Source], column: str, missing: Container[str], remedy: str
 ) -> JobError:
-    """Names the first text in a column of numbers, and what can be done about it."""
+    """Name the first text in a column of numbers, and what can be done about it."""
     place, value = find(sources, column, lambda v: v not in missing and not is_number(v))
     return JobError(f"{place}: column {column!r}: expected a number, got {shown(value)}; {remedy}")
 
@@ -190,7 +190,7 @@ def not_a_number(
 def too_large(
     sources: Sequence[Source], column: str, can_compute: Callable[[float], bool]
 ) -> JobError:
-    """Names the first target that is finite, and yet too large."""
+    """Name the first target that is finite, and yet too large."""
 
     def is_too_large(text: str) -> bool:
         return is_number(text) and math.isfinite(float(text)) and not can_compute(float(text))
@@ -220,7 +220,7 @@ def counted(words: Mapping[str, int], limit: int = 10) -> str:
 
 
 def _explain(source: Source, error: str) -> JobError:
-    """Finds the line that pyarrow stumbled over."""
+    """Find the line that pyarrow stumbled over."""
     path, width = source.path, len(source.names)
     line = 0
     try:
@@ -247,7 +247,7 @@ def _explain(source: Source, error: str) -> JobError:
 
 
 def check_quotes(source: Source) -> None:
-    """Refuses a quote that swallows the rows up to the next one, or up to the end of the file.
+    """Refuse a quote that swallows the rows up to the next one, or up to the end of the file.
 
     pyarrow takes all of them for one value. Where a value has line breaks because it is meant to, its
     last quote stands before a comma or the end of a line.

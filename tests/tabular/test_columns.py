@@ -79,13 +79,23 @@ def test_only_a_column_that_turns_out_to_be_another_kind_is_read_again(monkeypat
     assert sorted(column(late, "c").categories) == ["u", "v", "w"]
 
 
+def write_long_rows() -> str:
+    """A file in which a MiB has a row or two, with gaps: of some MiB no row is in training."""
+    lines = [
+        f"{i if i % 4 else ''},{i / 7},{'uvw'[i % 3]},{'z' * 600_000},{i % 2}" for i in range(30)
+    ]
+    return write("t.csv", "\n".join(["a,b,c,z,y", *lines, ""]))
+
+
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("words_from", [60_000, 30_000])
+@pytest.mark.parametrize(
+    "file", [lambda: write_late(60_000), lambda: write_late(30_000), write_long_rows]
+)
 @pytest.mark.parametrize("flags", [[], ["--group", "c"]])
 def test_arrays_depend_neither_on_threads_nor_on_how_much_is_read_at_once(
-    threads, words_from, flags, monkeypatch
+    threads, file, flags, monkeypatch
 ):
-    path = write_late(words_from)
+    path = file()
     first = load(path, "b", *flags)
     monkeypatch.setattr(blocks, "_THREADS", threads)
     monkeypatch.setattr(blocks, "_JOINED", threads)

@@ -58,8 +58,11 @@ class Encoder:
                 indicator += 1
         categories = np.zeros((len(batch), len(schema.categories)), np.int32)
         for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
-            texts = batch.column(column.name).dictionary_encode()
-            places = pc.fill_null(pc.index_in(texts.dictionary, self._vocabularies[i]), -1)
-            places = np.append(places.to_numpy() + (1 + offset), offset)  # the last for null, at -1
-            categories[:, i] = places[pc.fill_null(texts.indices, -1).to_numpy()]
+            texts, vocabulary = batch.column(column.name), self._vocabularies[i]
+            if isinstance(texts, pa.DictionaryArray):  # looked up once for each different text
+                index = pc.index_in(texts.dictionary, vocabulary).take(texts.indices)
+            else:
+                index = pc.index_in(texts, vocabulary)
+            index = pc.fill_null(index, -1)
+            categories[:, i] = index.to_numpy(zero_copy_only=False) + 1 + offset
         return {"numbers": numbers, "categories": categories}

@@ -278,7 +278,7 @@ def encode_three_ways(schema: Schema, path: str) -> list[dict]:
 
     encoder = encode.TableEncoder(schema)
     read = blocks.read_blocks([tables.open_source(path)], encoder.types)
-    batches = [encoder(block.convert(encoder.types).columns)[0] for block in read]
+    batches = [encoder(block.columns)[0] for block in read]
     trained = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
     reader = Inputs(schema)

@@ -123,10 +123,10 @@ def _unknown_class(schema: Schema, sources: Sequence[tables.Source], unknown: st
     def same(text: str) -> bool:
         return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)
 
-    place, _ = tables.find(sources, schema.target, same)
+    where, _ = tables.find(sources, schema.target, same)
     classes = tables.listed([tables.shown(name) for name in schema.labels])
     return JobError(
-        f"{place}: target {schema.target!r} is {tables.shown(unknown)}, "
+        f"{where}: target {schema.target!r} is {tables.shown(unknown)}, "
         f"which no training row has; the classes are: {classes}"
     )
 

@@ -183,8 +183,8 @@ def not_a_number(
     sources: Sequence[Source], column: str, missing: Container[str], remedy: str
 ) -> JobError:
     """Name the first text in a column of numbers, and what can be done about it."""
-    place, value = find(sources, column, lambda v: v not in missing and not is_number(v))
-    return JobError(f"{place}: column {column!r}: expected a number, got {shown(value)}; {remedy}")
+    where, value = find(sources, column, lambda v: v not in missing and not is_number(v))
+    return JobError(f"{where}: column {column!r}: expected a number, got {shown(value)}; {remedy}")
 
 
 def too_large(
@@ -195,9 +195,9 @@ def too_large(
     def is_too_large(text: str) -> bool:
         return is_number(text) and math.isfinite(float(text)) and not can_compute(float(text))
 
-    place, value = find(sources, column, is_too_large)
+    where, value = find(sources, column, is_too_large)
     return JobError(
-        f"{place}: target {column!r} is {shown(value)}, too large for float32, in which models compute; "
+        f"{where}: target {column!r} is {shown(value)}, too large for float32, in which models compute; "
         "divide the whole column by a power of ten, or leave this value empty"
     )
 

@@ -27,6 +27,7 @@ class Done:
     """A child that has ended."""
 
     seconds: float
+    cpu: float  # seconds, with all that it started and waited for
     peak: int  # the most memory it held at any time, bytes
     code: int
     output: str
@@ -158,7 +159,13 @@ class Lab:
         os.unlink(log.name)
         if process.returncode != code:
             raise SystemExit(f"{output}\n{arguments} ended with {process.returncode}, not {code}")
-        return Done(seconds, usage.ru_maxrss * 1024, process.returncode, output)
+        return Done(
+            seconds,
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss * 1024,
+            process.returncode,
+            output,
+        )
 
 
 def interleave(repeats, ways):

@@ -21,12 +21,15 @@ import launcher
 import processes
 import reader
 import reading
+import search
 import shards
 import start
+import studies
 import tabular
 from measure import HERE, ROOT, Lab
 
-ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, shards, reader)
+ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
+ALL += (shards, reader)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"
@@ -155,8 +158,9 @@ def _versions():
             yield f"{name} {version(name)}"
         except PackageNotFoundError:
             continue
-    for name in (ROOT / "build" / "scikit-learn").glob("scikit_learn-*.dist-info"):
-        yield name.name.removesuffix(".dist-info").replace("scikit_learn-", "scikit-learn ")
+    for name in ("scikit-learn", "egobox"):
+        for path in (ROOT / "build" / name).glob(f"{name.replace('-', '_')}-*.dist-info"):
+            yield f"{name} {path.stem.rpartition('-')[2]}"
 
 
 if __name__ == "__main__":

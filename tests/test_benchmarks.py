@@ -26,6 +26,8 @@ SECTIONS = {  # title: the part that makes it, what it must tell
     "Checkpoints": ("checkpoints", ["64,32"]),
     "The launcher": ("launcher", ["launched ÷ bare", "`scripts/check.py`"]),
     "A cloud job, printed": ("dry_run", ["--dry-run", "gcloud ai custom-jobs create --help"]),
+    "Studies": ("studies", ["own processes ÷ forked", "the process that forks them"]),
+    "Search": ("search", ["Branin", "CPU of a trial"]),
     "Pictures to shards": ("shards", ["processes ÷ one", "peak memory", "Pillow alone"]),
     "Reading pictures": (
         "reader",

@@ -569,6 +569,16 @@ def test_two_processes_do_not_run_one_study():
         each.dir.close()
 
 
+def test_a_study_whose_model_has_changed_is_not_resumed(monkeypatch):
+    path = job_file(grid(numbers("x", 0.1, 0.2)))
+    make(path).dir.close()
+    monkeypatch.setattr("launcher.project.sources.digest", lambda names: "of another model.py")
+
+    with pytest.raises(spec.SpecError, match="trainer/ or codec/ was changed since .* with --new"):
+        make(path)
+    make(path, new=True).dir.close()
+
+
 def test_a_directory_goes_on_only_with_its_own_study(tmp_path):
     path = job_file(grid(numbers("x", 0.1, 0.2)))
     mine = tmp_path / "mine"

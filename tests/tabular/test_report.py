@@ -371,6 +371,9 @@ def test_the_script_without_runs_says_so_in_one_line(repo):
 def test_a_directory_that_is_no_run_is_told_from_one(tmp_path):
     with pytest.raises(runs.RunError, match="no run.json in it"):
         report.write(tmp_path)
+    (tmp_path / "study.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(runs.RunError, match="a study, whose report is .*report.html; name a trial"):
+        report.write(tmp_path)
 
 
 def execute_notebook(repo, monkeypatch):

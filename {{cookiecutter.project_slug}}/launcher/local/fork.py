@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from launcher.jobfile.program import CONTRACT, MODULE, expand_all
 from launcher.local import guard
 from launcher.local.contract import Replica
-from launcher.local.process import Guarded, Processes
+from launcher.local.process import LOST, Guarded, Processes
 from launcher.project.settings import ROOT
 
 SERVER = ("-m", "trainer.engine.fork_server", str(guard.ORPHANED))
@@ -115,7 +115,7 @@ class Forks(Processes):
         if not self.closed:
             print(f"from here on each trial imports TensorFlow by itself: {why}", flush=True)
         for child in lost:
-            child.end(None)
+            child.end(LOST)
         self.started.set()
 
 
@@ -124,23 +124,22 @@ class Forked:
 
     def __init__(self, forks: Forks, number: int):
         self.forks, self.number, self.mark = forks, number, secrets.token_hex(8)
-        self.code: Future[int | None] = Future()
+        self.code: Future[int] = Future()
         reader, self.writer = os.pipe()
         self.output = os.fdopen(reader, "rb")
 
     def stop(self, firmly: bool) -> None:
         self.forks.send(run=self.number, signal=signal.SIGKILL if firmly else signal.SIGTERM)
 
-    def end(self, code: int | None, why: str = "") -> None:
-        """Take the exit code; None where the server was killed."""
+    def end(self, code: int, why: str = "") -> None:
+        """Take the exit code; LOST where the server was killed."""
         if why:
             os.write(self.writer, f"error: {why}\n".encode())
         self.code.set_result(code)
 
     def wait(self) -> int:
         code = self.code.result()
-        if code is None:  # Linux has killed it, too
-            code = 128 + signal.SIGKILL
+        if code == LOST:  # Linux has killed it, too
             guard.kill_marked(self.mark)
         os.close(self.writer)
         return code

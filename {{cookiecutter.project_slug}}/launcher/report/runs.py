@@ -85,6 +85,10 @@ def load(run_dir: str | Path) -> Run:
     path, gaps = Path(run_dir), []
     if not path.is_dir():
         raise RunError(f"{path}: no such directory")
+    if (path / "study.json").is_file():
+        raise RunError(
+            f"{path}: a study, whose report is {path / 'report.html'}; name a trial: {path / '1'}"
+        )
     if not (path / "run.json").is_file():
         raise RunError(f"{path}: no run.json in it, so it is not a run directory")
     try:

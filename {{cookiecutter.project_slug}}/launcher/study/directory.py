@@ -14,8 +14,10 @@ import filelock
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from launcher.jobfile.job import Job
+from launcher.jobfile.program import FOLDERS
 from launcher.local import run_dirs
 from launcher.local.guard import ORPHANED
+from launcher.project import sources
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 
@@ -77,6 +79,7 @@ def take(
         "state": RUNNING,
         "job": job.path.name,
         "made_from": job.digest,
+        "sources": sources.digest(FOLDERS),
         "flags": list(flags),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -100,6 +103,11 @@ def take(
         if record.get("flags") != about["flags"]:
             given = " ".join(record.get("flags", [])) or "none"
             raise SpecError(f"{path}: this study was started with other trainer flags: {given}")
+        if record.get("sources", about["sources"]) != about["sources"]:
+            raise SpecError(
+                f"{path}: {'/ or '.join(FOLDERS)}/ was changed since this study's trials ran, which "
+                "cannot be compared with new ones; start a new study with --new, or undo the change"
+            )
         return StudyDir(path, record, resumes=True)
     elif path.exists() and any(path.iterdir()):
         raise SpecError(f"{path}: not empty, and no study; give a new directory")

@@ -225,6 +225,8 @@ class Study:
         value = f"{self.objective.metric} {figures(trial.value)}" if trial.counts else ""
         facts = ", ".join(filter(None, [value, trial.why, duration(trial.seconds)]))
         line = [f"trial {trial.id} {trial.state}: {facts}"]
+        if trial.state == "failed":
+            line.append(f"its logs: {self.path / str(trial.id)}")
         if trials[0].counts:
             line.append(f"best {figures(trials[0].value)} of trial {trials[0].id}")
         line.append(f"{len(over)} of {self.search.count} done")

@@ -80,10 +80,13 @@ class Running:
             return self.trial
         trial = replace(self.trial, seconds=round(self.before + self.ended - self.began, 3))
         if outcome.state in ("failed", "timeout"):
-            late = outcome.state == "timeout"
-            why = "ran out of time" if late else f"exit code {outcome.code}"
             last = outcome.tail.strip().splitlines()[1:][-1:]  # the first one is a heading
-            return replace(trial, state="failed", why=": ".join([why, *last]))
+            why = ": ".join([f"exit code {outcome.code}", *last])
+            if outcome.state == "timeout":
+                why = "ran out of time"
+            elif outcome.code > 128:  # what it printed last says nothing of that
+                why = f"killed by signal {outcome.code - 128}"
+            return replace(trial, state="failed", why=why)
         early, metric = outcome.state == "stopped", self.objective.metric
         best = early or self.objective.takes_best
         chosen = self.curves.chosen(trial.id, best, self.objective.maximize)

@@ -135,8 +135,9 @@ def undisturbed(bake):
     [
         ("tabular", "oldest"),
         ("tabular", "newest"),
-        ("image", "oldest"),
-        pytest.param("image", "newest", marks=pytest.mark.soak),  # half a minute for little more
+        # Half a minute each for little more:
+        pytest.param("image", "oldest", marks=pytest.mark.soak),
+        pytest.param("image", "newest", marks=pytest.mark.soak),
     ],
 )
 def test_a_run_and_its_model_pass_to_the_other_end(bake, oldest, undisturbed, problem, first):

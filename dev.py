@@ -30,7 +30,7 @@ NETWORK = "look at the network, then run the same command again"
 # A file's tests share what is slow to make, so a file stays in one process. There is one process
 # more than cores: tests wait for their children's starts and pauses a seventh of their time.
 WORKERS = (os.cpu_count() or 1) + 1
-PARALLEL = {"test": [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]}
+PARALLEL = [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 TESTS = {"test": "not soak", "quick": "not slow and not soak", "soak": "soak"}
 
 
@@ -185,7 +185,15 @@ def main(verb="", *more):
         return benchmarks(*more)
     if verb == "demo":
         return demo()
-    tests = [PYTHON, "-m", "pytest", "-m", TESTS[verb], *PARALLEL.get(verb, []), *more]
+    tests = [
+        PYTHON,
+        "-m",
+        "pytest",
+        "-m",
+        TESTS[verb],
+        *(PARALLEL if verb != "soak" else []),
+        *more,
+    ]
     return subprocess.run(tests, cwd=ROOT).returncode
 
 

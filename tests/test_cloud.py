@@ -25,6 +25,8 @@ from cloud_lab import BUCKET, EXECUTOR, PROJECT, REGION
 from conftest import PRODUCT
 from standins.cloud import DAMAGED, DROPPED, LATE, LOST, SECRET, SLOW, Fault, states
 
+pytestmark = pytest.mark.slow  # the real clients, for a minute in all
+
 CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
 GCLOUD = shutil.which("gcloud")
 CREATE = "POST .*/(customJobs|hyperparameterTuningJobs)$"

@@ -22,6 +22,8 @@ from standins.cloud import DAMAGED, DROPPED, SECRET, Fault, states
 from standins.jobs import NUMBER
 from standins.vertex import Refused
 
+pytestmark = pytest.mark.slow  # the real clients, for a minute in all
+
 BOARD = f"projects/{NUMBER}/locations/{REGION}/tensorboards/77"
 POOL = {
     "machineSpec": {"machineType": "e2-standard-4"},

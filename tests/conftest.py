@@ -67,13 +67,6 @@ class Project:
         return sorted(Path(name) for name in names if name)
 
 
-def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, so that none of them runs alone at the end."""
-    files = list(dict.fromkeys(item.path for item in items))
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, -files.index(item.path)))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def git_identity(tmp_path_factory):
     """Commit as nobody in particular, whatever git settings this machine has."""

@@ -31,7 +31,7 @@ def left_behind(job_dir):
     return {re.sub(r"events\.out\..*", "events", name) for name in names}
 
 
-@pytest.mark.parametrize("size", ["two", "four"])
+@pytest.mark.parametrize("size", ["two", pytest.param("four", marks=pytest.mark.soak)])
 def test_synchronous_workers_agree(bake, alone, tmp_path, monkeypatch, size):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

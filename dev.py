@@ -185,15 +185,8 @@ def main(verb="", *more):
         return benchmarks(*more)
     if verb == "demo":
         return demo()
-    tests = [
-        PYTHON,
-        "-m",
-        "pytest",
-        "-m",
-        TESTS[verb],
-        *(PARALLEL if verb != "soak" else []),
-        *more,
-    ]
+    parallel = [] if verb == "soak" else PARALLEL
+    tests = [PYTHON, "-m", "pytest", "-m", TESTS[verb], *parallel, *more]
     return subprocess.run(tests, cwd=ROOT).returncode
 
 

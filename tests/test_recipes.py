@@ -120,6 +120,7 @@ def iou(masks, truth):
     return (masks & truth).sum() / (masks | truth).sum()
 
 
+@pytest.mark.slow
 @every_recipe
 def test_a_recipe_is_short_and_changes_files_made_to_be_edited(adapted, name):
     diff = RECIPES[name].diff

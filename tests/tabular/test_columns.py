@@ -18,6 +18,8 @@ from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
 from trainer.columns import blocks, tables
 
+pytestmark = pytest.mark.slow  # thousands of small tables
+
 # Numbers with a few words
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from test_run_dirs import JOB
 
+pytestmark = pytest.mark.slow  # starts many processes
 LINUX = pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux shows processes so")
 # A job's program: writes the ids of its processes to its directory.
 ACT = """

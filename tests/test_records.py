@@ -15,6 +15,7 @@ from answers import PROBLEMS
 from cloud_lab import BUCKET, PROJECT
 from conftest import PRODUCT
 
+pytestmark = pytest.mark.slow  # starts many processes
 DATA = Path(__file__).parent / "data"
 CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
 SCRIPTS = sorted(path.stem for path in (PRODUCT / "scripts").glob("*.py"))

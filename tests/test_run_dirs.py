@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow  # starts many processes
 JOB = """
 workerPoolSpecs:
   - machineSpec: {machineType: n2-standard-4}

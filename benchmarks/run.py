@@ -53,18 +53,18 @@ def main(arguments):
         "--before", metavar="COMMIT", help="measure the code of a commit beside ours"
     )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
-    asked = parser.parse_args(arguments)
-    for name in asked.parts:
+    options = parser.parse_args(arguments)
+    for name in options.parts:
         if name not in PARTS:
             parser.error(f"no part {name!r}; there are: {', '.join(PARTS)}")
     command = " ".join(["python3 dev.py benchmarks", *arguments])
-    commit, lab = _commit(), Lab(asked.quick, before=asked.before)
-    for name in asked.parts or PARTS:
+    commit, lab = _commit(), Lab(options.quick, before=options.before)
+    for name in options.parts or PARTS:
         print(name, file=sys.stderr, flush=True)
         part, before = PARTS[name], _Clock()
         text = part.measure(lab)
         section = f"## {part.TITLE}\n\n{_made(command, commit, lab, before)}\n\n{text}"
-        if asked.quick:
+        if options.quick:
             print(section, flush=True)
         else:
             _replace(part.TITLE, section)

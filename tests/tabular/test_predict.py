@@ -348,13 +348,13 @@ def test_columns_may_have_any_name(capsys, tmp_path):
     assert "unknown feature 'size'" in refusal(run, json.dumps({**instance, "size": 1}))
 
 
-# What a job file is told of its metrics
+# Metrics that a job file may name
 
 
 @pytest.mark.parametrize("run", ["penguins", "masses"])
 def test_the_metrics_that_the_trainer_tells_are_those_that_it_writes(run, request):
     trained = request.getfixturevalue(run)
     header = (trained.job_dir / "history.csv").read_text(encoding="utf-8").splitlines()[0]
-    told = trainer_rules.ask_trainer(())["metrics"][trained.schema.task]
-    assert header.split(",") == ["epoch", *told]
+    metrics = trainer_rules.ask_trainer(())["metrics"][trained.schema.task]
+    assert header.split(",") == ["epoch", *metrics]
     assert "describe" not in json.loads((trained.job_dir / "run.json").read_text())["flags"]

@@ -142,7 +142,7 @@ class Store:
         """Write an object to a file, which is there as a whole or not at all.
 
         Args:
-            wanted: what `list` said of it; what arrived is compared with it.
+            wanted: the object as `list` describes it; the file is compared with it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:

@@ -18,6 +18,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
 
+    def format_help(self) -> str:
+        """A flag without a default of its own gets one from the data, by `options.derive`."""
+        for action in self.names.values():
+            if action.default is None and action.help:
+                words = "derived from the data, see the log"
+                action.help = action.help.replace("%(default)s", words)
+        return super().format_help()
+
     @property
     def names(self) -> dict[str, argparse.Action]:
         """Every flag by its name, such as `--epochs`."""
@@ -38,6 +46,25 @@ def warn_of_unknown(parser: Parser, unknown: list[str]) -> None:
     if unknown:
         text = f"warning: unknown flags, ignored: {' '.join(unknown)}{hints}"
         print(text, file=sys.stderr, flush=True)
+
+
+def derive_defaults(flags: argparse.Namespace, examples) -> str:
+    """Set the flags that are not given to the values that `options.derive` has for this data.
+
+    Returns a line for the log that names them; "" where every flag is given.
+    """
+    derive = getattr(options, "derive", lambda flags, examples: {})
+    chosen = {k: v for k, v in derive(flags, examples).items() if getattr(flags, k) is None}
+    vars(flags).update(chosen)
+    if not chosen:
+        return ""
+    words = " ".join(f"--{k.replace('_', '-')} {_write(v)}" for k, v in chosen.items())
+    return f"chosen for {examples.train.rows} training rows: {words}; give a flag to change it"
+
+
+def _write(value) -> str:
+    """A flag's value as it stands on a command line: (64, 32) → 64,32."""
+    return ",".join(map(str, value)) or "''" if isinstance(value, tuple) else f"{value:g}"
 
 
 def describe(parser: Parser, lists: list[list[str]]) -> str:

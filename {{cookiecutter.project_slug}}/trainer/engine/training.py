@@ -16,6 +16,7 @@ from trainer.engine.examples import Examples
 from trainer.engine.pace import Pace
 from trainer.engine.parallel import Replicas
 from trainer.engine.parameter_server import AsyncSteps
+from trainer.engine.parser import derive_defaults
 from trainer.engine.phase import Phase
 from trainer.engine.runtime import JobError, Runtime
 from trainer.engine.steps import Steps, averaged_weights
@@ -36,6 +37,8 @@ class Training:
     """A model and its data, ready to train; a JobError if they, flags and cluster do not fit."""
 
     def __init__(self, flags, runtime: Runtime, examples: Examples, replicas: Replicas):
+        if (chosen := derive_defaults(flags, examples)) and runtime.is_chief:
+            print(chosen, flush=True)
         self.flags, self.examples, self.replicas = flags, examples, replicas
         self.batch_size, self.rows = flags.batch_size, examples.train.rows
         self.steps_per_epoch = steps(self.rows, self.batch_size, replicas.count)

@@ -579,6 +579,24 @@ def test_a_study_whose_model_has_changed_is_not_resumed(monkeypatch):
     make(path, new=True).dir.close()
 
 
+def test_a_trial_on_changed_data_is_not_ranked_with_the_others():
+    data, seen = Path(write("data.csv", "as the first trial saw it")).absolute(), []
+    args = ["--error=0.01", f"--digest-of={data}"]
+    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3)), *args, parallelTrialCount=1)
+
+    def say(text: str) -> None:
+        seen.append(text)
+        if text.startswith("trial 1 succeeded"):
+            data.write_text("changed", encoding="utf-8")
+
+    study = make(path, say=say)
+    assert study.run() == 1
+    assert [row["state"] for row in table(study)] == ["succeeded", "failed"]
+    assert [row["trial"] for row in table(study)] == ["1", "2"]  # though 0.2 would have won
+    why = f"the study failed: {data} has changed since the first trials; put it back, or start"
+    assert any(text.startswith(why) for text in seen)
+
+
 def test_a_directory_goes_on_only_with_its_own_study(tmp_path):
     path = job_file(grid(numbers("x", 0.1, 0.2)))
     mine = tmp_path / "mine"

@@ -18,10 +18,12 @@ Each trial is a job of its own (`local.Run`) in a directory of its own. The rule
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.common.document import SpecError
@@ -30,6 +32,7 @@ from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
 from launcher.local.process import Processes
 from launcher.project.settings import ROOT
+from launcher.report import runs
 from launcher.report.numbers import duration, figures
 from launcher.study import directory, results, space
 from launcher.study import page as study_page
@@ -93,6 +96,9 @@ class Study:
         self.running: list[Running] = []
         self.stopping = self.firmly = False
         self.failure = self._find_failure()  # why no more trials start
+        self.digests: dict[str, str] = {}  # of the files that the trials trained on
+        for trial in self.search.trials():
+            self._find_changed_data(trial)
 
     def stop(self, firmly: bool = False) -> None:
         """End the study: its trials write checkpoints, and resume when it is run again."""
@@ -187,11 +193,24 @@ class Study:
     def _finish_trial(self, trial: Trial) -> None:
         if trial.state == UNFINISHED:
             return
+        if changed := self._find_changed_data(trial):
+            trial = replace(trial, state="failed", value=None, why=changed)
+            self.failure = f"{changed}; put it back, or start again with --new"
         self.search.finish(trial)
         self._report(trial)
         if not self.failure and (failure := self._find_failure()):
             self.failure = failure
             self.say(f"no more trials: {failure}")
+
+    def _find_changed_data(self, trial: Trial) -> str:
+        """Why a trial cannot be ranked with those before it: other contents of a file; "" if it can."""
+        with contextlib.suppress(runs.RunError):  # a trainer of another kind, or no result yet
+            for part in runs.load(self.path / str(trial.id)).record["data"].values():
+                for file in part["files"]:
+                    path, digest = file.get("path"), file.get("digest")
+                    if self.digests.setdefault(path, digest) != digest:
+                        return f"{path} has changed since the first trials"
+        return ""
 
     def _find_failure(self) -> str:
         """Why the study has failed; "" where it has not."""

@@ -853,11 +853,11 @@ ACCOUNT = (
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (None, "does not exist"),
-        ("folder", "cannot be read (Is a directory)"),
-        ("", "is not JSON"),
-        ("[]", "holds no credentials"),
-        ('{"client_email": "a@b"}', "holds no credentials"),
+        (None, "key.json was not found"),
+        ("folder", "Is a directory"),
+        ("", "key.json is not a valid json file"),
+        ("[]", "key.json holds no credentials"),
+        ('{"client_email": "a@b"}', "nobody is logged in (The file "),
         ('{"type": "unheard_of"}', "nobody is logged in (The file "),
         (ACCOUNT, "nobody is logged in (Failed to load service account credentials from "),
     ],
@@ -878,7 +878,7 @@ def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, ex
     assert advice in error and error.endswith("run: gcloud auth application-default login")
     with lab.asking(**named), pytest.raises(lab.module("doctor.checkup").Skip) as refused:
         lab.module("doctor.access").log_in()
-    assert text in ('{"type": "unheard_of"}', ACCOUNT) or str(path) in str(refused.value)
+    assert str(path) in str(refused.value)
     with lab.asking(**named):
         assert (
             lab.module("cloud.identity").login_commands()[0]

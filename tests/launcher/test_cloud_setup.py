@@ -79,7 +79,7 @@ class Gcloud:
         """The commands that it got, without those that only look; forgets them all."""
         log = self.state["log"]
         self.set(log=[])
-        looks = {"describe", "list", "get-iam-policy"}
+        looks = {"describe", "list", "get-iam-policy", "get-value"}
         return [words for words in log if not looks & set(words)]
 
 

@@ -1,4 +1,4 @@
-"""Requests to Google Cloud: by whom, to which address, and what to do about a refusal.
+"""Requests to Google Cloud: to which address, and what to do about a refusal.
 
 The variables that steer gcloud steer us too: CLOUDSDK_AUTH_DISABLE_CREDENTIALS, and
 CLOUDSDK_API_ENDPOINT_OVERRIDES_… for each service.
@@ -15,7 +15,21 @@ from dataclasses import dataclass
 from launcher.cloud import errors, identity
 from launcher.cloud.errors import CloudError, clean, sdk
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+# What an API says when it refuses a request (403), and what that means. The first that fits counts.
+FORBIDDEN = {
+    "SERVICE_DISABLED|has not been used in project|it is disabled": (
+        "{api} is not enabled; run: gcloud services enable {api} --project={project}"
+    ),
+    "quota project": (
+        "your own credentials belong to no project; "
+        "run: gcloud auth application-default set-quota-project {project}"
+    ),
+    r"\b[Bb]illing\b": (
+        "the project {project} has no billing account: {text}; "
+        "see https://console.cloud.google.com/billing/linkedaccount?project={project}"
+    ),
+    "": "signed in as {caller}, who lacks {lacks}: {text}; to grant it: {grant}",
+}
 
 
 @dataclass(frozen=True)
@@ -42,11 +56,11 @@ class Connection:
             CloudError: nobody is logged in, or Google's libraries are not installed.
         """
         self.project, self.region, self.account = project, region, account
-        self.credentials = credentials()
-        self.session = session(self.credentials)
+        self.credentials = identity.load_credentials()
+        self.session = open_session(self.credentials)
 
     def ask(self, what: str, need: Need, method: str, url: str, **options) -> dict:
-        """Send a request as `ask` does.
+        """Send a request as `ask` does, repeated as `errors.retry` says.
 
         Args:
             what: the request does, for messages: "list the jobs".
@@ -55,18 +69,13 @@ class Connection:
             CloudError: what was refused, why, and the command that fixes it.
         """
         with self.explain_errors(what, need):
-            return ask(self.session, method, url, **options)
+            return errors.retry()(ask)(self.session, method, url, **options)
 
-    def grant(self, need: Need) -> str:
+    def grant(self, need: Need, account: str = "") -> str:
         """The command that gives the caller the role that a request needs."""
-        member = identify(self.credentials).member
-        if need.bucket:
-            return identity.grant_on_bucket(need.role, need.bucket, member)
-        if need.repository:
-            return identity.grant_on_repository(
-                need.role, need.repository, self.region, self.project, member
-            )
-        return identity.grant(need.role, self.project, member)
+        where = {"bucket": need.bucket, "repository": need.repository, "account": account}
+        member = identity.identify(self.credentials).member
+        return identity.grant(need.role, member, self.project, region=self.region, **where)
 
     @contextlib.contextmanager
     def explain_errors(self, what: str, need: Need) -> Iterator[None]:
@@ -112,28 +121,24 @@ class Connection:
         return text + (f"; run: {need.create}" if need.create else "")
 
     def _explain_forbidden(self, text: str, need: Need) -> str:
-        project = self.project
-        if re.search("SERVICE_DISABLED|has not been used in project|it is disabled", text):
-            api = (re.search(r"[a-z]+\.googleapis\.com", text) or [need.api])[0]
-            return f"{api} is not enabled; run: gcloud services enable {api} --project={project}"
-        if "quota project" in text:
-            command = f"gcloud auth application-default set-quota-project {project}"
-            return f"your own credentials belong to no project; run: {command}"
-        if re.search(r"\bbilling\b", text, re.IGNORECASE):
-            page = f"https://console.cloud.google.com/billing/linkedaccount?project={project}"
-            return f"the project {project} has no billing account: {text}; see {page}"
+        form = next(form for sign, form in FORBIDDEN.items() if re.search(sign, text))
+        lacks, account = need.role, ""
         if self.account and re.search("actAs|act as", text):
-            role, member = "roles/iam.serviceAccountUser", identify(self.credentials).member
-            lacks = f"{role} on {self.account}"
-            command = identity.grant_on_account(role, self.account, project, member)
-        else:
-            lacks, command = need.role, self.grant(need)
-        return f"signed in as {self._caller()}, who lacks {lacks}: {text}; to grant it: {command}"
+            need, account = Need("roles/iam.serviceAccountUser", need.api), self.account
+            lacks = f"{need.role} on {account}"
+        return form.format(
+            api=(re.search(r"[a-z]+\.googleapis\.com", text) or [need.api])[0],
+            project=self.project,
+            text=text,
+            caller=self._caller(),
+            lacks=lacks,
+            grant=self.grant(need, account),
+        )
 
     def _caller(self) -> str:
-        if is_anonymous():
+        if identity.is_anonymous():
             return "nobody (CLOUDSDK_AUTH_DISABLE_CREDENTIALS is set)"
-        return str(identify(self.credentials))
+        return str(identity.identify(self.credentials))
 
 
 def endpoint(service: str, usual: str = "") -> str:
@@ -147,35 +152,7 @@ def quota_page(project: str) -> str:
     return f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
 
 
-def is_anonymous() -> bool:
-    """Whether gcloud, and so the launcher, is to send no credentials."""
-    return os.environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").lower() in ("1", "true", "yes")
-
-
-def credentials():
-    """The application default credentials; anonymous ones where gcloud is set to use none.
-
-    Raises:
-        CloudError: nobody is logged in, or Google's libraries are not installed.
-    """
-    if is_anonymous():
-        return sdk("google.auth.credentials").AnonymousCredentials()
-    if problem := identity.find_key_problem():
-        raise CloudError(f"{problem}; {identity.advise_login()}")
-    auth = sdk("google.auth")
-    try:
-        return auth.default(scopes=[SCOPE])[0]
-    except (auth.exceptions.GoogleAuthError, ValueError, OSError) as error:
-        problem = f"nobody is logged in ({clean(error)})"
-        raise CloudError(f"{problem}; {identity.advise_login()}") from None
-
-
-def identify(credentials) -> identity.Identity:
-    """Whose credentials these are."""
-    return identity.find(getattr(credentials, "token", None) or "")
-
-
-def session(credentials, refreshes: int = 1):
+def open_session(credentials, refreshes: int = 1):
     """A requests.Session with credentials.
 
     Args:
@@ -185,24 +162,18 @@ def session(credentials, refreshes: int = 1):
     return requests.AuthorizedSession(credentials, max_refresh_attempts=refreshes)
 
 
-def ask(session, method: str, url: str, retries: bool = True, **options) -> dict:
-    """Send a request; return its answer's JSON.
+def ask(session, method: str, url: str, **options) -> dict:
+    """Send a request once; return its answer's JSON.
 
     Args:
-        retries: whether it is repeated as `errors.retry` says.
         options: of requests.Session.request.
 
     Raises:
         google.api_core.exceptions.GoogleAPICallError and its like, for `explain_errors`.
     """
-    exceptions = sdk("google.api_core.exceptions")
     # A redirect would carry the access token to a host that nobody has named.
     options = {"timeout": errors.ANSWER, "allow_redirects": False, **options}
-
-    def send() -> dict:
-        answer = session.request(method, url, **options)
-        if answer.status_code >= 300:
-            raise exceptions.from_http_response(answer)
-        return answer.json()
-
-    return errors.retry()(send)() if retries else send()
+    answer = session.request(method, url, **options)
+    if answer.status_code >= 300:
+        raise sdk("google.api_core.exceptions").from_http_response(answer)
+    return answer.json()

@@ -1,4 +1,4 @@
-"""The doctor's login, and its requests to Google's APIs, by the launcher's client: each is sent once.
+"""The doctor's login, and its requests to Google's APIs: each is sent once.
 
 The access token is kept in memory, is sent to Google alone, and stands in no message.
 """
@@ -33,56 +33,45 @@ class Refused(Skip):
 
 
 def log_in():
-    """A session for `send`, and what is wrong with where its credentials come from, "" if nothing.
+    """A session for `send`, and whether its credentials are those of programs, as jobs need them.
 
     Raises:
         NoLogin: there are no credentials; why.
     """
-    credentials, problem = _get_credentials()
-    return clients.session(credentials, refreshes=0), problem  # their token is new
-
-
-def _get_credentials():
-    if clients.is_anonymous():
-        return clients.credentials(), ""
-    if problem := identity.find_key_problem():
-        raise NoLogin(problem)
-    wrap = sdk("google.oauth2.credentials").Credentials
-    for_programs = identity.adc_path() or identity.on_google()
-    if path := os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
-        try:
-            token = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise Skip(f"{path} cannot be read ({error})") from None
-        problem = f"gcloud has an access token ({path}), programs have none"
-        return wrap(token), "" if for_programs else problem
+    for_programs = identity.is_anonymous() or identity.may_have_login()
     if for_programs:
-        return _refresh(), ""
-    if account := identity.account():
-        return wrap(_read_token()), f"gcloud is logged in as {account}, programs are not"
-    raise NoLogin("nobody is logged in")
+        credentials = _refresh()
+    else:  # gcloud's own are good enough to look around
+        credentials = sdk("google.oauth2.credentials").Credentials(_read_token())
+    return clients.open_session(credentials, refreshes=0), for_programs  # the token is new
 
 
 def _refresh():
     """The credentials that jobs are sent with, with a new access token."""
-    auth = sdk("google.auth.exceptions")
     try:
-        credentials = clients.credentials()
-        credentials.refresh(sdk("google.auth.transport.requests").Request())
-    except (CloudError, auth.GoogleAuthError) as error:
+        credentials = identity.load_credentials()
+        if not identity.is_anonymous():
+            credentials.refresh(sdk("google.auth.transport.requests").Request())
+    except CloudError as error:
+        raise NoLogin(str(error)) from None
+    except sdk("google.auth.exceptions").GoogleAuthError as error:
         raise NoLogin(f"no access token: {clean(error)}") from None
     return credentials
 
 
 def _read_token() -> str:
     """The access token of gcloud."""
+    path = os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
     try:
-        code, out, err = command("gcloud", "auth", "print-access-token")
-    except FileNotFoundError:
-        raise NoLogin("no access token without gcloud") from None
-    if code or not out:
-        raise NoLogin(f"no access token: {err or 'gcloud gave none'}")
-    return out
+        if path:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        else:
+            _, token, _ = command("gcloud", "auth", "print-access-token")
+    except (OSError, ValueError):  # there is no such file, or no gcloud
+        token = ""
+    if not token:
+        raise NoLogin("nobody is logged in")
+    return token
 
 
 def reach(api: str) -> None:
@@ -93,7 +82,7 @@ def reach(api: str) -> None:
     """
     try:
         nobody = sdk("google.auth.credentials").AnonymousCredentials()
-        send(clients.session(nobody, refreshes=0), api, "")
+        send(clients.open_session(nobody, refreshes=0), api, "")
     except CloudError:
         raise Skip("not looked at without Google's libraries, see clients") from None
     except Refused:
@@ -117,25 +106,25 @@ def send(
         Refused: the answer is an error.
         Skip: there is no answer.
     """
-    refusal = sdk("google.api_core.exceptions").GoogleAPICallError
-    auth = sdk("google.auth.exceptions").GoogleAuthError
-    lost = sdk("requests.exceptions").RequestException
     base = clients.endpoint(api, BASES.get(api, ""))
     try:
         return clients.ask(
             session,
             "GET" if body is None else "POST",
             f"{base}/{path}",
-            retries=False,
             timeout=checkup.ANSWER_SECONDS,
             params=query,
             json=body,
             headers={"X-Goog-User-Project": project} if project else None,
         )
-    except refusal as error:
+    except sdk("google.api_core.exceptions").GoogleAPICallError as error:
         raise Refused(int(error.code), clean(error), error.reason or "") from None
-    except (auth, lost, ValueError) as error:
-        no_json = isinstance(error, ValueError)
-        why = "it does not answer in JSON" if no_json else clean(error)
-        host = urllib.parse.urlsplit(base).netloc
-        raise Skip(f"offline: {host} cannot be reached ({why})") from None
+    except ValueError:  # JSON that cannot be read is a RequestException, too
+        why = "it does not answer in JSON"
+    except (
+        sdk("google.auth.exceptions").GoogleAuthError,
+        sdk("requests.exceptions").RequestException,
+    ) as error:
+        why = clean(error)
+    host = urllib.parse.urlsplit(base).netloc
+    raise Skip(f"offline: {host} cannot be reached ({why})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 
-from launcher.cloud import clients, identity
+from launcher.cloud import identity
 from launcher.doctor import access, quota
 from launcher.doctor.access import NoLogin, Refused
 from launcher.doctor.checkup import CLOUD, OK, WARN, WRONG, Check, Skip, command, once
@@ -108,20 +108,21 @@ class Cloud:
             answer = self.ask(api, f"{path}:testIamPermissions", body=body)
         return [name for name in permissions if name not in answer.get("permissions", ())]
 
-    def member(self) -> str:
-        """This user, as IAM writes it."""
-        return clients.identify(self.log_in()[0].credentials).member
+    def grant(self, role: str, **on: str) -> str:
+        """The command that gives this user a role in the project, or on one thing in it."""
+        member = identity.identify(self.log_in()[0].credentials).member
+        return identity.grant(role, member, self.settings.project, **on)
 
     def check_credentials(self) -> tuple[str, ...]:
         try:
-            session, problem = self.log_in()
+            session, for_programs = self.log_in()
         except NoLogin as nobody:
             return WRONG, str(nobody), *identity.login_commands()
-        if problem:  # only gcloud is logged in: good enough to look around, not to send a job
-            return WRONG, problem, identity.LOGIN
-        if clients.is_anonymous():
+        if not for_programs:  # good enough to look around, not to send a job
+            return WRONG, "gcloud is logged in, programs are not", identity.LOGIN
+        if identity.is_anonymous():
             return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
-        who = clients.identify(session.credentials)
+        who = identity.identify(session.credentials)
         if who.kind == "user" and not session.credentials.quota_project_id:
             remedy = f"gcloud auth application-default set-quota-project {self.settings.project}"
             return WARN, f"{who}: without a quota project, which some APIs ask for", remedy
@@ -135,11 +136,8 @@ class Cloud:
             if refused.disabled:
                 return OK, f"{project} (its Service Usage API is off)"
             if refused.status == 401:
-                return (
-                    WRONG,
-                    f"the login has expired: {refused.message}",
-                    *identity.login_commands(),
-                )
+                text = f"the login has expired: {refused.message}"
+                return WRONG, text, *identity.login_commands()
             text = f"{project} is not there, or not for you: {refused.message}"
             return WRONG, text, "gcloud projects list"
         return OK, project
@@ -174,7 +172,7 @@ class Cloud:
         if not lacking:
             return OK, "you may send jobs and read their logs"
         roles = dict.fromkeys(TO_SUBMIT[name] for name in lacking)
-        grants = [identity.grant(role, project, self.member()) for role in roles]
+        grants = [self.grant(role) for role in roles]
         return WRONG, f"you may not: {', '.join(lacking)}; ask an owner for", *grants
 
     def check_bucket(self) -> tuple[str, ...]:
@@ -187,13 +185,11 @@ class Cloud:
             if refused.absent:
                 return WRONG, f"gs://{name} is not there", self.setup
             text = f"gs://{name} is not for you, or somebody else's: {refused.message}"
-            role = "roles/storage.legacyBucketReader"
-            return WRONG, text, identity.grant_on_bucket(role, name, self.member())
+            return WRONG, text, self.grant("roles/storage.legacyBucketReader", bucket=name)
         lacking = self.list_lacking("storage", f"b/{name}", TO_COPY)
         if lacking:
             text = f"gs://{name}: you may not: {', '.join(lacking)}; ask its owner for"
-            grant = identity.grant_on_bucket("roles/storage.objectUser", name, self.member())
-            return WRONG, text, grant
+            return WRONG, text, self.grant("roles/storage.objectUser", bucket=name)
         location = str(bucket.get("location", "")).lower()
         parts = (bucket.get("customPlacementConfig") or {}).get("dataLocations") or ()
         held = holds_region(region, location, parts)
@@ -223,7 +219,7 @@ class Cloud:
         upload = ["artifactregistry.repositories.uploadArtifacts"]
         if self.list_lacking("artifactregistry", path, upload):
             role = "roles/artifactregistry.writer"
-            grant = identity.grant_on_repository(role, name, region, project, self.member())
+            grant = self.grant(role, repository=name, region=region)
             return WRONG, f"you may not push images to {name}; ask an owner for", grant
         return OK, f"{region}-docker.pkg.dev/{project}/{name}"
 
@@ -242,8 +238,7 @@ class Cloud:
             remedy = f"gcloud iam service-accounts enable {email} --project={project}"
             return WRONG, f"{email} is disabled", remedy
         if self.list_lacking("iam", path, ["iam.serviceAccounts.actAs"]):
-            role = "roles/iam.serviceAccountUser"
-            grant = identity.grant_on_account(role, email, project, self.member())
+            grant = self.grant("roles/iam.serviceAccountUser", account=email)
             return WRONG, f"you may not let jobs run under {email}; ask an owner for", grant
         path = f"v1/projects/{project}:getIamPolicy"
         try:

@@ -128,12 +128,11 @@ def create_account(gcloud: Gcloud | Script, settings: Settings) -> None:
 def grant_role(gcloud: Gcloud | Script, settings: Settings, role: gcp.Role) -> None:
     member = f"serviceAccount:{settings.service_account}"
     with gcloud.step(role.name, role.why):
+        bucket, words = "", ["projects", "get-iam-policy", settings.project]
         if role.on == "bucket":
-            words = ("storage", "buckets", "get-iam-policy", f"gs://{settings.bucket}")
-            grant = identity.grant_on_bucket(role.name, settings.bucket, member)
-        else:
-            words = ("projects", "get-iam-policy", settings.project)
-            grant = identity.grant(role.name, settings.project, member)
+            bucket = settings.bucket
+            words = ["storage", "buckets", "get-iam-policy", f"gs://{bucket}"]
+        grant = identity.grant(role.name, member, settings.project, bucket=bucket)
         if not role.granted_by(gcp.list_roles([gcloud.read(*words)], member)):
             gcloud.run(*shlex.split(grant)[1:])
 

@@ -8,7 +8,6 @@ import shlex
 import time
 from collections.abc import Iterator
 
-from launcher.cloud import identity
 from launcher.common.document import SpecError
 from launcher.doctor.checkup import Skip, command, one_line
 from launcher.project.settings import ROOT
@@ -66,7 +65,7 @@ class Gcloud:
         if code:
             if any(sign in err for sign in ABSENT):
                 return None
-            raise _explain(words, code, err)
+            raise self._explain(words, code, err)
         try:
             return json.loads(out or "null")
         except ValueError:
@@ -81,7 +80,7 @@ class Gcloud:
         print(f"{self.name}: {_join(words)}", flush=True)
         code, _, err = self._call(*words)
         if code:
-            raise _explain(words, code, err)
+            raise self._explain(words, code, err)
         self.changes += 1
 
     def read_billing_account(self, project: str) -> str:
@@ -94,6 +93,14 @@ class Gcloud:
             f"no billing account pays for {project}, and without one no job runs; "
             f"gcloud billing accounts list shows yours; then: {link}"
         )
+
+    def _explain(self, words: tuple[str, ...], code: int, err: str) -> SetupError:
+        _, error, text = err.partition("ERROR: ")
+        text = one_line(text if error else err or f"exit code {code}", 400)
+        if "authenticated" not in text:  # gcloud names an account only if it is not the usual one
+            _, account, _ = self._call("config", "get-value", "account")
+            text += f" (signed in as {account or 'nobody'})"
+        return SetupError(f"{_join(words)}: {text}")
 
     def _call(self, *words: str) -> tuple[int, str, str]:
         """Run gcloud, and again where a change of ours is not known everywhere yet.
@@ -115,14 +122,6 @@ class Gcloud:
             if not (code and waits and any(sign in err for sign in NOT_YET)):
                 return code, out, err
             time.sleep(waits.pop(0))
-
-
-def _explain(words: tuple[str, ...], code: int, err: str) -> SetupError:
-    _, error, text = err.partition("ERROR: ")
-    text = one_line(text if error else err or f"exit code {code}", 400)
-    # gcloud names the account itself only where that is not the usual one.
-    who = "" if "authenticated" in text else f" (signed in as {identity.account() or 'nobody'})"
-    return SetupError(f"{_join(words)}: {text}{who}")
 
 
 def _join(words: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ import re
 import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -106,24 +106,22 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     code, tree = _find_code(job, settings, flags), git.read()
     name = _choose_name(job)
     output = folder or _choose_folder(job.output or f"gs://{settings.bucket}", name)
-    own = {"project": settings.slug, "user": labels.user(), "config": job.path.stem}
-    commit, id = {COMMIT: tree.label} if tree else {}, {ID: uuid.uuid4().hex[:16]}
-    every = labels.join(own | commit, settings.labels, job.labels, id)
-
-    def complete(output: str, tree: git.Tree | None) -> dict:
-        return completion.complete(
-            job,
-            flags,
-            output=output,
-            service_account=job.service_account or settings.service_account,
-            tensorboard=job.tensorboard or settings.tensorboard,
-            image=code.image,
-            package=code.package,
-            executor=settings.executor_image,
-            env=_list_variables(code, tree),
-        )
-
-    message = complete(output, tree)
+    account = job.service_account or settings.service_account
+    tensorboard = job.tensorboard or settings.tensorboard
+    env = {completion.DATA: code.data} if code.data else {}
+    if tree:
+        env |= {completion.COMMIT: tree.commit, completion.DIRTY: json.dumps(bool(tree.changed))}
+    message = completion.complete(
+        job,
+        flags,
+        output=output,
+        service_account=account,
+        tensorboard=tensorboard,
+        image=code.image,
+        package=code.package,
+        executor=settings.executor_image,
+        env=env,
+    )
     faults = _find_strays(job, flags, settings.bucket, bool(code.image))
     faults += spec.check_project(job, message, settings)
     if code.package:
@@ -131,10 +129,14 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
         faults += [Fault(settings.path, 0, *problem) for problem in problems]
     if faults:
         raise SpecError(*faults)
+    own = {"project": settings.slug, "user": labels.user(), "config": job.path.stem}
+    commit = {COMMIT: tree.label} if tree else {}
     # To commit, or to save a notebook, makes no other job.
-    lasting = {key: value for key, value in every.items() if key not in (ID, COMMIT)}
-    same = _assemble(job, complete(output.replace(name, ""), None), "", lasting).message
-    text = json.dumps([settings.project, settings.region, lasting, same], sort_keys=True)
+    lasting = labels.join(own, settings.labels, job.labels)
+    parts = [settings.project, settings.region, account, tensorboard, settings.executor_image]
+    parts += [lasting, job.message, flags, folder, astuple(code)]
+    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    every = labels.join(own, commit, settings.labels, job.labels, {ID: uuid.uuid4().hex[:16]})
     return Submission(
         job=_assemble(job, message, name, every),
         settings=settings,
@@ -143,7 +145,7 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
         shared=folder is not None,
         code=code,
         tree=tree,
-        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32],
+        fingerprint=fingerprint,
         notes=list(_list_notes(tree, job.output if folder is None else "", output)),
     )
 
@@ -186,15 +188,6 @@ def _choose_folder(output: str, name: str) -> str:
     """Where a job writes: its file's output; of a whole bucket, a folder of the job's own."""
     output = output.removesuffix("/")
     return output if output.count("/") > 2 else f"{output}/runs/{name}"
-
-
-def _list_variables(code: Code, tree: git.Tree | None) -> dict[str, str]:
-    """The environment variables by which the trainer learns what it cannot see in a job."""
-    env = {completion.DATA: code.data} if code.data else {}
-    if tree:
-        env[completion.COMMIT] = tree.commit
-        env[completion.DIRTY] = json.dumps(bool(tree.changed))
-    return env
 
 
 def _list_notes(tree: git.Tree | None, wanted: str, output: str) -> Iterator[str]:
@@ -249,24 +242,14 @@ def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> li
             words += [(field, word, inside) for field, word in pool.args()]
     faults = []
     for field, word, inside in words:
-        for path in _find_paths(word, inside):
+        value = word.partition("=")[2] if word.startswith("-") else word
+        for path in value.split(","):
+            if path.startswith("/gcs/") or (inside and path.startswith("data/")):
+                continue  # it is there, too
+            if sources.find_path(path) in (None, Path("/"), Path(".")):
+                continue
             what = f"{path} is on this machine, and the job runs on another"
             copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
             line = job.line(field) if field else 0
             faults.append(Fault(job.path, line, field, what, f"run {copy} and name the copy"))
     return faults
-
-
-def _find_paths(word: str, image: bool) -> Iterator[str]:
-    """Values that have a / and name a file or folder of this machine, which the image has not."""
-    value = word.partition("=")[2] if word.startswith("-") else word
-    for text in value.split(","):
-        if "/" not in text or "://" in text or text.startswith("/gcs/"):
-            continue
-        if image and text.startswith("data/"):
-            continue
-        path = Path(text)
-        while re.search(r"[*?\[]", path.name):  # of a pattern, the folder before it
-            path = path.parent
-        if (ROOT / path).exists() and path != Path("/"):
-            yield text

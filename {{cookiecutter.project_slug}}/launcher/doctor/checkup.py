@@ -91,19 +91,6 @@ def start(function: Callable, *args) -> Future:
     return future
 
 
-def once(function: Callable) -> Callable:
-    """Run a function at its first call only; every call gives what it returned or raised."""
-    futures, lock = [], threading.Lock()
-
-    def call():
-        with lock:
-            if not futures:
-                futures.append(start(function))
-        return futures[0].result()
-
-    return call
-
-
 def command(*words: str, seconds: float = 0, cwd=None) -> tuple[int, str, str]:
     """Run a program; return its exit code, what it wrote to its output, and to its errors.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from launcher.cloud import identity
 from launcher.doctor import access, quota
 from launcher.doctor.access import NoLogin, Refused
-from launcher.doctor.checkup import CLOUD, OK, WARN, WRONG, Check, Skip, command, once
+from launcher.doctor.checkup import CLOUD, OK, WARN, WRONG, Check, Skip, command, start
 from launcher.doctor.environment import python_command
 from launcher.doctor.local import check_packages
 from launcher.project import gcp
@@ -33,9 +33,7 @@ class Cloud:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        # Several checks share these; the first one that comes starts them.
-        self.log_in = once(self._log_in)
-        self.list_disabled = once(self._list_disabled)
+        self.log_in = start(_log_in).result  # all checks share it
         # Where there is no Docker, Cloud Build makes the image.
         builds = () if shutil.which("docker") else ("cloudbuild",)
         self.apis_needed = (*gcp.APIS, *builds)
@@ -57,11 +55,7 @@ class Cloud:
         }
         return [Check(name, look, CLOUD) for name, look in looks.items()]
 
-    def _log_in(self):
-        access.reach("serviceusage")
-        return access.log_in()
-
-    def _list_disabled(self) -> list[str]:
+    def list_disabled(self) -> list[str]:
         """The APIs that are switched off, of those that jobs need."""
         names = [f"{api}.googleapis.com" for api in self.apis_needed]
         parent = f"projects/{self.settings.project}"
@@ -252,6 +246,11 @@ class Cloud:
         if not lacking:
             return OK, f"{email} has its roles"
         return WARN, f"{email} does not have {lacking}, unless by way of a group", self.setup
+
+
+def _log_in():
+    access.reach("serviceusage")
+    return access.log_in()
 
 
 def check_gcloud() -> tuple[str, ...]:

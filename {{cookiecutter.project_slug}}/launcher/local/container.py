@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from launcher.local import image
 from launcher.local.contract import Replica
 from launcher.local.image import ContainerError, docker
 from launcher.local.process import Guarded, Process
-from launcher.project import settings
+from launcher.project import settings, sources
 from launcher.project.settings import ROOT
 
 INSIDE = Path("/app")  # the Dockerfile's WORKDIR, where relative paths begin
@@ -159,26 +158,20 @@ def _mount(here: Path, inside: Path, writable: bool = True) -> list[str]:
 
 
 def _list_paths(args: Sequence[str]) -> list[tuple[Path, bool]]:
-    """Files and folders of this machine that the flags name, and whether they are written to.
-
-    A value counts as a path where it has a / and there is such a file or folder; of a pattern such as
-    data/*.csv, it is the folder before the first wildcard.
-    """
+    """Files and folders of this machine that the flags name, and whether they are written to."""
     paths, flag = {}, ""
     for word in args:
         value = word
         if word.startswith("--"):
             flag, _, value = word.partition("=")
-        writable = flag.replace("_", "-") in OUTPUTS
         for text in filter(None, value.split(",")):
             if "://" in text:
                 raise ContainerError(
                     f"{flag} {text}: a container of a local run has no network; copy the data to a "
                     "local folder, or run the job without --container"
                 )
-            path = Path(text)
-            while re.search(r"[*?[]", str(path)) and not (ROOT / path).exists():
-                path = path.parent
-            if writable or ("/" in text and (ROOT / path).exists()):
-                paths[path, writable] = None
+            if flag.replace("_", "-") in OUTPUTS:
+                paths[Path(text), True] = None
+            elif path := sources.find_path(text):
+                paths[path, False] = None
     return list(paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,3 +27,15 @@ def digest(names: Sequence[str], more: str = "") -> str:
             while chunk := file.read(1 << 20):
                 total.update(chunk)
     return total.hexdigest()[:16]
+
+
+def find_path(text: str) -> Path | None:
+    """The file or folder of this machine that a flag's value names, relative to this repo.
+
+    It has a /, and is there; of a pattern such as data/*.csv, it is the folder before the first
+    wildcard. None for any other value.
+    """
+    path = Path(text)
+    while re.search(r"[*?[]", str(path)) and not (ROOT / path).exists():
+        path = path.parent
+    return path if "/" in text and "://" not in text and (ROOT / path).exists() else None

@@ -18,5 +18,5 @@ storage       copy files to and from buckets
 object_names  which objects of a bucket may become files
 clients       send requests; say what to do where one is refused
 errors        retries, and errors of Google's libraries as one line
-identity      which account is logged in, and the commands to log in
+identity      the login: whose it is, and the commands that let it
 """

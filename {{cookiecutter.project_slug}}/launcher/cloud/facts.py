@@ -9,7 +9,6 @@ from typing import Any
 
 from launcher.cloud import watch
 from launcher.cloud.remote_job import WAITS, RemoteJob
-from launcher.cloud.vertex import Vertex
 from launcher.common.times import format_span, format_time
 from launcher.cost import cost
 from launcher.cost.parts import dollars
@@ -21,6 +20,8 @@ FAILED_RULE = (
     "failed jobs are counted: https://cloud.google.com/vertex-ai/pricing exempts failed training of "
     "AutoML models only"
 )
+ATTRIBUTES = ("name", "id", "resource", "kind", "state", "since", "error", "created", "started")
+ATTRIBUTES += ("seconds", "folder", "page", "curves")  # of a job: what a program may want
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
@@ -28,25 +29,13 @@ def to_json(job: RemoteJob, prices: Table) -> dict[str, Any]:
     """For a program. Times are RFC 3339; what is missing or unknown is None or ""."""
     price = compute_cost(job, prices)
     return {
-        "name": job.name,
-        "id": job.id,
-        "resource": job.resource,
-        "kind": "study" if job.tuning else "job",
-        "state": job.state,
-        "since": job.since,
-        "error": job.error,
-        "created": job.created,
-        "started": job.started,
+        **{name: getattr(job, name) for name in ATTRIBUTES},
         "ended": job.end,
-        "seconds": job.seconds,
         "config": job.labels.get("config", ""),
         "commit": job.labels.get("git_commit", ""),
         "user": job.labels.get("user", ""),
         "labels": dict(job.labels),
         "trials": len(job.trials),
-        "folder": job.folder,
-        "page": job.page,
-        "curves": job.curves,
         "cost": {
             "usd": price.most,  # None: unknown
             "usd_per_hour": price.per_hour,
@@ -71,38 +60,42 @@ def to_row(job: RemoteJob, prices: Table) -> list[str]:
     ]
 
 
-def to_lines(job: RemoteJob, prices: Table, jobs: Vertex, fetched: str = "") -> list[str]:
+def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> list[str]:
     """For people: its state, where it writes, what can be done with it.
 
     Args:
+        project: of the job, by its name.
         fetched: the local folder that holds what it has written; "" where there is none.
     """
-    price, seconds, label = compute_cost(job, prices), job.seconds, job.labels.get
+    price, seconds = compute_cost(job, prices), job.seconds
     state = f"{job.state.lower()} since {format_time(job.since)}"
     if seconds is not None:
         state += f", it {'ran' if job.ended else 'has run'} for {format_span(seconds)}"
-    lines = [f"{job.name}: {'study' if job.tuning else 'job'} {job.id}, {state}"]
-    lines += [f"error: {job.error}"] if job.error else []
-    if job.state in WAITS and job.age > watch.LONG:
-        lines.append(f"pending for {watch.explain_waiting(jobs, job)}")
-    words = (("config", "from configs/{}.yaml"), ("git_commit", "commit {}"), ("user", "by {}"))
-    origin = [text.format(label(key)) for key, text in words if label(key)]
-    lines.append(f"sent: {', '.join([format_time(job.created), *origin])}")
-    lines += [f"machines: {part}" for part in price.parts]
-    lines += [f"cost: {format_cost(job, price)}", *(f"  {note}" for note in other_notes(price))]
-    lines += [f"  {FAILED_RULE}"] if job.state == "FAILED" and price.most else []
-    lines.append(f"page: {job.page}")
+    words = {"config": "from configs/{}.yaml", "git_commit": "commit {}", "user": "by {}"}
+    labels = [(text, job.labels.get(key)) for key, text in words.items()]
+    origin = [text.format(value) for text, value in labels if value]
+    notes = [*other_notes(price), *([FAILED_RULE] if job.state == "FAILED" and price.most else [])]
+    waits = job.state in WAITS and job.age > watch.LONG
     verb = f"python scripts/jobs.py {{}} {shlex.quote(job.name)}".format
-    lines += [f"folder: {job.folder}"] if job.folder else []
-    lines.append(f"log: {verb('logs')}" + ("" if job.ended else " --follow"))
-    lines += [] if job.ended else [f"stop: {verb('cancel')}"]
-    if job.folder:
-        logs = f"{fetched or job.folder}{'' if job.tuning else '/logs'}"
-        lines += [f"fetched: {fetched}"] if fetched else []
-        lines.append(f"bring {'the rest ' if fetched else ''}back: {verb('fetch')}")
-        lines.append(f"curves: tensorboard --logdir {shlex.quote(logs)}")
-    lines += [f"curves for all: {job.curves}"] if job.sent.tensorboard else []
-    return lines
+    logs = shlex.quote((fetched or job.folder) + ("" if job.tuning else "/logs"))
+    lines = [
+        (job.name, f"{job.kind} {job.id}, {state}"),
+        ("error", job.error),
+        (f"pending for {format_span(job.age)}", waits and watch.explain_waiting(project)),
+        ("sent", ", ".join([format_time(job.created), *origin])),
+        *(("machines", part) for part in price.parts),
+        ("cost", format_cost(job, price)),
+        *(("", note) for note in notes),
+        ("page", job.page),
+        ("folder", job.folder),
+        ("log", verb("logs") + ("" if job.ended else " --follow")),
+        ("stop", not job.ended and verb("cancel")),
+        ("fetched", fetched),
+        (f"bring {'the rest ' if fetched else ''}back", job.folder and verb("fetch")),
+        ("curves", job.folder and f"tensorboard --logdir {logs}"),
+        ("curves for all", job.sent.tensorboard and job.curves),
+    ]
+    return [f"{name}: {text}" if name else f"  {text}" for name, text in lines if text]
 
 
 def compute_cost(job: RemoteJob, prices: Table, trials: Sequence[Mapping] = ()) -> cost.Estimate:

@@ -123,7 +123,7 @@ def show(options: Namespace) -> int:
         _print_json(facts.to_json(job, table) | trials)
         return 0
     fetched = str(fetch.find_folder(job) or "")
-    for line in facts.to_lines(job, table, jobs.vertex, fetched):
+    for line in facts.to_lines(job, table, jobs.vertex.connection.project, fetched):
         print(facts.printable(line))
     if job.trials:
         print()

@@ -24,6 +24,7 @@ class RemoteJob:
         self.name = get("displayName", "")  # also of its folder
         self.labels = get("labels") or {}
         self.tuning = "trialJobSpec" in message
+        self.kind = "study" if self.tuning else "job"
         path = Path(f"{self.labels.get('config') or self.name}.yaml")
         self.sent = Job(path, message if self.tuning else get("jobSpec") or {}, self.tuning)
         self.folder = self.sent.output.rstrip("/")  # gs://…; a trial has a folder in it

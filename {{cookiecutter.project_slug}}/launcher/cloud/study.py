@@ -58,26 +58,25 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
 
     study.json comes last: before it is there, nobody takes the folder for a study.
     """
-    spec, board, about = job.sent.study, ranked(job), _about(job)
-    spread = results.Spread.read(path, board, spec.metric)
-    results.write_csv(path / "study.csv", board, spec.metric, spread)
-    source = completion.undo(job.sent)
-    study = page.StudyRecord(
+    spec, about = job.sent.study, _about(job)
+    study = results.StudyRecord(
         path=path,
-        job=source,
+        job=completion.undo(job.sent),
         flags=(),
         started=about["started"],
         state=about["state"],
         failure=_failure(job),
         method=f"{METHODS.get(spec.algorithm, 'Bayesian search')} (Vertex AI)",
         count=job.sent.trials,
+        trials=ranked(job),
         importance=_importance(job),
         curves=_curves(job, path, spec.metric),
     )
-    written = [page.write(study, board, spread)] if board else []
+    results.write_csv(study)
+    written = [page.write(study)] if study.trials else []
     if job.ended:
         command = f"scripts/jobs.py fetch {path.name}"
-        written += results.write_best(source, (), board, path, command, configs)
+        written += results.write_best(study, command, configs)
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     write_file(path / "study.json", text)
     return written

@@ -39,11 +39,11 @@ def watch(jobs: Vertex, job: RemoteJob) -> int:
         raise CloudError(f"{error}; the job keeps running; {back}") from None
 
 
-def explain_waiting(jobs: Vertex, job: RemoteJob) -> str:
+def explain_waiting(project: str) -> str:
     """Why a job may wait for so long."""
     return (
-        f"{format_span(job.age)}: no machine of this kind is free, or there is no quota for it, which "
-        f"the service does not say; see {quota_page(jobs.connection.project)}"
+        "no machine of this kind is free, or there is no quota for it, which the service does not "
+        f"say; see {quota_page(project)}"
     )
 
 
@@ -57,11 +57,12 @@ def _follow(jobs: Vertex, job: RemoteJob) -> RemoteJob:
             print(f"[launcher] {job.name}: {state.lower()}", flush=True)
         if state in WAITS and job.age > warned + LONG:
             warned = job.age
-            words = (
-                f"[launcher] {job.name} has been {state.lower()} for {explain_waiting(jobs, job)}"
+            print(
+                f"[launcher] {job.name} has been {state.lower()} for {format_span(job.age)}: "
+                f"{explain_waiting(jobs.connection.project)}; "
+                f"to give it up: python scripts/jobs.py cancel {job.name}",
+                flush=True,
             )
-            stop = f"python scripts/jobs.py cancel {job.name}"
-            print(f"{words}; to give it up: {stop}", flush=True)
         readable = readable and _print_new(log) is not None
         if job.ended:
             break

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -11,51 +10,30 @@ from typing import Any
 import matplotlib
 
 from launcher.common.files import write_file
-from launcher.jobfile.job import Job
 from launcher.report import report
 from launcher.report.charts import DARK, EVAL, STYLE, TRAIN, fit_scale, new_axes, to_uri
 from launcher.report.numbers import duration, figures
 from launcher.study import parallel, results, space
 from launcher.study.curves import Curves
-from launcher.study.results import Spread
+from launcher.study.results import StudyRecord
 from launcher.study.search import UNFINISHED, Trial
 
 ROWS = 200  # trials on the page; the rest are in study.csv
 LINES = 60  # trials whose curves, or lines, can be distinguished at all: the best ones
 
 
-@dataclass(frozen=True)
-class StudyRecord:
-    """A study that ran here or on Vertex AI."""
-
-    path: Path
-    job: Job
-    flags: Sequence[str]  # of the trainer, for all trials
-    started: str  # ISO 8601, UTC
-    state: str
-    failure: str  # why it failed; "" where it did not
-    method: str
-    count: int  # trials that are wanted in all
-    importance: Mapping[str, float]  # the share of each parameter in how good a trial is
-    curves: Curves
-
-
-def write(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> Path:
-    """Write the page into the study's directory and return its path.
-
-    Args:
-        trials: ranked, at least one.
-    """
+def write(study: StudyRecord) -> Path:
+    """Write the page into the study's directory and return its path."""
     path = study.path / "report.html"
     template = Path(__file__).with_name("study.html")
-    page = report.render(template, _describe(study, trials, spread), short=space.short)
+    page = report.render(template, _describe(study), short=space.short)
     write_file(path, page)
     return path
 
 
-def _describe(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> dict[str, Any]:
+def _describe(study: StudyRecord) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
-    spec = study.job.study
+    spec, trials = study.job.study, study.trials
     with_value = [trial for trial in trials if trial.counts]
     goal = "the highest" if spec.maximize else "the lowest"
     return {
@@ -63,9 +41,9 @@ def _describe(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> di
         "started": study.started.replace("T", " ").replace("+00:00", " UTC"),
         "metric": spec.metric,
         "goal": goal,
-        "numbers": _tiles(study, trials, spread, goal),
+        "numbers": _tiles(study, goal),
         "best": with_value[0] if with_value else None,
-        "spread": spread,
+        "spread": study.spread,
         "trials": trials[:ROWS],
         "rest": len(trials[ROWS:]),
         "ids": results.columns(trials),
@@ -76,13 +54,12 @@ def _describe(study: StudyRecord, trials: Sequence[Trial], spread: Spread) -> di
     }
 
 
-def _tiles(
-    study: StudyRecord, trials: Sequence[Trial], spread: Spread, goal: str
-) -> list[dict[str, Any]]:
+def _tiles(study: StudyRecord, goal: str) -> list[dict[str, Any]]:
     """The numbers that a reader wants first."""
-    best, tiles = trials[0], []
+    trials, errors, tiles = study.trials, study.spread.errors, []
+    best = trials[0]
     if best.counts:
-        error = f"; ± {figures(spread.errors[best.id])}" if best.id in spread.errors else ""
+        error = f"; ± {figures(errors[best.id])}" if best.id in errors else ""
         note = f"{goal}, of trial {best.id}{error}"
         tile = {"value": figures(best.value), "label": study.job.study.metric, "note": note}
         tiles.append(tile | {"main": True})

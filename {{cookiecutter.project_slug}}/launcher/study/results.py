@@ -7,6 +7,7 @@ import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from launcher.jobfile import completion
@@ -14,6 +15,7 @@ from launcher.jobfile.job import Job
 from launcher.report import runs
 from launcher.report.numbers import duration, figures
 from launcher.study import space
+from launcher.study.curves import Curves
 from launcher.study.search import Trial
 
 LEADERS = 20  # on the terminal; the rest is in study.csv
@@ -71,6 +73,27 @@ class Spread:
         return text
 
 
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study that ran here or on Vertex AI."""
+
+    path: Path
+    job: Job
+    flags: Sequence[str]  # of the trainer, for all trials
+    started: str  # ISO 8601, UTC
+    state: str
+    failure: str  # why it failed; "" where it did not
+    method: str
+    count: int  # trials that are wanted in all
+    trials: Sequence[Trial]  # ranked
+    importance: Mapping[str, float]  # the share of each parameter in how good a trial is
+    curves: Curves
+
+    @cached_property
+    def spread(self) -> Spread:
+        return Spread.read(self.path, self.trials, self.job.study.metric)
+
+
 def leaderboard(
     trials: Sequence[Trial], metric: str, spread: Spread, say: Callable[[str], None]
 ) -> None:
@@ -112,15 +135,16 @@ def leaderboard(
         say(text)
 
 
-def write_csv(path: Path, trials: Sequence[Trial], metric: str, spread: Spread) -> None:
-    """Write one row a trial, in the order given; parameters by id, with all digits."""
+def write_csv(study: StudyRecord) -> None:
+    """Write study.csv: one row a trial, the best first; parameters by id, with all digits."""
+    trials, metric, errors = study.trials, study.job.study.metric, study.spread.errors
     ids = columns(trials)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(study.path / "study.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         header = ["trial", "state", metric, "standard_error", "step", "seconds", *ids, "why"]
         writer.writerow(header)
         for t in trials:
-            error, seconds = spread.errors.get(t.id), round(t.seconds, 1)
+            error, seconds = errors.get(t.id), round(t.seconds, 1)
             values = [space.text(t.parameters.get(id, "")) for id in ids]
             writer.writerow([t.id, t.state, t.value, error, t.step, seconds, *values, t.why])
 
@@ -128,40 +152,30 @@ def write_csv(path: Path, trials: Sequence[Trial], metric: str, spread: Spread) 
 WRITTEN = "wrote it, and would write it"  # in the job files of the best trials
 
 
-def write_best(
-    job: Job,
-    flags: Sequence[str],
-    trials: Sequence[Trial],
-    study: Path,
-    command: str,
-    configs: Path,
-    top: int = 1,
-) -> list[Path]:
+def write_best(study: StudyRecord, command: str, configs: Path, top: int = 1) -> list[Path]:
     """Write best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
 
     A file of that name that no study wrote stays; ours begins with the name of the study then.
 
     Args:
-        flags: those that the study was started with; the trials had them too.
-        trials: ranked.
         command: which wrote the files.
     """
     written = []
-    for rank, trial in enumerate([t for t in trials if t.counts][:top], 1):
+    for rank, trial in enumerate([t for t in study.trials if t.counts][:top], 1):
         path = configs / ("best.yaml" if rank == 1 else f"best-{rank}.yaml")
         while path.exists() and WRITTEN not in path.read_text(encoding="utf-8", errors="replace"):
-            path = path.with_name(f"{study.name}-{path.name}")
+            path = path.with_name(f"{study.path.name}-{path.name}")
         what = "The best trial" if rank == 1 else f"Number {rank} of the trials"
         step = f" at step {trial.step:g}" if trial.step else ""
         head = (
             "# yaml-language-server: $schema=job.schema.json\n"
-            f"# {what} of the study {study.name}: trial {trial.id} of {len(trials)}, "
-            f"{job.study.metric} {figures(trial.value)}{step}.\n#\n"
+            f"# {what} of the study {study.path.name}: trial {trial.id} of {len(study.trials)}, "
+            f"{study.job.study.metric} {figures(trial.value)}{step}.\n#\n"
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"
             f"# {command} {WRITTEN} again: to keep it,\n# give it another name.\n"
         )
         values = {id: space.text(value) for id, value in trial.parameters.items()}
-        spec = completion.add_parameters(job, flags, values)
+        spec = completion.add_parameters(study.job, study.flags, values)
         body = completion.to_yaml(spec, allow_unicode=True, width=10_000)
         path.write_text(head + body, encoding="utf-8", newline="\n")
         written.append(path)

@@ -260,12 +260,9 @@ class Study:
         over = sum(trial.state != UNFINISHED for trial in trials) == self.search.count
         state = directory.FAILED if self.failure else directory.FINISHED
         self.dir.write(state=state if over or self.failure else directory.RUNNING)
-        written = []
+        page, written = None, []
         if trials:
-            metric = self.objective.metric
-            spread = results.Spread.read(self.path, trials, metric)
-            results.write_csv(self.path / "study.csv", trials, metric, spread)
-            record = study_page.StudyRecord(
+            record = results.StudyRecord(
                 path=self.path,
                 job=self.job,
                 flags=self.flags,
@@ -274,23 +271,24 @@ class Study:
                 failure=self.failure,
                 method=self.search.method,
                 count=self.search.count,
+                trials=trials,
                 importance=compute_importance(self.search.study),
                 curves=self.curves,
             )
-            page = study_page.write(record, trials, spread)
+            results.write_csv(record)
+            page = study_page.write(record)
             if over or self.failure:
                 command = f"scripts/train_local.py configs/{self.job.path.name}"
-                words = self.path, command, self.configs, self.top
-                written = results.write_best(self.job, self.flags, trials, *words)
+                written = results.write_best(record, command, self.configs, self.top)
             self.say("")
-            results.leaderboard(trials, metric, spread, self.say)
+            results.leaderboard(trials, self.objective.metric, record.spread, self.say)
             self.say("")
         if self.failure:
             self.say(f"the study failed: {self.failure}")
         for path in written:
             self.say(f"job file: {path}")
         self.say(f"study directory: {self.path}")
-        if trials:
+        if page:
             self.say(f"report: {page}")
         if not over and not self.failure:
             self.say("stopped: the same command resumes it")

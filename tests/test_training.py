@@ -237,7 +237,7 @@ def test_bad_data_is_told_in_a_line_and_leaves_nothing(bake, tmp_path, text, fla
     data, job_dir = tmp_path / "data.csv", tmp_path / "runs" / "bad"
     if text is not None:
         if "1e38" in flags:  # rows enough to train on
-            text = "a,b\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(100))
+            text = "a,b\n" + "".join(f"{i / 2},{'xy'[i % 2]}\n" for i in range(100))
         bad_file(data, text)
     if flags == ["--schema"]:
         hints = '{"columns": [{"name": "a", "kind": "number"}]}'

@@ -263,10 +263,11 @@ def wild_table(rng: np.random.Generator, rows: int, seen: bool) -> str:
         return '"' + padded.replace('"', '""') + '"'
 
     lines = [
-        f"{number(1.6e9, 3)},{number(0.1, 1e-3)},{text()},{text()},,{'yn'[i % 2]}"
+        f"{number(1.6e9, 3)},{number(0.1, 1e-3)},{rng.choice(['-999', '-9', '1e6', number(3, 1)])},"
+        f"{text()},{text()},,{'yn'[i % 2]}"
         for i in range(rows)
     ]
-    return "n1,n2,t1,t2,none,y\n" + "\n".join(lines) + "\n"
+    return "n1,n2,coded,t1,t2,none,y\n" + "\n".join(lines) + "\n"
 
 
 def encode_three_ways(schema: Schema, path: str) -> list[dict]:
@@ -313,7 +314,8 @@ def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
     write("wild.csv", wild_table(rng, 3000, seen=False))
     write("kinds.json", '{"columns": [{"name": "none", "kind": "category"}]}')
     schema = load("train.csv", "y", "--schema", "kinds.json").schema
-    assert [len(schema.numbers), len(schema.categories)] == [2, 3]
+    assert [len(schema.numbers), len(schema.categories)] == [3, 3]
+    assert schema.numbers[2].codes == [-999, -9]
 
     encoded = assert_equal(encode_three_ways(schema, "wild.csv"))
     assert len(np.unique(encoded["categories"])) > 15

@@ -92,7 +92,7 @@ def test_a_group_has_one_name_however_it_is_written():
 
 
 def test_rows_without_a_group_stay_together():
-    rows = "".join(f"{['', 'NA', 's1', ' s2 '][i % 4]},{i},{i // 4 % 2}\n" for i in range(200))
+    rows = "".join(f"{['', 'NA', 's1', ' s2 '][i % 4]},{i / 2},{i // 4 % 2}\n" for i in range(200))
     write("t.csv", "subject,n,y\n" + rows)
     loaded = load("t.csv", "y", "--group", "subject")
     assert "100 rows without a value count as one" in loaded.describe()
@@ -175,12 +175,13 @@ def test_ordinary_columns_are_not_warned_of():
 def test_the_schema_is_that_of_the_training_rows_alone():
     """The held-out fifth is made as strange as can be: the schema stays as it was without it."""
     names = "n,word,gap,text,y"
-    plain = [f"{i},w{i % 3},{i % 5 or ''},t,{'pq'[i % 2]}" for i in range(500)]
+    plain = [f"{i / 2},w{i % 3},{i % 5 or ''},t,{'pq'[i % 2]}" for i in range(500)]
     write("t.csv", "\n".join([names, *plain, ""]))
     first = load("t.csv", "y")
     held_out = np.ones(500, bool)
     n = first.schema.columns[0]
-    held_out[np.round(first.train.arrays()["numbers"][:, 0] * n.std + n.mean).astype(int)] = False
+    halves = first.train.arrays()["numbers"][:, 0] * n.std + n.mean
+    held_out[np.round(2 * halves).astype(int)] = False
     assert held_out.sum() == first.eval.rows
     strange = [
         f"1e{i % 9},v{i},,u{i},{'pq'[i % 2] if i % 3 else 'new'}" if held_out[i] else line
@@ -201,7 +202,7 @@ def test_the_schema_is_that_of_the_training_rows_alone():
 
 
 def test_a_class_of_one_group_alone_cannot_be_judged():
-    lines = [f"s{i % 4},{i},{'abcd'[i % 4]}\n" for i in range(80)]
+    lines = [f"s{i % 4},{i / 2},{'abcd'[i % 4]}\n" for i in range(80)]
     write("t.csv", "subject,n,y\n" + "".join(lines))
     assert refusal("t.csv", "y", "--group", "subject") == (
         "t.csv: no row is left for eval; no training row has their classes; give another --group, "

@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codec.schema import FARTHEST, Schema
+from codec.schema import Schema
+
+
+def are_present(values: np.ndarray, codes: Sequence[float]) -> np.ndarray:
+    """bool [rows]: whether each of `values`, float64 [rows], is a number and no code for missing."""
+    present = np.isfinite(values)
+    return present & ~np.isin(values, codes) if codes else present
 
 
 class Encoder:
@@ -40,8 +46,9 @@ class Encoder:
         """Inputs of the model from columns of `types`, null where a value is missing.
 
         Returns:
-            numbers float32 [rows, schema.width]: standardised, 0 where a value is missing, then an
-                indicator for each column that lacked values in training;
+            numbers float32 [rows, schema.width]: cut off at each column's low and high,
+                standardised, 0 where a value is missing, then an indicator for each column that
+                lacked values in training;
             categories int32 [rows, columns]: places in the vocabulary that all columns share.
         """
         schema = self.schema
@@ -49,9 +56,8 @@ class Encoder:
         indicator = len(schema.numbers)
         for i, column in enumerate(schema.numbers):
             values = batch.column(column.name).to_numpy(zero_copy_only=False)
-            present = np.isfinite(values)
-            with np.errstate(over="ignore", invalid="ignore"):
-                scaled = np.clip((values - column.mean) / column.std, -FARTHEST, FARTHEST)
+            present = are_present(values, column.codes)
+            scaled = (np.clip(values, column.low, column.high) - column.mean) / column.std
             numbers[:, i] = np.where(present, scaled, 0)
             if column.missing:
                 numbers[:, indicator] = ~present

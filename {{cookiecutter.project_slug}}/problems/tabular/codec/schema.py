@@ -40,12 +40,9 @@ MISSING = (
 # For messages: a class named "none" would otherwise be gone without a reason.
 MISSING_IN_WORDS = f"empty, or one of {' '.join(MISSING[1:])}"
 
-# Standard deviations from the mean. No training row gets there; a value that a client mistyped by
-# a hundred zeros would be infinite in float32, and each of its answers not a number.
-FARTHEST = 1e6
-
 # Of a target: models compute in float32, which ends at 3e38, and add up errors and their squares.
 LARGEST = 1e30
+FARTHEST = 1e12  # standard deviations from the mean
 SMALLEST_STD = 1e-30
 
 
@@ -58,8 +55,11 @@ class Column:
     why: str = ""  # how the kind was decided, for the person who reads schema.json
     missing: int = 0  # training rows without a value
     words: dict[str, int] = field(default_factory=dict)  # number: texts that count as missing
-    mean: float = 0.0  # number: over the training rows that have a value
+    codes: list[float] = field(default_factory=list)  # number: values that count as missing
+    mean: float = 0.0  # number: over the training rows that have a value, without far outliers
     std: float = 1.0
+    low: float = -LARGEST  # number: a lower value counts as this one,
+    high: float = LARGEST  # and a higher one as this one
     categories: list[str] = field(default_factory=list)  # category: most frequent first
     input: str = ""  # the name in the exported signature: `name`, made a legal identifier
 
@@ -72,8 +72,11 @@ class Schema(BaseSchema):
     task: str
     columns: list[Column]
     labels: list[str] = field(default_factory=list)  # classification: one a class, sorted
-    mean: float = 0.0  # regression: the target's, in its own unit
+    mean: float = 0.0  # regression: the target's, in its own unit, without far outliers
     std: float = 1.0
+    low: float = -LARGEST  # regression: targets beyond these are far outliers, or far from all
+    high: float = LARGEST  # that training saw
+    codes: list[float] = field(default_factory=list)  # regression: targets that count as missing
     missing: tuple[str, ...] = MISSING
     notes: list[str] = field(default_factory=list)  # what else was decided, for log and report
 
@@ -116,7 +119,7 @@ class Schema(BaseSchema):
 
     def can_compute(self, target):
         """Whether the loss of a number, or of each in an array, stays finite in float32."""
-        return (abs(target) <= LARGEST) & (abs(target - self.mean) <= FARTHEST**2 * self.std)
+        return (abs(target) <= LARGEST) & (abs(target - self.mean) <= FARTHEST * self.std)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:

@@ -30,7 +30,7 @@ from trainer.engine.runtime import JobError, Runtime
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
-FORMAT = 2  # raise it when the encoding changes: old caches are then no longer used
+FORMAT = 3  # raise it when the encoding changes: old caches are then no longer used
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
 HASHED = 1 << 25  # bytes of a file that a thread hashes; a larger one is hashed in pieces
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
@@ -133,7 +133,11 @@ class Examples:
 
     @property
     def mean(self) -> float:
-        """A regression's: of the target, float32 [batch, 1], over the training rows."""
+        """A regression's: of the target, float32 [batch, 1], over the training rows.
+
+        Values far from all others do not count, here and in `std`: they are below `schema.low` or
+        above `schema.high`.
+        """
         return self.schema.mean
 
     @property
@@ -157,7 +161,7 @@ class Examples:
         if schema.labels:
             more = ", …" if len(schema.labels) > 20 else ""
             lines.append(f"classes: {', '.join(schema.labels[:20])}{more}")
-        shown = [c for i, c in enumerate(schema.columns) if i < 50 or c.words][:80]
+        shown = [c for i, c in enumerate(schema.columns) if i < 50 or c.words or c.codes][:80]
         for column in shown:
             gaps = f"; {column.missing} missing" if column.missing else ""
             lines.append(f"  {column.name}: {column.kind} ({column.why}{gaps})")

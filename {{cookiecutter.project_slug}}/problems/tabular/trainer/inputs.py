@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
-from codec.schema import FARTHEST, Schema
+from codec.schema import Schema
 
 
 class Inputs(tf.Module):
@@ -39,10 +41,15 @@ class Inputs(tf.Module):
         schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]
         # All number columns at once: operations for each would make a graph of thousands.
         values = _columns([raw[c.input] for c in schema.numbers], rows, tf.float64)
-        mean, std = ([getattr(c, k) for c in schema.numbers] for k in ("mean", "std"))
+        mean, std, low, high = (
+            tf.constant([getattr(c, name) for c in schema.numbers], tf.float64)
+            for name in ("mean", "std", "low", "high")
+        )
         present = tf.math.is_finite(values)
-        scaled = (values - tf.constant(mean, tf.float64)) / tf.constant(std, tf.float64)
-        scaled = tf.clip_by_value(scaled, -FARTHEST, FARTHEST)
+        for i in range(max((len(c.codes) for c in schema.numbers), default=0)):
+            codes = [c.codes[i] if i < len(c.codes) else math.nan for c in schema.numbers]
+            present &= values != tf.constant(codes, tf.float64)  # NaN differs from all values
+        scaled = (tf.clip_by_value(values, low, high) - mean) / std
         numbers = tf.cast(tf.where(present, scaled, tf.zeros_like(scaled)), tf.float32)
         indicated = [i for i, c in enumerate(schema.numbers) if c.missing]
         missing = tf.gather(tf.cast(~present, tf.float32), tf.constant(indicated, tf.int32), axis=1)

@@ -42,14 +42,14 @@ class Block:
 
     Attributes:
         columns: of NUMBERS or TEXTS.
-        first: the number of the first row, over all files.
+        rows: the number of each row over all files, uint64 [rows].
         ends: where each MiB of the file ends, in rows. Means are made of these: their last bit
             does not depend on how many MiB are in a block.
         words: texts in columns of NUMBERS, null elsewhere; of columns that have some.
     """
 
     columns: dict[str, pa.Array]
-    first: int
+    rows: np.ndarray
     ends: np.ndarray
     words: dict[str, pa.Array]
 
@@ -61,7 +61,7 @@ class Block:
         mask = pa.array(rows)
         columns = {name: column.filter(mask) for name, column in self.columns.items()}
         words = {name: texts.filter(mask) for name, texts in self.words.items()}
-        return Block(columns, self.first, count_true(rows, self.ends), words)
+        return Block(columns, self.rows[rows], count_true(rows, self.ends), words)
 
 
 def count_true(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -122,7 +122,8 @@ def _encode(
         if source not in checked and _have_line_breaks(texts):
             checked.add(source)
             tables.check_quotes(source)
-    return Block(columns, first, np.cumsum([len(batch) for batch in batches]), words)
+    rows = np.arange(first, first + len(table), dtype=np.uint64)
+    return Block(columns, rows, np.cumsum([len(batch) for batch in batches]), words)
 
 
 def _to_numbers(texts: pa.ChunkedArray) -> tuple[pa.Array, pa.Array | None]:

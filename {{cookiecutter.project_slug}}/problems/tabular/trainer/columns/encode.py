@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codec.encoder import Encoder
+from codec.encoder import Encoder, are_present
 from codec.schema import Schema
 from codec.values import is_number
 from trainer.columns import blocks, infer, rows, tables
@@ -74,7 +74,7 @@ def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
         target = columns[schema.target]
         if schema.task == "regression":
             numbers = target.to_numpy(zero_copy_only=False)
-            if not schema.can_compute(numbers[np.isfinite(numbers)]).all():
+            if not schema.can_compute(numbers[are_present(numbers, schema.codes)]).all():
                 raise tables.too_large(part.sources, schema.target, schema.can_compute)
         arrays, present, known = encoder(columns)
         unknown = target.filter(pa.array(present & ~known)).to_pylist()
@@ -156,7 +156,8 @@ class TableEncoder:
             present = pc.not_equal(values, "").take(column.indices).to_numpy(zero_copy_only=False)
             places = places.take(column.indices)
         else:
-            present = np.isfinite(column.to_numpy(zero_copy_only=False))
+            numbers = column.to_numpy(zero_copy_only=False)
+            present = are_present(numbers, self.schema.codes)
         target = places.to_numpy(zero_copy_only=False)
         known = (target >= 0) & present if is_class else present
         target = target.astype(np.int32) if is_class else target.astype(np.float32)[:, np.newaxis]

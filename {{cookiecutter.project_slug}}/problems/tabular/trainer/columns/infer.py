@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from codec.schema import (
     LARGEST,
@@ -16,19 +19,26 @@ from codec.schema import (
     Schema,
     name_inputs,
 )
-from trainer.columns import blocks, dates, rows, tables
+from codec.values import is_number
+from trainer.columns import blocks, dates, meaning, rows, tables
 from trainer.columns.profiles import Profile, look_at
 from trainer.columns.rows import Part, Split
+from trainer.columns.sample import Sample
 from trainer.engine.runtime import JobError
 
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
-MAX_NUMERIC_CLASSES = 20  # a target of at most this many whole numbers is taken for classes
-WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing
+MAX_CODES = 10  # a target of more whole numbers is no class by itself
+WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing,
+FREQUENT_WORDS = 3  # beside so many different ones, which may be
+MIXED = 0.5  # of the values
+RARE = 2  # training rows: a category that fewer have counts as unseen; in a large table, those of
+RARE_SHARE = 1 / 2_000  # of them, or of MAX_RARE
+MAX_RARE = 20
 
 
 def infer(
-    parts: Sequence[Part], split: Split, target: str, task: str | None, hints: Mapping[str, str]
+    parts: Sequence[Part], split: Split, target: str, task: str | None, hints: Mapping[str, dict]
 ) -> Schema:
     """Read the training files, and keep their rows in `parts`, until the schema can encode them.
 
@@ -43,57 +53,90 @@ def infer(
     train = parts[0]
     names = [name for name in train.sources[0].names if name]
     limits = {"number": 1.0, "category": -1.0, "ignore": -1.0}  # a kind that is given stays
-    limits = {name: limits[hints[name]] if name in hints else WORDS for name in names}
-    if task == "classification":
-        limits[target] = 0  # each word is a class
+    limits = {name: limits[hints[name]["kind"]] if name in hints else MIXED for name in names}
+    limits[target] = 0 if task == "classification" else WORDS  # each word is a class
     limits.pop(split.group, None)
-    profiles = _read(parts, split, target, limits)
+    profiles, values = _read(parts, split, target, limits)
     columns = []
     for name in names:
         if name == split.group:
             columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
         elif name != target:
-            columns.append(_column(profiles[name], hints.get(name), train))
+            columns.append(_column(profiles[name], values.get(name), hints.get(name), train))
     name_inputs(columns)
     if all(column.kind == "ignore" for column in columns):
         reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
-    return _with_target(Schema(target, task or "", columns), profiles[target], train, split)
+    schema = Schema(target, task or "", columns)
+    return _with_target(schema, profiles[target], values.get(target), train, split)
 
 
 def _read(
     parts: Sequence[Part], split: Split, target: str, limits: Mapping[str, float]
-) -> dict[str, Profile]:
-    """Read columns as what the first MiB shows; those that turn out to be others once more."""
+) -> tuple[dict[str, Profile], dict[str, np.ndarray]]:
+    """Read columns as what the first MiB shows; those that turn out to be others once more.
+
+    Returns a profile of each column, and a sample of the values of each column of numbers.
+    """
     first = blocks.read_first(parts[0].sources[0], list(limits))
     profiles = {name: look_at(name, first, False) for name in limits}
     texts = {
         name
         for name, profile in profiles.items()
-        if limits[name] < 0 or (profile.values and not profile.is_misread(limits[name]))
+        if limits[name] < 0 or (profile.values and not _are_numbers(profile, limits[name], {}))
     }
 
-    def look(block: blocks.Block) -> list[Profile]:
+    def look(block: blocks.Block) -> tuple[list[Profile], tuple]:
         counted = {n for n in (*texts, target) if profiles[n].counts is not None}
-        return [look_at(n, block, n in counted) for n in block.columns if n in profiles]
+        looked_at = [look_at(n, block, n in counted) for n in block.columns if n in profiles]
+        return looked_at, sample.choose(block)
 
-    misread = list(limits)
-    while misread:
+    misread, values = list(limits), {}
+    for _ in range(2):
         types = {name: blocks.TEXTS if name in texts else blocks.NUMBERS for name in misread}
         profiles |= {name: Profile(name, name in texts) for name in misread}
-        for looked_at in rows.parse(parts, types, split, look):
+        sample = Sample([name for name in misread if name not in texts])
+        for looked_at, chosen in rows.parse(parts, types, split, look) if types else ():
+            sample.add(*chosen)
             for block in looked_at:
                 profiles[block.name].merge(block)
-        misread = [name for name in misread if profiles[name].is_misread(limits[name])]
+        values |= {name: column[np.isfinite(column)] for name, column in sample.columns.items()}
+        misread = [n for n in misread if _is_misread(profiles[n], limits[n], parts[0].words[n])]
         texts ^= {*misread}
-    return profiles
+    return profiles, values
 
 
-def _column(profile: Profile, hint: str | None, train: Part) -> Column:
-    kind, why = _kind(profile)
+def _is_misread(profile: Profile, limit: float, words: Counter) -> bool:
+    return profile.values > 0 and profile.text == _are_numbers(profile, limit, words)
+
+
+def _are_numbers(profile: Profile, limit: float, words: Mapping[str, int]) -> bool:
+    """Whether the values are numbers, but for this share of words at most, of which few are rare."""
+    if profile.words <= min(limit, WORDS) * profile.values or limit == 1:
+        return True
+    if limit < MIXED or profile.words > limit * profile.values:
+        return False
+    if profile.text:
+        words = {text: n for text, n in (profile.counts or {}).items() if not is_number(text)}
+    named = sorted((n for word, n in words.items() if word != tables.OTHERS), reverse=True)
+    return profile.words - sum(named[:FREQUENT_WORDS]) <= WORDS * profile.values
+
+
+def _column(
+    profile: Profile, values: np.ndarray | None, hint: Mapping | None, train: Part
+) -> Column:
+    hint = hint or {}
+    codes = hint.get("codes") or []
+    scale = None
+    if values is not None and len(values):
+        codes = hint.get("codes", meaning.find_codes(values))
+        scale = meaning.find_scale(profile, values, codes)
+    kind, why = _kind(profile, scale)
+    if kind == "number" and meaning.are_row_numbers(profile, values, len(train.sources)):
+        kind, why = "ignore", f"row numbers, {profile.low:g} to {profile.high:g}"
     words = train.words[profile.name]
     if hint:
-        kind, why = hint, "given with --schema"
+        kind, why = hint["kind"], "given with --schema"
     if words:
         why += f"; words, which count as missing: {tables.counted(words)}"
     column = Column(profile.name, kind, why, profile.missing)
@@ -101,30 +144,59 @@ def _column(profile: Profile, hint: str | None, train: Part) -> Column:
         if words and not profile.present:
             remedy = "make it a category, or ignore it, with --schema"
             raise tables.not_a_number(train.sources, profile.name, MISSING, remedy)
-        if profile.present and not math.isfinite(profile.std):
+        if scale and not math.isfinite(scale.std):
             raise JobError(
-                f"column {profile.name!r}: {_kind_of_numbers(profile)[1]}; divide the whole column by a "
-                "power of ten, or ignore it with --schema"
+                f"column {profile.name!r}: {_kind_of_numbers(profile, scale)[1]}; divide the whole column "
+                "by a power of ten, or ignore it with --schema"
             )
-        column.words = dict(sorted(words.items()))
-        if profile.present:
-            column.mean, column.std = float(profile.mean), float(profile.std) or 1.0
+        column.words, column.codes = dict(sorted(words.items())), codes
+        if codes:
+            counts = _count_codes(train, profile.name, codes)
+            column.missing += counts.total()
+            column.why += f"; codes, which count as missing: {tables.counted(counts)}"
+        if scale:
+            column.why += f"; {scale.about}" if scale.about else ""
+            column.mean, column.std = scale.mean, scale.std or 1.0
+            column.low, column.high = hint.get("low", scale.low), hint.get("high", scale.high)
     elif kind == "category":
         if profile.counts is None:
             raise JobError(
                 f"column {profile.name!r}: {profile.uncounted}, too many for a category; "
                 "make it a number, or ignore it, with --schema"
             )
-        ranked = sorted(profile.counts.items(), key=lambda item: (-item[1], item[0]))
-        column.categories = [value for value, _ in ranked[:MAX_CATEGORIES]]
+        fewest = 1 if hint else _fewest(profile)
+        given = dict.fromkeys(hint.get("categories", ()))
+        column.categories = [*given] or _choose_categories(profile, fewest)
+        if rare := len(profile.counts.keys() - {*column.categories}):
+            column.why += f"; {rare} of them, in too few rows, count as unseen values"
     return column
 
 
-def _kind(profile: Profile) -> tuple[str, str]:
+def _count_codes(train: Part, name: str, codes: Sequence[float]) -> Counter:
+    """In how many training rows each code is."""
+    counts = Counter()
+    for columns in train.read():
+        values = columns[name].to_numpy(zero_copy_only=False)
+        counts.update({f"{code:g}": int((values == code).sum()) for code in codes})
+    return counts
+
+
+def _fewest(profile: Profile) -> int:
+    """Rows that a category needs to be learned."""
+    return min(max(RARE, int(profile.rows * RARE_SHARE)), MAX_RARE)
+
+
+def _choose_categories(profile: Profile, fewest: int) -> list[str]:
+    """The values that so many rows have, the most frequent first."""
+    ranked = sorted(profile.counts.items(), key=lambda item: (-item[1], item[0]))
+    return [value for value, count in ranked[:MAX_CATEGORIES] if count >= fewest]
+
+
+def _kind(profile: Profile, scale: meaning.Scale | None) -> tuple[str, str]:
     if not profile.present:
         return "ignore", "no row has a value"
     if not profile.text:
-        return _kind_of_numbers(profile)
+        return _kind_of_numbers(profile, scale)
     numbers = profile.values - profile.words
     mixed = f"; {numbers} of {profile.values} values are numbers: --schema can make it a number"
     mixed = mixed if 2 * numbers > profile.values else ""
@@ -139,15 +211,17 @@ def _kind(profile: Profile) -> tuple[str, str]:
     if distinct > 20 and distinct > profile.present / 2:
         text = "numbers and words" if mixed else _resembles(profile.counts)
         return "ignore", f"{text}; {distinct} different values{mixed}"
+    if not _choose_categories(profile, _fewest(profile)):
+        return "ignore", f"text with {distinct} different values, all in too few rows"
     return "category", f"text with {distinct} different values{mixed}"
 
 
-def _kind_of_numbers(profile: Profile) -> tuple[str, str]:
+def _kind_of_numbers(profile: Profile, scale: meaning.Scale) -> tuple[str, str]:
     if profile.constant:
         return "ignore", f"always {profile.low:g}"
-    if not math.isfinite(profile.std):
+    if not math.isfinite(scale.std):
         return "ignore", f"numbers up to {profile.high:g}: too large to compute with"
-    if not profile.std:
+    if not scale.std:
         return "ignore", f"numbers close to {profile.low:g}: too close to compute with"
     if profile.words:
         return "number", f"all but {profile.words} of {profile.values} values are numbers"
@@ -163,18 +237,36 @@ def _resembles(texts: Iterable[str]) -> str:
     return "text that differs from row to row: an id?"
 
 
-def _with_target(schema: Schema, profile: Profile, train: Part, split: Split) -> Schema:
+def _with_target(
+    schema: Schema, profile: Profile, values: np.ndarray | None, train: Part, split: Split
+) -> Schema:
     """Settle the task, and the classes or the scale."""
     name, counts = profile.name, profile.counts
+    if values is not None and schema.task != "classification":
+        schema.codes = meaning.find_codes(values)
+    if schema.codes:
+        codes = _count_codes(train, name, schema.codes)
+        schema.notes.append(
+            f"target {name!r}: codes, which count as missing: {tables.counted(codes)}; with --task "
+            "classification they are classes"
+        )
+        if counts is not None:
+            counts = {value: n for value, n in counts.items() if value not in schema.codes}
     if not profile.present:
         raise JobError(f"target {name!r}: no row has a value; choose another --target")
     most = min(MAX_CLASSES, max(2, profile.present // 2))
     classes = counts is not None and 2 <= len(counts) <= most
     if not schema.task:
-        few = counts is not None and len(counts) <= MAX_NUMERIC_CLASSES
-        whole = not profile.text and few and all(value.is_integer() for value in counts)
-        schema.task = "classification" if profile.text or whole else "regression"
-        if whole and profile.words:  # a class of its own, or a mistake: dropping it may be wrong
+        whole = not profile.text and classes and all(value.is_integer() for value in counts)
+        coded = whole and _are_codes(counts)
+        schema.task = "classification" if profile.text or coded else "regression"
+        if whole:
+            taken, other = ("classes", "regression") if coded else ("numbers", "classification")
+            schema.notes.append(
+                f"target {name!r} has {len(counts)} different whole numbers from {min(counts):g} to "
+                f"{max(counts):g}: taken for {taken} (else: --task {other})"
+            )
+        if coded and profile.words:  # a class of its own, or a mistake: dropping it may be wrong
             remedy = (
                 "fix it, leave it empty where nothing is known, or, if it is a class, give "
                 "--task classification"
@@ -190,12 +282,16 @@ def _with_target(schema: Schema, profile: Profile, train: Part, split: Split) ->
             raise JobError(f"target {name!r} is always {profile.low:g}: nothing to learn")
         if max(abs(profile.low), abs(profile.high)) > LARGEST:
             raise tables.too_large(train.sources, name, lambda value: abs(value) <= LARGEST)
-        if profile.std < SMALLEST_STD:
+        scale = meaning.find_scale(profile, values, schema.codes)
+        if scale.std < SMALLEST_STD:
             raise JobError(
                 f"target {name!r} has numbers from {profile.low:g} to {profile.high:g}, too close for "
                 "float32, in which models compute; multiply the whole column by a power of ten"
             )
-        schema.mean, schema.std = float(profile.mean), float(profile.std)
+        schema.mean, schema.std = scale.mean, scale.std
+        schema.low, schema.high = scale.low, scale.high
+        if scale.about:
+            schema.notes.append(f"target {name!r}: in training, {scale.about}")
         return schema
     if classes:
         schema.labels = [label(value) for value in sorted(counts)]
@@ -216,6 +312,16 @@ def _with_target(schema: Schema, profile: Profile, train: Part, split: Split) ->
         f"target {name!r} has {values} in {profile.present} training rows (at most {most} classes); "
         f"{remedy}"
     )
+
+
+def _are_codes(counts: Mapping[float, int]) -> bool:
+    """Whether whole numbers, with their rows, name classes: two, or a few from 0 or 1, all of them common.
+
+    Counts and amounts begin or end anywhere, and their largest are rare.
+    """
+    consecutive = min(counts) in (0, 1) and max(counts) - min(counts) == len(counts) - 1
+    even = 4 * min(counts.values()) * len(counts) >= sum(counts.values())
+    return len(counts) == 2 or (consecutive and len(counts) <= (MAX_CODES if even else 3))
 
 
 def label(value: str | float) -> str:

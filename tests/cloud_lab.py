@@ -27,7 +27,7 @@ PATIENCE = {
     "cloud.errors": {"ANSWER": 30.0, "LIMIT": 60.0, "FIRST": 0.01, "LONGEST": 0.05},
     "cloud.vertex": {"SETTLE": 0.01},
     "cloud.watch": {"POLL": 0.1, "LAST": 0.2},
-    "cloud.registry": {"POLL": 0.01},
+    "cloud.code": {"POLL": 0.01},
 }
 
 

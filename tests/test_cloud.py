@@ -45,7 +45,7 @@ def lab(cloud_lab):
     cloud_lab.cloud.jobs.runner = None
     cloud_lab.cloud.jobs.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
     cloud_lab.settings()
-    shutil.rmtree(cloud_lab.module("cloud.pending").FOLDER, ignore_errors=True)
+    shutil.rmtree(cloud_lab.module("cloud.vertex").FOLDER, ignore_errors=True)
     yield cloud_lab
     cloud_lab.cloud.reset()
     assert cloud_lab.cloud.proxy.leaks == []
@@ -333,10 +333,10 @@ def test_a_job_of_unknown_fate_is_not_sent_again_until_it_is_known(lab, what):
     assert f"python scripts/jobs.py show {match[1]} shows" in error_of(done)
     _, jobs = send(lab, "--", "--seed=8")  # another job
     assert len(jobs) == 1
-    with mock.patch.object(lab.module("cloud.pending"), "LATEST", 0.0):
+    with mock.patch.object(lab.module("cloud.vertex"), "LATEST", 0.0):
         _, jobs = send(lab)
     assert len(jobs) == 1 and creates(lab) == 3
-    assert list(lab.module("cloud.pending").FOLDER.iterdir()) == []
+    assert list(lab.module("cloud.vertex").FOLDER.iterdir()) == []
 
 
 def test_a_job_of_unknown_fate_is_the_same_job_after_a_commit(lab):
@@ -400,21 +400,21 @@ def test_a_command_that_is_killed_while_it_sends_and_repeated_starts_one_job(lab
 
 
 def test_two_commands_at_once_do_not_share_a_note(lab):
-    pending, submission = lab.module("cloud.pending"), lab.module("cloud.submission")
+    vertex, submission = lab.module("cloud.vertex"), lab.module("cloud.submission")
     this = submission.plan(
         lab.module("jobfile.spec").load(lab.project.path / "configs" / "smoke.yaml")
     )
-    note = pending.find_note(this)
-    pending.write_note(note, this)
+    note = vertex.find_note(this)
+    vertex.write_note(note, this)
     with pytest.raises(lab.module("cloud.errors").CloudError, match="another command is sending"):
-        pending.write_note(note, this)
+        vertex.write_note(note, this)
     note.write_text("half", encoding="utf-8")
     done, jobs = send(lab, code=2)
     assert jobs == [] and "delete this file" in error_of(done)
 
 
 def test_nothing_is_sent_without_a_note(lab):
-    folder = lab.module("cloud.pending").FOLDER
+    folder = lab.module("cloud.vertex").FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("no folder", encoding="utf-8")
@@ -881,7 +881,7 @@ def test_a_key_that_is_named_and_cannot_be_used_is_named(lab, tmp_path, text, ex
     assert str(path) in str(refused.value)
     with lab.asking(**named):
         assert (
-            lab.module("cloud.identity").login_commands()[0]
+            lab.module("cloud.clients").login_commands()[0]
             == "unset GOOGLE_APPLICATION_CREDENTIALS"
         )
 
@@ -1199,7 +1199,7 @@ def test_labels_are_made_legal(lab):
     (lab.project.path / "project.yaml").write_text(text, encoding="utf-8")
     try:
         with mock.patch.object(
-            lab.module("cloud.labels").getpass, "getuser", lambda: "Ada.Lovelace@x"
+            lab.module("cloud.submission").getpass, "getuser", lambda: "Ada.Lovelace@x"
         ):
             _, [message] = send(lab, "configs/multi_gpu.yaml")
     finally:

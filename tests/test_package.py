@@ -22,8 +22,8 @@ ODD += ["trainer/old.pyc", "trainer/.DS_Store", "codec/[x]/y"]
 BUILD = """
 import sys
 from pathlib import Path
-from launcher.cloud import package
-print(package.build(Path(sys.argv[1])))
+from launcher.cloud import code
+print(code.build_package(Path(sys.argv[1])))
 """
 USE = """
 import json

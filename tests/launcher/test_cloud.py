@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import ROOT, tree
 
-from launcher.cloud import labels, package
+from launcher.cloud import code, submission
 from launcher.jobfile import completion, spec
 from launcher.project import sources
 from launcher.project.settings import Settings
@@ -181,12 +181,12 @@ def test_what_project_yaml_lacks_is_reported(mine, key):
     ],
 )
 def test_labels_are_legal(text, legal):
-    assert labels.legal(text) == legal
-    assert labels.join({"A b": text, "": 1, "1": 2}) == {"a_b": legal}
+    assert submission.legal(text) == legal
+    assert submission.join_labels({"A b": text, "": 1, "1": 2}) == {"a_b": legal}
 
 
 def test_a_later_label_counts():
-    assert labels.join({"team": "a"}, {"Team": "B"}) == {"team": "b"}
+    assert submission.join_labels({"team": "a"}, {"Team": "B"}) == {"team": "b"}
 
 
 def test_what_another_reader_takes_for_a_number_stands_in_quotes():
@@ -197,19 +197,19 @@ def test_what_another_reader_takes_for_a_number_stands_in_quotes():
 
 def test_the_digest_is_that_of_the_sources(project, monkeypatch):
     monkeypatch.setattr(sources, "ROOT", project)
-    first = sources.digest(package.SOURCES)
+    first = sources.digest(code.SOURCES)
     (project / "trainer" / "__pycache__").mkdir(exist_ok=True)
     (project / "trainer" / "__pycache__" / "x.pyc").write_bytes(b"x")
     (project / "README.md").write_text("not a part of it", encoding="utf-8")
-    assert sources.digest(package.SOURCES) == first
+    assert sources.digest(code.SOURCES) == first
     (project / "trainer" / "new.py").write_text("X = 1", encoding="utf-8")
-    assert sources.digest(package.SOURCES) != first
+    assert sources.digest(code.SOURCES) != first
 
 
 @pytest.mark.skipif(not find_spec("build") or not find_spec("setuptools"), reason="no build tools")
 def test_the_package_holds_the_trainer_and_nothing_else(tmp_path):
     before = sorted(os.listdir(ROOT))
-    path = package.build(tmp_path)
+    path = code.build_package(tmp_path)
     assert sorted(os.listdir(ROOT)) == before
     with tarfile.open(path) as tar:
         parts = {name.split("/")[1] for name in tar.getnames() if "/" in name}

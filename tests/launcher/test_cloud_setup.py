@@ -21,9 +21,8 @@ from conftest import ROOT
 
 from launcher.project import gcp
 from launcher.project.settings import Settings, load_settings
-from launcher.setup import gcloud as gcloud_module
-from launcher.setup.create import set_up
-from launcher.setup.gcloud import Script, SetupError
+from launcher.setup import create
+from launcher.setup.create import Script, SetupError, set_up
 
 pytestmark = [
     pytest.mark.slow,
@@ -128,7 +127,7 @@ def script(repo: Path, *flags: str, code: int = 0) -> tuple[str, str]:
 
 
 def setup(settings: Settings = SETTINGS, budget: float | None = 50, scratch: bool = True) -> None:
-    set_up(gcloud_module.Gcloud(), settings, budget, scratch)
+    set_up(create.Gcloud(), settings, budget, scratch)
 
 
 def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
@@ -245,9 +244,9 @@ def test_what_was_just_made_may_not_be_known_everywhere_yet(gcloud, monkeypatch)
     error = "INVALID_ARGUMENT: Service account trainer does not exist."
     gcloud.set(faults=[["add-iam-policy-binding", 2, error]])
     waits = []
-    monkeypatch.setattr(gcloud_module, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(create, "time", SimpleNamespace(sleep=waits.append))
     setup()
-    assert waits == list(gcloud_module.WAITS[:2])
+    assert waits == list(create.WAITS[:2])
     gcloud.set(bindings={}, faults=[["add-iam-policy-binding", 99, error]])
     with pytest.raises(SetupError, match="does not exist"):
         setup()

@@ -21,8 +21,8 @@ from commands import exists
 from conftest import ROOT
 from google.oauth2.credentials import Credentials
 
-from launcher.cloud import identity
-from launcher.doctor import access, checkup, environment, quota
+from launcher.cloud import clients
+from launcher.doctor import access, checkup, quota
 from launcher.doctor import doctor as doctor_module
 from launcher.doctor import local as doctor_local
 from launcher.doctor.cloud import Cloud, check_gcloud
@@ -144,7 +144,7 @@ def test_its_lines_are_for_people(repo):
 
 
 def test_what_runs_before_all_is_plain_enough_for_an_old_python():
-    names = ("checkup", "doctor", "local", "environment")
+    names = ("checkup", "doctor", "local")
     for path in [
         *(ROOT / "launcher/doctor" / f"{name}.py" for name in names),
         ROOT / "scripts/doctor.py",
@@ -271,13 +271,13 @@ def test_a_version_that_does_not_fit_is_named(monkeypatch):
     ],
 )
 def test_versions(version, wanted, good):
-    assert environment.fits(version, wanted) is good
+    assert doctor_local.fits(version, wanted) is good
 
 
 def test_setup_py_is_read_as_it_is_installed():
-    names = [name for name, _ in environment.requirements("", "dev")]
+    names = [name for name, _ in doctor_local.requirements("", "dev")]
     assert "tensorflow" in names and "pyyaml" in names and len(names) > 5
-    assert all(environment.installed(name) for name in names)
+    assert all(doctor_local.installed(name) for name in names)
 
 
 # --- what cloud jobs need: one thing wrong at a time ---
@@ -418,9 +418,9 @@ ADA = {**USER, "account": "ada@lab.org"}
     ("content", "who", "member"),
     [
         ({**USER, "account": "ada@lab.org"}, "user ada@lab.org", "user:ada@lab.org"),
-        ({**USER, "account": ""}, "user of unknown name", identity.UNKNOWN),
+        ({**USER, "account": ""}, "user of unknown name", clients.UNKNOWN),
         ({"type": "impersonated_service_account", "source_credentials": USER, "service_account_impersonation_url": f"{URL}{ACCOUNT}:generateAccessToken"}, f"service account {ACCOUNT}", f"serviceAccount:{ACCOUNT}"),
-        ({"type": "external_account", **FEDERATED}, "federated identity of unknown name", identity.UNKNOWN),
+        ({"type": "external_account", **FEDERATED}, "federated identity of unknown name", clients.UNKNOWN),
         ({"type": "external_account", **FEDERATED, "service_account_impersonation_url": f"{URL}{ACCOUNT}:generateAccessToken"}, f"service account {ACCOUNT}", f"serviceAccount:{ACCOUNT}"),
     ],
 )  # fmt: skip
@@ -428,7 +428,7 @@ def test_whose_credentials_these_are(monkeypatch, content, who, member):
     path = credentials(**content)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)  # else google.auth asks Google for it
-    whose = identity.identify(identity.load_credentials())
+    whose = clients.identify(clients.load_credentials())
     assert (str(whose), whose.member) == (f"{who} ({path})", member)
 
 
@@ -447,8 +447,8 @@ def test_google_says_whose_a_token_is(monkeypatch):
             pass
 
     with serving(Handler) as address:
-        monkeypatch.setattr(identity, "TOKEN_INFO", address)
-        whose = identity.identify(Credentials("t0ken"))
+        monkeypatch.setattr(clients, "TOKEN_INFO", address)
+        whose = clients.identify(Credentials("t0ken"))
     assert (str(whose), whose.member) == ("user ada@lab.org", "user:ada@lab.org")
     assert requests == [("/", "access_token=t0ken")]  # not in the address, which is logged
 
@@ -456,8 +456,8 @@ def test_google_says_whose_a_token_is(monkeypatch):
 def test_gcloud_alone_is_not_enough(google):
     finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "wrong" and "programs are not" in finding.text
-    assert finding.remedies == (identity.LOGIN,)
-    assert exists(identity.LOGIN)
+    assert finding.remedies == (clients.LOGIN,)
+    assert exists(clients.LOGIN)
 
 
 def test_nobody_is_logged_in(google, monkeypatch):
@@ -508,7 +508,7 @@ def test_a_login_that_google_takes_no_more(tokens):
     finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "wrong" and "Reauthentication failed" in finding.text
     # The variable would count before a new login.
-    assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
+    assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", clients.LOGIN)
 
 
 @posix
@@ -518,7 +518,7 @@ def test_a_login_of_gcloud_alone_is_enough_to_look(google, monkeypatch):
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
     cloud = Cloud(SETTINGS)
     finding = checkup.Check("credentials", cloud.check_credentials).run()
-    assert (finding.state, finding.remedies) == ("wrong", (identity.LOGIN,))
+    assert (finding.state, finding.remedies) == ("wrong", (clients.LOGIN,))
     assert finding.text == "gcloud is logged in, programs are not"
     assert cloud.check_project() == ("ok", PROJECT)
     assert google.headers["authorization"] == "Bearer t0ken"
@@ -538,7 +538,7 @@ def test_a_key_that_is_not_there_is_named(google, monkeypatch):
     assert finding.state == "wrong"
     assert "GOOGLE_APPLICATION_CREDENTIALS (nowhere/key.json) counts" in finding.text
     assert "File nowhere/key.json was not found" in finding.text
-    assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", identity.LOGIN)
+    assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", clients.LOGIN)
 
 
 def test_what_was_skipped_is_the_reason_and_not_called_wrong(capsys):

@@ -29,9 +29,8 @@ def main(argv: list[str]) -> int:
 
 
 def _set_up(options: argparse.Namespace) -> int:
-    from launcher.doctor.environment import python_command  # --help needs none of these
-    from launcher.setup.create import NEEDED, set_up
-    from launcher.setup.gcloud import Gcloud, Script
+    from launcher.doctor.local import python_command  # --help needs none of these
+    from launcher.setup.create import NEEDED, Gcloud, Script, set_up
 
     settings = read_settings()
     if faults := settings.missing(*NEEDED):

@@ -2,21 +2,16 @@
 
 submit        start here: from a command line to a job that was sent
 submission    complete the job file: image or package, folder, account, labels
-registry      the training image: build and push it if it is missing
-package       the trainer as a Python package
-labels        legal labels
-pending       send a job once, even where its answer is lost
-vertex        create, list, find and cancel jobs
+code          the training image, or the trainer as a Python package: make it if it is missing
+vertex        send a job once, even where its answer is lost; list, find and cancel jobs
 remote_job    a job as the service describes it
-watch         follow a job until it ends
-logs          read its output from Cloud Logging
+watch         follow a job until it ends, with its output from Cloud Logging
 jobs          the verbs of scripts/jobs.py
 facts         a job as a table row, as lines, as JSON
 study         a cloud study as a local one: leaderboard, study.csv, report
 fetch         copy what a job wrote to runs/
 storage       copy files to and from buckets
 object_names  which objects of a bucket may become files
-clients       send requests; say what to do where one is refused
+clients       the login; send requests; say what to do where one is refused
 errors        retries, and errors of Google's libraries as one line
-identity      the login: whose it is, and the commands that let it
 """

@@ -1,7 +1,8 @@
-"""Requests to Google Cloud: to which address, and what to do about a refusal.
+"""Requests to Google Cloud: by whom, to which address, and what to do about a refusal.
 
-The variables that steer gcloud steer us too: CLOUDSDK_AUTH_DISABLE_CREDENTIALS, and
-CLOUDSDK_API_ENDPOINT_OVERRIDES_… for each service.
+Two logins live side by side: gcloud's own, and the application default credentials, by which
+programs are known. They need not be the same person. The variables that steer gcloud steer us too:
+CLOUDSDK_AUTH_DISABLE_CREDENTIALS, and CLOUDSDK_API_ENDPOINT_OVERRIDES_… for each service.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from launcher.cloud import errors, identity
+from launcher.cloud import errors
 from launcher.cloud.errors import CloudError, clean, sdk
 
 # What an API says when it refuses a request (403), and what that means. The first that fits counts.
@@ -30,6 +33,12 @@ FORBIDDEN = {
     ),
     "": "signed in as {caller}, who lacks {lacks}: {text}; to grant it: {grant}",
 }
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+LOGIN = "gcloud auth application-default login"
+VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"  # names a file that counts before any login
+UNKNOWN = "user:YOUR-EMAIL"  # to be filled in by whoever reads the command
+TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"
+SECONDS = 2  # for its answer
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Connection:
             CloudError: nobody is logged in, or Google's libraries are not installed.
         """
         self.project, self.region, self.account = project, region, account
-        self.credentials = identity.load_credentials()
+        self.credentials = load_credentials()
         self.session = open_session(self.credentials)
 
     def ask(self, what: str, need: Need, method: str, url: str, **options) -> dict:
@@ -74,8 +83,8 @@ class Connection:
     def grant(self, need: Need, account: str = "") -> str:
         """The command that gives the caller the role that a request needs."""
         where = {"bucket": need.bucket, "repository": need.repository, "account": account}
-        member = identity.identify(self.credentials).member
-        return identity.grant(need.role, member, self.project, region=self.region, **where)
+        member = identify(self.credentials).member
+        return grant(need.role, member, self.project, region=self.region, **where)
 
     @contextlib.contextmanager
     def explain_errors(self, what: str, need: Need) -> Iterator[None]:
@@ -108,7 +117,7 @@ class Connection:
             see = f"see {quota_page(self.project)}, or take other machines"
             return f"the quota is used up, or there is none: {text}; {see}"
         if status == 401 or isinstance(error, sdk("google.auth.exceptions").GoogleAuthError):
-            advice = identity.advise_login()
+            advice = advise_login()
             return f"signed in as {self._caller()}, who was not let in: {text}; {advice}"
         if status == 403:
             return self._explain_forbidden(text, need)
@@ -136,9 +145,9 @@ class Connection:
         )
 
     def _caller(self) -> str:
-        if identity.is_anonymous():
+        if is_anonymous():
             return "nobody (CLOUDSDK_AUTH_DISABLE_CREDENTIALS is set)"
-        return str(identity.identify(self.credentials))
+        return str(identify(self.credentials))
 
 
 def endpoint(service: str, usual: str = "") -> str:
@@ -177,3 +186,123 @@ def ask(session, method: str, url: str, **options) -> dict:
     if answer.status_code >= 300:
         raise sdk("google.api_core.exceptions").from_http_response(answer)
     return answer.json()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An account, as far as it is known; `email` is empty where only Google knows it."""
+
+    kind: str  # "user", "service account", "federated identity"
+    email: str = ""
+
+    def __str__(self) -> str:
+        source = os.environ.get(VARIABLE)
+        return f"{self.kind} {self.email or 'of unknown name'}" + (f" ({source})" if source else "")
+
+    @property
+    def member(self) -> str:
+        """As IAM writes it: "user:ada@lab.org"."""
+        prefix = "serviceAccount" if self.kind == "service account" else "user"
+        return f"{prefix}:{self.email}" if self.email else UNKNOWN
+
+
+def is_anonymous() -> bool:
+    """Whether gcloud is set to send no credentials, and so neither do we."""
+    value = os.environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "")
+    return value.lower() in ("1", "true", "yes")
+
+
+def load_credentials():
+    """The application default credentials; anonymous ones where gcloud is set to use none.
+
+    Raises:
+        CloudError: nobody is logged in, or Google's libraries are not installed.
+    """
+    if is_anonymous():
+        return sdk("google.auth.credentials").AnonymousCredentials()
+    auth = sdk("google.auth")
+    try:
+        return auth.default(scopes=[SCOPE])[0]
+    except (auth.exceptions.GoogleAuthError, ValueError, OSError) as error:
+        why = clean(error)
+    except AttributeError:  # JSON that is no mapping, which google.auth does not expect
+        why = f"{os.environ.get(VARIABLE)} holds no credentials"
+    raise CloudError(f"nobody is logged in ({why}); {advise_login()}")
+
+
+def may_have_login() -> bool:
+    """Whether `load_credentials` finds something; elsewhere it waits for a machine of Google's."""
+    if os.environ.get(VARIABLE) or os.environ.get("GCE_METADATA_HOST"):
+        return True
+    roaming = os.environ.get("APPDATA") if os.name == "nt" else None
+    usual = Path(roaming or Path.home() / ".config") / "gcloud"
+    folder = Path(os.environ.get("CLOUDSDK_CONFIG") or usual)
+    if (folder / "application_default_credentials.json").is_file():
+        return True
+    try:  # what the firmware of Google's machines says
+        product = Path("/sys/class/dmi/id/product_name").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return "Google" in product and os.environ.get("NO_GCE_CHECK", "").lower() != "true"
+
+
+def identify(credentials) -> Identity:
+    """Whose credentials these are; Google is requested to say it where they do not."""
+    if email := getattr(credentials, "service_account_email", None):
+        return Identity("service account", email)
+    kind = "user" if hasattr(credentials, "refresh_token") else "federated identity"
+    email = getattr(credentials, "account", "") or _request_email(credentials.token)
+    return Identity(kind, email)
+
+
+def _request_email(token: str | None) -> str:
+    """Whose access token this is; "" where Google does not say."""
+    requests = sdk("requests")
+    try:  # in the body: an address would be logged
+        body = {"access_token": token}
+        answer = token and requests.post(TOKEN_INFO, data=body, timeout=SECONDS).json()
+        return str(answer.get("email") or "")
+    except (requests.RequestException, ValueError, AttributeError):
+        return ""
+
+
+def advise_login() -> str:
+    """What to do where Google lets nobody in."""
+    if named := os.environ.get(VARIABLE):
+        first = f"{VARIABLE} ({named}) counts before any login: correct it, or unset it and"
+        return f"{first} run: {LOGIN}"
+    return f"run: {LOGIN}"
+
+
+def login_commands() -> tuple[str, ...]:
+    """The same as commands alone."""
+    return (f"unset {VARIABLE}", LOGIN) if os.environ.get(VARIABLE) else (LOGIN,)
+
+
+def grant(
+    role: str,
+    member: str,
+    project: str,
+    *,
+    bucket: str = "",
+    repository: str = "",
+    region: str = "",
+    account: str = "",
+) -> str:
+    """The command that grants a role in a project; or on one thing in it, where that is named.
+
+    Args:
+        repository, region: of images.
+        account: a service account, under which jobs are to run, say.
+    """
+    # Without --condition gcloud asks, where the project has a grant that is bound to one.
+    group, name, flags = "projects", project, ["--condition=None"]
+    if bucket:
+        group, name, flags = "storage buckets", f"gs://{bucket}", []
+    elif repository:
+        flags = [f"--location={region}", f"--project={project}"]
+        group, name = "artifacts repositories", repository
+    elif account:
+        group, name, flags = "iam service-accounts", account, [f"--project={project}"]
+    command = ["gcloud", *group.split(), "add-iam-policy-binding", name]
+    return shlex.join([*command, f"--member={member}", f"--role={role}", *flags])

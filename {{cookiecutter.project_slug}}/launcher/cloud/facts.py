@@ -11,8 +11,7 @@ from launcher.cloud import watch
 from launcher.cloud.remote_job import WAITS, RemoteJob
 from launcher.common.times import format_span, format_time
 from launcher.cost import cost
-from launcher.cost.parts import dollars
-from launcher.cost.prices import Table
+from launcher.cost.prices import Table, dollars
 
 DAY = 86_400  # seconds
 # The page says so below "Pricing for AutoML models"; of custom training it says nothing (2026-06).

@@ -13,17 +13,18 @@ import shlex
 import sys
 from argparse import Namespace
 
-from launcher.cloud import facts, labels, watch
+from launcher.cloud import facts, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.errors import CloudError
-from launcher.cloud.logs import Log
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
+from launcher.cloud.submission import join_labels
 from launcher.cloud.vertex import Vertex
+from launcher.cloud.watch import Log
 from launcher.common.document import SpecError
 from launcher.common.times import format_span, format_time
 from launcher.cost import prices
-from launcher.cost.parts import dollars
+from launcher.cost.prices import dollars
 from launcher.project.settings import read_settings
 
 MOST = 1000  # jobs that are looked through
@@ -49,7 +50,7 @@ class Jobs:
         match = RESOURCE.fullmatch(name)
         region = match[1] if match else settings.region
         self.vertex = Vertex(Connection(settings.project, region, settings.service_account))
-        self.label = labels.join({"project": settings.slug}, settings.labels)["project"]
+        self.label = join_labels({"project": settings.slug}, settings.labels)["project"]
 
     def list(self, every: bool = False, most: int = MOST) -> list[RemoteJob]:
         """This project's jobs and studies, or those of all projects; the newest first."""

@@ -5,35 +5,29 @@ Nothing here asks a network or imports Google's libraries: `--dry-run` shows wha
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import re
 import shlex
+import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from launcher.cloud import labels, package, registry
-from launcher.cloud.vertex import ID
+from launcher.cloud.code import Code, find_code
 from launcher.common.document import Fault, SpecError
-from launcher.jobfile import completion, program, spec, trainer_rules
+from launcher.jobfile import completion, program, spec
 from launcher.jobfile.job import Job
 from launcher.project import buckets, git, sources
-from launcher.project.settings import ROOT, Settings, read_settings
+from launcher.project.settings import Settings, read_settings
 
 COMMIT = "git_commit"  # a label
-
-
-@dataclass(frozen=True)
-class Code:
-    """Where the job finds the trainer; what is missing there is made before the job is sent."""
-
-    image: str = ""
-    gpus: bool = False  # the image is to hold the CUDA libraries
-    package: str = ""  # gs://…/trainer.tar.gz
-    data: str = ""  # gs://… that stands for the repo's data/, which no package holds
+ID = "submission"  # the label by which a job is found whose answer was lost
+LONGEST = 63  # characters of a label
+MOST = 64  # labels of a resource
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     settings = read_settings()
     if faults := settings.missing("project", "region", "bucket"):
         raise SpecError(*faults)
-    code, tree = _find_code(job, settings, flags), git.read()
+    code, tree = find_code(job, settings, flags), git.read()
     name = _choose_name(job)
     output = folder or _choose_folder(job.output or f"gs://{settings.bucket}", name)
     account = job.service_account or settings.service_account
@@ -129,14 +123,14 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
         faults += [Fault(settings.path, 0, *problem) for problem in problems]
     if faults:
         raise SpecError(*faults)
-    own = {"project": settings.slug, "user": labels.user(), "config": job.path.stem}
+    own = {"project": settings.slug, "user": find_user(), "config": job.path.stem}
     commit = {COMMIT: tree.label} if tree else {}
     # To commit, or to save a notebook, makes no other job.
-    lasting = labels.join(own, settings.labels, job.labels)
+    lasting = join_labels(own, settings.labels, job.labels)
     parts = [settings.project, settings.region, account, tensorboard, settings.executor_image]
     parts += [lasting, job.message, flags, folder, astuple(code)]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    every = labels.join(own, commit, settings.labels, job.labels, {ID: uuid.uuid4().hex[:16]})
+    every = join_labels(own, commit, settings.labels, job.labels, {ID: uuid.uuid4().hex[:16]})
     return Submission(
         job=_assemble(job, message, name, every),
         settings=settings,
@@ -180,7 +174,7 @@ def _assemble(job: Job, spec: dict, name: str, labels: Mapping[str, str]) -> Job
 
 
 def _choose_name(job: Job) -> str:
-    base = re.sub(r"[^a-z0-9]+", "-", labels.legal(job.name or job.path.stem)).strip("-") or "job"
+    base = re.sub(r"[^a-z0-9]+", "-", legal(job.name or job.path.stem)).strip("-") or "job"
     return f"{base}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
 
 
@@ -199,33 +193,6 @@ def _list_notes(tree: git.Tree | None, wanted: str, output: str) -> Iterator[str
         yield f"Changes that are not committed ({few}); the job's folder gets them as git.diff."
     if wanted and wanted.removesuffix("/") != output:
         yield f"Its output is a whole bucket: it gets a folder of its own there, {output}."
-
-
-def _find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
-    """What the job's pools need of this repo, by the way that project.yaml names."""
-    bare = [pool for pool in job.pools if pool.program.needs == "image"]
-    packaged = [pool for pool in job.pools if pool.program.needs == "package"]
-    code = Code()
-    if settings.code == "package":
-        packaged += bare
-    elif bare:
-        gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
-        code = Code(registry.uri(settings, gpus), gpus)
-    if not packaged:
-        return code
-    if not settings.executor_image and not all(pool.program.executor for pool in packaged):
-        raise SpecError(
-            "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
-            "install the trainer on; write one, or code: container"
-        )
-    package.refuse_links()
-    base = f"gs://{settings.bucket}"
-    digest = sources.digest(package.SOURCES)
-    code = replace(code, package=f"{base}/packages/{digest}/trainer.tar.gz")
-    words = [word for pool in packaged for _, word in pool.args(flags)]
-    if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
-        code = replace(code, data=f"{base}/data/{sources.digest(['data'])}")
-    return code
 
 
 def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> list[Fault]:
@@ -253,3 +220,32 @@ def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> li
             line = job.line(field) if field else 0
             faults.append(Fault(job.path, line, field, what, f"run {copy} and name the copy"))
     return faults
+
+
+def legal(text: object) -> str:
+    """A text as the value of a label: [a-z0-9_-], at most 63 of them.
+
+    Letters lose their accents, everything else becomes an underscore.
+    """
+    plain = unicodedata.normalize("NFKD", str(text).casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_-]+", "_", plain)[:LONGEST].strip("_-")
+
+
+def legal_key(text: object) -> str:
+    """The same for its name, which begins with a letter; "" where no letter is left."""
+    return re.sub(r"^[^a-z]+", "", legal(text))
+
+
+def join_labels(*several: Mapping) -> dict[str, str]:
+    """Labels that are legal; of two with one name the later one counts."""
+    joined = {legal_key(key): legal(value) for part in several for key, value in part.items()}
+    joined.pop("", None)
+    return dict(list(joined.items())[-MOST:])
+
+
+def find_user() -> str:
+    """Who is logged in on this machine."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user need not have a name
+        return "unknown"

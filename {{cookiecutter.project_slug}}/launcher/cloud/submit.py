@@ -6,14 +6,12 @@ import argparse
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
-from launcher.cloud import package, pending, storage, submission, watch
+from launcher.cloud import submission, vertex, watch
 from launcher.cloud.clients import Connection
+from launcher.cloud.code import provide_code
 from launcher.cloud.errors import CloudError
-from launcher.cloud.registry import Registry
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import Submission
 from launcher.cloud.vertex import Vertex
@@ -22,7 +20,6 @@ from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.project import git
 from launcher.project.buckets import holds_region
-from launcher.project.settings import ROOT
 
 ATTEMPTS = 100  # names that are tried for a folder of its own
 
@@ -91,18 +88,18 @@ def _send(this: Submission, wait: bool) -> int:
     try:
         connection = Connection(this.settings.project, this.settings.region, account)
         store, jobs = Store(connection), Vertex(connection)
-        job = pending.find_sent(this, jobs)
+        job = vertex.find_sent(this, jobs)
         if job:
             print("the same command sent this job before, and it started; nothing is sent again")
         else:
             for note in this.notes:
                 print(note, flush=True)
             _check_locations(this, store)
-            _provide_code(this, store)
+            provide_code(this.code, this.settings, store)
             this = _reserve_folder(this, store)
     except KeyboardInterrupt:
         raise SpecError("interrupted: nothing was sent") from None
-    job = job or pending.send(this, jobs)
+    job = job or vertex.send(this, jobs)
     print(f"sent: {job.name}, number {job.id}")
     print(f"page: {job.page}")
     print(f"folder: {job.folder}")
@@ -111,20 +108,6 @@ def _send(this: Submission, wait: bool) -> int:
     print(f"bring back: python scripts/jobs.py fetch {job.name}")
     print(f"curves: {job.curves}", flush=True)
     return watch.watch(jobs, job) if wait else 0
-
-
-def _provide_code(this: Submission, store: Store) -> None:
-    """Put image, package and data where the message says they are, each once."""
-    code = this.code
-    if code.image:
-        Registry(this.settings, store).provide(code.image, code.gpus)
-    if code.package and not store.exists(code.package):
-        with tempfile.TemporaryDirectory() as folder:
-            built = package.build(Path(folder))
-            store.upload(built, code.package, new=True)  # another's of the same sources is as good
-        print(f"package: {code.package}", flush=True)
-    if code.data:
-        storage.sync(store, ROOT / "data", code.data)
 
 
 def _reserve_folder(this: Submission, store: Store) -> Submission:

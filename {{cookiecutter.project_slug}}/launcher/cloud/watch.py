@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 
-from launcher.cloud.clients import quota_page
+from launcher.cloud import clients
+from launcher.cloud.clients import Connection, Need, quota_page
 from launcher.cloud.errors import CloudError
-from launcher.cloud.logs import Line, Log
 from launcher.cloud.remote_job import WAITS, RemoteJob
 from launcher.cloud.vertex import Vertex
-from launcher.common.times import format_span
+from launcher.common.times import format_span, parse_time
+from launcher.local.contract import ROLES
 
 POLL = 5.0  # seconds between two looks
 LAST = 10.0  # seconds in which the last lines of an ended job must have come
@@ -19,6 +24,10 @@ LONG = 600.0  # seconds of waiting after which we say that this is long, and aga
 DETACHED = 130  # exit code of Ctrl-C, as a shell counts it
 TAIL = 15  # lines of a failed job
 NO_ERROR = {"CANCELLED": "somebody stopped it, by jobs.py cancel or on its page"}
+NEED = Need("roles/logging.viewer", "logging.googleapis.com")
+PAGE = 1000  # entries in an answer, as many as the service gives
+LATE = 30  # seconds that an entry may arrive after one that is younger
+NOISE = r"WARNING: All log messages before absl|I0000 "  # what TensorFlow's C++ prints of itself
 
 
 def watch(jobs: Vertex, job: RemoteJob) -> int:
@@ -105,3 +114,84 @@ def _select_tail(lines: list[Line]) -> list[Line]:
     """The last lines of the replica that printed an error last, or of anything."""
     replicas = [line.replica for line in lines if line.error] or [line.replica for line in lines]
     return [line for line in lines if line.replica == replicas[-1]][-TAIL:]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a replica's output."""
+
+    replica: str  # "chief:0"; "service" for Vertex AI itself
+    text: str
+    error: bool
+
+    def __str__(self) -> str:
+        return f"{self.replica} | {self.text}"
+
+
+class Log:
+    """The log of one job; `print_new` prints each line once."""
+
+    def __init__(self, connection: Connection, job: RemoteJob):
+        self.connection, self.job = connection, job
+        self.newest = ""  # time of an entry, as the service writes it
+        self.seen: set[str] = set()
+
+    def print_new(self) -> int:
+        """Print the lines that came since the last call, in the order of their times; return how many.
+
+        Raises:
+            CloudError: the log cannot be read.
+        """
+        since, count = "", 0
+        if self.newest:  # what is late has an older time than what was on time
+            before = parse_time(self.newest[:19]) - timedelta(seconds=LATE)
+            since = f' AND timestamp>="{before:%Y-%m-%dT%H:%M:%SZ}"'
+        for entry in self._entries("timestamp asc", since):
+            time = entry.get("timestamp", "")
+            if (key := f"{entry.get('insertId')} {time}") in self.seen:
+                continue
+            self.seen.add(key)
+            self.newest = max(self.newest, time)
+            for line in _read_lines(entry):
+                print(line if self.job.several else line.text, flush=True)
+                count += 1
+        return count
+
+    def read_last(self, number: int) -> list[Line]:
+        """The last lines that replicas have printed."""
+        lines: list[Line] = []
+        for entry in self._entries("timestamp desc"):
+            lines = [*_read_lines(entry), *lines]
+            if len(lines) >= number:
+                break
+        return lines[-number:]
+
+    def _entries(self, order: str, since: str = "") -> Iterator[dict]:
+        query = {
+            "resourceNames": [f"projects/{self.connection.project}"],
+            "filter": f'resource.type="ml_job" AND resource.labels.job_id="{self.job.id}"{since}',
+            "orderBy": order,
+            "pageSize": PAGE,
+        }
+        what, url = (
+            f"read the log of {self.job.name}",
+            f"{clients.endpoint('logging')}/v2/entries:list",
+        )
+        while True:
+            answer = self.connection.ask(what, NEED, "POST", url, json=query)
+            yield from answer.get("entries") or []
+            if not answer.get("nextPageToken"):
+                return
+            query["pageToken"] = answer["nextPageToken"]
+
+
+def _read_lines(entry: dict) -> list[Line]:
+    payload = entry.get("jsonPayload") or {}
+    text = payload.get("message") or entry.get("textPayload") or ""
+    task = ((entry.get("resource") or {}).get("labels") or {}).get("task_name", "")
+    replica = task or "service"
+    if match := re.fullmatch(r"workerpool([0-3])-(\d+)", task):
+        replica = f"{ROLES[int(match[1])]}:{match[2]}"
+    error = entry.get("severity") in ("ERROR", "CRITICAL", "ALERT", "EMERGENCY")
+    lines = (part for part in str(text).splitlines() if not re.match(NOISE, part))
+    return [Line(replica, part, error) for part in lines]

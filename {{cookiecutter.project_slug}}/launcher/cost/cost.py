@@ -15,8 +15,7 @@ from datetime import date
 
 from launcher.common.times import format_span, seconds_between
 from launcher.cost import prices
-from launcher.cost.parts import Part, dollars, price_pool
-from launcher.cost.prices import PriceError, Table
+from launcher.cost.prices import Part, PriceError, Table, dollars, price_pool
 from launcher.jobfile.job import Job
 from launcher.jobfile.machines import is_tpu
 

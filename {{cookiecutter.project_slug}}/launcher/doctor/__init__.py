@@ -1,11 +1,10 @@
 """What is missing here and in the cloud, and the command that fixes it.
 
-`doctor`, `checkup`, `local` and `environment` run on Python 3.8 without any package.
+`doctor`, `checkup` and `local` run on Python 3.8 without any package.
 
     doctor       start here: run the checks and print them
     checkup      run checks side by side, each with a time limit
     local        Python, packages, disk, GPU, git, Docker
-    environment  what setup.py requires, and what is installed
     cloud        project, APIs, bucket, images, accounts
     quota        quota for the machines in configs/
     access       the login, and requests to Google's APIs

@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.cloud import clients, identity
+from launcher.cloud import clients
 from launcher.cloud.errors import CloudError, clean, sdk
 from launcher.doctor import checkup
 from launcher.doctor.checkup import Skip, command
@@ -38,7 +38,7 @@ def log_in():
     Raises:
         NoLogin: there are no credentials; why.
     """
-    for_programs = identity.is_anonymous() or identity.may_have_login()
+    for_programs = clients.is_anonymous() or clients.may_have_login()
     if for_programs:
         credentials = _refresh()
     else:  # gcloud's own are good enough to look around
@@ -49,8 +49,8 @@ def log_in():
 def _refresh():
     """The credentials that jobs are sent with, with a new access token."""
     try:
-        credentials = identity.load_credentials()
-        if not identity.is_anonymous():
+        credentials = clients.load_credentials()
+        if not clients.is_anonymous():
             credentials.refresh(sdk("google.auth.transport.requests").Request())
     except CloudError as error:
         raise NoLogin(str(error)) from None

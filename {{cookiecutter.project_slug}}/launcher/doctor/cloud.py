@@ -8,12 +8,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 
-from launcher.cloud import identity
+from launcher.cloud import clients
 from launcher.doctor import access, quota
 from launcher.doctor.access import NoLogin, Refused
 from launcher.doctor.checkup import CLOUD, OK, WARN, WRONG, Check, Skip, command, start
-from launcher.doctor.environment import python_command
-from launcher.doctor.local import check_packages
+from launcher.doctor.local import check_packages, python_command
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
 from launcher.project.settings import Settings
@@ -104,19 +103,19 @@ class Cloud:
 
     def grant(self, role: str, **on: str) -> str:
         """The command that gives this user a role in the project, or on one thing in it."""
-        member = identity.identify(self.log_in()[0].credentials).member
-        return identity.grant(role, member, self.settings.project, **on)
+        member = clients.identify(self.log_in()[0].credentials).member
+        return clients.grant(role, member, self.settings.project, **on)
 
     def check_credentials(self) -> tuple[str, ...]:
         try:
             session, for_programs = self.log_in()
         except NoLogin as nobody:
-            return WRONG, str(nobody), *identity.login_commands()
+            return WRONG, str(nobody), *clients.login_commands()
         if not for_programs:  # good enough to look around, not to send a job
-            return WRONG, "gcloud is logged in, programs are not", identity.LOGIN
-        if identity.is_anonymous():
+            return WRONG, "gcloud is logged in, programs are not", clients.LOGIN
+        if clients.is_anonymous():
             return OK, "none are sent (CLOUDSDK_AUTH_DISABLE_CREDENTIALS)"
-        who = identity.identify(session.credentials)
+        who = clients.identify(session.credentials)
         if who.kind == "user" and not session.credentials.quota_project_id:
             remedy = f"gcloud auth application-default set-quota-project {self.settings.project}"
             return WARN, f"{who}: without a quota project, which some APIs ask for", remedy
@@ -131,7 +130,7 @@ class Cloud:
                 return OK, f"{project} (its Service Usage API is off)"
             if refused.status == 401:
                 text = f"the login has expired: {refused.message}"
-                return WRONG, text, *identity.login_commands()
+                return WRONG, text, *clients.login_commands()
             text = f"{project} is not there, or not for you: {refused.message}"
             return WRONG, text, "gcloud projects list"
         return OK, project

@@ -5,8 +5,7 @@ contract   the replicas of a job and the environment of each
 process    a replica as a process: ports, output, exit
 fork       replicas that are forked from a process which has imported TensorFlow
 guard      run a command, and end it when the launcher has ended
-container  a replica as a container
-image      build the project's image with the local Docker
+container  a replica as a container; build the project's image with the local Docker
 faults     kill or preempt a replica on purpose
 run_dirs   create or reuse a run directory
 view       show the replicas on the terminal

@@ -1,5 +1,4 @@
 """Create what cloud jobs need, with gcloud, or print the commands.
 
-create  start here: the steps, each of which looks first
-gcloud  run the commands, or print them
+create  start here: the steps, each of which looks first; running commands, or printing them
 """

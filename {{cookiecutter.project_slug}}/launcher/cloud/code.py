@@ -1,23 +1,34 @@
-"""The training image in Artifact Registry: named after its sources, built and pushed where missing.
+"""The code of a job: the training image in Artifact Registry, or the trainer as a Python package.
 
-The local Docker builds it; where there is none, Cloud Build does, out of the same sources.
+Both are named after their sources, and made where they are missing. The local Docker builds the
+image; where there is none, Cloud Build does, out of the same sources. A job installs the package
+before it starts (`gcp.code: package`).
 """
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
 
-from launcher.cloud import clients
+from launcher.cloud import clients, storage
 from launcher.cloud.clients import Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.storage import Store
 from launcher.common.document import SpecError
-from launcher.local import image
-from launcher.local.image import ContainerError
+from launcher.jobfile import trainer_rules
+from launcher.jobfile.job import Job
+from launcher.local import container
+from launcher.local.container import ContainerError
 from launcher.project import sources
 from launcher.project.settings import ROOT, Settings
 
@@ -27,6 +38,62 @@ BUILD = 3600  # seconds that Cloud Build may take
 POLL = 5.0  # seconds between two looks at it
 RUNNING = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
 TO_BUILD = Need("roles/cloudbuild.builds.editor", "cloudbuild.googleapis.com")
+SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
+SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
+
+
+@dataclass(frozen=True)
+class Code:
+    """Where the job finds the trainer; what is missing there is made before the job is sent."""
+
+    image: str = ""
+    gpus: bool = False  # the image is to hold the CUDA libraries
+    package: str = ""  # gs://…/trainer.tar.gz
+    data: str = ""  # gs://… that stands for the repo's data/, which no package holds
+
+
+def find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
+    """What the job's pools need of this repo, by the way that project.yaml names."""
+    bare = [pool for pool in job.pools if pool.program.needs == "image"]
+    packaged = [pool for pool in job.pools if pool.program.needs == "package"]
+    code = Code()
+    if settings.code == "package":
+        packaged += bare
+    elif bare:
+        gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
+        code = Code(uri(settings, gpus), gpus)
+    if not packaged:
+        return code
+    if not settings.executor_image and not all(pool.program.executor for pool in packaged):
+        raise SpecError(
+            "project.yaml: gcp.executor_image is empty, and gcp.code: package needs an image to "
+            "install the trainer on; write one, or code: container"
+        )
+    refuse_links()
+    base = f"gs://{settings.bucket}"
+    digest = sources.digest(SOURCES)
+    code = replace(code, package=f"{base}/packages/{digest}/trainer.tar.gz")
+    words = [word for pool in packaged for _, word in pool.args(flags)]
+    if not trainer_rules.names_data(words) and (ROOT / "data").is_dir():
+        code = replace(code, data=f"{base}/data/{sources.digest(['data'])}")
+    return code
+
+
+def provide_code(code: Code, settings: Settings, store: Store) -> None:
+    """Put image, package and data where the message says they are, each once.
+
+    Raises:
+        CloudError, ContainerError, SpecError: one cannot be looked for, built or uploaded.
+    """
+    if code.image:
+        Registry(settings, store).provide(code.image, code.gpus)
+    if code.package and not store.exists(code.package):
+        with tempfile.TemporaryDirectory() as folder:
+            built = build_package(Path(folder))
+            store.upload(built, code.package, new=True)  # another's of the same sources is as good
+        print(f"package: {code.package}", flush=True)
+    if code.data:
+        storage.sync(store, ROOT / "data", code.data)
 
 
 def uri(settings: Settings, gpus: bool) -> str:
@@ -38,7 +105,7 @@ def uri(settings: Settings, gpus: bool) -> str:
     if faults := settings.missing("image_repository"):
         raise SpecError(*faults)
     repository = f"{settings.region}-docker.pkg.dev/{settings.project}"
-    tag = image.tag(gpus, traced=False, platform=PLATFORM)
+    tag = container.image_tag(gpus, traced=False, platform=PLATFORM)
     return f"{repository}/{settings.image_repository}/{tag}"
 
 
@@ -81,8 +148,8 @@ class Registry:
         return False
 
     def _build_here(self, wanted: str, gpus: bool) -> None:
-        built = image.build(gpus, traced=False, platform=PLATFORM)
-        tagged = image.docker("tag", built, wanted)
+        built = container.build_image(gpus, traced=False, platform=PLATFORM)
+        tagged = container.docker("tag", built, wanted)
         if tagged.returncode:
             raise ContainerError(f"docker tag: {_last_line(tagged.stderr)}")
         print(f"image: pushing {wanted}", flush=True)
@@ -106,7 +173,7 @@ class Registry:
         tag = wanted.rpartition(":")[2]
         source, bucket = f"builds/{tag}/source.tgz", self.settings.bucket
         self.store.upload(pack_sources(), f"gs://{bucket}/{source}")
-        arguments = image.recipe(gpus, traced=False).items()
+        arguments = container.list_build_args(gpus, traced=False).items()
         words = [word for item in arguments for word in ("--build-arg", "=".join(item))]
         build = {
             "source": {"storageSource": {"bucket": bucket, "object": source}},
@@ -157,7 +224,7 @@ def pack_sources() -> bytes:
     """What the image is built from, as a tar file."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as tar:
-        for path in sources.list_files(image.SOURCES):
+        for path in sources.list_files(container.SOURCES):
             about = tar.gettarinfo(path, path.relative_to(ROOT).as_posix())
             about.uid = about.gid = about.mtime = 0
             about.uname = about.gname = ""
@@ -170,10 +237,74 @@ def _why_no_docker() -> str:
     """Why no image can be built here; "" where one can."""
     if not shutil.which("docker"):
         return "docker is not installed"
-    done = image.docker("info", "--format", "{{.ServerVersion}}")
+    done = container.docker("info", "--format", "{{.ServerVersion}}")
     return "" if done.stdout.strip() and not done.returncode else "no Docker daemon answers"
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it says nothing"
+
+
+def build_package(folder: Path) -> Path:
+    """Build the source distribution into a folder; return its path.
+
+    The sources are copied first, so that nothing but them gets in, and nothing is left in the repo.
+
+    Raises:
+        SpecError: it cannot be built; with what setuptools said. Or a file would be missing in it.
+    """
+    files = {path.relative_to(ROOT).as_posix(): path for path in sources.list_files(SOURCES)}
+    with tempfile.TemporaryDirectory() as name:
+        stage = Path(name)
+        for source, path in files.items():
+            (stage / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, stage / source)
+        # In an environment of its own, build would fetch setuptools again from the network.
+        alone = ["--no-isolation"] if _has_setuptools() else []
+        command = [sys.executable, "-m", "build", "--sdist", *alone, "--outdir", folder, stage]
+        done = subprocess.run(
+            command,
+            cwd=stage,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        hint = "; install it: pip install build" if "No module named build" in done.stderr else ""
+        last = lines[-1].strip() if lines else "it says nothing"
+        raise SpecError(f"setup.py: the package cannot be built: {last}{hint}")
+    [path] = folder.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    if missing := sorted(set(files) - packed):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SpecError(
+            f"{missing[0]}{more}: not in the package; setup.py (package_data) and MANIFEST.in decide "
+            "what is: change them, or move the file"
+        )
+    return path
+
+
+def refuse_links() -> None:
+    """Look for links to folders, which work in the image, and which neither package nor digest hold.
+
+    Raises:
+        SpecError: names the link.
+    """
+    for name in SOURCES:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_symlink() and path.is_dir():
+                raise SpecError(
+                    f"{path.relative_to(ROOT).as_posix()}: is a link to a folder, which a package "
+                    "cannot hold; copy the folder there, or write gcp.code: container"
+                )
+
+
+def _has_setuptools() -> bool:
+    try:
+        return int(metadata.version("setuptools").split(".")[0]) >= SETUPTOOLS
+    except (metadata.PackageNotFoundError, ValueError):
+        return False

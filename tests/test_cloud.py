@@ -405,9 +405,9 @@ def test_two_commands_at_once_do_not_share_a_note(lab):
         lab.module("jobfile.spec").load(lab.project.path / "configs" / "smoke.yaml")
     )
     note = vertex.find_note(this)
-    vertex.write_note(note, this)
+    vertex.write_note(this)
     with pytest.raises(lab.module("cloud.errors").CloudError, match="another command is sending"):
-        vertex.write_note(note, this)
+        vertex.write_note(this)
     note.write_text("half", encoding="utf-8")
     done, jobs = send(lab, code=2)
     assert jobs == [] and "delete this file" in error_of(done)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from launcher.cloud import submission, vertex, watch
+from launcher.cloud import submission, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.code import provide_code
 from launcher.cloud.errors import CloudError
@@ -88,7 +88,7 @@ def _send(this: Submission, wait: bool) -> int:
     try:
         connection = Connection(this.settings.project, this.settings.region, account)
         store, jobs = Store(connection), Vertex(connection)
-        job = vertex.find_sent(this, jobs)
+        job = jobs.find_sent(this)
         if job:
             print("the same command sent this job before, and it started; nothing is sent again")
         else:
@@ -99,7 +99,7 @@ def _send(this: Submission, wait: bool) -> int:
             this = _reserve_folder(this, store)
     except KeyboardInterrupt:
         raise SpecError("interrupted: nothing was sent") from None
-    job = job or vertex.send(this, jobs)
+    job = job or jobs.send(this)
     print(f"sent: {job.name}, number {job.id}")
     print(f"page: {job.page}")
     print(f"folder: {job.folder}")

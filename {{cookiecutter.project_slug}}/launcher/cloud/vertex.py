@@ -6,9 +6,9 @@
 
 Google's own client sends the requests, over REST, so that a proxy or a stand-in sees them.
 
-A request may take effect minutes after its client gave up, was interrupted or was killed. A note of
-the job lies in runs/ from just before it is sent until its fate is known; the same command, given
-again, reads it first.
+A request may take effect minutes after its client gave up, was interrupted or was killed, and the
+service has no request id that would make a second one harmless. So a note of the job lies in runs/
+from just before it is sent until its fate is known; the same command, given again, reads it first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.cloud import clients, errors
@@ -63,33 +62,59 @@ class Vertex:
             client_options={"api_endpoint": clients.endpoint("aiplatform", usual)},
         )
 
-    def create(self, message: Mapping) -> RemoteJob:
-        """Start a job, and never a second one, whatever happens to the answer.
+    def send(self, submission: Submission) -> RemoteJob:
+        """Start a job that `find_sent` has not found; never a second one, whatever happens.
 
-        A request may take effect long after its client gave up, and the service has no request id
-        that would make a second one harmless. So a request is repeated only if it surely had no
-        effect; after any other failure the job is looked up by its label.
-
-        Args:
-            message: a whole CustomJob or HyperparameterTuningJob; no other job has its label
-                `submission`.
+        A request is repeated only if it surely had no effect; after any other failure the job is
+        looked up by its label.
 
         Raises:
-            UnknownFate: nobody can say yet whether the job starts.
-            CloudError: the job was refused, and does not start.
+            UnknownFate: nobody can say yet whether the job starts; the note stays.
+            SpecError: the job was refused, or another command is sending it. Or Ctrl-C came
+                meanwhile, and the note stays.
         """
-        job = RemoteJob(message)
-        send = errors.retry(errors.had_no_effect)(self._send)
-        with self.connection.explain_errors("start the job", NEED):
-            try:
-                return send(job)
-            except Exception as error:
-                cut_off = isinstance(error, self.json.ParseError)
-                lost = errors.is_transient(error) and not errors.had_no_effect(error)
-                if not (cut_off or lost):
-                    raise
-                reason = errors.clean(error)
-        return self._wait_for(job, reason)
+        note = write_note(submission)
+        try:
+            job = self._create(RemoteJob(submission.message))
+        except KeyboardInterrupt:
+            raise SpecError(
+                f"interrupted while the job was being sent: python scripts/jobs.py show "
+                f"{submission.name} shows whether it runs"
+            ) from None
+        except CloudError as error:
+            if not isinstance(error, UnknownFate):
+                note.unlink(missing_ok=True)
+            raise
+        note.unlink(missing_ok=True)
+        return job
+
+    def find_sent(self, submission: Submission) -> RemoteJob | None:
+        """The job that an earlier command sent, if it is there; None where it may be sent now.
+
+        Raises:
+            CloudError: nobody knows yet whether it starts, so it must not be sent again.
+        """
+        note = find_note(submission)
+        try:
+            facts = json.loads(note.read_text(encoding="utf-8"))
+            name, label, until = facts["name"], facts["label"], float(facts["time"]) + LATEST
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, LookupError, TypeError):
+            raise CloudError(
+                f"{note}: cannot be read; python scripts/jobs.py list shows whether the job runs; "
+                "then delete this file"
+            ) from None
+        job = self._find_label(label, submission.job.tuning)
+        if not job and time.time() < until:
+            clock = time.strftime("%H:%M:%S", time.localtime(until))
+            raise CloudError(
+                f"{name} was sent before, its answer was lost, and it may still start: nothing is "
+                f"sent again before {clock}; python scripts/jobs.py show {name} shows whether it "
+                "started"
+            )
+        note.unlink(missing_ok=True)
+        return job
 
     def get(self, job: RemoteJob) -> RemoteJob:
         """The same job as it is now."""
@@ -117,15 +142,23 @@ class Vertex:
                     raise
         return None
 
-    def find_sent(self, label: str, tuning: bool) -> RemoteJob | None:
-        """The job that was sent with this label `submission`; None where there is none yet."""
-        what, filter = "look whether the job started", f'labels.{ID}="{label}"'
-        return next(iter(self._list(what, tuning, filter, 1)), None)
-
     def cancel(self, job: RemoteJob) -> None:
         """Ask the service to stop a job; it ends some moments later."""
         with self.connection.explain_errors(f"cancel {job.name}", NEED):
             self._call(f"cancel_{FIELDS[job.tuning]}", {"name": job.resource}, errors.retry())
+
+    def _create(self, job: RemoteJob) -> RemoteJob:
+        send = errors.retry(errors.had_no_effect)(self._send)
+        with self.connection.explain_errors("start the job", NEED):
+            try:
+                return send(job)
+            except Exception as error:
+                cut_off = isinstance(error, self.json.ParseError)
+                lost = errors.is_transient(error) and not errors.had_no_effect(error)
+                if not (cut_off or lost):
+                    raise
+                reason = errors.clean(error)
+        return self._wait_for(job, reason)
 
     def _send(self, job: RemoteJob) -> RemoteJob:
         field = FIELDS[job.tuning]
@@ -139,6 +172,11 @@ class Vertex:
         with self.connection.explain_errors(what, NEED):
             answer = self._call(f"get_{FIELDS[tuning]}", {"name": resource}, errors.retry())
             return self._read(answer)
+
+    def _find_label(self, label: str, tuning: bool) -> RemoteJob | None:
+        """The job with this label `submission`; None where there is none yet."""
+        what, filter = "look whether the job started", f'labels.{ID}="{label}"'
+        return next(iter(self._list(what, tuning, filter, 1)), None)
 
     def _list(self, what: str, tuning: bool, filter: str, most: int) -> list[RemoteJob]:
         request = {"parent": self.parent, "filter": filter, "page_size": min(most, PAGE)}
@@ -167,7 +205,7 @@ class Vertex:
             time.sleep(max(pause, SETTLE))
             pause = min(2 * pause, errors.LONGEST)
             try:
-                if started := self.find_sent(job.labels[ID], job.tuning):
+                if started := self._find_label(job.labels[ID], job.tuning):
                     return started
                 problem = ""
             except CloudError as error:
@@ -184,67 +222,14 @@ def find_note(submission: Submission) -> Path:
     return FOLDER / f"{submission.fingerprint}.json"
 
 
-def find_sent(submission: Submission, jobs: Vertex) -> RemoteJob | None:
-    """The job that an earlier command sent, if it is there; None where it may be sent now.
-
-    Raises:
-        CloudError: nobody knows yet whether it starts, so it must not be sent again.
-    """
-    note = find_note(submission)
-    try:
-        facts = json.loads(note.read_text(encoding="utf-8"))
-        name, label, until = facts["name"], facts["label"], float(facts["time"]) + LATEST
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, LookupError, TypeError):
-        raise CloudError(
-            f"{note}: cannot be read; python scripts/jobs.py list shows whether the job runs; then "
-            "delete this file"
-        ) from None
-    job = jobs.find_sent(label, submission.job.tuning)
-    if not job and time.time() < until:
-        clock = time.strftime("%H:%M:%S", time.localtime(until))
-        raise CloudError(
-            f"{name} was sent before, its answer was lost, and it may still start: nothing is sent "
-            f"again before {clock}; python scripts/jobs.py show {name} shows whether it started"
-        )
-    note.unlink(missing_ok=True)
-    return job
-
-
-def send(submission: Submission, jobs: Vertex) -> RemoteJob:
-    """Send a job that `find_sent` has not found.
-
-    Raises:
-        UnknownFate: nobody knows whether it starts; the note stays.
-        SpecError: it was refused, or another command is sending it; or Ctrl-C came meanwhile, and
-            the note stays.
-    """
-    note = find_note(submission)
-    write_note(note, submission)
-    try:
-        job = jobs.create(submission.message)
-    except UnknownFate:
-        raise
-    except CloudError:
-        note.unlink(missing_ok=True)
-        raise
-    except KeyboardInterrupt:
-        raise SpecError(
-            f"interrupted while the job was being sent: python scripts/jobs.py show "
-            f"{submission.name} shows whether it runs"
-        ) from None
-    note.unlink(missing_ok=True)
-    return job
-
-
-def write_note(note: Path, submission: Submission) -> None:
-    """Note that a job is about to be sent.
+def write_note(submission: Submission) -> Path:
+    """Note that a job is about to be sent; return the note.
 
     Raises:
         CloudError: another command is sending it, or the note cannot be written: then nothing may
             be sent.
     """
+    note = find_note(submission)
     facts = {"name": submission.name, "label": submission.labels[ID], "time": time.time()}
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -260,3 +245,4 @@ def write_note(note: Path, submission: Submission) -> None:
             f"{note}: cannot be written ({error.strerror or error}), and nothing is sent without "
             "it: it keeps a job from starting twice"
         ) from None
+    return note

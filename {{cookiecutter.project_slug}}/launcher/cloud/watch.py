@@ -58,7 +58,7 @@ def explain_waiting(project: str) -> str:
 
 def _follow(jobs: Vertex, job: RemoteJob) -> RemoteJob:
     """Show what the job does until it has ended; return it as it is then."""
-    log, state, readable, warned = Log(jobs.connection, job), "", True, 0.0
+    log, state, warned = Log(jobs.connection, job), "", 0.0
     while True:
         job = jobs.get(job)
         if job.state != state and not job.ended:
@@ -72,25 +72,16 @@ def _follow(jobs: Vertex, job: RemoteJob) -> RemoteJob:
                 f"to give it up: python scripts/jobs.py cancel {job.name}",
                 flush=True,
             )
-        readable = readable and _print_new(log) is not None
+        log.try_print_new()
         if job.ended:
             break
         time.sleep(POLL)
     end = time.monotonic() + LAST
-    while readable and time.monotonic() < end:  # the last lines arrive after the end
+    while time.monotonic() < end:  # the last lines arrive after the end
         time.sleep(min(POLL, LAST / 2))
-        if not _print_new(log):
+        if not log.try_print_new():
             break
     return job
-
-
-def _print_new(log: Log) -> int | None:
-    """None where the log cannot be read; the job is watched on without it."""
-    try:
-        return log.print_new()
-    except CloudError as error:
-        print(f"[launcher] {error}", file=sys.stderr, flush=True)
-        return None
 
 
 def _print_end(jobs: Vertex, job: RemoteJob) -> int:
@@ -102,18 +93,15 @@ def _print_end(jobs: Vertex, job: RemoteJob) -> int:
     why = job.error or NO_ERROR.get(job.state, "the service gives no reason")
     print(f"error: {job.name} {job.state.lower()}{took}: {why}", file=sys.stderr)
     try:
-        for line in _select_tail(Log(jobs.connection, job).read_last(200)):
+        lines = Log(jobs.connection, job).read_last(200)
+        # Of the replica that printed an error last, or else anything.
+        decisive = [line for line in lines if line.error] or lines
+        for line in [line for line in lines if line.replica == decisive[-1].replica][-TAIL:]:
             print(f"  {line}", file=sys.stderr)
     except CloudError as error:
         print(f"error: its log: {error}", file=sys.stderr)
     print(f"[launcher] its page: {job.page}", file=sys.stderr)
     return 1
-
-
-def _select_tail(lines: list[Line]) -> list[Line]:
-    """The last lines of the replica that printed an error last, or of anything."""
-    replicas = [line.replica for line in lines if line.error] or [line.replica for line in lines]
-    return [line for line in lines if line.replica == replicas[-1]][-TAIL:]
 
 
 @dataclass(frozen=True)
@@ -132,7 +120,7 @@ class Log:
     """The log of one job; `print_new` prints each line once."""
 
     def __init__(self, connection: Connection, job: RemoteJob):
-        self.connection, self.job = connection, job
+        self.connection, self.job, self.readable = connection, job, True
         self.newest = ""  # time of an entry, as the service writes it
         self.seen: set[str] = set()
 
@@ -157,6 +145,15 @@ class Log:
                 count += 1
         return count
 
+    def try_print_new(self) -> int:
+        """The same for a log that may be unreadable, which is reported once; 0 then."""
+        try:
+            return self.print_new() if self.readable else 0
+        except CloudError as error:
+            print(f"[launcher] {error}", file=sys.stderr, flush=True)
+            self.readable = False
+            return 0
+
     def read_last(self, number: int) -> list[Line]:
         """The last lines that replicas have printed."""
         lines: list[Line] = []
@@ -173,12 +170,11 @@ class Log:
             "orderBy": order,
             "pageSize": PAGE,
         }
-        what, url = (
-            f"read the log of {self.job.name}",
-            f"{clients.endpoint('logging')}/v2/entries:list",
-        )
+        url = f"{clients.endpoint('logging')}/v2/entries:list"
         while True:
-            answer = self.connection.ask(what, NEED, "POST", url, json=query)
+            answer = self.connection.ask(
+                f"read the log of {self.job.name}", NEED, "POST", url, json=query
+            )
             yield from answer.get("entries") or []
             if not answer.get("nextPageToken"):
                 return

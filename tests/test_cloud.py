@@ -942,7 +942,7 @@ def test_a_long_log_is_shown_whole_and_each_line_once(lab):
 
 
 def test_a_job_that_waits_long_says_how_long_and_why_that_may_be(lab):
-    with mock.patch.object(lab.module("cloud.watch"), "LONG", 0.0):
+    with mock.patch.object(lab.module("cloud.remote_job"), "LONG", 0.0):
         done, _ = send(lab, "--wait")
     lines = [line for line in done.out.splitlines() if "has been" in line]
     assert len(lines) >= 1

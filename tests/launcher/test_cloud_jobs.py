@@ -9,7 +9,7 @@ import json
 import pytest
 from conftest import ROOT
 
-from launcher.cloud import facts
+from launcher.cloud import remote_job
 from launcher.cloud import study as jobs_study
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.times import format_span
@@ -32,7 +32,7 @@ JOB = {
 
 
 def price(message: dict) -> tuple[float | None, float]:
-    cost = facts.compute_cost(RemoteJob(message), prices.load())
+    cost = remote_job.compute_cost(RemoteJob(message), prices.load())
     return cost.most, cost.hours
 
 
@@ -68,7 +68,7 @@ def test_times_are_for_people(seconds, text):
 
 
 def test_a_name_cannot_steer_the_terminal(capsys):
-    facts.print_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
+    remote_job.print_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["name              n", "?[2Jé?            1", "longer than that  2"]
 

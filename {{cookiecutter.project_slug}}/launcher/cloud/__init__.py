@@ -4,10 +4,9 @@ submit        start here: from a command line to a job that was sent
 submission    complete the job file: image or package, folder, account, labels
 code          the training image, or the trainer as a Python package: make it if it is missing
 vertex        send a job once, even where its answer is lost; list, find and cancel jobs
-remote_job    a job as the service describes it
+remote_job    a job as the service describes it, as a table row, as lines, as JSON
 watch         follow a job until it ends, with its output from Cloud Logging
 jobs          the verbs of scripts/jobs.py
-facts         a job as a table row, as lines, as JSON
 study         a cloud study as a local one: leaderboard, study.csv, report
 fetch         copy what a job wrote to runs/
 storage       copy files to and from buckets

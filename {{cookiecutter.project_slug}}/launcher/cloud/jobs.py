@@ -13,7 +13,7 @@ import shlex
 import sys
 from argparse import Namespace
 
-from launcher.cloud import facts, watch
+from launcher.cloud import remote_job, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import RemoteJob
@@ -93,7 +93,7 @@ def _list_names(jobs: list[RemoteJob]) -> str:
         for job in jobs[:NAMED]
     ]
     rest = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
-    return ", ".join(map(facts.printable, texts)) + rest
+    return ", ".join(map(remote_job.printable, texts)) + rest
 
 
 # The verbs of scripts/jobs.py. Each returns the exit code.
@@ -102,9 +102,9 @@ def _list_names(jobs: list[RemoteJob]) -> str:
 def list_(options: Namespace) -> int:
     jobs, table = Jobs().list(options.all, options.most), prices.load()
     if options.json:
-        _print_json([facts.to_json(job, table) for job in jobs])
+        _print_json([remote_job.to_json(job, table) for job in jobs])
     elif jobs:
-        facts.print_table(facts.COLUMNS, [facts.to_row(job, table) for job in jobs])
+        remote_job.print_table(remote_job.COLUMNS, [remote_job.to_row(job, table) for job in jobs])
         if len(jobs) == options.most:
             print(f"the {options.most} newest; for more: --most {10 * options.most}")
     else:
@@ -121,11 +121,11 @@ def show(options: Namespace) -> int:
         from launcher.cloud import study
     if options.json:
         trials = {"trials": study.to_json(job)} if job.tuning else {}
-        _print_json(facts.to_json(job, table) | trials)
+        _print_json(remote_job.to_json(job, table) | trials)
         return 0
     fetched = str(fetch.find_folder(job) or "")
-    for line in facts.to_lines(job, table, jobs.vertex.connection.project, fetched):
-        print(facts.printable(line))
+    for line in remote_job.to_lines(job, table, jobs.vertex.connection.project, fetched):
+        print(remote_job.printable(line))
     if job.trials:
         print()
         study.print_leaderboard(job)
@@ -171,22 +171,24 @@ def cost(options: Namespace) -> int:
     jobs = list({job.resource: job for job in jobs}.values())  # each once
     table, known, unknown, failed = prices.load(), 0.0, 0, 0.0
     for job in jobs:
-        price = facts.compute_cost(job, table)
+        price = remote_job.compute_cost(job, table)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
         failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
         span = format_span(3600 * price.hours)
         print(
-            facts.printable(f"{job.name}: {facts.format_cost(job, price)}, for {span} of running")
+            remote_job.printable(
+                f"{job.name}: {remote_job.format_cost(job, price)}, for {span} of running"
+            )
         )
         if options.id:
-            notes = facts.other_notes(price)
-            for line in [*map(str, price.parts), *facts.list_trial_costs(job, table), *notes]:
+            notes = remote_job.other_notes(price)
+            for line in [*map(str, price.parts), *remote_job.list_trial_costs(job, table), *notes]:
                 print(f"  {line}")
     if len(jobs) > 1:
         more = f", and {unknown} of unknown cost" if unknown else ""
         print(f"together: {dollars(known)}{more}")
     if failed:
-        print(f"of this, {dollars(failed)} for jobs that failed; {facts.FAILED_RULE}")
+        print(f"of this, {dollars(failed)} for jobs that failed; {remote_job.FAILED_RULE}")
     if len(jobs) == MOST and not options.id:
         print(f"these are the {MOST} newest")
     print("list prices; see also the bill, by the label project" if jobs else "no jobs yet")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from launcher.cloud import clients
-from launcher.cloud.clients import Connection, Need, quota_page
+from launcher.cloud import clients, remote_job
+from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import WAITS, RemoteJob
 from launcher.cloud.vertex import Vertex
@@ -20,7 +20,6 @@ from launcher.local.contract import ROLES
 
 POLL = 5.0  # seconds between two looks
 LAST = 10.0  # seconds in which the last lines of an ended job must have come
-LONG = 600.0  # seconds of waiting after which we say that this is long, and again after as many
 DETACHED = 130  # exit code of Ctrl-C, as a shell counts it
 TAIL = 15  # lines of a failed job
 NO_ERROR = {"CANCELLED": "somebody stopped it, by jobs.py cancel or on its page"}
@@ -48,14 +47,6 @@ def watch(jobs: Vertex, job: RemoteJob) -> int:
         raise CloudError(f"{error}; the job keeps running; {back}") from None
 
 
-def explain_waiting(project: str) -> str:
-    """Why a job may wait for so long."""
-    return (
-        "no machine of this kind is free, or there is no quota for it, which the service does not "
-        f"say; see {quota_page(project)}"
-    )
-
-
 def _follow(jobs: Vertex, job: RemoteJob) -> RemoteJob:
     """Show what the job does until it has ended; return it as it is then."""
     log, state, warned = Log(jobs.connection, job), "", 0.0
@@ -64,11 +55,11 @@ def _follow(jobs: Vertex, job: RemoteJob) -> RemoteJob:
         if job.state != state and not job.ended:
             state = job.state
             print(f"[launcher] {job.name}: {state.lower()}", flush=True)
-        if state in WAITS and job.age > warned + LONG:
+        if state in WAITS and job.age > warned + remote_job.LONG:
             warned = job.age
             print(
                 f"[launcher] {job.name} has been {state.lower()} for {format_span(job.age)}: "
-                f"{explain_waiting(jobs.connection.project)}; "
+                f"{remote_job.explain_waiting(jobs.connection.project)}; "
                 f"to give it up: python scripts/jobs.py cancel {job.name}",
                 flush=True,
             )

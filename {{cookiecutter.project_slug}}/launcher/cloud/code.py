@@ -28,7 +28,7 @@ from launcher.common.document import SpecError
 from launcher.jobfile import trainer_rules
 from launcher.jobfile.job import Job
 from launcher.local import container
-from launcher.local.container import ContainerError
+from launcher.local.container import ContainerError, last_line
 from launcher.project import sources
 from launcher.project.settings import ROOT, Settings
 
@@ -151,12 +151,12 @@ class Registry:
         built = container.build_image(gpus, traced=False, platform=PLATFORM)
         tagged = container.docker("tag", built, wanted)
         if tagged.returncode:
-            raise ContainerError(f"docker tag: {_last_line(tagged.stderr)}")
+            raise ContainerError(f"docker tag: {last_line(tagged.stderr)}")
         print(f"image: pushing {wanted}", flush=True)
         command, pipe = ["docker", "push", wanted], subprocess.PIPE
         pushed = subprocess.run(command, stderr=pipe, encoding="utf-8", errors="replace")
         if pushed.returncode:
-            raise ContainerError(f"docker push: {self._explain_push(_last_line(pushed.stderr))}")
+            raise ContainerError(f"docker push: {self._explain_push(last_line(pushed.stderr))}")
 
     def _explain_push(self, text: str) -> str:
         lower = text.lower()
@@ -185,11 +185,9 @@ class Registry:
         }
         query = {"filter": f'tags="image-{tag}"', "pageSize": "10"}
         builds = self._ask_builder("GET", params=query).get("builds") or []
-        running = [build for build in builds if build["status"] in RUNNING]
+        running = next((build for build in builds if build["status"] in RUNNING), None)
         # An answer that is lost costs a second build of the same image, and nothing else.
-        build = (
-            running[0] if running else self._ask_builder("POST", json=build)["metadata"]["build"]
-        )
+        build = running or self._ask_builder("POST", json=build)["metadata"]["build"]
         log = build.get("logUrl") or build["id"]
         print(f"build: {log}", flush=True)
         end = time.monotonic() + BUILD
@@ -197,11 +195,9 @@ class Registry:
             time.sleep(POLL)
             build = self._ask_builder("GET", f"/{build['id']}")
         if build["status"] != "SUCCESS":
-            why = (build.get("failureInfo") or {}).get("detail") or build.get("statusDetail")
-            why = f" ({why})" if why else ""
-            raise CloudError(
-                f"Cloud Build: the image's build ended with {build['status']}{why}; its log: {log}"
-            )
+            detail = (build.get("failureInfo") or {}).get("detail") or build.get("statusDetail")
+            how = f"{build['status']} ({detail})" if detail else build["status"]
+            raise CloudError(f"Cloud Build: the image's build ended with {how}; its log: {log}")
 
     def _ask_builder(self, method: str, path: str = "", **options) -> dict:
         url = f"{clients.endpoint('cloudbuild')}/v1/{self.parent}/builds{path}"
@@ -223,13 +219,9 @@ class Registry:
 def pack_sources() -> bytes:
     """What the image is built from, as a tar file."""
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as tar:
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
         for path in sources.list_files(container.SOURCES):
-            about = tar.gettarinfo(path, path.relative_to(ROOT).as_posix())
-            about.uid = about.gid = about.mtime = 0
-            about.uname = about.gname = ""
-            with open(path, "rb") as content:
-                tar.addfile(about, content)
+            tar.add(path, path.relative_to(ROOT).as_posix())
     return file.getvalue()
 
 
@@ -239,11 +231,6 @@ def _why_no_docker() -> str:
         return "docker is not installed"
     done = container.docker("info", "--format", "{{.ServerVersion}}")
     return "" if done.stdout.strip() and not done.returncode else "no Docker daemon answers"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it says nothing"
 
 
 def build_package(folder: Path) -> Path:
@@ -272,10 +259,9 @@ def build_package(folder: Path) -> Path:
             errors="replace",
         )
     if done.returncode:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        hint = "; install it: pip install build" if "No module named build" in done.stderr else ""
-        last = lines[-1].strip() if lines else "it says nothing"
-        raise SpecError(f"setup.py: the package cannot be built: {last}{hint}")
+        why = last_line(done.stdout + done.stderr)
+        hint = "; install it: pip install build" if "No module named build" in why else ""
+        raise SpecError(f"setup.py: the package cannot be built: {why}{hint}")
     [path] = folder.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}

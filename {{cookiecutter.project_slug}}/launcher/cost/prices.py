@@ -48,10 +48,6 @@ class Row:
         prices = [self.prices[column] for column in SUMS[kind]]
         return None if None in prices else sum(prices)
 
-    def known_price(self, kind: str) -> float:
-        """What of it is known: the price without the fee, or the fee without the price."""
-        return sum(self.prices[column] or 0 for column in SUMS[kind])
-
 
 Table = dict[str, dict[str, Row]]  # {region: {part: row}}
 
@@ -127,8 +123,8 @@ def price_pool(pool: Pool, region: str, strategy: str, table: Table) -> Part:
         row = find_row(table, region, name) if kind in SUMS else None
         if row is None or row.price(kind) is None:
             unknown.append(name)
-        if row is not None:
-            price += row.known_price(kind) * quantity
+        if row is not None:  # the price may be known and the fee not, or the other way round
+            price += quantity * sum(row.prices[column] or 0 for column in SUMS[kind])
             dates.add(row.date)
     return Part(pool, kind, price * pool.replicas, tuple(unknown), frozenset(dates))
 

@@ -39,24 +39,18 @@ def log_in():
         NoLogin: there are no credentials; why.
     """
     for_programs = clients.is_anonymous() or clients.may_have_login()
-    if for_programs:
-        credentials = _refresh()
-    else:  # gcloud's own are good enough to look around
-        credentials = sdk("google.oauth2.credentials").Credentials(_read_token())
-    return clients.open_session(credentials, refreshes=0), for_programs  # the token is new
-
-
-def _refresh():
-    """The credentials that jobs are sent with, with a new access token."""
     try:
-        credentials = clients.load_credentials()
-        if not clients.is_anonymous():
-            credentials.refresh(sdk("google.auth.transport.requests").Request())
+        if not for_programs:  # gcloud's own are good enough to look around
+            credentials = sdk("google.oauth2.credentials").Credentials(_read_token())
+        else:
+            credentials = clients.load_credentials()
+            if not clients.is_anonymous():
+                credentials.refresh(sdk("google.auth.transport.requests").Request())
     except CloudError as error:
         raise NoLogin(str(error)) from None
     except sdk("google.auth.exceptions").GoogleAuthError as error:
         raise NoLogin(f"no access token: {clean(error)}") from None
-    return credentials
+    return clients.open_session(credentials, refreshes=0), for_programs  # the token is new
 
 
 def _read_token() -> str:

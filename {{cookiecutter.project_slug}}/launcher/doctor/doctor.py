@@ -50,32 +50,24 @@ def main(argv: Sequence[str]) -> int:
 def list_checks() -> list[Check]:
     """All checks, local ones first."""
     try:
-        cloud = _list_cloud_checks()
-    except Exception as error:  # a file of ours that is broken must not hide what else is wrong
-        cloud = [_make_check("cloud", SKIPPED, f"could not be checked ({error!r})")]
-    return [*local.checks(), *cloud]
-
-
-def _list_cloud_checks() -> list[Check]:
-    try:
         settings, faults = local.read_project()
+        if faults:
+            known = [("project.yaml", WRONG, str(fault)) for fault in faults]
+        elif not settings.project:
+            why = "gcp.project in project.yaml is empty; all local work goes without"
+            known = [("cloud", SKIPPED, why)]
+        else:
+            from launcher.doctor.cloud import Cloud
+
+            return [*local.checks(), *Cloud(settings).checks()]
     except Skip as skip:
-        return [_make_check("cloud", SKIPPED, str(skip))]
+        known = [("cloud", SKIPPED, str(skip))]
     except Wrong:
-        return [_make_check("cloud", SKIPPED, "project.yaml cannot be read, see there")]
-    if faults:
-        return [_make_check("project.yaml", WRONG, str(fault)) for fault in faults]
-    if not settings.project:
-        why = "gcp.project in project.yaml is empty; all local work goes without"
-        return [_make_check("cloud", SKIPPED, why)]
-    from launcher.doctor.cloud import Cloud
-
-    return Cloud(settings).checks()
-
-
-def _make_check(name: str, state: str, text: str) -> Check:
-    """A check of the cloud whose result is known already."""
-    return Check(name, lambda: (state, text), CLOUD)
+        known = [("cloud", SKIPPED, "project.yaml cannot be read, see there")]
+    except Exception as error:  # a file of ours that is broken must not hide what else is wrong
+        known = [("cloud", SKIPPED, f"could not be checked ({error!r})")]
+    cloud = [Check(name, lambda f=tuple(finding): f, CLOUD) for name, *finding in known]
+    return [*local.checks(), *cloud]
 
 
 def print_findings(findings: Iterable[Finding]) -> list[Finding]:

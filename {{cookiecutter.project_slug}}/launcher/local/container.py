@@ -195,6 +195,11 @@ def docker(*words: str) -> subprocess.CompletedProcess:
     )
 
 
+def last_line(text: str) -> str:
+    """The last line that a program has written."""
+    return (text.strip().splitlines() or ["it says nothing"])[-1]
+
+
 def find_user() -> str | None:
     """The "uid:gid" of the caller: a container's files then belong to the caller, too.
 
@@ -212,7 +217,7 @@ def find_user() -> str | None:
         )
     done = docker("info", "--format", "{{.ServerVersion}} {{json .SecurityOptions}}")
     if done.returncode or not done.stdout.split(" ")[0]:
-        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        why = last_line(done.stderr)
         remedy = "start it (Docker Desktop, or sudo systemctl start docker)"
         if "permission denied" in why:
             remedy = "let your user speak to it (sudo usermod -aG docker $USER, then log in again)"

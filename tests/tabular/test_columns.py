@@ -60,6 +60,13 @@ def test_words_beside_numbers_are_missing_if_they_are_few_or_few_different_ones(
         assert "91 of 100 values are numbers: --schema can make it a number" in a.why
 
 
+def test_a_few_different_numbers_and_some_frequent_words_are_a_category():
+    """As hours are written in a questionnaire: the flag of the column would stand for both words."""
+    hours = ["never", "<1", "1", "2", "3", "4"]
+    path = write("t.csv", "a,y\n" + "".join(f"{hours[i % 6]},{i % 2}\n" for i in range(120)))
+    assert column(load(path, "y"), "a").kind == "category"
+
+
 def test_words_may_fill_whole_blocks():
     """Blocks of a megabyte: the first has words only, and still the column is one of numbers."""
     lines = [f"{'blink' if i < 1200 else i},{'z' * 950},{'pq'[i % 2]}" for i in range(25_000)]

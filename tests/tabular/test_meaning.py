@@ -45,7 +45,7 @@ def fit_line(loaded) -> float:
 ROW_NUMBERS = {
     "from 1": ("number of a row", range(1, 101)),
     "from 0": ("foo", range(100)),
-    "shuffled": ("foo", RNG.permutation(100)),
+    "shuffled": ("index", RNG.permutation(100)),
     "a part of the rows": ("foo", sorted(RNG.permutation(150)[:100])),
     "the id of a patient": ("patient_id", RNG.permutation(10**6)[:100]),
     "an id far from 0": ("PassengerId", range(9001, 9101)),
@@ -57,6 +57,8 @@ FEATURES = {
     "a time": ("time", range(100)),
     "days": ("days_since_start", range(1, 101)),
     "the x of a curve": ("x", range(100)),
+    "ranks": ("foo", RNG.permutation(100)),
+    "a number of survivors": ("number", range(1000, 500, -5)),
     "not unique": ("id", [*range(99), 98]),
     "not whole": ("id", np.arange(100) / 2),
     "amounts": ("income", RNG.permutation(10**5)[:100]),

@@ -29,9 +29,9 @@ from trainer.engine.runtime import JobError
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MAX_CLASSES = 1_000
 MAX_CODES = 10  # a target of more whole numbers is no class by itself
-WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing,
-FREQUENT_WORDS = 3  # beside so many different ones, which may be
-MIXED = 0.5  # of the values
+WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing, beside one
+MIXED = 0.5  # that may be of so many values, or a few that may be
+FEW_VALUES = 20  # unless the column has no more different values: then it is a category
 RARE = 2  # training rows: a category that fewer have counts as unseen; in a large table, those of
 RARE_SHARE = 1 / 2_000  # of them, or of MAX_RARE
 MAX_RARE = 20
@@ -101,25 +101,34 @@ def _read(
             for block in looked_at:
                 profiles[block.name].merge(block)
         values |= {name: column[np.isfinite(column)] for name, column in sample.columns.items()}
-        misread = [n for n in misread if _is_misread(profiles[n], limits[n], parts[0].words[n])]
+        misread = [
+            n
+            for n in misread
+            if _is_misread(profiles[n], limits[n], parts[0].words[n], values.get(n, ()))
+        ]
         texts ^= {*misread}
     return profiles, values
 
 
-def _is_misread(profile: Profile, limit: float, words: Counter) -> bool:
-    return profile.values > 0 and profile.text == _are_numbers(profile, limit, words)
+def _is_misread(profile: Profile, limit: float, words: Counter, values: Sequence[float]) -> bool:
+    return profile.values > 0 and profile.text == _are_numbers(profile, limit, words, values)
 
 
-def _are_numbers(profile: Profile, limit: float, words: Mapping[str, int]) -> bool:
+def _are_numbers(
+    profile: Profile, limit: float, words: Mapping[str, int], values: Sequence[float] = ()
+) -> bool:
     """Whether the values are numbers, but for this share of words at most, of which few are rare."""
     if profile.words <= min(limit, WORDS) * profile.values or limit == 1:
         return True
     if limit < MIXED or profile.words > limit * profile.values:
         return False
+    different = len({*words, *values})
     if profile.text:
+        different = len(profile.counts or ())
         words = {text: n for text, n in (profile.counts or {}).items() if not is_number(text)}
     named = sorted((n for word, n in words.items() if word != tables.OTHERS), reverse=True)
-    return profile.words - sum(named[:FREQUENT_WORDS]) <= WORDS * profile.values
+    frequent = named[: 1 if different <= FEW_VALUES else 3]
+    return profile.words - sum(frequent) <= WORDS * profile.values
 
 
 def _column(

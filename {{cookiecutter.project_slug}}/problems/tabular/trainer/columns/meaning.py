@@ -19,7 +19,7 @@ FEWEST = 20  # rows: in a smaller table, numbers may all differ, or be far from 
 _ID = re.compile(
     r"(.* )?(row|case|user|obs|subj|pat|p|s|u|uu)?ids?( .*)?|row( ?(names?|number|num|nr|no))?|index|idx|"
     r"(obs|observation|case|record|serial|sample|subject|subj|participant|patient)( (number|num|nr|no))?|"
-    r"no|nr|number|code|unnamed( .*)?"
+    r"no|nr|code|unnamed( .*)?"
 )
 _ORDER = re.compile(
     r"(.* )?(years?|yrs?|quarters?|months?|weeks?|days?|dates?|hours?|minutes?|seconds?|times?|timestamp|"
@@ -35,19 +35,23 @@ _FAR = 10  # from the middle of the values, in ranges of that
 def are_row_numbers(profile: Profile, values: np.ndarray, files: int) -> bool:
     """Whether a column numbers the rows, over all files or in each of them.
 
-    The whole numbers of `values`, float64 [rows] in file order, are then all different, and have
-    the name of an id, or any name but that of a time and about as many as there are rows.
+    The whole numbers of `values`, float64 [rows] in file order, are then all different under the
+    name of an id, or under any name but that of a time ascend from about 0 to the number of rows.
+    (Those that go there in any order may be ranks.)
     """
     if len(values) < FEWEST or profile.missing or not (values == np.floor(values)).all():
         return False
-    restarts = np.count_nonzero(np.diff(values) <= 0)
-    if restarts >= files and len(np.unique(values)) < len(values):
+    ascend = np.count_nonzero(np.diff(values) <= 0) < files
+    if not ascend and len(np.unique(values)) < len(values):
         return False
     name = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", profile.name).strip()
     if _ID.fullmatch(name.lower()):
         return True
-    is_in_order = _ORDER.fullmatch(name.lower()) and name != "X"  # as R calls a nameless column
-    return not is_in_order and profile.low >= 0 and profile.high <= 2 * profile.rows
+    if name == "X":  # as R calls a nameless column
+        ascend = True
+    elif _ORDER.fullmatch(name.lower()):
+        return False
+    return ascend and profile.low >= 0 and profile.high <= 2 * profile.rows
 
 
 def find_codes(values: np.ndarray) -> list[float]:

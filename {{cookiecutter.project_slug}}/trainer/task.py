@@ -14,11 +14,9 @@ import json
 import os
 import sys
 
-from trainer import options
 from trainer.engine import repeat
 from trainer.engine.ending import START_AGAIN, explain, note_termination
-from trainer.engine.flags import add_training_flags, seconds
-from trainer.engine.parser import Parser, describe, hyphenate, warn_of_unknown
+from trainer.engine.parser import Parser, describe, warn_of_unknown
 from trainer.engine.runtime import JobError, Runtime, new_job_dir
 from trainer.engine.runtime import read as read_runtime
 
@@ -26,56 +24,18 @@ from trainer.engine.runtime import read as read_runtime
 DESCRIBES = True
 
 
-def build_parser() -> Parser:
-    parser = Parser(
-        prog="python -m trainer.task",
-        description="Trains a model and exports it. Without flags: on the project's own data.",
-        allow_abbrev=False,
-    )
-    job = parser.add_argument_group("job")
-    job.add_argument(
-        "--job-dir",
-        metavar="DIR",
-        help="where results go: a folder, gs://… or /gcs/… (default: a new runs/<time>). The "
-        "platform's AIP_MODEL_DIR, AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR come first",
-    )
-    job.add_argument(
-        "--checkpoint-every",
-        type=seconds,
-        default=60.0,
-        metavar="SECONDS",
-        help="at most this much work is lost when the job is killed (default: 60)",
-    )
-    job.add_argument(
-        "--repeat",
-        metavar="RUN.JSON",
-        help="take over the flags of a recorded run; flags that are given here win",
-    )
-    job.add_argument(
-        "--describe",
-        action="store_true",
-        default=argparse.SUPPRESS,  # no part of a run and its record
-        help="print all flags and metrics as JSON, and what is wrong in lists of flags from stdin",
-    )
-    options.add_data_flags(parser.add_argument_group("data"))
-    add_training_flags(parser.add_argument_group("training"))
-    options.add_model_flags(parser.add_argument_group("model"))
-    parser.set_defaults(**options.DEFAULTS)
-    return parser
-
-
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Reads the flags; `--learning_rate` is `--learning-rate`; unknown ones are named and passed."""
-    parser, words = build_parser(), [hyphenate(word) for word in argv]
-    flags, unknown = parser.parse_known_args(words)
+    """Reads the flags; names those that do not exist. `--describe` prints, and ends the process."""
+    parser = Parser()
+    flags, unknown = parser.parse_known_args(argv)
     if "describe" in flags:
         print(describe(parser, json.loads(sys.stdin.read() or "[]")))
         raise SystemExit(0)
     if flags.repeat:
         repeat.take_over(parser, flags.repeat)
-        flags, unknown = parser.parse_known_args(words)
+        flags, unknown = parser.parse_known_args(argv)
     flags.ignored = unknown
-    warn_of_unknown(parser, unknown)
+    warn_of_unknown(unknown)
     return flags
 
 
@@ -186,7 +146,7 @@ def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record
             record.write("failed", error=known or repr(error))  # SystemExit(1) says only 1
         return explain(error, trained=training.trained)
     if runtime.is_chief:
-        warn_of_unknown(build_parser(), flags.ignored)  # once more, where it is read
+        warn_of_unknown(flags.ignored)  # once more, where it is read
     print(f"done: {runtime.job_dir}")
     return 0
 

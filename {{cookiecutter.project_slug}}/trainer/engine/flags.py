@@ -1,7 +1,7 @@
 """The flags of every training job, and the types of values that flags have.
 
-They stand apart from `loop.py` because `--help`, or a wrong flag, is answered before anything
-heavy is imported. The flags of the data and of the model stand in `options.py`.
+The flags of the data and of the model stand in `options.py`. `--help`, or a wrong flag, is answered
+before anything heavy is imported.
 """
 
 import argparse
@@ -57,72 +57,54 @@ def widths(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def add_training_flags(parser: argparse.ArgumentParser) -> None:
+def add_job_flags(group: argparse._ArgumentGroup) -> None:
+    """Where results go, and which run this is."""
+    add = group.add_argument
+    add(
+        "--job-dir",
+        metavar="DIR",
+        help="where results go: a folder, gs://… or /gcs/… (default: a new runs/<time>). The "
+        "platform's AIP_MODEL_DIR, AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR come first",
+    )
+    text = "at most this much work is lost when the job is killed (default: 60)"
+    add("--checkpoint-every", type=seconds, default=60.0, metavar="SECONDS", help=text)
+    text = "take over the flags of a recorded run; flags that are given here win"
+    add("--repeat", metavar="RUN.JSON", help=text)
+    text = "print all flags and metrics as JSON, and what is wrong in lists of flags from stdin"
+    # Without a default it is no part of a run and its record.
+    add("--describe", action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def add_training_flags(group: argparse._ArgumentGroup) -> None:
     """How to train. Defaults that depend on the kind of data stand in `options.py`."""
-    parser.add_argument("--epochs", type=whole, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--batch-size",
-        type=whole,
-        metavar="N",
-        help="examples a step, over all replicas (default: %(default)s)",
+    add = group.add_argument
+    add("--epochs", type=whole, metavar="N", help="default: %(default)s")
+    text = "examples a step, over all replicas (default: %(default)s)"
+    add("--batch-size", type=whole, metavar="N", help=text)
+    text = "stop after N epochs without a better --monitor (default: never)"
+    add("--early-stopping", type=count, default=0, metavar="N", help=text)
+    text = "the metric of history.csv that decides which epoch is best (default: val_loss)"
+    add("--monitor", default="val_loss", metavar="METRIC", help=text)
+    text = "the epoch whose model is exported (default: best)"
+    add("--export", choices=("best", "last"), default="best", help=text)
+    text = "none, balanced, or NAME=WEIGHT,… (default: none)"
+    add("--class-weights", default="none", metavar="W", help=text)
+    names = ("auto", "one-device", "mirrored", "multi-worker", "parameter-server", "tpu")
+    text = "how to spread over devices and machines (default: as cluster and devices say)"
+    add("--strategy", choices=names, default="auto", help=text)
+    names = ("float32", "mixed_bfloat16", "mixed_float16")
+    text = "of the layers' arithmetic (default: float32)"
+    add("--precision", choices=names, default="float32", help=text)
+    add("--jit", choices=("auto", "on", "off"), default="auto", help="compile with XLA")
+    text = (
+        "train with Keras's own fit, on one process, so that callbacks of Keras run; it is slower"
     )
-    parser.add_argument(
-        "--early-stopping",
-        type=count,
-        default=0,
-        metavar="N",
-        help="stop after N epochs without a better --monitor (default: never)",
-    )
-    parser.add_argument(
-        "--monitor",
-        default="val_loss",
-        metavar="METRIC",
-        help="the metric of history.csv that decides which epoch is best (default: val_loss)",
-    )
-    parser.add_argument(
-        "--export",
-        choices=("best", "last"),
-        default="best",
-        help="the epoch whose model is exported (default: best)",
-    )
-    parser.add_argument(
-        "--class-weights",
-        default="none",
-        metavar="W",
-        help="none, balanced, or NAME=WEIGHT,… (default: none)",
-    )
-    parser.add_argument(
-        "--strategy",
-        choices=("auto", "one-device", "mirrored", "multi-worker", "parameter-server", "tpu"),
-        default="auto",
-        help="how to spread over devices and machines (default: as cluster and devices say)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
-        default="float32",
-        help="of the layers' arithmetic (default: float32)",
-    )
-    parser.add_argument(
-        "--jit", choices=("auto", "on", "off"), default="auto", help="compile with XLA"
-    )
-    parser.add_argument(
-        "--fit",
-        action="store_true",
-        help="train with Keras's own fit, on one process, so that callbacks of Keras run; it is "
-        "slower for small models",
-    )
-    parser.add_argument(
-        "--seed", type=count, default=0, metavar="N", help="same seed, same run (default: 0)"
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="only operations that give the same bits each time, on GPUs too; slower",
-    )
-    parser.add_argument(
-        "--profile", action="store_true", help="trace the second epoch, for TensorBoard's profiler"
-    )
-    parser.add_argument(
-        "--histograms", action="store_true", help="write the weights to TensorBoard, each epoch"
-    )
+    add("--fit", action="store_true", help=f"{text} for small models")
+    text = "same seed, same run (default: 0)"
+    add("--seed", type=count, default=0, metavar="N", help=text)
+    text = "only operations that give the same bits each time, on GPUs too; slower"
+    add("--deterministic", action="store_true", help=text)
+    text = "trace the second epoch, for TensorBoard's profiler"
+    add("--profile", action="store_true", help=text)
+    text = "write the weights to TensorBoard, each epoch"
+    add("--histograms", action="store_true", help=text)

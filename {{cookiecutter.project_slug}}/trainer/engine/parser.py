@@ -10,10 +10,27 @@ import sys
 
 from trainer import options
 from trainer.engine.ending import MISTAKE
+from trainer.engine.flags import add_job_flags, add_training_flags
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong flag in one line, without a list of all the others."""
+    """Every flag of a job. `--learning_rate` is `--learning-rate`; a wrong flag is one line."""
+
+    def __init__(self):
+        super().__init__(
+            prog="python -m trainer.task",
+            description="Trains a model and exports it. Without flags: on the project's own data.",
+            allow_abbrev=False,
+        )
+        add_job_flags(self.add_argument_group("job"))
+        options.add_data_flags(self.add_argument_group("data"))
+        add_training_flags(self.add_argument_group("training"))
+        options.add_model_flags(self.add_argument_group("model"))
+        self.set_defaults(**options.DEFAULTS)
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = [re.sub(r"^--[^=]+", lambda name: name[0].replace("_", "-"), w) for w in args]
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str):
         self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
@@ -32,20 +49,16 @@ class Parser(argparse.ArgumentParser):
         return {n: a for n, a in self._option_string_actions.items() if n.startswith("--")}
 
 
-def hyphenate(word: str) -> str:
-    """`--learning_rate=0.1` → `--learning-rate=0.1`."""
-    return re.sub(r"^--[^=]+", lambda name: name[0].replace("_", "-"), word)
-
-
-def warn_of_unknown(parser: Parser, unknown: list[str]) -> None:
+def warn_of_unknown(unknown: list[str]) -> None:
     """Prints a warning that names these words of the command line; nothing where there are none."""
-    hints = ""
+    if not unknown:
+        return
+    names, hints = Parser().names, ""
     for word in unknown:
-        if near := difflib.get_close_matches(word.partition("=")[0], parser.names, n=1):
+        if near := difflib.get_close_matches(word.partition("=")[0], names, n=1):
             hints += f"; {word}: did you mean {near[0]}?"
-    if unknown:
-        text = f"warning: unknown flags, ignored: {' '.join(unknown)}{hints}"
-        print(text, file=sys.stderr, flush=True)
+    text = f"warning: unknown flags, ignored: {' '.join(unknown)}{hints}"
+    print(text, file=sys.stderr, flush=True)
 
 
 def derive_defaults(flags: argparse.Namespace, examples) -> str:
@@ -84,7 +97,7 @@ def describe(parser: Parser, lists: list[list[str]]) -> str:
         task: [*names, *(f"val_{name}" for name in names)]
         for task, names in outputs.METRICS.items()
     }
-    answers = [_answer(parser, [hyphenate(word) for word in words]) for words in lists]
+    answers = [_answer(parser, words) for words in lists]
     about = {"flags": flags, "metrics": metrics, "sources": options.SOURCES, "answers": answers}
     return json.dumps(about)
 

@@ -19,6 +19,7 @@ from codec.errors import JobError
 ROLES = ("chief", "worker", "ps", "evaluator")
 # What CLUSTER_SPEC and old jobs call them.
 OTHER_NAMES = {**{f"workerpool{i}": role for i, role in enumerate(ROLES)}, "master": "chief"}
+EXPECTED = '{"cluster": {"chief": ["host:port"], …}, "task": {"type": "chief", "index": 0}}'
 CONTRACT = re.compile(
     r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC|GIT_COMMIT|GIT_DIRTY|OWN_DATA_URI)$"
 )
@@ -59,8 +60,7 @@ def read(job_dir: str | None = None, environ: Mapping[str, str] = os.environ) ->
         JobError: a variable that cannot be read or describes an impossible cluster.
     """
     source, spec = _read_spec(environ)
-    cluster = _read_cluster(source, spec["cluster"])
-    role, index = _read_task(source, spec["task"], cluster)
+    cluster, role, index = _read_cluster(source, spec)
     trial = environ.get("CLOUD_ML_TRIAL_ID") or str(spec["task"].get("trial") or "") or None
     base, model_dir = _strip(job_dir), _strip(environ.get("AIP_MODEL_DIR"))
     if base and trial:
@@ -107,65 +107,47 @@ def _strip(path: str | None) -> str | None:
 
 def _read_spec(environ: Mapping[str, str]) -> tuple[str, dict]:
     """The variable that describes the cluster, TF_CONFIG before CLUSTER_SPEC, and what it holds."""
-    for name in ("TF_CONFIG", "CLUSTER_SPEC"):
-        text = environ.get(name, "").strip()
-        if not text:
-            continue
-        try:
-            spec = json.loads(text)
-        except ValueError as error:
-            raise JobError(
-                f"{name} is not JSON ({error}): got {text[:200]!r}; expected "
-                '{"cluster": {"chief": ["host:port"], …}, "task": {"type": "chief", "index": 0}}'
-            ) from None
-        if not isinstance(spec, dict):
-            raise JobError(f"{name} must be a JSON object, got {text[:200]!r}")
-        spec |= {key: {} for key in ("cluster", "task") if spec.get(key) is None}
-        for key in ("cluster", "task"):
-            if not isinstance(spec[key], dict):
-                raise JobError(f"{name}: {key} must be an object, got {json.dumps(spec[key])}")
-        return name, spec
-    return "TF_CONFIG", {"cluster": {}, "task": {}}
+    source = "TF_CONFIG" if environ.get("TF_CONFIG", "").strip() else "CLUSTER_SPEC"
+    text = environ.get(source, "").strip() or "{}"
+    try:
+        given = {key: value for key, value in json.loads(text).items() if value is not None}
+        spec = {"cluster": {}, "task": {}} | given
+        spec["task"]["index"] = int(spec["task"].get("index") or 0)
+        if not all(":" in host for hosts in spec["cluster"].values() for host in hosts):
+            raise ValueError("an address has no port")
+    except (ValueError, TypeError, AttributeError):
+        raise JobError(f"{source}: expected {EXPECTED}, got {text[:200]!r}") from None
+    return source, spec
 
 
-def _read_cluster(source: str, named: dict) -> dict[str, tuple[str, ...]]:
-    """Hosts by role. A cluster of one replica is no cluster: nothing is to be agreed on."""
+def _read_cluster(source: str, spec: dict) -> tuple[dict[str, tuple[str, ...]], str, int]:
+    """Hosts by role; the role and the index of this process.
+
+    A cluster of one replica is no cluster: nothing is to be agreed on.
+    """
     cluster: dict[str, tuple[str, ...]] = {}
-    for name, hosts in named.items():
+    for name, hosts in spec["cluster"].items():
         role = _read_role(source, name)
-        if not isinstance(hosts, list) or not all(isinstance(h, str) and ":" in h for h in hosts):
-            raise JobError(
-                f'{source}: cluster.{name} must be a list of "host:port", got {json.dumps(hosts)}'
-            )
         if hosts and role != "evaluator":  # the evaluator never takes part in collectives
             cluster[role] = (*cluster.get(role, ()), *hosts)
-    if len(cluster.get("chief", ())) > 1:
-        raise JobError(f"{source}: a cluster has one chief, got {list(cluster['chief'])}")
-    hosts = [host for group in cluster.values() for host in group]
-    if len(set(hosts)) < len(hosts):
-        raise JobError(f"{source}: two replicas share an address: {sorted(hosts)}")
-    if "ps" in cluster and "worker" not in cluster:
-        raise JobError(f"{source}: parameter servers need at least one worker in the cluster")
-    return cluster if len(hosts) > 1 else {}
-
-
-def _read_task(source: str, task: dict, cluster: dict) -> tuple[str, int]:
-    """The role and the index of this process."""
-    role = _read_role(source, task.get("type") or "chief")
-    try:
-        index = int(task.get("index") or 0)
-    except (TypeError, ValueError):
-        raise JobError(f"{source}: task.index must be a number, got {task['index']!r}") from None
-    if role == "evaluator":
-        return role, index
-    if not cluster and index:
-        raise JobError(f"{source}: task.index is {index}, but the cluster is empty")
-    if cluster and not 0 <= index < len(cluster.get(role, ())):
-        shape = json.dumps({name: len(group) for name, group in cluster.items()})
-        raise JobError(f"{source}: this task is {role} {index}, but the cluster has {shape}")
-    if cluster and role == "worker" and index == 0 and "chief" not in cluster:
+    addresses = [host for hosts in cluster.values() for host in hosts]
+    cluster = cluster if len(addresses) > 1 else {}
+    role, index = _read_role(source, spec["task"].get("type") or "chief"), spec["task"]["index"]
+    sizes = {name: len(hosts) for name, hosts in cluster.items()} or {role: 1}
+    problems = {
+        f"a cluster has one chief, not {sizes.get('chief')}": sizes.get("chief", 0) > 1,
+        f"two replicas share an address: {sorted(addresses)}": len(set(addresses)) < len(addresses),
+        "parameter servers need at least one worker": "ps" in cluster and "worker" not in cluster,
+        f"this task is {role} {index}, but the cluster has {json.dumps(sizes)}": (
+            role != "evaluator" and not 0 <= index < sizes.get(role, 0)
+        ),
+    }
+    for problem, is_there in problems.items():
+        if is_there:
+            raise JobError(f"{source}: {problem}")
+    if role == "worker" and index == 0 and "chief" not in cluster:
         role = "chief"  # TensorFlow's own rule: without a chief, worker 0 is it
-    return role, index
+    return cluster, role, index
 
 
 def _read_role(source: str, name: str) -> str:

@@ -30,12 +30,12 @@ if __name__ == "__main__":
     gc.disable()  # as task.py does
     import tensorflow as tf
     from trainer.engine import parallel, results, telemetry  # noqa: F401
-    from trainer.engine.training import Progress, Training
+    from trainer.engine.training import Training
 
     lap("`import tensorflow`, with Keras and the trainer's own modules")
     training = Training(flags, place, data, parallel.create(flags.strategy, place))
     lap("model, optimizer and metrics built")
-    _, _, block = next(training.blocks(Progress()))
+    _, _, block = next(training.blocks(0))
     step = block, tf.constant(0), tf.constant(1)
     lap("first batches dealt and placed")
     whole, _ = training.steps._train  # of batches of the usual size

@@ -65,28 +65,26 @@ def deal(flags, data):
 def train_on(training):
     """A function that trains an epoch, given its number, as the trainer's own loop does."""
     from trainer.engine.pace import Pace
-    from trainer.engine.training import Progress
 
-    progress = Progress()
+    progress = training.progress
     pace = Pace(training.replicas.total)
 
     def epoch(number):
         progress.epoch, progress.step = number, 0
-        for block, first, last, rows in training.calls(progress, pace):
-            with pace.measure():
-                training.steps.train(block, first, last, rows)
-                progress.step += last - first
-                training.check_loss(progress)
+        for steps, rows, block in training.blocks(number):
+            for first, last in pace.calls(steps):
+                with pace.measure():
+                    training.steps.train(block, first, last, rows)
+                    progress.step += last - first
+                    training.check_loss()
 
     return epoch
 
 
 def deal_before(training, kept=None):
     """Makes every epoch take these blocks on the device, or those of the first one."""
-    from trainer.engine.training import Progress
-
-    kept = kept or list(training.blocks(Progress()))
-    training.blocks = lambda progress: iter(kept)
+    kept = kept or list(training.blocks(0))
+    training.blocks = lambda *_: iter(kept)
     return kept
 
 

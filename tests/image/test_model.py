@@ -19,7 +19,7 @@ from trainer.data import Examples
 from trainer.engine import pace
 from trainer.engine.phase import Phase
 from trainer.engine.steps import Steps
-from trainer.engine.training import Progress, is_over
+from trainer.engine.training import Progress
 from trainer.images.augment import Augment
 from trainer.images.backbone import Backbone
 
@@ -128,9 +128,8 @@ def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
     ],
 )
 def test_each_phase_stops_for_itself(epoch, best, ends, over):
-    flags = task.parse(["--early-stopping", "2"])
     progress = Progress(epoch=epoch, best=best, ends=ends)
-    assert is_over(flags, Phase("any", 10), progress) == over
+    assert progress.is_over(Phase("any", 10), patience=2) == over
 
 
 def test_every_network_of_keras_is_offered():

@@ -533,7 +533,7 @@ def test_every_row_exactly_once_an_epoch(rows, size):
     batches = dealt(table(rows).batches(size, seed=3, epoch=1))
     assert sorted(row for batch in batches for row in batch) == list(range(rows))
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
-    assert len(batches) == batching.steps(rows, size)
+    assert len(batches) == batching.count_steps(rows, size)
 
 
 def test_without_a_seed_the_order_is_the_files():
@@ -564,7 +564,7 @@ def test_rows_are_mixed_near_and_far():
 def test_an_epoch_goes_on_in_the_middle_just_as_it_would_have(rows, size, share):
     t = table(rows)
     whole = dealt(t.batches(size, seed=1, epoch=4))
-    first = int(batching.steps(rows, size) * share)
+    first = int(batching.count_steps(rows, size) * share)
     assert dealt(t.batches(size, seed=1, epoch=4, first=first)) == whole[first:]
 
 
@@ -576,7 +576,7 @@ def test_replicas_share_every_batch(rows, size, parts):
     whole = dealt(t.batches(size, seed=1))
     shares = [dealt(t.batches(size, seed=1, share=(i, 1, parts))) for i in range(parts)]
     together = [sum((share[i] for share in shares), []) for i in range(len(shares[0]))]
-    assert len(together) == batching.steps(rows, size, parts)
+    assert len(together) == batching.count_steps(rows, size, parts)
     assert together == whole[: len(together)]  # without the last, where it is too small for all
     assert all(np.ptp([len(share[i]) for share in shares]) <= 1 for i in range(len(together)))
     double = dealt(t.batches(size, seed=1, share=(0, 2, parts)))

@@ -12,7 +12,7 @@ from conftest import load
 
 from trainer import task
 from trainer.engine import parallel, runtime
-from trainer.engine.training import Progress, Training
+from trainer.engine.training import Training
 
 STEPS = 50
 
@@ -37,7 +37,7 @@ def measure_loss(training: Training, block, rows: int) -> float:
 
 
 def test_a_step_changes_the_weights(training):
-    _, rows, block = next(training.blocks(Progress()))
+    _, rows, block = next(training.blocks(0))
     before = read_weights(training.model)
 
     training.steps.train(block, 0, 1, rows)
@@ -48,7 +48,7 @@ def test_a_step_changes_the_weights(training):
 
 
 def test_the_loss_of_a_batch_falls_when_it_is_seen_again_and_again(training):
-    _, rows, block = next(training.blocks(Progress()))
+    _, rows, block = next(training.blocks(0))
     before = measure_loss(training, block, rows)
 
     for _ in range(STEPS):

@@ -13,24 +13,23 @@ import tensorflow as tf
 from trainer import model as modelling
 from trainer.engine.record import timed
 from trainer.engine.steps import averaged_weights
-from trainer.engine.training import Progress, is_over
 from trainer.loop import Job, Preempted
 
 
 def run(job: Job) -> None:
     """Trains with one call of `fit` for each phase; raises what `loop.run` raises."""
-    training, progress = job.training, job.progress
+    training, progress = job.training, job.training.progress
     flags, model, held_out = training.flags, training.model, training.examples.eval
-    for phase in training.start_phases(progress):
-        if is_over(flags, phase, progress):
+    for phase in training.start_phases():
+        if progress.is_over(phase, flags.early_stopping):
             continue
         own = modelling.callbacks(model, flags) if hasattr(modelling, "callbacks") else []
         model.jit_compile = training.steps.jit
         model.fit(
-            dataset(lambda epoch: training.blocks(Progress(epoch)), progress.epoch),
+            dataset(training.blocks, progress.epoch),
             steps_per_epoch=training.steps_per_epoch,
             initial_epoch=progress.epoch,
-            epochs=(progress.ends or [0])[-1] + phase.epochs,
+            epochs=progress.began + phase.epochs,
             validation_data=dataset(lambda _: held_out.batches(training.batch_size)),
             validation_steps=-(-held_out.rows // training.batch_size),
             callbacks=[*own, KeepPromises(job)],
@@ -68,14 +67,14 @@ class KeepPromises(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         job, training = self.job, self.job.training
-        job.progress.step = batch + 1
+        training.progress.step = batch + 1
         training.trained += training.batch_size
-        training.check_loss(job.progress)
+        training.check_loss()
         job.telemetry.step(batch + 1, training.steps_per_epoch)
         if job.terminated():
             raise Preempted(
                 "--fit writes checkpoints after whole epochs, so the next start trains epoch "
-                f"{job.progress.epoch + 1} from its beginning"
+                f"{training.progress.epoch + 1} from its beginning"
             )
 
     def on_test_begin(self, logs=None):
@@ -84,10 +83,12 @@ class KeepPromises(keras.callbacks.Callback):
         self.stage.enter_context(averaged_weights(self.model))
 
     def on_epoch_end(self, epoch, logs=None):
-        job = self.job
+        job, training = self.job, self.job.training
         row = {name: float(f"{value:.7g}") for name, value in logs.items()}
-        job.keep_if_best({"epoch": epoch + 1} | row)
+        training.finish_epoch({"epoch": epoch + 1} | row)
         self.stage.close()
         job.report_epoch()
         job.save()
-        self.model.stop_training |= is_over(job.training.flags, job.training.phase, job.progress)
+        self.model.stop_training |= training.progress.is_over(
+            training.phase, training.flags.early_stopping
+        )

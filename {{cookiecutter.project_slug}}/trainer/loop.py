@@ -14,7 +14,7 @@ from trainer.engine.pace import Pace
 from trainer.engine.record import Record, timed
 from trainer.engine.steps import averaged_weights
 from trainer.engine.telemetry import Telemetry
-from trainer.engine.training import Progress, Training, better, is_over
+from trainer.engine.training import Training
 
 
 class Preempted(Exception):
@@ -26,7 +26,6 @@ class Job:
     """A model in training, and where its results go."""
 
     training: Training
-    progress: Progress
     checkpoints: Checkpoints
     record: Record
     telemetry: Telemetry
@@ -35,30 +34,20 @@ class Job:
 
     def save(self) -> None:
         """Writes a checkpoint, and all that must not fall behind it."""
-        training, progress = self.training, self.progress
+        training = self.training
         with timed(self.record.timings, "checkpoint"):
             values = training.replicas.read(training.variables)
-            self.checkpoints.save(training.count_steps(progress), asdict(progress), values)
-            self.record.write_history(progress.history, final=True)
+            self.checkpoints.save(training.steps_done, asdict(training.progress), values)
+            self.record.write_history(training.progress.history, final=True)
             self.telemetry.flush()
         self.saved = time.monotonic()
 
     def is_checkpoint_due(self) -> bool:
         return time.monotonic() - self.saved >= self.training.flags.checkpoint_every
 
-    def keep_if_best(self, row: dict) -> None:
-        """Counts an epoch with this row of metrics as finished; keeps its weights if they are best."""
-        training, progress = self.training, self.progress
-        progress.epoch, progress.step = row["epoch"], 0
-        best = progress.history[progress.best - 1] if progress.best else None
-        if better(training.flags.monitor, row, best):
-            progress.best = progress.epoch
-            training.keep_best()
-        progress.history.append(row)
-
     def report_epoch(self) -> None:
         """Prints the last epoch, and writes it to history.csv, TensorBoard and the tuning service."""
-        history = self.progress.history
+        history = self.training.progress.history
         self.telemetry.epoch(history[-1], self.training.model)
         self.record.write_history(history)
 
@@ -70,44 +59,44 @@ def train_epoch(job: Job, pace: Pace) -> None:
         Preempted: the platform takes the machine away; a checkpoint is written.
         JobError: the loss is not a number any more.
     """
-    training, progress, telemetry = job.training, job.progress, job.telemetry
-    telemetry.begin(progress.epoch + 1)
+    training, progress, replicas = job.training, job.training.progress, job.training.replicas
+    job.telemetry.begin(progress.epoch + 1)
     if progress.step == 0:
         training.model.reset_metrics()
-    for block, first, last, rows in training.calls(progress, pace):
-        with pace.measure():
-            training.steps.train(block, first, last, rows)
-            progress.step += last - first
-            training.trained += (last - first) * rows
-            training.check_loss(progress)
-        telemetry.step(progress.step, training.steps_per_epoch)
-        # Clocks of replicas differ: all of them save, or stop, when one of them must.
-        stop = training.replicas.any(job.terminated())
-        due = training.replicas.any(job.is_checkpoint_due())
-        if stop or due:
-            job.save()
-        if stop:
-            raise Preempted("the checkpoint is written")
+    for steps, rows, block in training.blocks(progress.epoch, progress.step):
+        for first, last in pace.calls(steps):
+            with pace.measure():
+                training.steps.train(block, first, last, rows)
+                progress.step += last - first
+                training.trained += (last - first) * rows
+                training.check_loss()
+            job.telemetry.step(progress.step, training.steps_per_epoch)
+            # Clocks of replicas differ: all of them save, or stop, when one of them must.
+            stop, due = replicas.any(job.terminated()), replicas.any(job.is_checkpoint_due())
+            if stop or due:
+                job.save()
+            if stop:
+                raise Preempted("the checkpoint is written")
 
 
 def evaluate_epoch(job: Job) -> None:
     """Evaluates the model on the held-out examples, and keeps it if it is the best so far."""
     training = job.training
-    row = {"epoch": job.progress.epoch + 1, **training.steps.results()}
+    row = {"epoch": training.progress.epoch + 1, **training.steps.results()}
     with averaged_weights(training.model):
-        job.keep_if_best(row | training.evaluate())
+        training.finish_epoch(row | training.evaluate())
 
 
 def run(job: Job) -> None:
-    """Trains to the last epoch; `job.progress` moves on.
+    """Trains to the last epoch.
 
     Raises:
         Preempted, JobError: see `train_epoch`; or --monitor names no metric.
     """
-    training, progress, times = job.training, job.progress, job.record.timings
+    training, times = job.training, job.record.timings
     pace = Pace(training.replicas.total)
-    for phase in training.start_phases(progress):
-        while not is_over(training.flags, phase, progress):
+    for phase in training.start_phases():
+        while not training.progress.is_over(phase, training.flags.early_stopping):
             with timed(times, "train"):
                 train_epoch(job, pace)
             with timed(times, "evaluate"):

@@ -126,13 +126,13 @@ def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record
 
     settings = describe_settings(flags, loaded.manifest, training.steps.has_schedule)
     checkpoints = Checkpoints(runtime.checkpoint_dir, settings, runtime.is_chief)
-    progress = training.resume(checkpoints.restore())
+    training.resume(checkpoints.restore())
     record.start(loaded, training.model.count_params())
     try:
         with Telemetry(runtime, flags) as telemetry, note_termination() as terminated:
             train = fit.run if flags.fit else loop.run
-            train(loop.Job(training, progress, checkpoints, record, telemetry, terminated))
-        results.write(runtime, record, training, progress)
+            train(loop.Job(training, checkpoints, record, telemetry, terminated))
+        results.write(runtime, record, training)
     except loop.Preempted as saved:
         record.write("preempted")
         again = f"start the same command again, with --job-dir {runtime.job_dir}, to resume"

@@ -30,7 +30,7 @@ class Batches:
         return stored[self.positions]
 
 
-def steps(rows: int, batch_size: int, replicas: int = 1) -> int:
+def count_steps(rows: int, batch_size: int, replicas: int = 1) -> int:
     """Batches in an epoch: the last one, of the rows that are left, has a row for each replica."""
     return rows // batch_size + (rows % batch_size >= replicas)
 

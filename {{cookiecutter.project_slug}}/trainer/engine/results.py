@@ -15,13 +15,14 @@ from trainer.engine.sections import check
 from trainer.engine.training import Progress, Training
 
 
-def write(runtime: Runtime, record: Record, training: Training, progress: Progress) -> None:
+def write(runtime: Runtime, record: Record, training: Training) -> None:
     """Writes model/, evaluation.json and the final run.json; replicas only print their weights.
 
     Raises:
         JobError: outputs.py does not fit the model. Everything else is written before.
     """
-    flags, times, model = training.flags, record.timings, training.exported_model()
+    flags, progress, times = training.flags, training.progress, record.timings
+    model = training.exported_model()
     meaning = " (a checksum: replicas and runs that print the same one have equal weights)"
     print(f"weights {checksum(model)}{meaning if runtime.is_chief else ''}", flush=True)
     if not runtime.is_chief:

@@ -10,10 +10,9 @@ import tensorflow as tf
 
 from trainer import model as modelling
 from trainer import outputs
-from trainer.engine.batching import ahead, share_weights, steps
+from trainer.engine.batching import ahead, count_steps, share_weights
 from trainer.engine.class_weights import class_weights
 from trainer.engine.examples import Examples
-from trainer.engine.pace import Pace
 from trainer.engine.parallel import Replicas
 from trainer.engine.parameter_server import AsyncSteps
 from trainer.engine.parser import derive_defaults
@@ -32,6 +31,17 @@ class Progress:
     best: int = 0  # the epoch with the best --monitor so far
     ends: list[int] = field(default_factory=list)  # the last epoch of each finished phase
 
+    @property
+    def began(self) -> int:
+        """The epochs before the present phase."""
+        return self.ends[-1] if self.ends else 0
+
+    def is_over(self, phase: Phase, patience: int) -> bool:
+        """Whether a phase had all its epochs, or `patience` epochs (not 0) without a better one."""
+        idle = self.epoch - max(self.best, self.began)
+        stopped = bool(patience and self.best and idle >= patience)
+        return stopped or self.epoch - self.began >= phase.epochs
+
 
 class Training:
     """A model and its data, ready to train; a JobError if they, flags and cluster do not fit."""
@@ -41,7 +51,7 @@ class Training:
             print(chosen, flush=True)
         self.flags, self.examples, self.replicas = flags, examples, replicas
         self.batch_size, self.rows = flags.batch_size, examples.train.rows
-        self.steps_per_epoch = steps(self.rows, self.batch_size, replicas.count)
+        self.steps_per_epoch = count_steps(self.rows, self.batch_size, replicas.count)
         if min(self.batch_size, self.rows) < replicas.count:
             raise JobError(
                 f"a step needs one example for each of {replicas.count} replicas: --batch-size is "
@@ -67,6 +77,7 @@ class Training:
         self.begin(0)
         with replicas.strategy.scope():
             self.best = [tf.Variable(v.value) for v in self.model.variables]
+        self.progress = Progress()
         self.trained = 0  # examples of all replicas, since this process started
 
     def begin(self, number: int) -> None:
@@ -76,45 +87,41 @@ class Training:
             self.phase.start()
         self.steps.prepare(self.example)
 
-    def start_phases(self, progress: Progress) -> Iterator[Phase]:
+    def start_phases(self) -> Iterator[Phase]:
         """Yields the present phase; then starts and yields the next one, as long as one has epochs.
 
         With --early-stopping a phase begins with the best weights of the epochs before it.
         """
+        ends = self.progress.ends
         while True:
-            self._print_phase(progress)
+            if len(self.phases) > 1:
+                number = f"{len(ends) + 1} of {len(self.phases)}"
+                count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
+                what = f"{self.phase.name}, at most {self.phase.epochs} epochs"
+                print(f"phase {number}: {what}; {count:,} numbers learn", flush=True)
             yield self.phase
-            if not any(phase.epochs for phase in self.phases[len(progress.ends) + 1 :]):
+            if not any(phase.epochs for phase in self.phases[len(ends) + 1 :]):
                 return
             if self.flags.early_stopping:
-                for kept, variable in zip(self.best, self.model.variables, strict=True):
-                    variable.assign(kept)
-            progress.ends.append(progress.epoch)
-            self.begin(len(progress.ends))
-
-    def _print_phase(self, progress: Progress) -> None:
-        if len(self.phases) > 1:
-            number = f"{len(progress.ends) + 1} of {len(self.phases)}"
-            count = sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
-            what = f"{self.phase.name}, at most {self.phase.epochs} epochs; {count:,} numbers learn"
-            print(f"phase {number}: {what}", flush=True)
+                _copy(self.best, self.model.variables)
+            ends.append(self.progress.epoch)
+            self.begin(len(ends))
 
     @property
     def variables(self) -> list[tf.Variable]:
         """What a checkpoint of the present phase holds the values of."""
         return self.steps.variables + self.best
 
-    def resume(self, checkpoint: tuple[dict, list[np.ndarray]] | None) -> Progress:
-        """Takes over a checkpoint; without one, returns the progress of a new run.
+    def resume(self, checkpoint: tuple[dict, list[np.ndarray]] | None) -> None:
+        """Takes over a checkpoint, if there is one.
 
         Raises:
             JobError: it is another model's, or other replicas have another one.
         """
-        progress = Progress()
         if checkpoint:
             recorded, values = checkpoint
-            progress = Progress(**recorded)
-            for number in range(1, len(progress.ends) + 1):
+            self.progress = Progress(**recorded)
+            for number in range(1, len(self.progress.ends) + 1):
                 self.begin(number)
             if len(values) != len(self.variables):
                 raise JobError(
@@ -122,35 +129,32 @@ class Training:
                     "another --job-dir, or change it back"
                 )
             self.replicas.write(self.variables, values)
-        done = self.count_steps(progress)
+        done = self.steps_done
         if self.replicas.total(done) != done * self.replicas.total(1):
             raise JobError(
                 f"this replica resumes at step {done}, others at another: the checkpoint directory "
                 "must be one that all replicas share, gs://… or a network folder"
             )
         if done:
-            epoch, step = progress.epoch, progress.step
+            epoch, step = self.progress.epoch, self.progress.step
             print(f"resuming after epoch {epoch}, step {step} of the next", flush=True)
-        return progress
 
-    def count_steps(self, progress: Progress) -> int:
+    @property
+    def steps_done(self) -> int:
         """Steps since the beginning of the run."""
-        return progress.epoch * self.steps_per_epoch + progress.step
+        return self.progress.epoch * self.steps_per_epoch + self.progress.step
 
-    def blocks(self, progress: Progress):
-        """The rest of an epoch's training data: (steps, examples a step, block on the devices)."""
-        order = (self.batch_size, self.flags.seed, progress.epoch, progress.step)
-        left = self.rows - progress.step * self.batch_size
-        for count, block in ahead(self.examples.train.batches(*order, self.replicas.share)):
+    def blocks(self, epoch: int, first: int = 0) -> Iterator[tuple]:
+        """The training data of an epoch, from step `first` on, in blocks (`examples.py`) for `steps`.
+
+        Yields (steps, examples a step over all replicas, block on the devices).
+        """
+        order = (self.batch_size, self.flags.seed, epoch, first, self.replicas.share)
+        left = self.rows - first * self.batch_size
+        for steps, block in ahead(self.examples.train.batches(*order)):
             rows = min(self.batch_size, left)
-            left -= count * rows
-            yield count, rows, self.replicas.distribute(self._with_weights(block, rows))
-
-    def calls(self, progress: Progress, pace: Pace) -> Iterator[tuple]:
-        """The rest of an epoch as compiled calls: (block, first step, last step, examples a step)."""
-        for count, rows, block in self.blocks(progress):
-            for first, last in pace.calls(count):
-                yield block, first, last, rows
+            left -= steps * rows
+            yield steps, rows, self.replicas.distribute(self._with_weights(block, rows))
 
     def _with_weights(self, block: tuple, rows: int) -> tuple:
         """Adds sample weights where classes differ in weight, or replicas in their rows."""
@@ -175,9 +179,24 @@ class Training:
             self.steps.test(self.replicas.distribute(block), 0, count, rows)
         return {f"val_{name}": value for name, value in self.steps.results().items()}
 
-    def keep_best(self) -> None:
-        for kept, variable in zip(self.best, self.model.variables, strict=True):
-            kept.assign(variable.value)
+    def finish_epoch(self, row: dict) -> None:
+        """Counts an epoch with this row of metrics as finished; keeps its weights if they are best.
+
+        Raises:
+            JobError: --monitor names no metric.
+        """
+        progress, monitor = self.progress, self.flags.monitor
+        if monitor not in row:
+            raise JobError(f"--monitor {monitor}: no such metric; write one of {', '.join(row)}")
+        goals = outputs.METRICS[self.examples.schema.task]
+        goal, *_ = goals.get(monitor.removeprefix("val_"), ("min",))
+        sign = -1 if goal == "max" else 1
+        best = progress.history[progress.best - 1][monitor] if progress.best else math.nan
+        progress.epoch, progress.step = row["epoch"], 0
+        progress.history.append(row)
+        if not math.isfinite(best) or sign * row[monitor] < sign * best:
+            progress.best = progress.epoch
+            _copy(self.model.variables, self.best)
 
     def exported_model(self) -> keras.Model:
         """The model to export, outside of the strategy. Every process of a cluster calls this."""
@@ -191,36 +210,20 @@ class Training:
             variable.assign(value)
         return model
 
-    def check_loss(self, progress: Progress) -> None:
+    def check_loss(self) -> None:
         """Raises a JobError if the loss is not a number any more; it says what to try."""
         loss = float(self.model.metrics[0].result())
         if not math.isfinite(loss):
             raise JobError(
-                f"the loss is not a number any more in epoch {progress.epoch + 1}, by step "
-                f"{progress.step} of {self.steps_per_epoch}: try a smaller --learning-rate, and "
+                f"the loss is not a number any more in epoch {self.progress.epoch + 1}, by step "
+                f"{self.progress.step} of {self.steps_per_epoch}: try a smaller --learning-rate, and "
                 "look for extreme values in the data"
             )
 
 
-def better(monitor: str, row: dict, best: dict | None) -> bool:
-    """Whether an epoch is the best so far; raises a JobError if there is no such metric."""
-    if monitor not in row:
-        raise JobError(f"--monitor {monitor}: no such metric; write one of {', '.join(row)}")
-    if best is None or not math.isfinite(best[monitor]):
-        return True
-    known = {name: goal for names in outputs.METRICS.values() for name, (goal, _) in names.items()}
-    if known.get(monitor.removeprefix("val_")) == "max":
-        return row[monitor] > best[monitor]
-    return row[monitor] < best[monitor]
-
-
-def is_over(flags, phase: Phase, progress: Progress) -> bool:
-    """Whether a phase had all its epochs, or as many without a better one as --early-stopping
-    allows."""
-    began = progress.ends[-1] if progress.ends else 0
-    patience, idle = flags.early_stopping, progress.epoch - max(progress.best, began)
-    stopped = bool(patience and progress.best and idle >= patience)
-    return stopped or progress.epoch - began >= phase.epochs
+def _copy(variables: list, to: list) -> None:
+    for one, other in zip(variables, to, strict=True):
+        other.assign(one.value)
 
 
 def _use_xla(jit: str, strategy) -> bool:

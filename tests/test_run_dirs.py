@@ -178,7 +178,7 @@ def test_a_bug_does_not_start_again_and_again(bake, tmp_path, where, starts):
     source = project.path / "trainer" / f"{name}.py"
     text = source.read_text(encoding="utf-8")
     if starts == 2:
-        before = "        self._stop_profile()\n        if self.bar"
+        before = "        self.profile.close()\n        if self.bar"
         bug = '        if row["epoch"] == 3:\n            raise ValueError("my bug")\n'
         assert text.count(before) == 1
         text = text.replace(before, bug + before)

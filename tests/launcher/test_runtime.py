@@ -145,7 +145,10 @@ def test_an_environment(case):
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"TF_CONFIG": "{'cluster': 1}"}, r"TF_CONFIG: expected {\"cluster\": .*, got .*'cluster': 1"),
+        (
+            {"TF_CONFIG": "{'cluster': 1}"},
+            r"TF_CONFIG: expected {\"cluster\": .*, got .*'cluster': 1",
+        ),
         ({"TF_CONFIG": "[]"}, r"TF_CONFIG: expected .*, got '\[\]'"),
         ({"CLUSTER_SPEC": "oops"}, "CLUSTER_SPEC: expected .*, got 'oops'"),
         ({"TF_CONFIG": '{"cluster": []}'}, "expected .*, got .*cluster.*\\[\\]"),

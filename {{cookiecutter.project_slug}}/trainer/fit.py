@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from trainer import model as modelling
-from trainer.engine.record import timed
 from trainer.engine.steps import averaged_weights
 from trainer.loop import Job, Preempted
 
@@ -63,7 +62,7 @@ class KeepPromises(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.job.telemetry.begin(epoch + 1)
-        self.stage.enter_context(timed(self.job.record.timings, "train"))
+        self.stage.enter_context(self.job.record.timed("train"))
 
     def on_train_batch_end(self, batch, logs=None):
         job, training = self.job, self.job.training
@@ -79,7 +78,7 @@ class KeepPromises(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.stage.close()
-        self.stage.enter_context(timed(self.job.record.timings, "evaluate"))
+        self.stage.enter_context(self.job.record.timed("evaluate"))
         self.stage.enter_context(averaged_weights(self.model))
 
     def on_epoch_end(self, epoch, logs=None):

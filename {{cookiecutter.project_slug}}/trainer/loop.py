@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.pace import Pace
-from trainer.engine.record import Record, timed
+from trainer.engine.record import Record
 from trainer.engine.steps import averaged_weights
 from trainer.engine.telemetry import Telemetry
 from trainer.engine.training import Training
@@ -35,7 +35,7 @@ class Job:
     def save(self) -> None:
         """Writes a checkpoint, and all that must not fall behind it."""
         training = self.training
-        with timed(self.record.timings, "checkpoint"):
+        with self.record.timed("checkpoint"):
             values = training.replicas.read(training.variables)
             self.checkpoints.save(training.steps_done, asdict(training.progress), values)
             self.record.write_history(training.progress.history, final=True)
@@ -93,13 +93,13 @@ def run(job: Job) -> None:
     Raises:
         Preempted, JobError: see `train_epoch`; or --monitor names no metric.
     """
-    training, times = job.training, job.record.timings
+    training = job.training
     pace = Pace(training.replicas.total)
     for phase in training.start_phases():
         while not training.progress.is_over(phase, training.flags.early_stopping):
-            with timed(times, "train"):
+            with job.record.timed("train"):
                 train_epoch(job, pace)
-            with timed(times, "evaluate"):
+            with job.record.timed("evaluate"):
                 evaluate_epoch(job)
             job.report_epoch()
         job.save()

@@ -14,7 +14,6 @@ import json
 import os
 import sys
 
-from trainer.engine import repeat
 from trainer.engine.ending import START_AGAIN, explain, note_termination
 from trainer.engine.parser import Parser, describe, warn_of_unknown
 from trainer.engine.runtime import JobError, Runtime, new_job_dir
@@ -32,7 +31,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         print(describe(parser, json.loads(sys.stdin.read() or "[]")))
         raise SystemExit(0)
     if flags.repeat:
-        repeat.take_over(parser, flags.repeat)
+        from trainer.engine.record import read_record  # NumPy comes with it
+
+        parser.take_over(read_record(flags.repeat)["flags"])
         flags, unknown = parser.parse_known_args(argv)
     flags.ignored = unknown
     warn_of_unknown(unknown)
@@ -65,29 +66,27 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is reported without waiting for TensorFlow.
     from trainer import data
-    from trainer.engine.record import Record, describe_metrics, locked, now, refuse_foreign, timed
+    from trainer.engine.record import Record, describe_metrics, locked, refuse_foreign
 
     refuse_foreign(runtime)
-    started, timings = now(), {}
-    with timed(timings, "read and encode data"):
+    record = Record(argv, flags)
+    with record.timed("read and encode data"):
         loaded = data.load(flags, runtime)
     if runtime.is_chief:
         print(loaded.describe(), flush=True)
         for name, meaning in describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
-    if flags.repeat:
-        repeat.warn_of_differences(flags.repeat, loaded.manifest, runtime)
 
     # An import makes a million objects that all stay: looking for garbage among them, time and
     # again, takes a sixth of a short run.
     gc.disable()
-    with timed(timings, "import tensorflow"):
+    with record.timed("import tensorflow"):
         with hidden("IPython", "matplotlib", "sklearn"):
             import tensorflow as tf
 
         from trainer.engine import parallel
         from trainer.engine.training import Training
-    with timed(timings, "build model"):
+    with record.timed("build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
         replicas = parallel.create(flags.strategy, runtime)
@@ -98,7 +97,6 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     if runtime.job_dir is None:
         runtime = read_runtime(new_job_dir())
     with locked(runtime):
-        record = Record(runtime, argv, vars(flags), timings, started)
         return _train(flags, runtime, loaded, training, record)
 
 
@@ -120,19 +118,19 @@ def hidden(*names: str):
 def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
     from trainer import fit, loop
-    from trainer.engine import results
     from trainer.engine.checkpoint import Checkpoints, describe_settings
+    from trainer.engine.export import write_results
     from trainer.engine.telemetry import Telemetry
 
     settings = describe_settings(flags, loaded.manifest, training.steps.has_schedule)
     checkpoints = Checkpoints(runtime.checkpoint_dir, settings, runtime.is_chief)
     training.resume(checkpoints.restore())
-    record.start(loaded, training.model.count_params())
+    record.start(runtime, loaded, training.model.count_params())
     try:
         with Telemetry(runtime, flags) as telemetry, note_termination() as terminated:
             train = fit.run if flags.fit else loop.run
             train(loop.Job(training, checkpoints, record, telemetry, terminated))
-        results.write(runtime, record, training)
+        write_results(runtime, record, training)
     except loop.Preempted as saved:
         record.write("preempted")
         again = f"start the same command again, with --job-dir {runtime.job_dir}, to resume"

@@ -62,9 +62,8 @@ def arrange(
         runs = np.random.default_rng([seed, epoch]).permutation(runs)
     ends = np.cumsum(np.minimum(neighbours, rows - runs * neighbours))
     begins = np.concatenate([[0], ends[:-1]])
-    shifts = (
-        runs * neighbours - begins
-    )  # from a row's place in the shuffled runs to that in storage
+    # From a row's place in the shuffled runs to that in storage.
+    shifts = runs * neighbours - begins
     window = at_once * batch_size
     for number in range(first // at_once, -(-rows // window)):
         low, high = number * window, min((number + 1) * window, rows)

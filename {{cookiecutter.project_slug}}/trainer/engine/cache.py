@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from codec import files
 from trainer.engine.runtime import JobError
@@ -55,17 +56,14 @@ def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]
 @contextlib.contextmanager
 def made(folder: str) -> Iterator[None]:
     """Makes a folder and its parents; those of them that stay empty are removed at the end."""
-    missing, parent = [], folder
-    while parent and not os.path.exists(parent):
-        missing.append(parent)
-        parent = os.path.dirname(parent)
+    missing = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]
     try:
         os.makedirs(folder, exist_ok=True)
         yield
     finally:
         for path in missing:
             with contextlib.suppress(OSError):
-                os.rmdir(path)
+                path.rmdir()
 
 
 def _sweep(cache: str) -> None:

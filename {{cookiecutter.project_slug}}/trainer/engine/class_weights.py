@@ -1,7 +1,6 @@
-"""The weight of each class in the loss, for one categorical target (`--class-weights`)."""
+"""The weight of each class in the loss, for one categorical target: `--class-weights`."""
 
 import difflib
-import math
 
 import numpy as np
 
@@ -28,23 +27,15 @@ def class_weights(wish: str, examples) -> np.ndarray | None:
         return (rows.sum() / (len(labels) * np.maximum(rows, 1))).astype(np.float32)
     weights = np.ones(len(labels), np.float32)
     for pair in wish.split(","):
-        label, equals, weight = pair.rpartition("=")
-        if not equals:
-            near = difflib.get_close_matches(pair, ["balanced", "none", *labels], 1)
-            example = near[0] if near and near[0] not in labels else f"{(near or labels)[0]}=2"
-            hint = f"did you mean {example}?" if near else f"write balanced, none, or {example},…"
-            raise JobError(f"--class-weights: {pair!r} is not NAME=WEIGHT; {hint}")
-        if label not in labels:
-            near = difflib.get_close_matches(label, labels, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "write balanced, or NAME=WEIGHT,…"
-            raise JobError(f"--class-weights: no class {label!r}; {hint} The log names all classes")
+        label, _, weight = pair.rpartition("=")
         try:
-            number = float(weight)
-        except ValueError:
-            number = math.nan
-        if not 0 <= number <= LARGEST:
+            number = weights[labels.index(label)] = float(weight)
+        except ValueError:  # no such class, or no number
+            [example] = difflib.get_close_matches(label or pair, labels, 1) or labels[:1]
             raise JobError(
-                f"--class-weights: {pair!r}: {weight!r} is not a weight, a number from 0 to {LARGEST:,.0f}"
-            )
-        weights[labels.index(label)] = number
+                f"--class-weights: {pair!r} is not CLASS=WEIGHT; write balanced, none, or "
+                f"{example}=2,…; the log names all classes"
+            ) from None
+        if not 0 <= number <= LARGEST:
+            raise JobError(f"--class-weights: {pair!r}: write a weight from 0 to {LARGEST:,.0f}")
     return weights

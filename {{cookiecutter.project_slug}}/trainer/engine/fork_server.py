@@ -7,7 +7,7 @@ Each line of standard input and output is a JSON object:
     in   {"run": 1, "args": […], "env": {…}, "output": "run.log", "last": […]}   start a run
     in   {"run": 1, "signal": 15}     send a signal to it, and to what it has started
     out  {"ready": true}              once; or false with "why", and this process ends
-    out  {"run": 1, "pid": 4711}      and later {"run": 1, "exit": 0}; 128 + N after signal N
+    out  {"run": 1, "exit": 0}        when it has ended; 128 + N after signal N
 
 A run is what `python -m trainer.task ARGS` is in that environment; when it has ended, the command `last`
 runs. At the end of the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later
@@ -45,7 +45,7 @@ def import_trainer() -> None:
         RuntimeError: the process has threads now, which a fork would lose.
     """
     import trainer.data
-    import trainer.engine.results
+    import trainer.engine.export
     import trainer.loop  # noqa: F401 - all that they import stays in memory
 
     # NumPy's library for matrices ends its threads before a fork and starts them again when it needs
@@ -84,7 +84,7 @@ class Server:
                 for line in map(json.loads, lines):
                     if "signal" in line:
                         self.send(line["run"], line["signal"])
-                    elif not self.start(line):
+                    elif self.start(line):
                         os.write(1, printed)
                         return
                 if not part:
@@ -99,8 +99,8 @@ class Server:
             time.sleep(TICK)
         os._exit(0)
 
-    def start(self, line: dict) -> int:
-        """Fork a run; return its process id, 0 in its own process, -1 where that failed."""
+    def start(self, line: dict) -> bool:
+        """Fork a run; return whether this is its process."""
         parent = os.getpid()
         try:
             with open(line["output"], "ab", buffering=0) as output:
@@ -109,11 +109,10 @@ class Server:
                         os.dup2(output.fileno(), number)
         except OSError as error:  # no memory, too many processes
             self.report(run=line["run"], exit=1, why=f"cannot start a process: {error.strerror}")
-            return -1
+            return False
         if pid:
             self.runs[line["run"]] = pid, line
-            self.report(run=line["run"], pid=pid)
-            return pid
+            return False
         os.setsid()  # its signals, and its share of the processors, are its own
         die_with_parent(signal.SIGKILL)
         if os.getppid() != parent:
@@ -124,7 +123,7 @@ class Server:
         os.environ.update(line["env"])
         sys.argv[1:] = line["args"]
         random.seed()  # Python's own generator does so by itself
-        return 0
+        return True
 
     def send(self, number: int, signal_number: int) -> None:
         if number in self.runs:  # it has not been collected: its id is still its own

@@ -43,6 +43,12 @@ class Parser(argparse.ArgumentParser):
                 action.help = action.help.replace("%(default)s", words)
         return super().format_help()
 
+    def take_over(self, flags: dict) -> None:
+        """Makes the flags of a recorded run the defaults, but for where its results go."""
+        known = {action.dest for action in self._actions} - {"job_dir", "repeat"}
+        flags = {k: tuple(v) if isinstance(v, list) else v for k, v in flags.items() if k in known}
+        self.set_defaults(**flags)
+
     @property
     def names(self) -> dict[str, argparse.Action]:
         """Every flag by its name, such as `--epochs`."""

@@ -1,17 +1,24 @@
-"""What a run leaves beside its model, in a directory of its own: run.json, history.csv, schema.json."""
+"""What a run leaves beside its model, and what it depends on: run.json, history.csv, schema.json."""
 
+import argparse
 import csv
 import io
 import json
 import os
+import platform
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
+from importlib import metadata
 
 from codec import files
 from trainer import AUTHOR, PROJECT
-from trainer.engine import machine, repeat
+from trainer.data import READER
+from trainer.engine import machine
 from trainer.engine.runtime import JobError, Runtime, join
 from trainer.outputs import METRICS, describe_data
 
@@ -28,31 +35,40 @@ OUTPUTS |= {"model", "checkpoints", "logs", "gallery"}
 class Record:
     """The run record, written again whenever it changes. Only the chief writes one."""
 
-    def __init__(self, runtime: Runtime, argv: list[str], flags: dict, timings: dict, started: str):
-        self.runtime = runtime
-        self.timings = timings  # seconds by stage, in the order in which they happen
+    def __init__(self, argv: list[str], flags: argparse.Namespace):
+        self.timings: dict[str, float] = {}  # seconds by stage, in the order in which they happen
         self._written = 0.0
         self.run = {
             "status": "running",
             "error": None,
             "project": PROJECT,
             "author": AUTHOR,
-            "name": os.path.basename(runtime.job_dir),
             "command": ["python", "-m", "trainer.task", *argv],
-            "flags": flags,
-            "git": repeat.git_state(runtime),
-            "versions": repeat.versions(),
-            "machine": machine.describe(),
-            "environment": dict(runtime.contract),
+            "flags": vars(flags),
             "timings": self.timings,
-            "started": started,
+            "started": _now(),
             "ended": None,
         }
 
-    def start(self, data, parameters: int) -> None:
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the seconds spent inside to those of a stage."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - start
+
+    def start(self, runtime: Runtime, data, parameters: int) -> None:
         """Writes what is known before the first step: run.json and schema.json."""
+        self.runtime = runtime
         # run.json comes first: `refuse_foreign` takes it for the sign that the rest is a run's.
         self.write(
+            name=os.path.basename(runtime.job_dir),
+            git=git_state(runtime),
+            versions=versions(),
+            machine=machine.describe(),
+            environment=dict(runtime.contract),
             data=data.manifest,
             task=data.schema.task,
             target=data.schema.target,
@@ -61,12 +77,14 @@ class Record:
             parameters=parameters,
         )
         self._write_text("schema.json", data.schema.to_json())
+        if repeated := self.run["flags"]["repeat"]:
+            warn_of_differences(repeated, self.run)
 
     def write(self, status: str | None = None, **fields) -> None:
         """Updates run.json."""
         self.run.update(fields)
         if status:
-            self.run.update(status=status, ended=now())
+            self.run.update(status=status, ended=_now())
         self.write_json("run.json", self.run)
 
     def write_json(self, name: str, value: dict) -> None:
@@ -81,19 +99,17 @@ class Record:
         every = WRITE_EVERY_REMOTE if files.is_remote(self.runtime.job_dir) else WRITE_EVERY
         if not history or (not final and time.monotonic() - self._written < every):
             return
+
+        def order(name: str) -> tuple:  # Keras's order depends on its version
+            metric = name.removeprefix("val_")
+            return name != "epoch", name != metric, metric != "loss", metric
+
         text = io.StringIO()
-        columns = sorted(history[0], key=_column_order)
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(text, sorted(history[0], key=order), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         self._write_text("history.csv", text.getvalue())
         self._written = time.monotonic()
-
-
-def _column_order(name: str) -> tuple:
-    """Epoch, loss, metrics by name, then the held-out ones; Keras orders them by its version."""
-    metric = name.removeprefix("val_")
-    return name != "epoch", name != metric, metric != "loss", metric
 
 
 def describe_metrics(examples) -> dict[str, str]:
@@ -118,11 +134,10 @@ def refuse_foreign(runtime: Runtime) -> None:
         return
     names = [name for name in files.names(runtime.job_dir) if name in OUTPUTS]
     if "run.json" in names:
-        try:
+        names = ["run.json"]
+        with suppress(ValueError, KeyError, TypeError):
             record = json.loads(files.read_text(join(runtime.job_dir, "run.json")))
-            names = [] if record["project"] == PROJECT else ["run.json"]
-        except (ValueError, KeyError, TypeError):
-            names = ["run.json"]
+            names = [] if record["project"] == PROJECT else names
     for name in names:
         path = join(runtime.job_dir, name)
         if files.is_remote(path) or os.path.isfile(path) or files.names(path):
@@ -133,7 +148,7 @@ def refuse_foreign(runtime: Runtime) -> None:
 
 
 @contextmanager
-def locked(runtime: Runtime):
+def locked(runtime: Runtime) -> Iterator[None]:
     """Holds a local directory, so that no second run writes there at the same time.
 
     The system releases the lock of a process that was killed. It is SQLite's lock, since that of the
@@ -159,16 +174,62 @@ def locked(runtime: Runtime):
         yield
 
 
-@contextmanager
-def timed(timings: dict[str, float], stage: str):
-    """Adds the seconds spent inside to `timings[stage]`."""
-    start = time.monotonic()
+def read_record(path: str) -> dict:
+    """The run.json that --repeat names; raises a JobError if it is no such file."""
     try:
-        yield
-    finally:
-        timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
+        record = json.loads(files.read_text(path))
+        if not isinstance(record["flags"], dict):
+            raise ValueError("no flags in it")
+        return record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JobError(f"--repeat {path}: not the run.json of a run ({error})") from None
 
 
-def now() -> str:
+def warn_of_differences(path: str, run: dict) -> None:
+    """Prints what is not as in this run.json: without a line, the same numbers are to be expected."""
+    before, lines = {"git": {}, "versions": {}, "data": {}} | read_record(path), []
+    there, here = before["git"], run["git"]
+    if there.get("commit") != here["commit"]:
+        lines.append(f"the code: commit {there.get('commit')} then, {here['commit']} now")
+    if there.get("dirty") or here["dirty"]:
+        lines.append("the code: uncommitted changes then or now")
+    there, here = before["versions"], run["versions"]
+    for name in sorted(there.keys() | here.keys()):
+        if there.get(name) != here.get(name):
+            lines.append(f"{name}: {there.get(name)} then, {here.get(name)} now")
+    for part, table in run["data"].items():
+        recorded = before["data"].get(part, {"files": []})["files"]
+        if [f["digest"] for f in table["files"]] != [f["digest"] for f in recorded]:
+            lines.append(f"the data: other {part} files, or the same with other contents")
+    for line in lines:
+        print(f"warning: not as in {path}: {line}", file=sys.stderr)
+
+
+def git_state(runtime: Runtime) -> dict:
+    """Commit and dirtiness of the code that runs: from the image that was built, or from git."""
+    if commit := runtime.contract.get("GIT_COMMIT"):
+        return {"commit": commit, "dirty": runtime.contract.get("GIT_DIRTY") == "true"}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", os.path.dirname(os.path.abspath(__file__)), *words]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return result.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}  # no git, or no repository
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = {"python": platform.python_version()}
+    for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy", READER):
+        with suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
+    return packages
+
+
+def _now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

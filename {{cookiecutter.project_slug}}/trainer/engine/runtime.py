@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from posixpath import join  # local paths, `gs://` and `/gcs/` all understand `/`
 
 from codec.errors import JobError
 
@@ -94,11 +95,6 @@ def new_job_dir(root: str = "runs", now: datetime | None = None) -> str:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)  # mkdir is atomic: of two processes only one succeeds
             return path
-
-
-def join(directory: str, *names: str) -> str:
-    """Joins with `/`, which local paths, `gs://` and `/gcs/` all understand."""
-    return "/".join([directory.rstrip("/"), *names]) if directory else "/".join(names)
 
 
 def _strip(path: str | None) -> str | None:

@@ -24,7 +24,7 @@ class Telemetry(ExitStack):
     def __init__(self, runtime: Runtime, flags):
         super().__init__()
         self.runtime, self.flags = runtime, flags
-        self.bar, self.profiling, self.epochs = None, False, 0
+        self.bar, self.profile, self.epochs = None, ExitStack(), 0
         self.started = time.monotonic()
         self.reports: deque[str] = deque(maxlen=REPORTS_KEPT)
         self.writers: dict[str, tf.summary.SummaryWriter] = {}  # by their folder
@@ -37,19 +37,13 @@ class Telemetry(ExitStack):
                 options = {"max_queue": QUEUE, "flush_millis": FLUSH_MILLIS}
                 self.writers[part] = tf.summary.create_file_writer(folder, **options)
                 self.callback(self.writers[part].close)
-            self.callback(self._stop_profile)
+            self.enter_context(self.profile)
         return self
 
     def begin(self, epoch: int) -> None:
         """Before an epoch, the first being 1: the second is traced, since the first one compiles."""
         if self.flags.profile and self.runtime.is_chief and epoch == min(2, self.flags.epochs):
-            tf.profiler.experimental.start(self.runtime.log_dir)
-            self.profiling = True
-
-    def _stop_profile(self) -> None:
-        if self.profiling:
-            tf.profiler.experimental.stop()
-            self.profiling = False
+            self.profile.enter_context(tf.profiler.experimental.Profile(self.runtime.log_dir))
 
     def step(self, done: int, steps: int) -> None:
         """After a block: a bar on a terminal, nothing in a log."""
@@ -60,7 +54,7 @@ class Telemetry(ExitStack):
 
     def epoch(self, row: dict, model: keras.Model) -> None:
         """After an epoch: a line, the scalars, the report to the tuning service."""
-        self._stop_profile()
+        self.profile.close()
         if self.bar is not None:
             print("\r", end="")
             self.bar = None

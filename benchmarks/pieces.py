@@ -13,7 +13,6 @@ import tensorflow as tf
 from trainer import data as tables
 from trainer import model, task
 from trainer.engine import runtime
-from trainer.engine.steps import Steps
 from ways import deal_before, layers, make_training, rate, train_on
 
 
@@ -86,18 +85,10 @@ def _with_build(build, flags, data):
 
 def _with_step(flags, data, step):
     """`step` in the place of the model's own `train_step`."""
-    before = Steps._train_one
-
-    def train_one(steps, block, i):
-        step(steps, keras.tree.map_structure(lambda array: array[i], block))
-
-    Steps._train_one = train_one
-    try:
-        training = make_training(flags, data)
-        training.steps._train_one = train_one.__get__(training.steps)
-        return training
-    finally:
-        Steps._train_one = before
+    training = make_training(flags, data)
+    training.model.train_step = lambda batch: step(training.steps, batch)
+    training.begin(0)  # compiles the calls again
+    return training
 
 
 def _without_lookups(examples, flags):

@@ -11,6 +11,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,13 +44,13 @@ def describe_settings(flags: argparse.Namespace, manifest: dict, has_schedule: b
     return json.loads(json.dumps(settings | {" and --".join(options.SOURCES): digests}))
 
 
+@dataclass
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, directory: str, settings: dict, writes: bool):
-        self.directory = directory  # local or gs://
-        self.settings = settings  # flags that a continued run must share with the one before
-        self.writes = writes  # whether this process is the one that writes; others only read
+    directory: str  # local or gs://
+    settings: dict  # flags that a continued run must share with the one before
+    writes: bool  # whether this process is the one that writes; others only read
 
     def save(self, step: int, progress: dict, values: Sequence[np.ndarray]) -> None:
         """Writes a checkpoint, then removes the ones before the last `KEEP`.
@@ -65,8 +66,9 @@ class Checkpoints:
             file.seek(0)
             files.write_from(file, join(self.directory, f"step-{step:08d}.npz"))
         names = files.names(self.directory)
+        kept = _sort(names)[-KEEP:]
         for name in filter(LEFT.fullmatch, names):
-            if name not in _sort_checkpoints(names)[-KEEP:]:
+            if name not in kept:
                 files.remove(join(self.directory, name))
 
     def restore(self) -> tuple[dict, list[np.ndarray]] | None:
@@ -74,7 +76,7 @@ class Checkpoints:
 
         A checkpoint of a run with other settings raises a JobError.
         """
-        names = _sort_checkpoints(files.names(self.directory))
+        names = _sort(files.names(self.directory))
         for name in reversed(names):
             path = join(self.directory, name)
             try:
@@ -96,7 +98,7 @@ class Checkpoints:
         return None
 
 
-def _sort_checkpoints(names: Sequence[str]) -> list[str]:
+def _sort(names: Sequence[str]) -> list[str]:
     """Those that are names of checkpoints, the oldest first; a ninth digit makes a later step."""
     return sorted(filter(NAME.fullmatch, names), key=lambda name: (len(name), name))
 

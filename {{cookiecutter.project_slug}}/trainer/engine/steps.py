@@ -45,15 +45,18 @@ class Steps:
                 _combine_gradients(model.optimizer, replicas)
             self.strategy.run(lambda: model.test_step(example) and None)
             model.reset_metrics()
-        self._train = self._compile(self._repeat(self._train_one))
+        self._train = self._compile(self._repeat(model.train_step))
         self._test = self._compile(self._repeat(self._test_one))
 
     def _repeat(self, step: Callable) -> Callable:
+        def take(block, i):
+            step(keras.tree.map_structure(lambda array: array[i], block))
+
         def run(block, first, last):
             i = first
             # Not tf.range(first, last): XLA would compile it again for each pair of numbers.
             while i < last:
-                self.strategy.run(step, (block, i))
+                self.strategy.run(take, (block, i))
                 i += 1
 
         return run
@@ -96,11 +99,7 @@ class Steps:
         call = whole if rows == self.batch_size else smaller
         call(block, tf.constant(first), tf.constant(last))
 
-    def _train_one(self, block, i) -> None:
-        self.model.train_step(_batch(block, i))
-
-    def _test_one(self, block, i) -> None:
-        batch = _batch(block, i)
+    def _test_one(self, batch) -> None:
         # The last batch may have fewer rows than there are replicas; the mean of none is no number.
         if keras.tree.flatten(batch)[0].shape[0] != 0:  # None: known when it runs
             self.model.test_step(batch)
@@ -146,10 +145,6 @@ def _trace_once(steps: Callable) -> Callable:
         compiled[0](block, first, last)
 
     return call
-
-
-def _batch(block, i):
-    return keras.tree.map_structure(lambda array: array[i], block)
 
 
 def _combine_gradients(optimizer: keras.optimizers.Optimizer, replicas: int) -> None:

@@ -34,8 +34,7 @@ class Telemetry(ExitStack):
             self.enter_context(Utilisation(self.runtime.log_dir))
             for part in ("train", "eval"):
                 folder = join(self.runtime.log_dir, part)
-                options = {"max_queue": QUEUE, "flush_millis": FLUSH_MILLIS}
-                self.writers[part] = tf.summary.create_file_writer(folder, **options)
+                self.writers[part] = tf.summary.create_file_writer(folder, QUEUE, FLUSH_MILLIS)
                 self.callback(self.writers[part].close)
             self.enter_context(self.profile)
         return self

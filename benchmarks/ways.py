@@ -64,7 +64,7 @@ def deal(flags, data):
 
 def train_on(training):
     """A function that trains an epoch, given its number, as the trainer's own loop does."""
-    from trainer.engine.pace import Pace
+    from trainer.engine.steps import Pace
 
     progress = training.progress
     pace = Pace(training.replicas.total)

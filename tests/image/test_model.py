@@ -16,7 +16,7 @@ from codec.schema import Pictures, Schema
 from trainer import model as modelling
 from trainer import options, task
 from trainer.data import Examples
-from trainer.engine import pace
+from trainer.engine import steps
 from trainer.engine.phase import Phase
 from trainer.engine.steps import Steps
 from trainer.engine.training import Progress
@@ -102,7 +102,7 @@ def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
         history = tmp_path / "run" / "history.csv"
         return history.read_text().splitlines()[1:] if history.exists() else []
 
-    monkeypatch.setattr(pace, "CALL_SECONDS", 1e-9)  # one step a call
+    monkeypatch.setattr(steps, "CALL_SECONDS", 1e-9)  # one step a call
     monkeypatch.setattr(Steps, "train", stopped)
     for _ in range(2):
         assert task.main(["--job-dir", str(tmp_path / "run"), *given]) == task.START_AGAIN

@@ -27,23 +27,16 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--model", metavar="DIR", help="an exported model (default: the newest run's)"
-    )
-    parser.add_argument(
-        "file",
-        nargs="+",
-        metavar="FILE",
-        help=f"{Inputs.FORMS}; - for standard input",
-    )
+    text = "an exported model (default: the newest run's)"
+    parser.add_argument("--model", metavar="DIR", help=text)
+    text = f"{Inputs.FORMS}; - for standard input"
+    parser.add_argument("file", nargs="+", metavar="FILE", help=text)
     args = parser.parse_args(argv)
     if not args.model:
-        models = [
-            run.path / "model" for run in runs.load_all(RUNS) if (run.path / "model").is_dir()
-        ]
-        if not models:
+        models = [run.path / "model" for run in runs.load_all(RUNS)]
+        args.model = next((str(path) for path in models if path.is_dir()), None)
+        if not args.model:
             return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
-        args.model = str(models[0])
         print(f"model: {args.model}", file=sys.stderr)
     from predictor.model import Model  # --help needs no NumPy
 

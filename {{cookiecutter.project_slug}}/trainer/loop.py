@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from trainer.engine.checkpoint import Checkpoints
-from trainer.engine.pace import Pace
 from trainer.engine.record import Record
-from trainer.engine.steps import averaged_weights
+from trainer.engine.steps import Pace, averaged_weights
 from trainer.engine.telemetry import Telemetry
 from trainer.engine.training import Training
 

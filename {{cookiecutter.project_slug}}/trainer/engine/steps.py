@@ -5,6 +5,7 @@ training API has neither fault: here the model's public hooks run inside one `tf
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import keras
@@ -13,6 +14,8 @@ import tensorflow as tf
 
 from trainer.engine.parallel import Replicas
 from trainer.engine.runtime import JobError
+
+CALL_SECONDS = 0.5  # about so long a compiled call should take; nothing else can happen in it
 
 
 class Steps:
@@ -109,6 +112,37 @@ class Steps:
         values = self.model.get_metrics_result()
         # By way of str: 0.72 as float32 is 0.72 in history.csv, not 0.7200000286102295.
         return {name: float(str(np.float32(value))) for name, value in values.items()}
+
+
+class Pace:
+    """How many steps a call takes: short calls cost time, long ones hold up a checkpoint.
+
+    The first call takes one step; the next ones adapt to how long calls take.
+    """
+
+    def __init__(self, total: Callable[[float], float]):
+        """`total` adds up a number over all processes, which must choose the same pace."""
+        self.total, self.processes = total, round(total(1))
+        self.steps = self.most = 1
+
+    def calls(self, steps: int) -> Iterator[tuple[int, int]]:
+        """(first, last) of each call for a block."""
+        self.most, done = max(self.most, steps), 0  # an epoch's last block has only one
+        while done < steps:
+            last = min(done + self.steps, steps)
+            yield done, last
+            done = last
+
+    @contextlib.contextmanager
+    def measure(self) -> Iterator[None]:
+        """Takes the time of a call, and adapts the number of steps of the next."""
+        start = time.monotonic()
+        yield
+        seconds = self.total(time.monotonic() - start) / self.processes
+        if seconds < CALL_SECONDS / 2:
+            self.steps = min(self.steps * 2, self.most)
+        elif seconds > CALL_SECONDS * 2:
+            self.steps = max(self.steps // 2, 1)
 
 
 def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:

@@ -8,4 +8,6 @@ from codec import files
 
 PROJECT = "{{ cookiecutter.project_name | quoted_inside }}"
 AUTHOR = "{{ cookiecutter.author | quoted_inside }}"
+# What each run imports: a process that forks runs imports these first.
+PRELOAD = ("trainer.data", "trainer.loop", "trainer.engine.export")
 files.GFILE = "tensorflow.io.gfile"  # opens gs://; imported with the first such path

@@ -1,6 +1,6 @@
 """One process imports TensorFlow, and forks a process for each trial of a study; Linux only.
 
-That process is `trainer/engine/fork_server.py`; its first lines say what it reads and writes.
+That process is `fork_server.py`; its first lines say what it reads and writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from launcher.local.contract import Replica
 from launcher.local.process import LOST, Guarded, Processes
 from launcher.project.settings import ROOT
 
-SERVER = ("-m", "trainer.engine.fork_server", str(guard.ORPHANED))
+SERVER = ("-m", "launcher.local.fork_server", MODULE, str(guard.ORPHANED))
 CLEAN_UP = [sys.executable, "-I", "-S", guard.__file__, "[]"]
 
 

@@ -1,6 +1,6 @@
-"""Import TensorFlow once, then fork a process for each run: a study has many short ones. Linux only.
+"""Import a program once, then fork a process for each run: a study has many short ones. Linux only.
 
-    python -m trainer.engine.fork_server SECONDS
+    python -m launcher.local.fork_server MODULE SECONDS
 
 Each line of standard input and output is a JSON object:
 
@@ -9,14 +9,15 @@ Each line of standard input and output is a JSON object:
     out  {"ready": true}              once; or false with "why", and this process ends
     out  {"run": 1, "exit": 0}        when it has ended; 128 + N after signal N
 
-A run is what `python -m trainer.task ARGS` is in that environment; when it has ended, the command `last`
-runs. At the end of the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later
+A run is what `python -m MODULE ARGS` is in that environment; when it has ended, the command `last` runs.
+What is imported before, with TensorFlow, are the modules in `PRELOAD` of the package of MODULE. At the end of the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later
 SIGKILL. When this process is killed, Linux kills its runs.
 """
 
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -38,16 +39,14 @@ def die_with_parent(number: int) -> None:
     ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
-def import_trainer() -> None:
-    """Import what every run imports.
+def preload(package: str) -> None:
+    """Import what every run imports: all of it stays in memory.
 
     Raises:
         RuntimeError: the process has threads now, which a fork would lose.
     """
-    import trainer.data
-    import trainer.engine.export
-    import trainer.loop  # noqa: F401 - all that they import stays in memory
-
+    for name in importlib.import_module(package).PRELOAD:
+        importlib.import_module(name)
     # NumPy's library for matrices ends its threads before a fork and starts them again when it needs
     # them; Arrow's allocator does so with its own.
     if not (pid := os.fork()):
@@ -56,7 +55,7 @@ def import_trainer() -> None:
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     others = len([name for name in names if name != "jemalloc_bg_thd"]) - 1
     if others:
-        raise RuntimeError(f"importing the trainer starts {others} threads, or runs TensorFlow")
+        raise RuntimeError(f"importing the {package} starts {others} threads, or runs TensorFlow")
 
 
 class Server:
@@ -144,15 +143,15 @@ class Server:
                 self.report(run=number, exit=code if code >= 0 else 128 - code)
 
 
-def main() -> None:
+def main(program: str) -> None:
     die_with_parent(signal.SIGKILL)  # an import may hang
-    server = Server(os.dup(1), float(sys.argv[1]))
+    server = Server(os.dup(1), float(sys.argv[2]))
     gc.disable()
     with tempfile.TemporaryFile() as prints:
         for number in (1, 2):
             os.dup2(prints.fileno(), number)
         try:
-            import_trainer()
+            preload(program.partition(".")[0])
         except Exception as error:
             server.report(ready=False, why=f"{type(error).__name__}: {error}")
             raise SystemExit(1) from None
@@ -167,5 +166,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
-    runpy.run_module("trainer.task", run_name="__main__", alter_sys=True)
+    program = sys.argv[1]
+    main(program)
+    runpy.run_module(program, run_name="__main__", alter_sys=True)

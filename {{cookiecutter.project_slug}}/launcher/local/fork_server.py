@@ -15,7 +15,6 @@ SIGKILL. When this process is killed, Linux kills its runs.
 """
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -31,12 +30,9 @@ from pathlib import Path
 
 from numpy import random
 
+from launcher.local.guard import die_with_parent
+
 TICK = 0.02  # seconds between looks for runs that have ended
-
-
-def die_with_parent(number: int) -> None:
-    """Let Linux send this process a signal when its parent has ended; 0 for none."""
-    ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 def preload(package: str) -> None:
@@ -113,7 +109,7 @@ class Server:
             self.runs[line["run"]] = pid, line
             return False
         os.setsid()  # its signals, and its share of the processors, are its own
-        die_with_parent(signal.SIGKILL)
+        die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -144,7 +140,7 @@ class Server:
 
 
 def main(program: str) -> None:
-    die_with_parent(signal.SIGKILL)  # an import may hang
+    die_with_parent()  # an import may hang
     server = Server(os.dup(1), float(sys.argv[2]))
     gc.disable()
     with tempfile.TemporaryFile() as prints:

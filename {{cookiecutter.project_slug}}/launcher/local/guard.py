@@ -49,10 +49,10 @@ def kill_marked(value):
                     again = True
 
 
-def die_with_parent():
-    """Let Linux kill this process when the guard is killed: the launcher may have ended, too."""
+def die_with_parent(number=9):  # SIGKILL, a name that Windows does not have
+    """Let Linux send this process a signal when its parent has ended; 0 for none."""
     with contextlib.suppress(AttributeError, OSError):  # another system
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 def obey(child, ended):
@@ -71,6 +71,7 @@ def run(command):
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        # When the guard is killed, the launcher may have ended, too.
         preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )
     threading.Thread(target=obey, args=(child, ended), daemon=True).start()

@@ -103,7 +103,7 @@ class Training:
             if not any(phase.epochs for phase in self.phases[len(ends) + 1 :]):
                 return
             if self.flags.early_stopping:
-                _copy(self.best, self.model.variables)
+                _assign(self.model.variables, self.best)
             ends.append(self.progress.epoch)
             self.begin(len(ends))
 
@@ -196,7 +196,7 @@ class Training:
         progress.history.append(row)
         if not math.isfinite(best) or sign * row[monitor] < sign * best:
             progress.best = progress.epoch
-            _copy(self.model.variables, self.best)
+            _assign(self.best, [v.value for v in self.model.variables])
 
     def exported_model(self) -> keras.Model:
         """The model to export, outside of the strategy. Every process of a cluster calls this."""
@@ -206,8 +206,7 @@ class Training:
         model = modelling.build(self.examples, self.flags)
         if not model.built:
             model(self.example[0])
-        for variable, value in zip(model.variables, weights, strict=True):
-            variable.assign(value)
+        _assign(model.variables, weights)
         return model
 
     def check_loss(self) -> None:
@@ -221,9 +220,9 @@ class Training:
             )
 
 
-def _copy(variables: list, to: list) -> None:
-    for one, other in zip(variables, to, strict=True):
-        other.assign(one.value)
+def _assign(variables: list, values: list) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _use_xla(jit: str, strategy) -> bool:

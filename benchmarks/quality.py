@@ -292,9 +292,9 @@ def _run(options: argparse.Namespace, data: Path, lines: list[dict[str, str]]) -
     if options.verb == "run":
         os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         sys.path.insert(0, str(options.bake.resolve()))
-        from trainer.engine.fork_server import import_trainer
+        from launcher.local.fork_server import preload
 
-        import_trainer()
+        preload("trainer")
         work, code = ways.train_ours, ways.hash_bake(options.bake)
     else:
         import pandas  # noqa: F401 - once, for all processes

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from codec.encoder import Encoder, are_present
 from codec.schema import Schema
 from codec.values import is_number
-from trainer.columns import blocks, infer, rows, tables
+from trainer.columns import blocks, rows, tables
 from trainer.columns.rows import Part
+from trainer.columns.target import label
 from trainer.engine.runtime import JobError
 
 
@@ -79,10 +80,10 @@ def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
         arrays, present, known = encoder(columns)
         unknown = target.filter(pa.array(present & ~known)).to_pylist()
         if unknown and own_files:
-            raise _unknown_class(schema, part.sources, infer.label(unknown[0]))
+            raise _unknown_class(schema, part.sources, label(unknown[0]))
         if not known.all():
             arrays = {name: array[known] for name, array in arrays.items()}
-        return arrays, int((~present).sum()), map(infer.label, unknown)
+        return arrays, int((~present).sum()), map(label, unknown)
 
     with contextlib.ExitStack() as stack:
         out = {
@@ -108,7 +109,7 @@ def check_words(schema: Schema, part: Part, done: Encoded) -> None:
     for name, words in done.words.items():
         known_words = known.get(name, {})
         new = sum(n for word, n in words.items() if word not in known_words)
-        limit = 0 if name == schema.target and schema.labels else infer.WORDS
+        limit = 0 if name == schema.target and schema.labels else rows.WORDS
         if new > limit * (done.rows + done.dropped) and tables.OTHERS not in known_words:
             remedy = "fix it, or leave it empty where nothing is known"
             if name != schema.target:
@@ -121,7 +122,7 @@ def _unknown_class(schema: Schema, sources: Sequence[tables.Source], unknown: st
     """Name the line of a class that no training row has."""
 
     def same(text: str) -> bool:
-        return text == unknown or (is_number(text) and infer.label(float(text)) == unknown)
+        return text == unknown or (is_number(text) and label(float(text)) == unknown)
 
     where, _ = tables.find(sources, schema.target, same)
     classes = tables.listed([tables.shown(name) for name in schema.labels])

@@ -10,28 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from codec.schema import (
-    LARGEST,
-    MISSING,
-    MISSING_IN_WORDS,
-    SMALLEST_STD,
-    Column,
-    Schema,
-    name_inputs,
-)
+from codec.schema import MISSING, Column, Schema, name_inputs
 from codec.values import is_number
 from trainer.columns import blocks, dates, meaning, rows, tables
 from trainer.columns.profiles import Profile, look_at
 from trainer.columns.rows import Part, Split
 from trainer.columns.sample import Sample
+from trainer.columns.target import settle_target
 from trainer.engine.runtime import JobError
 
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
-MAX_CLASSES = 1_000
-MAX_CODES = 10  # a target of more whole numbers is no class by itself
-WORDS = 0.05  # of the values of a column of numbers, at most; words count as missing, beside one
-MIXED = 0.5  # that may be of so many values, or a few that may be
-FEW_VALUES = 20  # unless the column has no more different values: then it is a category
+MIXED = 0.5  # of the values of a column of numbers, at most, may be frequent words: one of them, or
+FREQUENT_WORDS = (
+    3  # where there are more different values than a category of numbers and words has:
+)
+FEW_VALUES = 20
 RARE = 2  # training rows: a category that fewer have counts as unseen; in a large table, those of
 RARE_SHARE = 1 / 2_000  # of them, or of MAX_RARE
 MAX_RARE = 20
@@ -54,7 +47,7 @@ def infer(
     names = [name for name in train.sources[0].names if name]
     limits = {"number": 1.0, "category": -1.0, "ignore": -1.0}  # a kind that is given stays
     limits = {name: limits[hints[name]["kind"]] if name in hints else MIXED for name in names}
-    limits[target] = 0 if task == "classification" else WORDS  # each word is a class
+    limits[target] = 0 if task == "classification" else rows.WORDS  # each word is a class
     limits.pop(split.group, None)
     profiles, values = _read(parts, split, target, limits)
     columns = []
@@ -68,7 +61,7 @@ def infer(
         reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
     schema = Schema(target, task or "", columns)
-    return _with_target(schema, profiles[target], values.get(target), train, split)
+    return settle_target(schema, profiles[target], values.get(target), train, split)
 
 
 def _read(
@@ -118,7 +111,7 @@ def _are_numbers(
     profile: Profile, limit: float, words: Mapping[str, int], values: Sequence[float] = ()
 ) -> bool:
     """Whether the values are numbers, but for this share of words at most, of which few are rare."""
-    if profile.words <= min(limit, WORDS) * profile.values or limit == 1:
+    if profile.words <= min(limit, rows.WORDS) * profile.values or limit == 1:
         return True
     if limit < MIXED or profile.words > limit * profile.values:
         return False
@@ -127,8 +120,8 @@ def _are_numbers(
         different = len(profile.counts or ())
         words = {text: n for text, n in (profile.counts or {}).items() if not is_number(text)}
     named = sorted((n for word, n in words.items() if word != tables.OTHERS), reverse=True)
-    frequent = named[: 1 if different <= FEW_VALUES else 3]
-    return profile.words - sum(frequent) <= WORDS * profile.values
+    frequent = named[: 1 if different <= FEW_VALUES else FREQUENT_WORDS]
+    return profile.words - sum(frequent) <= rows.WORDS * profile.values
 
 
 def _column(
@@ -160,7 +153,7 @@ def _column(
             )
         column.words, column.codes = dict(sorted(words.items())), codes
         if codes:
-            counts = _count_codes(train, profile.name, codes)
+            counts = train.count_codes(profile.name, codes)
             column.missing += counts.total()
             column.why += f"; codes, which count as missing: {tables.counted(counts)}"
         if scale:
@@ -179,15 +172,6 @@ def _column(
         if rare := len(profile.counts.keys() - {*column.categories}):
             column.why += f"; {rare} of them, in too few rows, count as unseen values"
     return column
-
-
-def _count_codes(train: Part, name: str, codes: Sequence[float]) -> Counter:
-    """In how many training rows each code is."""
-    counts = Counter()
-    for columns in train.read():
-        values = columns[name].to_numpy(zero_copy_only=False)
-        counts.update({f"{code:g}": int((values == code).sum()) for code in codes})
-    return counts
 
 
 def _fewest(profile: Profile) -> int:
@@ -244,97 +228,3 @@ def _resembles(texts: Iterable[str]) -> str:
     if numbers > 0.9 * len(sample):
         return f"looks like numbers with a comma or a unit: write 10.4 ({sample[0]!r})"
     return "text that differs from row to row: an id?"
-
-
-def _with_target(
-    schema: Schema, profile: Profile, values: np.ndarray | None, train: Part, split: Split
-) -> Schema:
-    """Settle the task, and the classes or the scale."""
-    name, counts = profile.name, profile.counts
-    if values is not None and schema.task != "classification":
-        schema.codes = meaning.find_codes(values)
-    if schema.codes:
-        codes = _count_codes(train, name, schema.codes)
-        schema.notes.append(
-            f"target {name!r}: codes, which count as missing: {tables.counted(codes)}; with --task "
-            "classification they are classes"
-        )
-        if counts is not None:
-            counts = {value: n for value, n in counts.items() if value not in schema.codes}
-    if not profile.present:
-        raise JobError(f"target {name!r}: no row has a value; choose another --target")
-    most = min(MAX_CLASSES, max(2, profile.present // 2))
-    classes = counts is not None and 2 <= len(counts) <= most
-    if not schema.task:
-        whole = not profile.text and classes and all(value.is_integer() for value in counts)
-        coded = whole and _are_codes(counts)
-        schema.task = "classification" if profile.text or coded else "regression"
-        if whole:
-            taken, other = ("classes", "regression") if coded else ("numbers", "classification")
-            schema.notes.append(
-                f"target {name!r} has {len(counts)} different whole numbers from {min(counts):g} to "
-                f"{max(counts):g}: taken for {taken} (else: --task {other})"
-            )
-        if coded and profile.words:  # a class of its own, or a mistake: dropping it may be wrong
-            remedy = (
-                "fix it, leave it empty where nothing is known, or, if it is a class, give "
-                "--task classification"
-            )
-            raise tables.not_a_number(train.sources, name, MISSING, remedy)
-    if schema.task == "regression":
-        if profile.text:
-            remedy = "choose another --target"
-            if classes:
-                remedy += ", or take the values for classes with --task classification"
-            raise tables.not_a_number(train.sources, name, MISSING, remedy)
-        if profile.constant:
-            raise JobError(f"target {name!r} is always {profile.low:g}: nothing to learn")
-        if max(abs(profile.low), abs(profile.high)) > LARGEST:
-            raise tables.too_large(train.sources, name, lambda value: abs(value) <= LARGEST)
-        scale = meaning.find_scale(profile, values, schema.codes)
-        if scale.std < SMALLEST_STD:
-            raise JobError(
-                f"target {name!r} has numbers from {profile.low:g} to {profile.high:g}, too close for "
-                "float32, in which models compute; multiply the whole column by a power of ten"
-            )
-        schema.mean, schema.std = scale.mean, scale.std
-        schema.low, schema.high = scale.low, scale.high
-        if scale.about:
-            schema.notes.append(f"target {name!r}: in training, {scale.about}")
-        return schema
-    if classes:
-        schema.labels = [label(value) for value in sorted(counts)]
-        return schema
-    if counts is not None and len(counts) < 2:
-        only = tables.shown(label(next(iter(counts))))
-        where = " in the training rows; choose another --group" if split.groups else ""
-        missing = (
-            f"; {profile.missing} rows have none ({MISSING_IN_WORDS})" if profile.missing else ""
-        )
-        raise JobError(f"target {name!r} has one class, {only}{where}: nothing to learn{missing}")
-    values = profile.uncounted if counts is None else f"{len(counts)} classes"
-    numbers = profile.values - profile.words
-    remedy = "choose another --target, whose values repeat"
-    if numbers >= (1 - WORDS) * profile.values:
-        remedy = "an id? Else try --task regression"
-    raise JobError(
-        f"target {name!r} has {values} in {profile.present} training rows (at most {most} classes); "
-        f"{remedy}"
-    )
-
-
-def _are_codes(counts: Mapping[float, int]) -> bool:
-    """Whether whole numbers, with their rows, name classes: two, or a few from 0 or 1, all of them common.
-
-    Counts and amounts begin or end anywhere, and their largest are rare.
-    """
-    consecutive = min(counts) in (0, 1) and max(counts) - min(counts) == len(counts) - 1
-    even = 4 * min(counts.values()) * len(counts) >= sum(counts.values())
-    return len(counts) == 2 or (consecutive and len(counts) <= (MAX_CODES if even else 3))
-
-
-def label(value: str | float) -> str:
-    """A class by its name: 1.0 and 1 are the same class, "1"."""
-    if isinstance(value, str):
-        return value
-    return str(int(value)) if value.is_integer() else repr(value)

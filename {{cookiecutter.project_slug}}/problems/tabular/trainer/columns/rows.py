@@ -15,6 +15,7 @@ from codec import split
 from trainer.columns import blocks, tables
 from trainer.engine.runtime import JobError
 
+WORDS = 0.05  # of the values in a column of numbers, at most; words count as missing
 MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as tables.OTHERS
 HELD_OUT = 5  # one row of so many, or one group
 
@@ -45,6 +46,14 @@ class Part:
                 word = pair["values"]
                 named = word in words or len(words) < MAX_WORDS
                 words[word if named else tables.OTHERS] += pair["counts"]
+
+    def count_codes(self, name: str, codes: Sequence[float]) -> Counter:
+        """In how many rows each of these numbers is."""
+        counts = Counter()
+        for columns in self.read():
+            values = columns[name].to_numpy(zero_copy_only=False)
+            counts.update({f"{code:g}": int((values == code).sum()) for code in codes})
+        return counts
 
     def read(self) -> Iterator[dict[str, pa.Array]]:
         """Yield the columns, block by block."""

@@ -359,6 +359,9 @@ FLAG_FAULTS = {
     "schema is not JSON": (["--schema", "t.csv"], "--schema t.csv: expected {"),
     "no such kind": (["--schema", "in/kind.json"], "--schema in/kind.json: column 'a' has kind 'text'; write one of number, category, ignore"),
     "no such column": (["--schema", "in/column.json"], "--schema in/column.json: no column 'c' in the data; there are: a, b, species"),
+    "nothing settled": (["--schema", "in/nothing.json"], "--schema in/nothing.json: column 'a': expected any of kind, codes, low, high, categories"),
+    "codes are no list": (["--schema", "in/codes.json"], "--schema in/codes.json: column 'a': codes: expected a list of numbers, got '9'"),
+    "categories are numbers": (["--schema", "in/categories.json"], "--schema in/categories.json: column 'b': categories: expected a list of texts, got '[1]'"),
     "target has a kind": (["--schema", "in/target.json"], "--schema in/target.json: 'species' is the target, which has no kind"),
     "text where a number must be": (["--schema", "in/number.json"], "t.csv:2: column 'b': expected a number, got 'u'; make it a category, or ignore it"),
 }  # fmt: skip
@@ -375,6 +378,9 @@ def test_a_fault_in_a_flag_is_one_line_and_leaves_nothing(fault):
     for name, hint in {
         "kind": {"name": "a", "kind": "text"},
         "column": {"name": "c", "kind": "number"},
+        "nothing": {"name": "a", "kinds": "number"},
+        "codes": {"name": "a", "codes": 9},
+        "categories": {"name": "b", "categories": [1]},
         "target": {"name": "species", "kind": "category"},
         "number": {"name": "b", "kind": "number"},
     }.items():

@@ -130,7 +130,7 @@ def test_codes_count_as_missing(codes, values):
     assert "codes, which count as missing: " in loaded.describe()
     assert f"'{codes[0]:g}' (" in a.why
     assert a.std < (5 if values is None else 1.5 * np.std(values))
-    kept = column(load("t.csv", "y", *settle(name="a", kind="number", codes=[])), "a")
+    kept = column(load("t.csv", "y", *settle(name="a", codes=[])), "a")
     assert (kept.codes, kept.missing) == ([], 0)
 
 
@@ -175,6 +175,17 @@ def test_rows_whose_target_is_a_code_are_dropped():
     assert loaded.train.rows + loaded.eval.rows == 180
     assert loaded.schema.std < 2
     assert "target 'y': codes, which count as missing: '-999' (" in loaded.describe()
+    kept = load("t.csv", "y", *settle(name="y", codes=[]))
+    assert kept.train.rows + kept.eval.rows == 200
+    assert load("t.csv", "y", *settle(name="y", codes=[], low=-3)).schema.low == -3
+    every = sorted(set(values))
+    assert "no row has a value" in refusal("t.csv", "y", *settle(name="y", codes=every))
+
+
+def test_classes_beside_a_code():
+    write_table(a=RNG.normal(size=200), y=[-9 if i % 10 == 0 else i % 2 for i in range(200)])
+    assert load("t.csv", "y").schema.labels == ["0", "1"]
+    assert load("t.csv", "y", "--task", "classification").schema.labels == ["-9", "0", "1"]
 
 
 # Words
@@ -291,7 +302,7 @@ def test_one_value_ruins_no_scale():
     assert fit_line(loaded) > 0.95
     encode = Inputs(loaded.schema).encode
     assert encode([{"x": 1e300}])["numbers"] == encode([{"x": float(x.high)}])["numbers"]
-    wide = load("t.csv", "y", *settle(name="x", kind="number", low=-1e6, high=1e7))
+    wide = load("t.csv", "y", *settle(name="x", low=-1e6, high=1e7))
     assert (column(wide, "x").low, column(wide, "x").high) == (-1e6, 1e7)
 
 

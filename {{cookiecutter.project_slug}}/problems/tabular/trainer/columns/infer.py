@@ -46,7 +46,7 @@ def infer(
     train = parts[0]
     names = [name for name in train.sources[0].names if name]
     limits = {"number": 1.0, "category": -1.0, "ignore": -1.0}  # a kind that is given stays
-    limits = {name: limits[hints[name]["kind"]] if name in hints else MIXED for name in names}
+    limits = {name: limits.get(hints.get(name, {}).get("kind"), MIXED) for name in names}
     limits[target] = 0 if task == "classification" else rows.WORDS  # each word is a class
     limits.pop(split.group, None)
     profiles, values = _read(parts, split, target, limits)
@@ -55,13 +55,14 @@ def infer(
         if name == split.group:
             columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
         elif name != target:
-            columns.append(_column(profiles[name], values.get(name), hints.get(name), train))
+            columns.append(_column(profiles[name], values.get(name), hints.get(name, {}), train))
     name_inputs(columns)
     if all(column.kind == "ignore" for column in columns):
         reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
     schema = Schema(target, task or "", columns)
-    return settle_target(schema, profiles[target], values.get(target), train, split)
+    hint = hints.get(target, {})
+    return settle_target(schema, profiles[target], values.get(target), hint, train, split)
 
 
 def _read(
@@ -124,20 +125,17 @@ def _are_numbers(
     return profile.words - sum(frequent) <= rows.WORDS * profile.values
 
 
-def _column(
-    profile: Profile, values: np.ndarray | None, hint: Mapping | None, train: Part
-) -> Column:
-    hint = hint or {}
-    codes = hint.get("codes") or []
-    scale = None
-    if values is not None and len(values):
+def _column(profile: Profile, values: np.ndarray | None, hint: Mapping, train: Part) -> Column:
+    """Settle a feature: `values` are a sample of a column of numbers, `hint` is what --schema has."""
+    codes, scale = [], None
+    if not profile.text:
         codes = hint.get("codes", meaning.find_codes(values))
         scale = meaning.find_scale(profile, values, codes)
     kind, why = _kind(profile, scale)
     if kind == "number" and meaning.are_row_numbers(profile, values, len(train.sources)):
         kind, why = "ignore", f"row numbers, {profile.low:g} to {profile.high:g}"
     words = train.words[profile.name]
-    if hint:
+    if "kind" in hint:
         kind, why = hint["kind"], "given with --schema"
     if words:
         why += f"; words, which count as missing: {tables.counted(words)}"
@@ -146,7 +144,7 @@ def _column(
         if words and not profile.present:
             remedy = "make it a category, or ignore it, with --schema"
             raise tables.not_a_number(train.sources, profile.name, MISSING, remedy)
-        if scale and not math.isfinite(scale.std):
+        if not math.isfinite(scale.std):
             raise JobError(
                 f"column {profile.name!r}: {_kind_of_numbers(profile, scale)[1]}; divide the whole column "
                 "by a power of ten, or ignore it with --schema"
@@ -156,17 +154,16 @@ def _column(
             counts = train.count_codes(profile.name, codes)
             column.missing += counts.total()
             column.why += f"; codes, which count as missing: {tables.counted(counts)}"
-        if scale:
-            column.why += f"; {scale.about}" if scale.about else ""
-            column.mean, column.std = scale.mean, scale.std or 1.0
-            column.low, column.high = hint.get("low", scale.low), hint.get("high", scale.high)
+        column.mean, column.std = scale.mean, scale.std or 1.0
+        column.low, column.high = hint.get("low", scale.low), hint.get("high", scale.high)
+        column.why += f"; {scale.about}" if scale.about else ""
     elif kind == "category":
         if profile.counts is None:
             raise JobError(
                 f"column {profile.name!r}: {profile.uncounted}, too many for a category; "
                 "make it a number, or ignore it, with --schema"
             )
-        fewest = 1 if hint else _fewest(profile)
+        fewest = 1 if "kind" in hint else _fewest(profile)
         given = dict.fromkeys(hint.get("categories", ()))
         column.categories = [*given] or _choose_categories(profile, fewest)
         if rare := len(profile.counts.keys() - {*column.categories}):

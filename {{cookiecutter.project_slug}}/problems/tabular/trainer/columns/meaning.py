@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codec.schema import LARGEST
 from trainer.columns.profiles import Profile
 
 FEWEST = 20  # rows: in a smaller table, numbers may all differ, or be far from others, by chance
@@ -95,9 +96,11 @@ def find_scale(profile: Profile, values: np.ndarray, codes: list[float]) -> Scal
 
     Far values are cut off at the last one that is not; other columns, at their range away from it.
     """
+    values = values[~np.isin(values, codes)]
+    if not len(values):
+        return Scale(0.0, 1.0, -LARGEST, LARGEST)
     mean, std, low, high = profile.mean, profile.std, profile.low, profile.high
     if codes:
-        values = values[~np.isin(values, codes)]
         mean, std, low, high = values.mean(), values.std(), values.min(), values.max()
     with np.errstate(over="ignore", invalid="ignore"):
         near = _find_range(values)

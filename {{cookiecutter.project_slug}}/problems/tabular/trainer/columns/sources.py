@@ -81,7 +81,7 @@ def choose_group(flags, source: tables.Source, target: str, hints: dict[str, dic
 
 
 def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
-    """Read what `--schema` gives of columns, by their names: a kind, and perhaps more of SETTLED.
+    """Read what `--schema` gives of columns, by their names: any of SETTLED, of the target no kind.
 
     Raises:
         JobError: a file that is not of that form, a column or a kind that does not exist.
@@ -92,7 +92,7 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
     try:
         columns = json.loads(files.read_text(flags.schema))["columns"]
         hints = {
-            column["name"]: {key: column[key] for key in SETTLED if key in column or key == "kind"}
+            column["name"]: {key: column[key] for key in SETTLED if key in column}
             for column in columns
         }
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +102,9 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
             f'{where}: expected {{"columns": [{{"name": …, "kind": …}}, …]}} ({error!r})'
         ) from None
     for name, hint in hints.items():
-        if hint["kind"] not in KINDS:
+        if not hint:
+            raise JobError(f"{where}: column {name!r}: expected any of {', '.join(SETTLED)}")
+        if hint.get("kind", KINDS[0]) not in KINDS:
             raise JobError(
                 f"{where}: column {name!r} has kind {hint['kind']!r}; write one of {', '.join(KINDS)}"
             )
@@ -115,7 +117,7 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
         if name not in names:
             known = tables.listed(names)
             raise JobError(f"{where}: no column {name!r} in the data; there are: {known}")
-    if target in hints:
+    if "kind" in hints.get(target, ()):
         raise JobError(
             f"{where}: {target!r} is the target, which has no kind; remove it there, and say "
             "--task classification or --task regression"

@@ -17,21 +17,35 @@ MAX_CODES = 10  # a target of more whole numbers is no class by itself
 
 
 def settle_target(
-    schema: Schema, profile: Profile, values: np.ndarray | None, train: Part, split: Split
+    schema: Schema,
+    profile: Profile,
+    values: np.ndarray | None,
+    hint: Mapping,
+    train: Part,
+    split: Split,
 ) -> Schema:
-    """Settle the task, and the classes or the scale."""
+    """Settle the task, and the classes or the scale.
+
+    Args:
+        values: a sample of a target of numbers.
+        hint: what --schema has on it.
+
+    Raises:
+        JobError: nothing can be learned for it.
+    """
     name, counts = profile.name, profile.counts
-    if values is not None and schema.task != "classification":
-        schema.codes = meaning.find_codes(values)
+    if not profile.text:
+        likely = [] if schema.task == "classification" else meaning.find_codes(values)
+        schema.codes = hint.get("codes", likely)
     if schema.codes:
         codes = train.count_codes(name, schema.codes)
         schema.notes.append(
-            f"target {name!r}: codes, which count as missing: {tables.counted(codes)}; with --task "
-            "classification they are classes"
+            f"target {name!r}: codes, which count as missing: {tables.counted(codes)} (--schema can "
+            "settle them)"
         )
         if counts is not None:
             counts = {value: n for value, n in counts.items() if value not in schema.codes}
-    if not profile.present:
+    if not profile.present or (counts is not None and not counts):
         raise JobError(f"target {name!r}: no row has a value; choose another --target")
     most = min(MAX_CLASSES, max(2, profile.present // 2))
     classes = counts is not None and 2 <= len(counts) <= most
@@ -68,7 +82,7 @@ def settle_target(
                 "float32, in which models compute; multiply the whole column by a power of ten"
             )
         schema.mean, schema.std = scale.mean, scale.std
-        schema.low, schema.high = scale.low, scale.high
+        schema.low, schema.high = hint.get("low", scale.low), hint.get("high", scale.high)
         if scale.about:
             schema.notes.append(f"target {name!r}: in training, {scale.about}")
         return schema

@@ -197,6 +197,7 @@ JIT = ("CPU",)
 FITTED = {
     "context.predictions():  # [batch], [batch, classes]\n": "context.predictions():\n"
     "        logits = logits['logits']\n",
+    "return logits.argmax(axis=1) == target": "return logits['logits'].argmax(axis=1) == target",
     "name_classes(output, ": "name_classes(output['logits'], ",
 }
 
@@ -236,7 +237,7 @@ def test_a_model_that_outputs_py_does_not_fit_loses_nothing(bake, tmp_path):
     assert "epoch 1/4" not in done.stdout
     record = json.loads((job_dir / "run.json").read_text(encoding="utf-8"))
     assert (record["status"], record["error"]) == ("succeeded", None)
-    assert record["standard_errors"] == {}  # such a loss has no value for each row
+    assert record["intervals"] == {}  # such a loss has no value for each row
     project.run(["python", "scripts/report.py", job_dir])
     assert "What it confuses" in (job_dir / "report.html").read_text(encoding="utf-8")
     answers = project.run(

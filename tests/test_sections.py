@@ -22,8 +22,19 @@ def sections():
 
 def test_sections_hold_what_json_holds(sections):
     made = [
-        sections.numbers("a", {"x": np.float32(0.1), "y": (float("nan"), "none"), "z": 2}),
-        sections.table("b", ["name", "n"], [["one", np.int64(1)], ["two", None]]),
+        sections.numbers(
+            "a",
+            {"x": np.float32(0.1), "y": (float("nan"), "none"), "z": ((2, 1.5, np.float64(3)), "")},
+        ),
+        sections.table(
+            "b",
+            ["name", "n"],
+            [
+                ["one", np.int64(1)],
+                ["two", None],
+                [sections.bar(1, 0, np.nan), sections.histogram([2])],
+            ],
+        ),
         sections.confusion("c", ["u", "v"], np.eye(2, dtype=np.int32)),
         sections.scatter("d", np.arange(5000), np.arange(5000) / 2),
         sections.curves("e", [1, 2], {"f": np.float32([0.5, np.inf])}),
@@ -33,7 +44,9 @@ def test_sections_hold_what_json_holds(sections):
     assert [section["kind"] for section in again] == sections.KINDS
     numbers, table, confusion, scatter, curves, gallery = again
     assert [value["value"] for value in numbers["values"]] == [0.1, None, 2]
-    assert table["rows"] == [["one", 1], ["two", None]]
+    assert [value["interval"] for value in numbers["values"]] == [None, None, [1.5, 3]]
+    cells = [{"bar": [1, 0, None]}, {"histogram": [2]}]
+    assert table["rows"] == [["one", 1], ["two", None], cells]
     assert confusion["counts"] == [[1, 0], [0, 1]]
     assert len(scatter["x"]) <= sections.POINTS < scatter["of"] == 5000
     assert scatter["y"][-1] == scatter["x"][-1] / 2
@@ -49,7 +62,9 @@ def test_sections_hold_what_json_holds(sections):
     [
         lambda s: s.numbers("a", {"x": "text"}),
         lambda s: s.numbers("a", {"x": [1, 2]}),
+        lambda s: s.numbers("a", {"x": ((1, 2, "text"), "")}),
         lambda s: s.table("a", ["one"], [[1, 2]]),
+        lambda s: s.table("a", ["one"], [[s.bar(1, "text", 2)]]),
         lambda s: s.confusion("a", ["u"], [[1, 2]]),
         lambda s: s.confusion("a", ["u"], [[-1]]),
         lambda s: s.confusion("a", ["u"], [[0.5]]),

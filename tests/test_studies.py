@@ -94,8 +94,8 @@ def test_an_interrupted_study_has_twelve_trials_in_all(study):
     assert "12 of 12 done" in last
     values = [float(row["val_loss"]) for row in study.rows]
     assert values == sorted(values)
-    assert all(0 < float(row["standard_error"]) < 1 for row in study.rows)
-    assert "± is one standard error: about how much val_loss would vary" in last
+    assert all(0 <= float(row["low"]) < float(row["high"]) < 2 for row in study.rows)
+    assert "The 95 % interval is as far as val_loss is known" in last
 
 
 def test_no_directory_is_shared(study):
@@ -137,6 +137,21 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(study):
     assert f"trial {went_on[0]} of 12" in study.project.read(config)
     undisturbed = train(study.project, config)
     assert undisturbed == pytest.approx(metrics(study.path / went_on[0]), rel=1e-6)
+
+
+def test_the_study_of_seeds_compares_two_values_of_a_flag(bake):
+    project = bake(fresh=True)
+    done = project.run([*TRAIN, "configs/repeats.yaml", "--", "--epochs", "2"], timeout=1200)
+    [path] = project.path.glob("runs/repeats-*")
+    with open(path / "study.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs = {(float(row["learning_rate"]), row["seed"]) for row in rows}
+    assert pairs == {(rate, str(seed)) for rate in (0.001, 0.01) for seed in range(1, 6)}
+    assert len({row["val_loss"] for row in rows}) == 10  # each seed is another training
+    verdict = "learning_rate 0.01 beats learning_rate 0.001: val_loss is better by"
+    assert verdict in done.stdout
+    assert verdict in (path / "report.html").read_text(encoding="utf-8")
+    assert not (project.path / "configs/best.yaml").exists()
 
 
 def test_the_report_shows_every_trial(study):

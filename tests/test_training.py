@@ -27,6 +27,11 @@ def sections(job_dir):
     return json.loads((job_dir / "evaluation.json").read_text(encoding="utf-8"))["sections"]
 
 
+def read_predictions(job_dir):
+    with open(job_dir / "predictions.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def write_census(path, rows, seed=0):
     """Rows shaped as the tutorials' census file, in which income follows from the columns."""
     rng = random.Random(seed)
@@ -151,17 +156,30 @@ def test_regression(bake, tmp_path):
     done = train(bake(), tmp_path / "run", *flags, "--epochs", "60")
 
     record = run_record(tmp_path / "run")
-    numbers, scatter = sections(tmp_path / "run")
+    numbers, scatter, importance = sections(tmp_path / "run")
     assert record["task"] == "regression"
-    r2, rmse = (value["value"] for value in numbers["values"])
+    r2, rmse, baseline = (value["value"] for value in numbers["values"])
     errors = [abs(y - x) for x, y in zip(scatter["x"], scatter["y"], strict=True)]
     assert len(errors) == scatter["of"] == record["data"]["eval"]["rows"]
     assert record["metrics"]["val_mae"] == pytest.approx(statistics.mean(errors), rel=1e-4)
     assert rmse == pytest.approx(statistics.mean(e**2 for e in errors) ** 0.5, rel=1e-4)
     assert r2 == pytest.approx(1 - rmse**2 / statistics.pvariance(scatter["x"]), rel=1e-4)
     assert r2 > 0.6
-    spread = statistics.stdev(errors) / len(errors) ** 0.5
-    assert record["standard_errors"]["val_mae"] == pytest.approx(spread, rel=0.01)
+    assert baseline > rmse > 0
+    spread = 1.96 * statistics.stdev(errors) / len(errors) ** 0.5
+    low, high = record["intervals"]["val_mae"]
+    assert (high - low) / 2 == pytest.approx(spread, rel=0.1)
+    assert low < record["metrics"]["val_mae"] < high
+    assert all(v["interval"][0] <= v["value"] <= v["interval"][1] for v in numbers["values"])
+    falls = {name: cell["bar"] for name, cell in importance["rows"]}
+    assert set(falls) == {"species", "island", "bill_length_mm", "bill_depth_mm"} | (
+        {"flipper_length_mm", "sex", "year"}
+    )
+    assert max(value for value, _, _ in falls.values()) > 0.1
+    assert all(low <= value <= high for value, low, high in falls.values())
+    rows = read_predictions(tmp_path / "run")
+    assert [float(row["truth"]) for row in rows] == pytest.approx(scatter["x"])
+    assert [float(row["mae"]) for row in rows] == pytest.approx(errors, rel=1e-4)
 
     # Log, record, history and report agree on the epoch that was exported.
     with open(tmp_path / "run" / "history.csv", encoding="utf-8", newline="") as file:

@@ -396,23 +396,52 @@ def test_a_study_of_every_kind_leaves_all_that_it_promises(capsys):
         assert '"--x=' in text
 
 
-def test_trials_within_a_standard_error_of_the_best_are_a_tie(capsys):
+def test_trials_within_the_interval_of_the_best_are_a_tie(capsys):
     """Losses of 0.33333, 0.33343 and 0.69333: a tenth of a thousandth means nothing here."""
     path = job_file(grid(numbers("x", 0.3, 0.31, 0.9)), "--error=0.01")
     study = make(path)
     assert study.run() == 0
 
     printed = capsys.readouterr().out
-    places = re.findall(r"^ *(=?\d+) +\d+ +0\.\d+ +0\.01 ", printed, re.MULTILINE)
+    places = re.findall(r"^ *(=?\d+) +\d+ +0\.\d+ +0\.\d+ to 0\.\d+ ", printed, re.MULTILINE)
     assert places == ["=1", "=1", "3"]
     explained = (
-        "± is one standard error: about how much loss would vary with other held-out rows, as many "
-        "as these 69. Trials 1, 2 are within one standard error of the best: a tie, as far as "
-        "these rows show."
+        "The 95 % interval is as far as loss is known from these held-out rows: others, as many "
+        "(69), would give other values. Trials 1, 2 are within the interval of the best: a tie, "
+        "as far as these rows show."
     )
     assert explained in printed
     assert explained in (study.path / "report.html").read_text(encoding="utf-8")
-    assert [row["standard_error"] for row in table(study)] == ["0.01"] * 3
+    for row in table(study):
+        assert float(row["high"]) - float(row["low"]) == pytest.approx(0.02)
+
+
+def test_a_study_of_seeds_compares_its_settings(capsys):
+    """Losses of 0.33, 0.33 and 0.37, each with noise of about 0.007: the last one is worse."""
+    seeds = {"parameterId": "seed", "integerValueSpec": {"minValue": 1, "maxValue": 4}}
+    path = job_file(grid(numbers("x", 0.3, 0.31, 0.5), seeds), maxTrialCount=12)
+    study = make(path)
+    assert study.run() == 0
+
+    by_x = {}
+    for row in table(study):
+        by_x.setdefault(float(row["x"]), {})[row["seed"]] = float(row["loss"])
+    means = {x: statistics.mean(values.values()) for x, values in by_x.items()}
+    first, second, last = sorted(means, key=means.get)
+    assert last == 0.5 and all(set(values) == {"1", "2", "3", "4"} for values in by_x.values())
+    apart = [by_x[last][seed] - by_x[first][seed] for seed in "1234"]
+    half = 3.182 * statistics.stdev(apart) / 2  # Student's t with three degrees of freedom
+    verdict = rf"x {first:g} beats x 0.5: loss is better by (\S+) \(95 % interval: (\S+) to (\S+)\), over the same 4"
+    printed = capsys.readouterr().out
+    page = (study.path / "report.html").read_text(encoding="utf-8")
+    for text in (printed, page):
+        mean, low, high = map(float, re.search(verdict, text).groups())
+        assert mean == pytest.approx(means[last] - means[first], abs=0.001)
+        assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.002)
+        assert f"x {first:g} does not clearly beat x {second:g}: loss is better by" in text
+    spread = statistics.stdev(by_x[first].values())
+    assert f"x {first:g}: loss {means[first]:.3f} ± {spread:.2g}, over 4 seeds" in printed
+    assert "The best trial" not in page and not Path("configs/best.yaml").exists()
 
 
 def test_a_terminal_gets_a_table(capsys, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import signal
 import sys
@@ -20,11 +21,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--x", type=float, default=0.0)
     parser.add_argument("--floor", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0, help="0 for no noise in the loss")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds a step")
     parser.add_argument("--metric", default="loss")
     parser.add_argument("--fault", default="none", help="none, exit, nan, silent")
-    parser.add_argument("--error", type=float, help="standard error of the loss, for run.json")
+    parser.add_argument("--error", type=float, help="half the interval of the loss, for run.json")
     parser.add_argument("--digest-of", help="the file of data that run.json names")
     flags, others = parser.parse_known_args(argv)
 
@@ -45,6 +47,7 @@ def main(argv: list[str]) -> int:
     for step in range(done + 1, flags.steps + 1):
         time.sleep(flags.pause)
         loss = flags.floor + (flags.x - 0.3) ** 2 + 1 / step
+        loss += bool(flags.seed) * 0.01 * math.sin(10 * flags.seed + 1000 * flags.x)
         if flags.fault == "nan" and step == flags.steps:
             loss = float("nan")
         if flags.fault != "silent":
@@ -53,7 +56,8 @@ def main(argv: list[str]) -> int:
         if stopped:
             return 75
     if flags.error is not None:
-        about = {"standard_errors": {flags.metric: flags.error}, "data": {"eval": {"rows": 69}}}
+        interval = [loss - flags.error, loss + flags.error]
+        about = {"intervals": {flags.metric: interval}, "data": {"eval": {"rows": 69}}}
         if flags.digest_of:
             digest = hashlib.sha256(Path(flags.digest_of).read_bytes()).hexdigest()
             files = [{"path": flags.digest_of, "digest": digest}]

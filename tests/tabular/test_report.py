@@ -30,7 +30,10 @@ CONFUSION = {
 }
 NUMBERS = {
     **{"kind": "numbers", "title": "How close it comes", "text": ""},
-    "values": [{"label": "R²", "value": 0.875, "note": "1 is perfect"}],
+    "values": [
+        {"label": "R²", "value": 0.875, "note": "1 is perfect", "interval": [0.8431, 0.9066]},
+        {"label": "rows", "value": 4321, "note": "of an older trainer"},
+    ],
 }
 SCATTER = {
     **{"kind": "scatter", "title": "Where it is off", "text": "", "equal": True, "of": 9},
@@ -42,12 +45,21 @@ COLUMNS = {
     "columns": ["column", "kind", "missing"],
     "rows": [["island", "category", 0], ["sample", "ignore", 3]],
 }
+BARS = {
+    **{"kind": "table", "title": "Which columns matter", "text": ""},
+    "columns": ["column", "fall", "shape"],
+    "rows": [
+        ["bill", {"bar": [0.4, 0.3, 0.5]}, {"histogram": [1, 4, 2]}],
+        ["year", {"bar": [-0.01, -0.05, 0.02]}, {"histogram": [0, 0]}],
+        ["sex", {"bar": [None, None, None]}, None],
+    ],
+}
 CURVES = {
     **{"kind": "curves", "title": "Calibration", "text": "", "x_label": "confidence"},
     **{"x": [0, 0.5, 1], "lines": {"model": [0, None, 1], "$\\frac$": [0, 0.5, 1]}},
 }
 GALLERY = {"kind": "gallery", "title": "Some", "text": "", "items": []}
-EVERY = (NUMBERS, COLUMNS, CONFUSION, SCATTER, CURVES, GALLERY)
+EVERY = (NUMBERS, COLUMNS, BARS, CONFUSION, SCATTER, CURVES, GALLERY)
 RECORD = {
     **{"status": "succeeded", "error": None, "project": "Penguins", "author": "Ada"},
     "command": ["python", "-m", "trainer.task", "--target", "body mass"],
@@ -60,7 +72,7 @@ RECORD = {
     "data_sections": [COLUMNS],
     "metrics": {"loss": 0.2, "accuracy": 0.9, "val_loss": 0.6, "val_accuracy": 0.7125},
     "exported": {"epoch": 3, "why": "the last"},
-    "standard_errors": {"val_loss": 0.08, "val_accuracy": 0.05},
+    "intervals": {"val_loss": [0.52, 0.68], "val_accuracy": [0.66, 0.76], "val_x": ["a", None]},
     "timings": {"import tensorflow": 3.0, "train": 6.0, "export": 1.0},
     "rows_per_second": 18450,
     **{"started": "2026-11-21T10:32:05+00:00", "ended": "2026-11-21T10:33:35+00:00"},
@@ -88,16 +100,16 @@ def make(tmp_path):
 def test_a_classification_run_is_told_in_numbers(make):
     words = words_of(page_of(make()))
     for expected in (
-        "71.2 % accuracy on held-out examples (val_accuracy), ± 5.0 %",
+        "71 % accuracy 66 to 76 %, on held-out examples (val_accuracy)",
         "Metrics of the exported model: epoch 3 of 3 (the last)",
-        "val_loss 0.6 ± 0.08",
+        "val_loss 0.60 0.52 to 0.68",
         "One remark. Another one.",
         "Of 80 held-out examples, 45 were predicted right; always guessing Adelie is right in 50.0 %",
         "Adelie 0.545 0.750 0.632 40",
         "Gentoo – 0.000 0.000 20",  # never predicted: its precision has no value
         "Training examples: 275, 2 dropped",
         "column kind missing island category 0 sample ignore 3",
-        "warning: 'island' alone gives the class",
+        "Before you trust the figures 'island' alone gives the class",
         "The slowest part was train : 6 s, 60.0 % of the 10 s",
         "git checkout 4f1c2d3e python -m trainer.task --target 'body mass'",
         "started 2026-11-21 10:32:05 UTC · took 1 min 30 s",
@@ -117,7 +129,9 @@ def test_sections_are_drawn_by_their_kind(make):
     page = page_of(make(sections=EVERY))
     words = words_of(page)
     for expected in (
-        "How close it comes 0.875 R² 1 is perfect",
+        "How close it comes 0.875 R² 0.843 to 0.907; 1 is perfect 4,321 rows of an older trainer",
+        "bill 0.40 0.30 to 0.50",
+        "year −0.010 −0.050 to 0.020",
         "The median of prediction − truth is 0; nine in ten lie between",
         "Across: truth; up: prediction. 4 of 9 points.",
         "Across: confidence. model $\\frac$",
@@ -127,6 +141,10 @@ def test_sections_are_drawn_by_their_kind(make):
         words.index(section["title"]) for section in EVERY
     )
     assert page.count("data:image/svg+xml") == 2 + 2 + 1  # learning curves, scatter, curves
+    widths = [float(width) for width in re.findall(r'<rect x="[^"]*" y="2" width="([^"]*)"', page)]
+    assert widths[0] / widths[1] == pytest.approx(40, rel=0.1)  # on one scale: 0.4 and −0.01
+    heights = [float(h) for h in re.findall(r'width="4" height="([^"]*)"', page)]
+    assert heights == [5, 20, 10, 0, 0]
     assert "Not on this page" not in words
     free = page_of(make("free", sections=[SCATTER | {"equal": False}]))
     assert "Scatter plot" in free and "Histogram" not in free
@@ -227,6 +245,8 @@ def test_a_damaged_run_still_gets_a_page(make, damage):
         SCATTER | {"y": [1]},
         CURVES | {"lines": {"a": [1]}},
         COLUMNS | {"rows": [["one"]]},
+        BARS | {"rows": [["bill", {"bar": [1]}, None]]},
+        BARS | {"rows": [["bill", {"other": [1]}, None]]},
         NUMBERS | {"values": [1]},
         GALLERY | {"items": [{"images": 3}]},
     ],
@@ -300,7 +320,7 @@ def regression(make, name, target, mae, **keys):
         history=f"epoch,mae,val_mae\n1,1,0.001\n2,1,{mae}\n",
         metrics={"mae": 1, "val_mae": mae},
         exported={"epoch": 2, "why": "the last"},
-        standard_errors={"val_mae": 0.2},
+        intervals={"val_mae": [mae - 0.2, mae + 0.2]},
         **keys,
     )
 
@@ -376,6 +396,36 @@ def test_a_directory_that_is_no_run_is_told_from_one(tmp_path):
         report.write(tmp_path)
 
 
+def write_rows(path, wrong):
+    """Writes predictions.csv: 40 penguins, of which these are taken for the other species."""
+    lines = ["row,truth,prediction,accuracy,loss"]
+    for row in range(40):
+        names = ("Gentoo", "Adelie") if row % 2 else ("Adelie", "Gentoo")
+        is_wrong = row in wrong
+        lines.append(f"{row},{names[0]},{names[is_wrong]},{int(not is_wrong)},{0.1 + is_wrong}")
+    (path / "predictions.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return path
+
+
+def test_two_runs_are_compared_row_by_row(make):
+    first, second = write_rows(make("a"), [5]), write_rows(make("b"), [0, 1, 2, 3, 4, 5, 6])
+    pair = [runs.load(path) for path in (first, second)]
+    rows, difference = comparison.compare_rows(*pair, "val_accuracy")
+    assert rows["row"].to_list() == [0, 1, 2, 3, 4, 6]  # 5 is wrong in both
+    assert rows["truth"].to_list()[:2] == ["Adelie", "Gentoo"]
+    assert rows["prediction of b"].to_list()[:2] == ["Gentoo", "Adelie"]
+    assert rows["accuracy of a"].to_list() == [1] * 6 and rows["accuracy of b"].to_list() == [0] * 6
+    assert (difference.mean, difference.pairs) == (pytest.approx(6 / 40), 40)
+    assert 0 < difference.low < difference.mean < difference.high  # McNemar: p = 0.03
+    write_rows(first, [0, 1, 2])
+    assert not comparison.compare_rows(*pair, "val_accuracy")[1].is_clear
+    with pytest.raises(runs.RunError, match="predictions.csv: no values of mae for each row"):
+        comparison.compare_rows(*pair, "val_mae")
+    (first / "predictions.csv").unlink()
+    with pytest.raises(runs.RunError, match="predictions.csv: no values of loss"):
+        comparison.compare_rows(*pair, "val_loss")
+
+
 def execute_notebook(repo, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(repo / "ipython"))  # not this user's own start-up files
     notebook = nbformat.read(repo / "notebooks" / "analyze_runs.ipynb", as_version=4)
@@ -385,12 +435,17 @@ def execute_notebook(repo, monkeypatch):
 
 
 def test_the_notebook_compares_runs(repo, make, monkeypatch):
-    make("small-rate", flags={"learning_rate": 0.001})
-    report.write(make("large-rate", flags={"learning_rate": 0.1}, sections=EVERY))
+    write_rows(make("small-rate", flags={"learning_rate": 0.001}), wrong=range(7))
+    write_rows(make("large-rate", flags={"learning_rate": 0.1}, sections=EVERY), wrong=[5])
+    report.write(repo / "runs" / "large-rate")
     outputs = execute_notebook(repo, monkeypatch)
     assert outputs.count("image/png") == 5  # curves, exported values, flags, confusion, scatter
-    assert "val_accuracy 0.7125 ± 0.05, epoch 3 of 3 (the last)" in outputs.replace("\\u00b1", "±")
-    assert "a tie, within one standard error: small-rate" in outputs
+    assert "val_accuracy 0.71 (95 %: 0.66 to 0.76), epoch 3 of 3 (the last)" in outputs
+    assert "within its interval: small-rate" in outputs
+    assert (
+        "val_accuracy, large-rate minus small-rate: 0.15 (95 %: 0.01 to 0.27) on 40 rows" in outputs
+    )
+    assert "only large-rate is right: 6 rows; only small-rate: 0" in outputs
     assert "../runs/large-rate/report.html" in outputs
     assert "no report yet: `python scripts/report.py runs/small-rate`" in outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -144,8 +145,9 @@ def test_a_group_is_another_encoding():
 def test_a_subject_that_gives_the_answer_away_is_warned_of():
     write_subjects(6)
     log = load("t.csv", "y").describe()
-    assert log.count("warning:") == 1
+    assert log.count("warning:") == 2  # the subject's name, and a number that is its own
     assert "warning: 'subject' alone gives the class of 52 of 52 held-out rows" in log
+    assert "warning: 'own' alone gives the class of 52 of 52 held-out rows" in log
     assert "--group" in log
     assert "warning: 'subject'" in load("t.csv", "y", "--eval-files", "t.csv").describe()
     again = load("t.csv", "y", "--eval-files", "t.csv")
@@ -164,9 +166,96 @@ def test_ordinary_columns_are_not_warned_of():
     assert "warning" not in load("t.csv", "y").describe()
     write_subjects(6)
     write(
-        "new.csv", "subject,own,n,y\n" + "".join(f"t{i % 3},{i},{i},{i % 2}\n" for i in range(90))
+        "new.csv",
+        "subject,own,n,y\n" + "".join(f"t{i % 3},{i},{7 * i + 500},{i % 2}\n" for i in range(90)),
     )
     assert "warning" not in load("t.csv", "y", "--eval-files", "new.csv").describe()
+
+
+def write_numbers(path, line, rows=600):
+    """Writes columns a, b, c and y; `line` makes them from the row's number and random numbers."""
+    random = np.random.default_rng(0)
+    lines = [line(i, random.normal(size=3)) for i in range(rows)]
+    write(path, "a,b,c,y\n" + "".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        # The same measure in another unit, and one that is computed from the answer.
+        (
+            lambda i, x: f"{x[0]},{x[1] * 2.54 + 7},w{i % 3},{x[1]}\n",
+            r"'b' alone gives 'y' of \d+ held-out rows, with an R² of 1.000;",
+        ),
+        (
+            lambda i, x: f"{x[0]},{x[1]},w{i % 3},{'pq'[int(x[1] > 0.3)]}\n",
+            r"'b' alone gives the class of (\d+) of \1 held-out rows \(the most frequent class: \d+\)",
+        ),
+        # A code of the class, which no order explains.
+        (
+            lambda i, x: f"{[7, 1, 4, 9, 2][i % 5]},{x[1]},w{i % 3},{'pqqpp'[i % 5]}\n",
+            r"'a' alone gives the class of (\d+) of \1 held-out rows",
+        ),
+        # A value is missing where the answer is no.
+        (
+            lambda i, x: f"{x[0] if i % 3 else ''},{x[1]},w{i % 7},{'yn'[i % 3 == 0]}\n",
+            r"'a' alone gives the class of (\d+) of \1 held-out rows",
+        ),
+        # A subject whose value is the same in all of its rows.
+        (
+            lambda i, x: f"{x[0]},{x[1]},s{i % 40},{(i % 40) ** 2 + 0.5 + x[2] / 100}\n",
+            r"'c' alone gives 'y' of \d+ held-out rows, with an R² of 1.000.*--group",
+        ),
+    ],
+)
+def test_a_column_that_gives_the_target_away_is_warned_of(line, expected):
+    write_numbers("t.csv", line)
+    warnings = [note for note in load("t.csv", "y").schema.notes if note.startswith("warning: ")]
+    assert len(warnings) == 1 and re.match(f"warning: {expected}", warnings[0]), warnings
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        lambda i, x: f"{x[0]},{x[1]},w{i % 3},{x[0] + 0.3 * x[1]}\n",  # an R² of 0.92 alone
+        lambda i, x: (
+            f"{x[0]},{x[1]},w{i % 3},{'pq'[int(x[0] + 0.1 * x[1] > 0)]}\n"
+        ),  # 97 % right alone
+        lambda i, x: (
+            f"{i % 4},{i % 3},w{i % 5},{'pq'[int(x[0] > i % 4)]}\n"
+        ),  # rows repeat by their nature
+    ],
+)
+def test_a_good_column_is_not_warned_of(line):
+    write_numbers("t.csv", line)
+    assert "warning" not in load("t.csv", "y").describe()
+
+
+def test_a_text_that_is_nearly_a_key_is_warned_of():
+    write_numbers(
+        "t.csv", lambda i, x: f"{x[0]},{x[1]},name {i % 200},{'pq'[int(x[1] > 0.3 * x[0])]}\n"
+    )
+    log = load("t.csv", "y").describe()
+    assert log.count("warning: ") == 1
+    assert "warning: 'c' is nearly a key: 200 different values in" in log
+
+
+@pytest.mark.parametrize("copies", [0, 60])
+def test_duplicates_on_both_sides_of_the_split_are_counted(copies):
+    write_numbers("t.csv", lambda i, x: f"{x[0]},{x[1]},w{i % 3},{'pq'[int(x[1] > 0.3 * x[0])]}\n")
+    lines = Path("t.csv").read_text().splitlines(keepends=True)
+    write("t.csv", "".join([*lines, *lines[1 : copies + 1]]))
+    loaded = load("t.csv", "y")
+    rows = []
+    for table in (loaded.train, loaded.eval):
+        arrays = table.arrays().values()
+        rows.append([b"".join(a[i].tobytes() for a in arrays) for i in range(table.rows)])
+    train, held_out = set(rows[0]), rows[1]
+    both = sum(row in train for row in held_out)
+    warnings = [line for line in loaded.describe().splitlines() if "warning: " in line]
+    assert len(warnings) == bool(copies) == bool(both)
+    expected = f"warning: {both} of {len(held_out)} held-out rows are in training, too"
+    assert all(line.startswith(expected) for line in warnings)
 
 
 # Held-out rows

@@ -6,4 +6,5 @@ charts      figures as data URIs
 runs        read a run directory
 numbers     numbers as people read them
 comparison  tables of many runs; which of them may be ranked
+pairs       which of two runs, or settings, is better
 """

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-from launcher.report.runs import Run, higher_is_better, main_metric
+from launcher.report.pairs import Difference, compare_pairs
+from launcher.report.runs import Run, RunError, higher_is_better, main_metric
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,13 @@ class Group:
         return sorted(finite, key=lambda run: sign * run.metrics[metric])
 
     def find_ties(self, metric: str | None = None) -> list[Run]:
-        """The runs within one standard error of the best one, which is not among them."""
+        """The runs within the interval of the best one, which is not among them."""
         metric = metric or self.metric
         ranked = self.rank(metric)
-        error = ranked[0].standard_error(metric) if ranked else None
-        top = ranked[0].metrics[metric] if ranked else math.nan
-        return [r for r in ranked[1:] if error and abs(r.metrics[metric] - top) <= error]
+        if not ranked or metric not in ranked[0].intervals:
+            return []
+        low, high = ranked[0].intervals[metric]
+        return [run for run in ranked[1:] if low <= run.metrics[metric] <= high]
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
@@ -107,6 +109,48 @@ def histories(runs: Iterable[Run]) -> pl.DataFrame:
     ]
     schema = {"run": pl.String, "epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def compare_rows(first: Run, second: Run, metric: str) -> tuple[pl.DataFrame, Difference]:
+    """Compare two runs of a group on the held-out rows that both list in predictions.csv.
+
+    Args:
+        metric: one with a value for each row, such as val_accuracy.
+
+    Returns:
+        The rows whose values differ, those that differ most first: row, truth, and of each run
+        its prediction and its value; and the mean of first − second over all rows.
+
+    Raises:
+        RunError: a run has no such values, or none of the same rows.
+    """
+    name, parts = metric.removeprefix("val_"), []
+    for run in (first, second):
+        path = run.path / "predictions.csv"
+        try:
+            rows = pl.read_csv(path, infer_schema_length=None)
+            [value] = rows.select(pl.col(name).cast(pl.Float64)).get_columns()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{path}: no values of {name} for each row ({reason})") from None
+        kept = [column for column in ("row", "truth") if column in rows.columns]
+        columns = (
+            {"prediction": f"prediction of {run.name}"} if "prediction" in rows.columns else {}
+        )
+        parts.append(
+            rows.select(*kept, *columns)
+            .rename(columns)
+            .with_columns(value.alias(f"{name} of {run.name}"))
+        )
+    joined = parts[0].join(parts[1].drop("truth", strict=False), on="row")
+    if joined.is_empty():
+        raise RunError(f"{first.name}, {second.name}: no row is in both predictions.csv")
+    values = [joined[f"{name} of {run.name}"] for run in (first, second)]
+    apart = (values[0] - values[1]).abs()
+    differing = joined.with_columns(apart=apart).filter(pl.col("apart") > 0)
+    return differing.sort("apart", descending=True, maintain_order=True).drop(
+        "apart"
+    ), compare_pairs(*values)
 
 
 def differing_flags(runs: Sequence[Run]) -> dict[str, list]:

@@ -37,6 +37,33 @@ def percent(share: Any) -> str:
     return f"{100 * share:.1f} %" if math.isfinite(share) else "–"
 
 
+def measured(value: Any, interval: Any, of_100: bool = False) -> tuple[str, str]:
+    """A value and its interval as texts, with no more digits than the interval supports.
+
+    The half width of the interval gets one digit, or two below 3.55, as the Particle Data Group
+    rounds, and the value as many decimals: ("0.97", "0.90 to 0.99").
+
+    Args:
+        interval: (low, high); anything else gives the value as `figures` or `percent` has it, and "".
+        of_100: shares as percent.
+    """
+    value, scale, unit = number(value), 100 if of_100 else 1, " %" if of_100 else ""
+    try:
+        low, high = map(number, interval)
+        exponent = math.floor(math.log10(scale * (high - low) / 2))
+    except (TypeError, ValueError, OverflowError):  # no interval, or one of no width
+        return (percent if of_100 else figures)(value), ""
+    leading = scale * (high - low) / 2 / 10**exponent
+    decimals = (leading < 3.55) - exponent
+    if not math.isfinite(value) or decimals > 6:
+        return figures(value), f"{figures(low)} to {figures(high)}"
+    texts = [
+        f"{round(scale * x, decimals):,.{max(0, decimals)}f}".replace("-", "−")
+        for x in (value, low, high)
+    ]
+    return texts[0] + unit, f"{texts[1]} to {texts[2]}{unit}"
+
+
 def ratio(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "–"
 

@@ -16,9 +16,11 @@ import jinja2
 
 from launcher.common.files import write_file
 from launcher.report import charts, runs, sections
-from launcher.report.numbers import duration, figures, percent, ratio, size
+from launcher.report.numbers import duration, figures, measured, percent, ratio, size
 
-FILTERS = {function.__name__: function for function in (figures, percent, ratio, duration, size)}
+WARNING = "warning: "
+FUNCTIONS = (figures, measured, percent, ratio, duration, size)
+FILTERS = {function.__name__: function for function in FUNCTIONS}
 
 
 def write(run_dir: str | Path) -> Path:
@@ -58,12 +60,15 @@ def _describe(run: runs.Run) -> dict[str, Any]:
         gaps.append(
             "evaluation.json was written by an older trainer; train again for its sections."
         )
+    data_sections = sections.prepare(run, "run.json", record.get("data_sections"), gaps)
+    learned = sections.prepare(run, "evaluation.json", learned, gaps)
     phases = sorted(record["phases"].items(), key=lambda phase: phase[1])
     return {
         "run": run,
         "record": record,
-        "sections": sections.prepare(run, "evaluation.json", learned, gaps),
-        "data_sections": sections.prepare(run, "run.json", record.get("data_sections"), gaps),
+        "sections": learned,
+        "data_sections": data_sections,
+        "warnings": _take_warnings(data_sections + learned),
         "gaps": gaps,
         "numbers": _tiles(run),
         "metrics": list(dict.fromkeys(id.removeprefix("val_") for id in run.metrics)),
@@ -80,18 +85,27 @@ def _describe(run: runs.Run) -> dict[str, Any]:
     }
 
 
+def _take_warnings(shown: list[dict[str, Any]]) -> list[str]:
+    """Take the lines that begin with "warning: " out of their sections: they stand above all."""
+    warnings = []
+    for section in shown:
+        lines = section["lines"]
+        warnings += [line.removeprefix(WARNING) for line in lines if line.startswith(WARNING)]
+        section["lines"] = [line for line in lines if not line.startswith(WARNING)]
+    return warnings
+
+
 def _tiles(run: runs.Run) -> list[dict[str, Any]]:
     """The numbers that a reader wants first."""
     tiles: list[dict[str, Any]] = []
     main = runs.main_metric(run)
     if main in run.metrics:
-        show = percent if main.endswith("accuracy") else figures
+        is_share = main.endswith("accuracy")
+        value, interval = measured(run.metrics[main], run.intervals.get(main), is_share)
         part = "held-out" if main.startswith("val_") else "training"
-        note = f"on {part} examples ({main})"
-        if error := run.standard_error(main):
-            note += f", ± {show(error)}"
+        note = f"{interval}, on {part} examples ({main})".removeprefix(", ")
         label = main.removeprefix("val_")
-        tiles.append({"value": show(run.metrics[main]), "label": label, "note": note, "main": True})
+        tiles.append({"value": value, "label": label, "note": note, "main": True})
     if run.seconds is not None:
         note = "from start to end"
         tiles.append({"value": duration(run.seconds), "label": "duration", "note": note})

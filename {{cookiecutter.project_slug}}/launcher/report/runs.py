@@ -26,7 +26,7 @@ _RECORD = {
     **dict.fromkeys(("task", "target"), str),
     **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
     **dict.fromkeys(("data", "metrics", "timings", "phases"), dict),
-    **dict.fromkeys(("exported", "standard_errors", "metric_meanings"), dict),
+    **dict.fromkeys(("exported", "intervals", "metric_meanings"), dict),
     **dict.fromkeys(("command", "data_sections"), list),
     **dict.fromkeys(("parameters", "rows_per_second"), Real),
 }
@@ -50,7 +50,7 @@ class Run:
     started: datetime | None
     seconds: float | None  # from start to end; None while there is no end
     metrics: dict[str, float]  # of the exported model by metric id; {} while there is none
-    errors: dict[str, float]  # by metric id; see standard_error
+    intervals: dict[str, tuple[float, float]]  # (low, high), 95 %, of held-out metrics by id
     exported: int | None  # the epoch whose weights were exported
     record: dict[str, Any]  # run.json, without what is of another type than it should be
     history: dict[str, list[float]]  # history.csv by column, such as "epoch"
@@ -70,10 +70,6 @@ class Run:
     def held_out(self) -> dict[str, Any]:
         """What run.json says of the held-out rows: their number, files, and a digest of targets."""
         return self.record["data"].get("eval", {"files": []})
-
-    def standard_error(self, metric: str) -> float | None:
-        """How much the metric would vary with other held-out rows; None if it is not recorded."""
-        return self.errors.get(metric)
 
 
 def load(run_dir: str | Path) -> Run:
@@ -96,9 +92,10 @@ def load(run_dir: str | Path) -> Run:
     except (OSError, ValueError) as error:
         raise RunError(f"{path / 'run.json'}: cannot be read ({error})") from None
     record["data"] = {name: _read_part(part) for name, part in record.get("data", {}).items()}
-    for key in ("timings", "phases", "standard_errors"):
+    for key in ("timings", "phases"):
         values = {name: number(value) for name, value in record.get(key, {}).items()}
         record[key] = {name: value for name, value in values.items() if math.isfinite(value)}
+    intervals = {name: _read_interval(ends) for name, ends in record.get("intervals", {}).items()}
     evaluation = {}
     try:
         evaluation = _read_json(path / "evaluation.json", _EVALUATION, gaps)
@@ -117,7 +114,7 @@ def load(run_dir: str | Path) -> Run:
         started=started,
         seconds=(ended - started).total_seconds() if started and ended else None,
         metrics={name: number(value) for name, value in record.get("metrics", {}).items()},
-        errors=record["standard_errors"],
+        intervals={name: ends for name, ends in intervals.items() if ends},
         exported=whole_number(record.get("exported", {}).get("epoch")),
         record=record,
         history=history,
@@ -180,6 +177,12 @@ def _read_part(part: Any) -> dict[str, Any]:
     files = part.get("files")
     files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
     return part | {"files": files}
+
+
+def _read_interval(ends: Any) -> tuple[float, float] | None:
+    """(low, high); None where they are no interval."""
+    low, high = map(number, ends) if isinstance(ends, list) and len(ends) == 2 else (math.nan,) * 2
+    return (low, high) if -math.inf < low <= high < math.inf else None
 
 
 def _read_columns(path: Path) -> tuple[dict[str, list[float]], int]:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from launcher.report import charts, runs
-from launcher.report.numbers import figures, number
+from launcher.report.numbers import measured, number
 
 MATRIX = 12  # classes that a confusion matrix shows on one screen
 ROWS = 100  # of a long table; the rest stands in the run's files
+BAR, HISTOGRAM = 220, 20  # pixels in a table: how wide bars are at most, how high
 GALLERY = r"gallery/[\w-]+\.png"  # in the run's directory, and no links out of it
 PNG, HEAD = b"\x89PNG\r\n\x1a\n", 24  # bytes, in which stand the width and the height
 IMAGES, LARGEST = 48, 1 << 20  # items of a gallery on the page; bytes of an image
@@ -63,19 +64,46 @@ def draw_lines(
 
 
 def _numbers(section: Mapping) -> dict[str, Any]:
-    return {
-        "tiles": [
-            {"value": figures(tile["value"]), "label": tile["label"], "note": tile["note"]}
-            for tile in section["values"]
-        ]
-    }
+    tiles = []
+    for shown in section["values"]:
+        value, interval = measured(shown["value"], shown.get("interval"))
+        notes = filter(None, [interval, shown["note"]])
+        tiles.append({"value": value, "label": shown["label"], "note": "; ".join(notes)})
+    return {"tiles": tiles}
 
 
 def _table(section: Mapping) -> dict[str, Any]:
     columns, rows = list(map(str, section["columns"])), section["rows"]
     if any(len(row) != len(columns) for row in rows):
         raise ValueError("rows of other lengths")
-    return {"columns": columns, "rows": rows[:ROWS], "more": len(rows[ROWS:])}
+    more, rows = len(rows[ROWS:]), rows[:ROWS]
+    shown = [_draw_cells(cells) for cells in zip(*rows, strict=True)]
+    words = [any(isinstance(cell, str | dict) for cell in cells) for cells in shown]
+    headings = list(zip(columns, words or [True] * len(columns), strict=True))
+    return {"columns": headings, "rows": list(zip(*shown, strict=True)), "more": more}
+
+
+def _draw_cells(cells: Sequence) -> list[Any]:
+    """The cells of a column; bars on one scale, with zero on it, and bars of a histogram in pixels."""
+    bars = [list(map(number, c["bar"])) for c in cells if isinstance(c, dict) and "bar" in c]
+    ends = [end for bar in bars for end in bar if math.isfinite(end)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    scale = BAR / (high - low or 1)
+    shown = []
+    for cell in cells:
+        if not isinstance(cell, dict):
+            shown.append(cell)
+        elif "bar" in cell:
+            value, start, end = map(number, cell["bar"])
+            points = (0, value, start, end)
+            pixels = [(x - low) * scale if math.isfinite(x) else -low * scale for x in points]
+            texts = measured(value, (start, end))
+            shown.append({"bar": pixels, "width": BAR, "value": texts[0], "interval": texts[1]})
+        else:
+            counts = list(map(number, cell["histogram"]))
+            heights = [HISTOGRAM * count / (max(counts) or 1) for count in counts]
+            shown.append({"heights": heights, "height": HISTOGRAM})
+    return shown
 
 
 def _confusion(section: Mapping) -> dict[str, Any]:

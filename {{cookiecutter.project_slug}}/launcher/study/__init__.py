@@ -7,6 +7,7 @@ trial      run one trial
 curves     the learning curves of the trials; stop a trial early
 directory  find, lock and resume the directory of a study
 results    write the leaderboard and job files of the best trials
+repeats    compare settings whose trials differ in their seed
 page       write the page of a study, with its figures
 parallel   its parallel coordinates
 """

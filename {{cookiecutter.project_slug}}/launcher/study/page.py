@@ -12,7 +12,7 @@ import matplotlib
 from launcher.common.files import write_file
 from launcher.report import report
 from launcher.report.charts import DARK, EVAL, STYLE, TRAIN, fit_scale, new_axes, to_uri
-from launcher.report.numbers import duration, figures
+from launcher.report.numbers import duration, measured
 from launcher.study import parallel, results, space
 from launcher.study.curves import Curves
 from launcher.study.results import StudyRecord
@@ -41,9 +41,10 @@ def _describe(study: StudyRecord) -> dict[str, Any]:
         "started": study.started.replace("T", " ").replace("+00:00", " UTC"),
         "metric": spec.metric,
         "goal": goal,
+        "settings": study.settings,
         "numbers": _tiles(study, goal),
         "best": with_value[0] if with_value else None,
-        "spread": study.spread,
+        "certainty": study.certainty,
         "trials": trials[:ROWS],
         "rest": len(trials[ROWS:]),
         "ids": results.columns(trials),
@@ -56,12 +57,16 @@ def _describe(study: StudyRecord) -> dict[str, Any]:
 
 def _tiles(study: StudyRecord, goal: str) -> list[dict[str, Any]]:
     """The numbers that a reader wants first."""
-    trials, errors, tiles = study.trials, study.spread.errors, []
+    trials, settings, tiles = study.trials, study.settings, []
     best = trials[0]
-    if best.counts:
-        error = f"; ± {figures(errors[best.id])}" if best.id in errors else ""
-        note = f"{goal}, of trial {best.id}{error}"
-        tile = {"value": figures(best.value), "label": study.job.study.metric, "note": note}
+    if settings:
+        note = f"{goal} mean over seeds, of {settings[0].name}"
+        tile = {"value": settings[0].describe(), "label": study.job.study.metric, "note": note}
+        tiles.append(tile | {"main": True})
+    elif best.counts:
+        value, interval = measured(best.value, study.certainty.intervals.get(best.id))
+        note = f"{interval}; {goal}, of trial {best.id}".removeprefix("; ")
+        tile = {"value": value, "label": study.job.study.metric, "note": note}
         tiles.append(tile | {"main": True})
     states = [trial.state for trial in trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 
 from launcher.jobfile import completion
 from launcher.jobfile.job import Job
+from launcher.jobfile.study import StudySpec
 from launcher.report import runs
-from launcher.report.numbers import duration, figures
+from launcher.report.numbers import duration, figures, measured
 from launcher.study import space
 from launcher.study.curves import Curves
+from launcher.study.repeats import Setting, compare_settings
 from launcher.study.search import Trial
 
 LEADERS = 20  # on the terminal; the rest is in study.csv
@@ -33,42 +36,42 @@ def columns(trials: Sequence[Trial]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How much the value of each trial would vary with other held-out rows, as many as these."""
+class Certainty:
+    """How far the held-out rows tell the trials apart."""
 
-    errors: Mapping[int, float]  # by trial: the standard error of its exported model's metric
+    intervals: Mapping[int, tuple[float, float]]  # by trial: 95 %, of its exported model's metric
     rows: int | None = None  # held out
-    tied: frozenset[int] = frozenset()  # the best trial and those within its standard error
+    tied: frozenset[int] = frozenset()  # the best trial and those within its interval
 
     @staticmethod
-    def read(study: Path, trials: Sequence[Trial], metric: str) -> Spread:
-        """Read the trials' run.json; a trainer of another kind records no standard errors.
+    def read(study: Path, trials: Sequence[Trial], metric: str) -> Certainty:
+        """Read the trials' run.json; a trainer of another kind records no intervals.
 
         Args:
             trials: ranked.
         """
-        errors, rows = {}, None
+        intervals, rows = {}, None
         for trial in filter(lambda trial: trial.counts, trials):
             with contextlib.suppress(runs.RunError):
                 run = runs.load(study / str(trial.id))
-                if error := run.standard_error(metric):
-                    errors[trial.id], rows = error, run.held_out.get("rows")
-        error = errors.get(trials[0].id, -1) if trials else -1
-        near = {t.id for t in trials if t.counts and abs(t.value - trials[0].value) <= error}
-        return Spread(errors, rows, frozenset(near if len(near) > 1 else ()))
+                if metric in run.intervals:
+                    intervals[trial.id], rows = run.intervals[metric], run.held_out.get("rows")
+        low, high = intervals.get(trials[0].id if trials else 0, (math.inf, -math.inf))
+        near = {t.id for t in trials if t.counts and low <= t.value <= high}
+        return Certainty(intervals, rows, frozenset(near if len(near) > 1 else ()))
 
     def explain(self, metric: str) -> str:
-        """What ± means, and which trials are a tie; "" where no error is known."""
-        if not self.errors:
+        """What the intervals mean, and which trials are a tie; "" where none is known."""
+        if not self.intervals:
             return ""
         text = (
-            f"± is one standard error: about how much {metric} would vary with other held-out "
-            f"rows, as many as these{f' {self.rows}' if self.rows else ''}."
+            f"The 95 % interval is as far as {metric} is known from these held-out rows: others, as "
+            f"many{f' ({self.rows})' if self.rows else ''}, would give other values."
         )
         if self.tied:
             text += (
-                f" Trials {', '.join(map(str, sorted(self.tied)))} are within one standard error of "
-                "the best: a tie, as far as these rows show."
+                f" Trials {', '.join(map(str, sorted(self.tied)))} are within the interval of the "
+                "best: a tie, as far as these rows show."
             )
         return text
 
@@ -90,23 +93,29 @@ class StudyRecord:
     curves: Curves
 
     @cached_property
-    def spread(self) -> Spread:
-        return Spread.read(self.path, self.trials, self.job.study.metric)
+    def certainty(self) -> Certainty:
+        return Certainty.read(self.path, self.trials, self.job.study.metric)
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        return compare_settings(self.trials, self.job.study.metric, self.job.study.maximize)
 
 
 def leaderboard(
-    trials: Sequence[Trial], metric: str, spread: Spread, say: Callable[[str], None]
+    trials: Sequence[Trial], spec: StudySpec, certainty: Certainty, say: Callable[[str], None]
 ) -> None:
-    """Show ranked trials: a table in colour on a terminal, plain columns elsewhere."""
-    ids = columns(trials)
-    spread_column = ["±"] if spread.errors else []
-    header = ["", "trial", metric, *spread_column, *ids, "state", "time"]
+    """Show ranked trials: a table in colour on a terminal, plain columns elsewhere.
+
+    Of a study of seeds it also shows what each setting gives, and whether the best one is better.
+    """
+    ids, metric = columns(trials), spec.metric
+    interval = ["95 % interval"] if certainty.intervals else []
+    header = ["", "trial", metric, *interval, *ids, "state", "time"]
     rows = [
         [
-            ("=1" if trial.id in spread.tied else str(rank)) if trial.counts else "",
+            ("=1" if trial.id in certainty.tied else str(rank)) if trial.counts else "",
             str(trial.id),
-            figures(trial.value),
-            *(figures(spread.errors.get(trial.id)) for _ in spread_column),
+            *measured(trial.value, certainty.intervals.get(trial.id))[: 1 + len(interval)],
             *(space.short(trial.parameters.get(id, "–")) for id in ids),
             trial.state,
             duration(trial.seconds) if trial.seconds else "–",
@@ -131,22 +140,28 @@ def leaderboard(
             say("  ".join(cell.rjust(width) for cell, width in line).rstrip())
     if len(trials) > LEADERS:
         say(f"{len(trials) - LEADERS} more trials are in study.csv")
-    if text := spread.explain(metric):
+    if text := certainty.explain(metric):
         say(text)
+    settings = compare_settings(trials, metric, spec.maximize)
+    for setting in settings:
+        say(f"{setting.name}: {metric} {setting.describe()}, over {len(setting.values)} seeds")
+    for setting in settings[1:]:
+        say(setting.verdict)
 
 
 def write_csv(study: StudyRecord) -> None:
     """Write study.csv: one row a trial, the best first; parameters by id, with all digits."""
-    trials, metric, errors = study.trials, study.job.study.metric, study.spread.errors
+    trials, metric = study.trials, study.job.study.metric
     ids = columns(trials)
     with open(study.path / "study.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        header = ["trial", "state", metric, "standard_error", "step", "seconds", *ids, "why"]
+        header = ["trial", "state", metric, "low", "high", "step", "seconds", *ids, "why"]
         writer.writerow(header)
         for t in trials:
-            error, seconds = errors.get(t.id), round(t.seconds, 1)
+            interval = study.certainty.intervals.get(t.id, (None, None))
+            seconds = round(t.seconds, 1)
             values = [space.text(t.parameters.get(id, "")) for id in ids]
-            writer.writerow([t.id, t.state, t.value, error, t.step, seconds, *values, t.why])
+            writer.writerow([t.id, t.state, t.value, *interval, t.step, seconds, *values, t.why])
 
 
 WRITTEN = "wrote it, and would write it"  # in the job files of the best trials
@@ -155,12 +170,15 @@ WRITTEN = "wrote it, and would write it"  # in the job files of the best trials
 def write_best(study: StudyRecord, command: str, configs: Path, top: int = 1) -> list[Path]:
     """Write best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
 
-    A file of that name that no study wrote stays; ours begins with the name of the study then.
+    A file of that name that no study wrote stays; ours begins with the name of the study then. A study
+    of seeds has no best trial, only a lucky one: nothing is written.
 
     Args:
         command: which wrote the files.
     """
     written = []
+    if study.settings:
+        return written
     for rank, trial in enumerate([t for t in study.trials if t.counts][:top], 1):
         path = configs / ("best.yaml" if rank == 1 else f"best-{rank}.yaml")
         while path.exists() and WRITTEN not in path.read_text(encoding="utf-8", errors="replace"):

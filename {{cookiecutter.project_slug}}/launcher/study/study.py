@@ -281,7 +281,7 @@ class Study:
                 command = f"scripts/train_local.py configs/{self.job.path.name}"
                 written = results.write_best(record, command, self.configs, self.top)
             self.say("")
-            results.leaderboard(trials, self.objective.metric, record.spread, self.say)
+            results.leaderboard(trials, self.objective, record.certainty, self.say)
             self.say("")
         if self.failure:
             self.say(f"the study failed: {self.failure}")

@@ -1,8 +1,10 @@
 """What `outputs.evaluate` works with: predictions of the held-out part, a folder for images."""
 
 import argparse
+import csv
 import io
-import math
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,10 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from codec import files
+from trainer.engine.intervals import bootstrap, wilson
 from trainer.engine.runtime import Runtime, join
 from trainer.engine.sections import IMAGE
 
 AT_ONCE = 16  # files at a time: in a bucket each takes its time
+KEPT = 1 << 17  # rows of predictions.csv; where there are more, evenly spaced ones
 
 
 class Context:
@@ -23,8 +27,21 @@ class Context:
     def __init__(self, model: keras.Model, examples, flags: argparse.Namespace):
         self.model, self.examples, self.flags = model, examples, flags
         self._images: dict[str, bytes] = {}
-        self._sums: dict[str, np.ndarray] = {}  # of a metric: rows, values, their squares
-        self._shares: set[str] = set()
+        self._batches: dict[str, list[np.ndarray]] = {}  # what add_rows keeps
+        self._counts: Counter[str] = Counter()  # rows that it was given
+        self._every = -(-examples.eval.rows // KEPT)  # of so many rows it keeps one
+        self._predict = None
+
+    def predict(self, inputs):
+        """The model's outputs as NumPy arrays, for any number of rows at once: [rows, …]."""
+        if self._predict is None:  # one graph for batches of any size
+            types = keras.tree.map_structure(
+                lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), inputs
+            )
+            self._predict = tf.function(
+                lambda inputs: self.model(inputs, training=False), input_signature=[types]
+            )
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, self._predict(inputs))
 
     def predictions(self) -> Iterator[tuple]:
         """Yields (target, output) of all held-out examples, a batch at a time, in stored order.
@@ -32,20 +49,17 @@ class Context:
         Both are NumPy arrays [batch, …], or the dictionaries and lists of them that data and model
         have; the target is None where the data has none.
         """
-        adds_loss = "loss" not in self._sums
-        predict = tf.function(
-            lambda inputs: self.model(inputs, training=False), reduce_retracing=True
-        )
+        adds_losses = not self._batches
         for steps, block in self.examples.eval.batches(self.flags.batch_size):
             for i in range(steps):
                 inputs, *rest = keras.tree.map_structure(lambda array, i=i: array[i], block)
-                output = keras.tree.map_structure(keras.ops.convert_to_numpy, predict(inputs))
+                output = self.predict(inputs)
                 target = rest[0] if rest else None
-                adds_loss = adds_loss and self._add_loss(target, output)
                 yield target, output
+                adds_losses = adds_losses and self._add_losses(target, output)
 
-    def _add_loss(self, target, output) -> bool:
-        """Adds the losses of a batch; returns whether the loss has a value for each row."""
+    def _add_losses(self, target, output) -> bool:
+        """Adds the loss of each row of a batch; returns whether the model's loss has such values."""
         try:
             loss = keras.losses.get(self.model.loss)
             # Called directly, a Loss of Keras gives the mean; its method gives a value for each row.
@@ -53,40 +67,55 @@ class Context:
             if values.shape != (len(keras.tree.flatten(output)[0]),):
                 raise ValueError("not one value for each row")
         except Exception:  # several outputs have several, and any function may stand there
-            self._sums.pop("loss", None)
+            self._batches.pop("loss", None)
             return False
-        self.add_rows("loss", values)
+        self.add_rows(loss=values)
         return True
 
-    def add_rows(self, metric: str, values: np.ndarray) -> None:
-        """Adds a metric's value for each row of a batch: run.json gets its standard error.
+    def add_rows(self, **values: np.ndarray) -> None:
+        """Keeps values of each row in a batch; predictions.csv gets a column of each.
+
+        Those that have the name of a metric in `model.compile` are what it is the mean of: run.json
+        gets its interval.
 
         Args:
-            metric: a name of `model.compile`, such as accuracy.
-            values: [batch]; booleans where the metric is a share, such as of correct answers.
+            values: each [batch], of all rows: texts, numbers, or booleans, such as whether an answer
+                is right.
         """
-        if values.dtype == bool:
-            self._shares.add(metric)
-        values = values.astype(np.float64)
-        sums = np.array([len(values), values.sum(), np.square(values).sum()])
-        self._sums[metric] = self._sums.get(metric, 0) + sums
+        for name, batch in values.items():
+            first = -self._counts[name] % self._every
+            self._batches.setdefault(name, []).append(batch[first :: self._every])
+            self._counts[name] += len(batch)
 
-    def standard_errors(self) -> dict[str, float]:
-        """How much held-out metrics would vary with other held-out rows, as many as these.
+    def rows(self, name: str) -> np.ndarray:
+        """[rows]: what `add_rows` keeps under this name, of every n-th row where there are many."""
+        return np.concatenate(self._batches[name])
 
-        The standard deviation over the rows, divided by the root of their number. A share counts one
-        more row as right and one as wrong: if all 70 are right, a new one can still be wrong.
-        """
-        errors = {}
-        for name, (rows, total, squares) in self._sums.items():
-            variance = (squares - total**2 / rows) / max(1, rows - 1)
-            error = math.sqrt(max(0.0, variance) / rows) if math.isfinite(variance) else math.inf
-            if name in self._shares:
-                share = (total + 1) / (rows + 2)
-                error = math.sqrt(share * (1 - share) / (rows + 2))
-            if rows > 1 and math.isfinite(error):
-                errors[f"val_{name}"] = float(f"{error:.3g}")
-        return errors
+    def intervals(self) -> dict[str, list[float]]:
+        """{"val_NAME": [low, high]} of the mean of what `add_rows` keeps, where it is finite."""
+        intervals = {}
+        for name in self._batches:
+            values = self.rows(name)
+            if values.dtype.kind not in "bf" or len(values) < 2 or not np.isfinite(values).all():
+                continue
+            if values.dtype == bool:
+                _, *interval = wilson(values.sum(), len(values))
+            else:
+                _, *interval = bootstrap(lambda mean: mean, values)
+            intervals[f"val_{name}"] = [float(f"{end:.4g}") for end in interval]
+        return intervals
+
+    def write_rows(self, runtime: Runtime) -> None:
+        """Writes predictions.csv: a held-out row a line, by its number from 0, with its values."""
+        if not self._batches:
+            return
+        columns = {name: self.rows(name) for name in self._batches}
+        cells = [map(_write_cell, values.tolist()) for values in columns.values()]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["row", *columns])
+        writer.writerows(zip(itertools.count(0, self._every), *cells))
+        files.write_text(join(runtime.job_dir, "predictions.csv"), text.getvalue())
 
     def save_image(self, name: str, png: bytes) -> str:
         """Keeps a PNG file for a gallery; returns its path for `sections.gallery`.
@@ -112,3 +141,9 @@ class Context:
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(write, self._images))
+
+
+def _write_cell(value) -> str:
+    if isinstance(value, float):
+        return f"{value:.7g}"  # what float32 holds
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -20,7 +20,7 @@ from trainer.inputs import Inputs
 
 
 def write_results(runtime: Runtime, record: Record, training: Training) -> None:
-    """Writes model/, evaluation.json and the final run.json; replicas only print their weights.
+    """Writes model/, evaluation.json, predictions.csv and the final run.json; replicas only print their weights.
 
     Raises:
         JobError: outputs.py does not fit the model. Everything else is written before.
@@ -43,28 +43,39 @@ def write_results(runtime: Runtime, record: Record, training: Training) -> None:
             raise
         except Exception as error:  # any model may have come here
             faults.append(f"evaluate() fails ({_in_a_line(error)}), so the report has no sections")
+            context = Context(model, training.examples, flags)  # without what is half done
         context.write_images(runtime)
+        context.write_rows(runtime)
     record.write_json("evaluation.json", {"sections": sections})
     record.write_history(progress.history, final=True)
     exported = choose_exported(flags, progress)
     row = progress.history[exported["epoch"] - 1]
+    intervals = {k: v for k, v in context.intervals().items() if k in row}
     first_epochs = [1, *(end + 1 for end in progress.ends)]
     record.write(
         None if faults else "succeeded",
         exported=exported,
         metrics={k: v for k, v in row.items() if k != "epoch"},
-        standard_errors={k: v for k, v in context.standard_errors().items() if k in row},
+        intervals=intervals,
         phases={p.name: n for p, n in zip(training.phases, first_epochs, strict=False)},
         rows_per_second=round(training.trained / times["train"]) if training.trained else None,
         peak_memory_bytes=peak_memory_bytes(),
     )
-    values = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k.startswith("val_"))
+    values = "  ".join(
+        f"{k} {v:.4g}{_describe_interval(intervals.get(k))}"
+        for k, v in row.items()
+        if k.startswith("val_")
+    )
     print(f"exported epoch {exported['epoch']} of {progress.epoch} ({exported['why']}): {values}")
     if faults:
         raise JobError(
             f"trainer/outputs.py: {'; '.join(faults)}; edit it and start the same command again: the "
             "checkpoint is written, no epoch is trained twice"
         )
+
+
+def _describe_interval(interval: list[float] | None) -> str:
+    return f" (95 %: {interval[0]:.3g} to {interval[1]:.3g})" if interval else ""
 
 
 def _in_a_line(error: Exception) -> str:

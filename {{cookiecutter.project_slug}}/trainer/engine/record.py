@@ -28,7 +28,7 @@ WRITE_EVERY, WRITE_EVERY_REMOTE = 1.0, 30.0
 # the directory when the job is started again.
 PATIENCE = 6.0
 # What a run overwrites in its directory.
-OUTPUTS = {"run.json", "history.csv", "schema.json", "evaluation.json"}
+OUTPUTS = {"run.json", "history.csv", "schema.json", "evaluation.json", "predictions.csv"}
 OUTPUTS |= {"model", "checkpoints", "logs", "gallery"}
 
 

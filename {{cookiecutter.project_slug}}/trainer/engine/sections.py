@@ -1,9 +1,13 @@
 """What a report shows: sections. `outputs.py` makes them here, the launcher draws them by their kind.
 
-A section is a dictionary that JSON can hold: `kind`, `title`, `text` (plain, one paragraph a line) and
+A section is a dictionary that JSON can hold: `kind`, `title`, `text` (plain, one paragraph a line; a
+line that begins with "warning: " stands at the top of the page) and
 
-    numbers    values: [{label, value, note}]       each large, beside the others
-    table      columns: [name], rows: [[cell]]      a cell is a text, a number or null
+    numbers    values: [{label, value, note,        each large, beside the others; `interval` is
+               interval: [low, high] or null}]      where 95 % of such values would lie
+    table      columns: [name], rows: [[cell]]      a cell is a text, a number, null,
+                                                    {bar: [value, low, high]}, a bar with its interval,
+                                                    or {histogram: [n]}, how many values lie where
     confusion  labels: [name], counts: [[n]]        counts[true class][predicted class]
     scatter    x, y: [number], x_label, y_label,    `of`: how many there were before the sample;
                of: n, equal: bool                   `equal`: x and y should be equal, as a prediction
@@ -29,24 +33,39 @@ Numbers = Sequence[float]
 IMAGE = re.compile(r"gallery/[\w-]+\.png", re.ASCII)
 
 
-def numbers(title: str, values: Mapping[str, float | tuple[float, str]], text: str = "") -> dict:
-    """A few large numbers: {label: value} or {label: (value, note)}."""
+def numbers(title: str, values: Mapping, text: str = "") -> dict:
+    """A few large numbers: {label: value}, or {label: (value, note)}.
+
+    A value with its interval is (value, low, high), as `engine/intervals.py` gives it.
+    """
     listed = []
     for label, value in values.items():
         value, note = value if isinstance(value, tuple) else (value, "")
-        listed.append({"label": str(label), "value": _number(value), "note": note})
+        value, *interval = _numbers(value) if isinstance(value, tuple) else (_number(value),)
+        interval = interval if interval and None not in interval else None
+        listed.append({"label": str(label), "value": value, "note": note, "interval": interval})
     return _section("numbers", title, text, values=listed)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence], text: str = "") -> dict:
-    """Rows of cells: texts, numbers or None."""
-    rows = [[c if isinstance(c, str) else _number(c) for c in row] for row in rows]
+    """Rows of cells: texts, numbers, None, or what `bar` and `histogram` make."""
+    rows = [[c if isinstance(c, str | dict) else _number(c) for c in row] for row in rows]
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(
                 f"table {title!r}: {len(row)} cells in a row of {len(columns)} columns"
             )
     return _section("table", title, text, columns=[*map(str, columns)], rows=rows)
+
+
+def bar(value: float, low: float, high: float) -> dict:
+    """A cell: a value and its interval, drawn on one scale for the whole column."""
+    return {"bar": _numbers([value, low, high])}
+
+
+def histogram(counts: Sequence[int]) -> dict:
+    """A cell: how many values lie in each of a few equal steps from the lowest to the highest."""
+    return {"histogram": _numbers(counts)}
 
 
 def confusion(title: str, labels: Sequence[str], counts, text: str = "") -> dict:

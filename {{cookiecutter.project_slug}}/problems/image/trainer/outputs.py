@@ -75,13 +75,15 @@ def evaluate(model, examples, context) -> list[dict]:
     from trainer.images import explain
 
     labels, row = examples.classes, 0
+    classes = np.array(labels, object)
     counts = np.zeros((len(labels), len(labels)), np.int64)
     targets = examples.eval.targets(range(examples.eval.rows))
     chosen = dict.fromkeys(explain.choose(targets, SAMPLES).tolist())
     mistakes: list[Prediction] = []
     for target, logits in context.predictions():  # [batch], [batch, classes]
         guess = logits.argmax(axis=1)
-        context.add_rows("accuracy", guess == target)
+        names = {"truth": classes[target], "prediction": classes[guess]}
+        context.add_rows(**names, accuracy=guess == target)
         np.add.at(counts, (target, guess), 1)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)

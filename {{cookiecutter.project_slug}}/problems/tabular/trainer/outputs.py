@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.columns.alone import read_sample
+from trainer.columns.importance import find_parts, rank_columns
 from trainer.engine import answers, sections
+from trainer.engine.intervals import bootstrap, wilson
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -21,20 +24,33 @@ METRICS = {
         "mae": ("min", "mean absolute error, in the unit of {target}"),
     },
 }
+BARS = 16  # of a column's histogram
 
 
 def describe_data(examples) -> list[dict]:
     """The sections of the report that say what the model is trained on."""
-    rows = []
-    for column in examples.schema.columns:
-        values = ", ".join(name[:40] for name in column.categories[:4])
-        if more := len(column.categories[4:]):
-            values += f" and {more} more"
+    schema, rows = examples.schema, []
+    sample, parts = read_sample(examples.train), find_parts(schema)
+    for column in schema.columns:
+        values, counts = "", []
         if column.kind == "number":
-            values = f"mean {column.mean:.4g}, standard deviation {column.std:.4g}"
-        rows.append([column.name, column.kind, column.why, column.missing, values])
-    names, notes = ("column", "kind", "why", "missing", "values"), examples.schema.notes
-    return [sections.table("Columns", names, rows, text="\n".join(notes))]
+            i, *flag = parts[column.name]["numbers"]  # the flag is 1 where the value is missing
+            scaled = sample["numbers"][~sample["numbers"][:, flag].any(axis=1), i]
+            low, high = (end * column.std + column.mean for end in (scaled.min(), scaled.max()))
+            values = f"{low:.6g} to {high:.6g}, mean {column.mean:.4g}, "
+            values += f"standard deviation {column.std:.4g}"
+            counts = np.histogram(scaled, BARS)[0]
+        elif column.kind == "category":
+            values = ", ".join(name[:40] for name in column.categories[:4])
+            if more := len(column.categories[4:]):
+                values += f" and {more} more"
+            [i] = parts[column.name]["categories"]
+            first = sample["categories"][:, i] - schema.offsets[i] - 1  # -1 is a missing value
+            counts = np.bincount(first[first >= 0])[:BARS]  # the most frequent ones
+        shape = sections.histogram(counts) if len(counts) else None
+        rows.append([column.name, column.kind, column.missing, shape, values, column.why])
+    names = ("column", "kind", "missing", "histogram", "values", "why")
+    return [sections.table("Columns", names, rows, text="\n".join(schema.notes))]
 
 
 def evaluate(model, examples, context) -> list[dict]:
@@ -49,40 +65,57 @@ def evaluate(model, examples, context) -> list[dict]:
 
 
 def _evaluate_classes(examples, context) -> list[dict]:
-    size = len(examples.classes)
-    counts = np.zeros((size, size), np.int64)
+    labels = np.array(examples.classes, object)
+    counts = np.zeros((len(labels), len(labels)), np.int64)
     for target, logits in context.predictions():  # [batch], [batch, classes]
         guess = logits.argmax(axis=1)
-        context.add_rows("accuracy", guess == target)
+        context.add_rows(truth=labels[target], prediction=labels[guess], accuracy=guess == target)
         np.add.at(counts, (target, guess), 1)
-    return [sections.confusion("What it confuses", examples.classes, counts)]
+
+    def is_right(target, logits):
+        return logits.argmax(axis=1) == target
+
+    usual, rows = examples.train.class_counts().argmax(), counts.sum()
+    quality = {
+        "accuracy": (wilson(counts.trace(), rows), "share of rows predicted right"),
+        "baseline": (wilson(counts[usual].sum(), rows), f"always guesses {labels[usual]}"),
+    }
+    return [
+        sections.numbers("How good it is", quality),
+        sections.confusion("What it confuses", examples.classes, counts),
+        rank_columns(examples, context, "accuracy", is_right),
+    ]
 
 
 def _evaluate_values(examples, context) -> list[dict]:
-    every = -(-examples.eval.rows // sections.POINTS)  # of so many rows one is drawn
-    points, sums, rows = [], np.zeros(3), 0
     for target, output in context.predictions():  # both [batch, 1], in the unit of the target
         target, value = target[:, 0].astype(np.float64), output[:, 0].astype(np.float64)
-        error = value - target
-        context.add_rows("mae", np.abs(error))
-        # Shifted by the training mean, so that the variance keeps its digits.
-        shifted = target - examples.mean
-        sums += error @ error, shifted.sum(), shifted @ shifted
-        points.append(np.stack([target, value])[:, -rows % every :: every])
-        rows += len(target)
-    squares, total, total_squares = sums
-    variance = total_squares - total**2 / rows
+        context.add_rows(truth=target, prediction=value, mae=np.abs(value - target))
+    truth, predicted = context.rows("truth"), context.rows("prediction")
+    squares = np.square(predicted - truth)
+    # Shifted by the training mean, so that the variance keeps its digits.
+    shifted = truth - examples.mean
+    variance = shifted.var() or np.nan
+
+    def score(target, output):
+        return 1 - np.square(output[:, 0] - target[:, 0]) / variance  # its mean is R²
+
+    def r_squared(squares, shifted, shifted_squares):
+        return 1 - squares / (shifted_squares - shifted**2)
+
     quality = {
         "R²": (
-            1 - squares / variance if variance > 0 else None,
+            bootstrap(r_squared, squares, shifted, shifted**2),
             "1 is perfect; 0 guesses the mean",
         ),
-        "RMSE": (np.sqrt(squares / rows), "root of the mean squared error"),
+        "RMSE": (bootstrap(np.sqrt, squares), "root of the mean squared error"),
+        "baseline RMSE": (bootstrap(np.sqrt, shifted**2), "always guesses the mean of training"),
     }
-    truth, predicted = np.concatenate(points, axis=1)
+    rows = examples.eval.rows
     return [
         sections.numbers("How close it comes", quality),
         sections.scatter("Where it is off", truth, predicted, equal=True, of=rows),
+        rank_columns(examples, context, "R²", score),
     ]
 
 

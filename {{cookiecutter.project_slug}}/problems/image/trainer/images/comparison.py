@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trainer.engine import sections
+from trainer.engine.intervals import bootstrap
 from trainer.images.png import encode_image
 
 
@@ -21,7 +22,7 @@ def compare(examples, context, measure: Callable, count: int) -> list[dict]:
     """
     import keras
 
-    items, columns, sums, row = [], [], {}, 0
+    items, columns, collected, row = [], [], {}, 0
     for target, output in context.predictions():
         batch = len(keras.tree.flatten(output)[0])
         images = examples.eval.read(range(row, row + batch))
@@ -36,9 +37,12 @@ def compare(examples, context, measure: Callable, count: int) -> list[dict]:
             lines = [f"{name} {value[i]:.3g}" for name, value in values.items()]
             items.append({"images": paths, "lines": lines})
         for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + np.sum(value)
+            collected.setdefault(name, []).append(value)
         row += batch
-    means = {name: total / row for name, total in sums.items()}
+    means = {
+        name: (bootstrap(lambda mean: mean, np.concatenate(values)), "")
+        for name, values in collected.items()
+    }
     text = f"Means over {row} held-out images."
     return [
         sections.numbers("Held-out images", means, text),

@@ -1,4 +1,4 @@
-"""Columns that give the answer away: a subject, or a site, with rows on both sides of the split."""
+"""Warnings of figures that are too good: what the model can learn that no new row will repeat."""
 
 from __future__ import annotations
 
@@ -7,67 +7,102 @@ from collections.abc import Iterator
 import numpy as np
 
 from codec.schema import Schema
+from trainer.columns.alone import Alone, measure_alone, read_sample
 
-MAX_COUNTS = 1 << 22  # in memory, for a value and a class each; columns of few values come first
-BLOCK = 1 << 16  # rows at a time
-FEWEST = 3  # rows; fewer that a column gets right beyond the most frequent class may be luck
+FEWEST = 3  # rows; fewer may be luck
+FEWEST_OF_NUMBER = 20  # rows that a number gets right alone, beyond the usual; a good one may, too
+CELLS = 1 << 20  # hashed at a time
+HASHES = 1 << 20  # of held-out rows in memory; of more rows, the first ones
 
 
 def warn_of_leaks(schema: Schema, train, held_out) -> list[str]:
-    """Name the columns of texts that alone tell the class of almost every held-out row.
-
-    A value stands for the class that most of its training rows have. Nothing is learned from a
-    value that no training row has: a column whose values are not on both sides is not named.
+    """Name columns that give the target away, keys that are learned, and rows on both sides.
 
     Args:
         train, held_out: `data.Table`.
     """
-    if not schema.labels or not schema.categories:
-        return []
-    places = _choose_columns(schema)
-    counts = [np.zeros((values, len(schema.labels)), np.int64) for _, _, values in places]
-    totals = np.zeros(len(schema.labels), np.int64)
-    for categories, target in _blocks(train):
-        totals += np.bincount(target, minlength=len(totals))
-        for (i, offset, _), count in zip(places, counts, strict=True):
-            pairs = (categories[:, i] - offset) * len(totals) + target
-            count += np.bincount(pairs, minlength=count.size).reshape(count.shape)
-    guesses = [
-        np.where(count.any(axis=1), count.argmax(axis=1), totals.argmax()) for count in counts
+    warnings = [
+        _describe_leak(schema, name, alone)
+        for name, alone in measure_alone(schema, train, held_out).items()
+        if _is_leak(schema, alone)
     ]
-    usual, right = 0, [0] * len(places)
-    for categories, target in _blocks(held_out):
-        usual += int((target == totals.argmax()).sum())
-        for k, (i, offset, _) in enumerate(places):
-            right[k] += int((guesses[k][categories[:, i] - offset] == target).sum())
-    return [
-        f"warning: {schema.categories[i].name!r} alone gives the class of {hits} of {held_out.rows} "
-        f"held-out rows (the most frequent class: {usual}), and has the same values on both sides of "
-        "the split; if it names a subject or a site, keep each on one side (--group, or other "
-        "files); if it repeats the answer, ignore it with --schema"
-        for (i, _, _), hits in zip(places, right, strict=True)
-        if _is_leak(hits, usual, held_out.rows)
+    warnings += [
+        f"warning: {column.name!r} is nearly a key: {len(column.categories)} different values in "
+        f"{train.rows} training rows; new rows have other values, of which the model knows nothing: "
+        "ignore it with --schema"
+        for column in schema.categories
+        if len(column.categories) > max(20, train.rows / 5)
     ]
+    if duplicates := count_duplicates(train, held_out):
+        warnings.append(
+            f"warning: {duplicates} of {held_out.rows} held-out rows are in training, too, with the same "
+            "values and the same target: the model may know them by heart; remove duplicates from "
+            "the files, or keep the rows of a subject on one side (--group)"
+        )
+    return warnings
 
 
-def _is_leak(hits: int, usual: int, rows: int) -> bool:
-    wrong = rows - hits
-    return hits - usual >= FEWEST and wrong <= 0.05 * rows and wrong <= 0.2 * (rows - usual)
+def _is_leak(schema: Schema, alone: Alone) -> bool:
+    is_number, saved = alone.kind == "number", alone.usual - alone.wrong
+    if not schema.labels:
+        enough = alone.rows >= (FEWEST_OF_NUMBER if is_number else FEWEST)
+        return enough and alone.skill >= (0.99 if is_number else 0.95)
+    enough = saved >= (FEWEST_OF_NUMBER if is_number else FEWEST)
+    few = 0.01 if is_number else 0.05
+    return enough and alone.wrong <= few * alone.rows and alone.skill >= 0.8
 
 
-def _choose_columns(schema: Schema) -> list[tuple[int, int, int]]:
-    """(place among the category columns, its offset, its values) of those that are looked at."""
-    sizes = [len(column.categories) + 1 for column in schema.categories]
-    chosen, total = [], 0
-    for i in sorted(range(len(sizes)), key=sizes.__getitem__):
-        total += sizes[i] * len(schema.labels)
-        if total > MAX_COUNTS:
-            break
-        chosen.append((i, schema.offsets[i], sizes[i]))
-    return sorted(chosen)
+def _describe_leak(schema: Schema, name: str, alone: Alone) -> str:
+    if schema.labels:
+        usual = alone.rows - alone.usual
+        what = f"the class of {alone.rows - alone.wrong} of {alone.rows} held-out rows "
+        what += f"(the most frequent class: {usual})"
+    else:
+        what = f"{schema.target!r} of {alone.rows} held-out rows, with an R² of {alone.skill:.3f}"
+    if alone.kind == "number":
+        return (
+            f"warning: {name!r} alone gives {what}; if it is computed from the answer, or known only "
+            "after it, ignore it with --schema"
+        )
+    return (
+        f"warning: {name!r} alone gives {what}, and has the same values on both sides of the split; "
+        "if it names a subject or a site, keep each on one side (--group, or other files); if it "
+        "repeats the answer, ignore it with --schema"
+    )
 
 
-def _blocks(table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, table.rows, BLOCK):
-        arrays = table.arrays()  # opened for each block: see there
-        yield tuple(arrays[name][start : start + BLOCK] for name in ("categories", "target"))
+def count_duplicates(train, held_out) -> int:
+    """Held-out rows that training has, too; 0 where they are few, or what chance explains.
+
+    Rows are equal if their encoded values and targets are. In a table of a few categories most new
+    rows have been seen before: there it means nothing.
+    """
+    hashes = np.concatenate([*_hash_blocks(held_out)])[:HASHES]
+    distinct, counts = np.unique(hashes, return_counts=True)
+    in_training = np.zeros(len(distinct), bool)
+    for block in _hash_blocks(train):
+        positions = np.minimum(np.searchsorted(distinct, block), len(distinct) - 1)
+        in_training[positions[distinct[positions] == block]] = True
+    duplicates = int(counts[in_training].sum())
+    if duplicates < max(FEWEST, len(hashes) / 100) or 2 * len(distinct) <= len(hashes):
+        return 0
+    by_chance = (
+        train.rows
+    )  # equal rows for a held-out one, if columns had nothing to do with each other
+    for array in read_sample(train).values():
+        for column in array.reshape(len(array), -1).T:
+            shares = np.unique(column, return_counts=True)[1] / len(column)
+            by_chance *= (shares**2).sum()
+    return duplicates if duplicates > 10 * by_chance * len(hashes) else 0
+
+
+def _hash_blocks(table) -> Iterator[np.ndarray]:
+    """Yields uint64 [rows] of all rows: random bits of everything that the model sees."""
+    width = sum(array[:1].size for array in table.arrays().values())
+    factors = np.random.default_rng(0).integers(1 << 63, size=width, dtype=np.uint64) * 2 + 1
+    at_once = max(1, CELLS // width)
+    for start in range(0, table.rows, at_once):
+        arrays = table.arrays().values()  # opened for each block: see there
+        blocks = [array[start : start + at_once] for array in arrays]
+        cells = np.hstack([block.reshape(len(block), -1).view(np.uint32) for block in blocks])
+        yield (cells * factors).sum(axis=1, dtype=np.uint64)

@@ -1,0 +1,47 @@
+"""Intervals of held-out figures hold the true value as often as they promise."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from conftest import PRODUCT
+
+
+@pytest.fixture(scope="module")
+def intervals():
+    path = PRODUCT / "trainer" / "engine" / "intervals.py"
+    spec = importlib.util.spec_from_file_location("intervals", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_share_has_wilsons_interval(intervals):
+    share, low, high = intervals.wilson(67, 69)
+    assert (share, low, high) == pytest.approx((67 / 69, 0.9003, 0.9920), abs=1e-4)
+    assert intervals.wilson(70, 70)[1:] == pytest.approx((0.9480, 1.0), abs=1e-4)
+    assert intervals.wilson(0, 9)[1] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("rows", [100, 3000])
+def test_a_bootstrap_covers_the_truth(intervals, rows):
+    """Of 100 samples about 95, whether rows are drawn one by one or in groups."""
+    random, covered = np.random.default_rng(rows), 0
+    for _ in range(100):
+        x = random.normal(1e6, 2.0, rows)
+        y = x + random.normal(0, 1.0, rows)
+        shifted = y - 1e6
+        value, low, high = intervals.bootstrap(
+            lambda squares, means, of_squares: 1 - squares / (of_squares - means**2),
+            *((y - x) ** 2, shifted, shifted**2),
+        )
+        assert low < value < high
+        covered += low < 0.8 < high
+    assert 88 <= covered <= 99
+
+
+def test_a_statistic_without_a_value_has_no_interval(intervals):
+    alike = np.zeros(5)
+    value, *ends = intervals.bootstrap(lambda a, b: a / b, np.ones(5), alike)
+    assert not np.isfinite([value, *ends]).any()

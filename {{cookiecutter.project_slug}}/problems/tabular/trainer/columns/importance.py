@@ -1,0 +1,69 @@
+"""Which columns matter: how much worse the model is when a column is shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from codec.schema import Schema
+from trainer.columns.alone import measure_alone
+from trainer.engine import sections
+from trainer.engine.intervals import bootstrap
+
+ROWS = 2_000  # held-out rows that are shuffled, at most, and
+COLUMNS = 30  # columns: more would take longer than a small training
+SHUFFLES = 5  # of each column; their mean counts
+
+
+def rank_columns(examples, context, figure: str, score: Callable) -> dict:
+    """The section of the report with the columns that matter most first.
+
+    A column's own number, the flag that it is missing, and its category are shuffled together.
+
+    Args:
+        examples, context: as `outputs.evaluate` gets them.
+        figure: what the mean of the scores is, such as "accuracy".
+        score: called with target and output of some rows, returns [rows]: how good each answer is.
+    """
+    schema, table = examples.schema, examples.eval
+    rows = np.linspace(0, table.rows - 1, min(table.rows, ROWS)).astype(int)
+    inputs = {name: array[rows] for name, array in table.arrays().items()}
+    target = inputs.pop("target")
+    whole = np.asarray(score(target, context.predict(inputs)), np.float64)
+    random = np.random.default_rng(context.flags.seed)
+    parts = find_parts(schema)
+    names = list(parts)
+    if len(names) > COLUMNS:
+        alone = measure_alone(schema, examples.train, table)
+        names = sorted(names, key=lambda name: -alone[name].skill)[:COLUMNS]
+    falls = {}
+    for name in names:
+        shuffled = np.zeros(len(rows))
+        for _ in range(SHUFFLES):
+            order = random.permutation(len(rows))
+            mixed = {part: inputs[part].copy() for part in parts[name]}
+            for part, columns in parts[name].items():
+                mixed[part][:, columns] = mixed[part][order][:, columns]
+            shuffled += score(target, context.predict(inputs | mixed)) / SHUFFLES
+        falls[name] = bootstrap(lambda mean: mean, whole - shuffled)
+    text = (
+        f"How far {figure} falls on held-out rows whose values of one column are shuffled, so that they "
+        f"say nothing: the mean of {SHUFFLES} shuffles, and its 95 % interval. Columns that say the "
+        "same stand in for each other, and each of them seems to matter little."
+    )
+    if len(parts) > COLUMNS:
+        text += (
+            f"\nOf {len(parts)} columns, the {COLUMNS} that alone say most about {schema.target}."
+        )
+    ranked = sorted(falls.items(), key=lambda item: -item[1][0])
+    cells = [[name, sections.bar(*fall)] for name, fall in ranked]
+    return sections.table("Which columns matter", ("column", f"fall of {figure}"), cells, text)
+
+
+def find_parts(schema: Schema) -> dict[str, dict[str, list[int]]]:
+    """{column: {array: its columns}}: where the encoded values of each column are."""
+    parts = {c.name: {"numbers": [i]} for i, c in enumerate(schema.numbers)}
+    for i, column in enumerate(schema.indicated, len(schema.numbers)):
+        parts[column.name]["numbers"].append(i)
+    return parts | {c.name: {"categories": [i]} for i, c in enumerate(schema.categories)}

@@ -22,7 +22,7 @@ from conftest import ROOT
 from launcher.project import gcp
 from launcher.project.settings import Settings, load_settings
 from launcher.setup import create
-from launcher.setup.create import Script, SetupError, set_up
+from launcher.setup.create import SetupError, set_up
 
 pytestmark = [
     pytest.mark.slow,
@@ -127,7 +127,7 @@ def script(repo: Path, *flags: str, code: int = 0) -> tuple[str, str]:
 
 
 def setup(settings: Settings = SETTINGS, budget: float | None = 50, scratch: bool = True) -> None:
-    set_up(create.Gcloud(), settings, budget, scratch)
+    set_up(create.Gcloud(apply=True), settings, budget, scratch)
 
 
 def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
@@ -297,7 +297,7 @@ def test_no_shell_reads_what_is_run(gcloud, tmp_path, capsys):
         setup(settings, None, scratch=False)
         assert f"gs://{hostile}" in gcloud.state["buckets"]
         capsys.readouterr()
-        set_up(Script(), settings, None)
+        set_up(create.Gcloud(apply=False), settings, None)
         rest = capsys.readouterr().out.partition("gcloud storage buckets create ")[2]
         assert shlex.split(rest.partition(" --project")[0]) == [f"gs://{hostile}"]
     assert not list(tmp_path.rglob("y"))

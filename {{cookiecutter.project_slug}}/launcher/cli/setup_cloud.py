@@ -30,12 +30,12 @@ def main(argv: list[str]) -> int:
 
 def _set_up(options: argparse.Namespace) -> int:
     from launcher.doctor.local import python_command  # --help needs none of these
-    from launcher.setup.create import NEEDED, Gcloud, Script, set_up
+    from launcher.setup.create import NEEDED, Gcloud, set_up
 
     settings = read_settings()
     if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)
-    gcloud = Gcloud() if options.apply else Script()
+    gcloud = Gcloud(options.apply)
     set_up(gcloud, settings, options.budget, not options.no_scratch)
     if options.apply:
         look = f"{python_command()} scripts/doctor.py --cloud"

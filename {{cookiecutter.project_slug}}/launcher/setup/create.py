@@ -29,9 +29,7 @@ WAITS = (2, 4, 8, 16, 30)  # seconds between tries
 COMMAND_SECONDS = 300  # switching on an API may take a minute
 
 
-def set_up(
-    gcloud: Gcloud | Script, settings: Settings, budget: float | None, scratch: bool = True
-) -> None:
+def set_up(gcloud: Gcloud, settings: Settings, budget: float | None, scratch: bool = True) -> None:
     """Take all steps for one project.
 
     Args:
@@ -53,7 +51,7 @@ def set_up(
         create_budget(gcloud, settings, budget)
 
 
-def enable_apis(gcloud: Gcloud | Script, settings: Settings, with_budget: bool) -> None:
+def enable_apis(gcloud: Gcloud, settings: Settings, with_budget: bool) -> None:
     wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *(gcp.APIS_TO_PAY if with_budget else ())]
     names = [f"{api}.googleapis.com" for api in wanted]
     project = f"--project={settings.project}"
@@ -64,7 +62,7 @@ def enable_apis(gcloud: Gcloud | Script, settings: Settings, with_budget: bool) 
             gcloud.run("services", "enable", *off, project)
 
 
-def create_bucket(gcloud: Gcloud | Script, settings: Settings) -> None:
+def create_bucket(gcloud: Gcloud, settings: Settings) -> None:
     name, uniform = f"gs://{settings.bucket}", "--uniform-bucket-level-access"
     why = "data, checkpoints and models, where jobs run; one set of permissions, never public"
     with gcloud.step("bucket", why):
@@ -85,7 +83,7 @@ def create_bucket(gcloud: Gcloud | Script, settings: Settings) -> None:
             gcloud.run("storage", "buckets", "update", name, uniform)
 
 
-def clear_scratch(gcloud: Gcloud | Script, settings: Settings) -> None:
+def clear_scratch(gcloud: Gcloud, settings: Settings) -> None:
     name, file = f"gs://{settings.bucket}", LIFECYCLE.as_posix()
     rule = json.loads((ROOT / LIFECYCLE).read_text(encoding="utf-8"))["rule"][0]
     why = f"what lies below {name}/scratch/ is deleted after {rule['condition']['age']} days"
@@ -101,7 +99,7 @@ def clear_scratch(gcloud: Gcloud | Script, settings: Settings) -> None:
             gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={file}")
 
 
-def create_repository(gcloud: Gcloud | Script, settings: Settings) -> None:
+def create_repository(gcloud: Gcloud, settings: Settings) -> None:
     name = settings.image_repository
     where = (name, f"--location={settings.region}", f"--project={settings.project}")
     with gcloud.step("images", "the training image, in the region where it is pulled"):
@@ -116,7 +114,7 @@ def create_repository(gcloud: Gcloud | Script, settings: Settings) -> None:
             )
 
 
-def create_account(gcloud: Gcloud | Script, settings: Settings) -> None:
+def create_account(gcloud: Gcloud, settings: Settings) -> None:
     email, project = settings.service_account, f"--project={settings.project}"
     name, _, domain = email.partition("@")
     with gcloud.step(
@@ -134,7 +132,7 @@ def create_account(gcloud: Gcloud | Script, settings: Settings) -> None:
             gcloud.run("iam", "service-accounts", "enable", email, project)
 
 
-def grant_role(gcloud: Gcloud | Script, settings: Settings, role: gcp.Role) -> None:
+def grant_role(gcloud: Gcloud, settings: Settings, role: gcp.Role) -> None:
     member = f"serviceAccount:{settings.service_account}"
     with gcloud.step(role.name, role.why):
         bucket, words = "", ["projects", "get-iam-policy", settings.project]
@@ -146,7 +144,7 @@ def grant_role(gcloud: Gcloud | Script, settings: Settings, role: gcp.Role) -> N
             gcloud.run(*shlex.split(grant)[1:])
 
 
-def create_budget(gcloud: Gcloud | Script, settings: Settings, amount: float) -> None:
+def create_budget(gcloud: Gcloud, settings: Settings, amount: float) -> None:
     """`amount` is for a month, in the currency of the billing account."""
     name, text = f"{settings.slug}-{settings.project}", f"{amount:.2f}"
     why = f"warns who pays when half, 90 % and all of {text} a month is spent; it stops nothing"
@@ -164,48 +162,32 @@ class SetupError(SpecError):
     """What cannot be set up and why, in one line."""
 
 
-class Script:
-    """Prints the commands of each step, as if nothing existed yet."""
-
-    @contextlib.contextmanager
-    def step(self, name: str, why: str) -> Iterator[None]:
-        print(f"# {name}: {why}")
-        yield
-        print()
-
-    def read(self, *words: str) -> None:
-        pass
-
-    def run(self, *words: str) -> None:
-        print(_join(words))
-
-    def read_billing_account(self, project: str) -> str:
-        look = f"gcloud billing projects describe {project}"
-        print(f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {look})")
-        return "BILLING_ACCOUNT"
-
-
 class Gcloud:
-    """Runs the commands. No shell reads their words."""
+    """Runs commands, or prints them as if nothing existed yet. No shell reads their words."""
 
-    def __init__(self):
-        self.name = ""
-        self.changes = 0
+    def __init__(self, apply: bool):
+        self.apply, self.name, self.changes = apply, "", 0
 
     @contextlib.contextmanager
     def step(self, name: str, why: str) -> Iterator[None]:
-        """Print what the commands in the block do, or that there are none."""
+        """Print what the commands in the block are for, or do; or that there are none."""
         self.name, before = name, self.changes
+        if not self.apply:
+            print(f"# {name}: {why}")
         yield
-        if self.changes == before:
+        if not self.apply:
+            print()
+        elif self.changes == before:
             print(f"{name}: there already", flush=True)
 
     def read(self, *words: str) -> object:
         """The output of a command that only looks, from JSON; None where nothing is there."""
+        if not self.apply:
+            return None
         code, out, err = self._call(*words, "--format=json")
+        if code and any(sign in err for sign in ABSENT):
+            return None
         if code:
-            if any(sign in err for sign in ABSENT):
-                return None
             raise self._explain(words, code, err)
         try:
             return json.loads(out or "null")
@@ -218,13 +200,18 @@ class Gcloud:
         Raises:
             SetupError: it failed, as all commands may.
         """
-        print(f"{self.name}: {_join(words)}", flush=True)
-        code, _, err = self._call(*words)
-        if code:
-            raise self._explain(words, code, err)
-        self.changes += 1
+        print(f"{self.name}: {_join(words)}" if self.apply else _join(words), flush=True)
+        if self.apply:
+            code, _, err = self._call(*words)
+            if code:
+                raise self._explain(words, code, err)
+            self.changes += 1
 
     def read_billing_account(self, project: str) -> str:
+        if not self.apply:
+            look = f"gcloud billing projects describe {project}"
+            print(f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {look})")
+            return "BILLING_ACCOUNT"
         billing = self.read("billing", "projects", "describe", project) or {}
         account = str(billing.get("billingAccountName", "")).rpartition("/")[2]
         if account:

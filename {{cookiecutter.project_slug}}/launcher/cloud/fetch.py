@@ -100,7 +100,7 @@ def _find_records(target: Path) -> list[Path]:
 def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
     """Bring all files, the run records last; return whether anything has changed here."""
     names = store.list_for_disk(job.folder, target)
-    storage.refuse_obstacles([target / JOB])
+    storage.refuse_obstacles(target, [JOB])
     if own := [name for name in names if re.search(OWN, name)]:
         say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
     in_bucket = [name for name in names if re.search(RECORD, name)]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import mimetypes
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,8 +29,8 @@ SHOWN = 3  # faults that a message names
 # Of a download: as the object is stored, even where it is compressed.
 DOWN = {"raw_download": True, "checksum": "crc32c"}
 # Left behind by Python and Jupyter; by macOS, Windows, and copies that were interrupted.
-LITTER_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
-LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|.*\.partial")
+LITTER_FOLDER = r"(?:^|/)(?:__pycache__|\.ipynb_checkpoints)(?:/|$)"
+LITTER = rf"{LITTER_FOLDER}|(?:^|/)(?:\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini|[^/]*\.partial)$"
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,21 @@ class Store:
             Whether the object now holds the source: False where `new` met another one.
         """
         wanted, blob = compute_entry(source), self._blob(uri)
-        options = {"size": wanted.size, "checksum": "crc32c"}
+        options = {"size": wanted.size, "checksum": "crc32c", "content_type": guess_type(uri)[0]}
         if new:
             options["if_generation_match"] = 0  # the service's words for: not yet there
         try:
             with _open(source) as stream:
-                kind, _ = mimetypes.guess_type(uri)
-                send = blob.upload_from_file
-                self._call("upload to", uri, send, stream, content_type=kind, **options)
+                self._call("upload to", uri, blob.upload_from_file, stream, **options)
         except CloudError as error:
             if error.status != 412:  # Precondition Failed
                 raise
             # Another's object; or ours, and the answer to the first attempt was lost.
             self._call("upload to", uri, blob.reload)
-        there = Entry(int(blob.size or 0), blob.crc32c or wanted.crc32c)
-        if there != wanted and not new:
+        same = Entry(blob.size, blob.crc32c) == wanted
+        if not (same or new):
             raise CloudError(f"upload to {uri}: what arrived is not what was sent; try once more")
-        return there == wanted
+        return same
 
     def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
@@ -132,10 +130,7 @@ class Store:
                 f"{folder}: {'; '.join(faults[:SHOWN])}{more}; nothing was copied: rename or remove "
                 "such objects in the bucket, then try again"
             )
-        refuse_obstacles(target / name for name in names)
-        folders = {up for name in names for up in (target / name).parents if target in up.parents}
-        for folder in filter(Path.is_symlink, sorted(folders)):
-            raise CloudError(f"{folder}: is a link, and nothing is written through it; move it")
+        refuse_obstacles(target, names)
         return names
 
     def download(self, uri: str, path: Path, wanted: Entry) -> None:
@@ -243,9 +238,8 @@ def list_local(folder: Path) -> dict[str, Entry]:
     """
     if not folder.is_dir():
         raise CloudError(f"{folder}: is no folder; give one that exists")
-    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*"))]
-    names = [path.as_posix() for path in paths if not _is_litter(path)]
-    files = read_entries(folder, names)
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
+    files = read_entries(folder, [name for name in names if not re.search(LITTER, name)])
     for name in files:
         if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
             raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
@@ -257,17 +251,13 @@ def read_entries(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
     return {name: compute_entry(folder / name) for name in names if (folder / name).is_file()}
 
 
-def _is_litter(path: Path) -> bool:
-    return not LITTER_FOLDERS.isdisjoint(path.parts) or bool(LITTER.fullmatch(path.name))
-
-
-def refuse_obstacles(paths: Iterable[Path]) -> None:
-    """Look for what stands in the way of files that are to be written.
+def refuse_obstacles(target: Path, names: Iterable[str]) -> None:
+    """Look for what stands in the way of files that are to be written to a folder.
 
     Raises:
-        CloudError: a folder has the name of a file, or a file that of a folder.
+        CloudError: a folder has the name of a file, or a file or a link that of a folder.
     """
-    paths = list(paths)
+    paths = [target / name for name in names]
     for path in paths:
         for taken in (path, path.with_name(path.name + PARTIAL)):
             if taken.is_dir():
@@ -277,6 +267,8 @@ def refuse_obstacles(paths: Iterable[Path]) -> None:
     for folder in sorted({parent for path in paths for parent in path.parents}):
         if os.path.lexists(folder) and not folder.is_dir():
             raise CloudError(f"{folder}: is a file, and a folder is to be made there; move it")
+        if folder.is_symlink() and target in folder.parents:
+            raise CloudError(f"{folder}: is a link, and nothing is written through it; move it")
 
 
 def _is_bucket(uri: str) -> bool:

@@ -105,7 +105,7 @@ def uri(settings: Settings, gpus: bool) -> str:
     if faults := settings.missing("image_repository"):
         raise SpecError(*faults)
     repository = f"{settings.region}-docker.pkg.dev/{settings.project}"
-    tag = container.image_tag(gpus, traced=False, platform=PLATFORM)
+    tag = container.image_tag(gpus, PLATFORM)
     return f"{repository}/{settings.image_repository}/{tag}"
 
 
@@ -148,7 +148,7 @@ class Registry:
         return False
 
     def _build_here(self, wanted: str, gpus: bool) -> None:
-        built = container.build_image(gpus, traced=False, platform=PLATFORM)
+        built = container.build_image(gpus, PLATFORM)
         tagged = container.docker("tag", built, wanted)
         if tagged.returncode:
             raise ContainerError(f"docker tag: {last_line(tagged.stderr)}")
@@ -173,7 +173,7 @@ class Registry:
         tag = wanted.rpartition(":")[2]
         source, bucket = f"builds/{tag}/source.tgz", self.settings.bucket
         self.store.upload(pack_sources(), f"gs://{bucket}/{source}")
-        arguments = container.list_build_args(gpus, traced=False).items()
+        arguments = container.list_build_args(gpus, PLATFORM).items()
         words = [word for item in arguments for word in ("--build-arg", "=".join(item))]
         build = {
             "source": {"storageSource": {"bucket": bucket, "object": source}},

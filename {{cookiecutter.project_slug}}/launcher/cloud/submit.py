@@ -75,11 +75,8 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
         raise SpecError(
             f"this job may cost {price}, and {limit}; there is no terminal to ask on: {instead}"
         )
-    try:
-        answer = input(f"This job may cost {price}, and {limit}. Send it? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
+    print(f"This job may cost {price}, and {limit}. Send it? [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SpecError("not sent")
 
 
@@ -118,11 +115,8 @@ def _reserve_folder(this: Submission, store: Store) -> Submission:
     """
     first = this
     for attempt in range(2, ATTEMPTS):
-        if this.shared:
-            store.upload(this.record, f"{this.folder}/job.yaml")
-            break
-        free = store.is_free(this.folder)
-        if free and store.upload(this.record, f"{this.folder}/job.yaml", new=True):
+        free = this.shared or store.is_free(this.folder)
+        if free and store.upload(this.record, f"{this.folder}/job.yaml", new=not this.shared):
             break
         this = first.rename(attempt)
     else:

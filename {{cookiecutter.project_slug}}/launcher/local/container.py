@@ -30,6 +30,22 @@ OUTPUTS = ("--cache-dir",)  # flags that name a folder to write to; others name 
 SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec", "trainer", "data")
 
 
+class ContainerError(SpecError):
+    """Docker cannot do it: what, why and what to do, in one line."""
+
+
+def docker(*words: str) -> subprocess.CompletedProcess:
+    """Run a docker command quietly."""
+    return subprocess.run(
+        ["docker", *words], capture_output=True, encoding="utf-8", errors="replace"
+    )
+
+
+def last_line(text: str) -> str:
+    """The last line that a program has written."""
+    return (text.strip().splitlines() or ["it says nothing"])[-1]
+
+
 class Containers:
     """Start a job's replicas as containers of this machine."""
 
@@ -184,22 +200,6 @@ def _list_paths(args: Sequence[str]) -> list[tuple[Path, bool]]:
     return list(paths)
 
 
-class ContainerError(SpecError):
-    """Docker cannot do it: what, why and what to do, in one line."""
-
-
-def docker(*words: str) -> subprocess.CompletedProcess:
-    """Run a docker command quietly."""
-    return subprocess.run(
-        ["docker", *words], capture_output=True, encoding="utf-8", errors="replace"
-    )
-
-
-def last_line(text: str) -> str:
-    """The last line that a program has written."""
-    return (text.strip().splitlines() or ["it says nothing"])[-1]
-
-
 def find_user() -> str | None:
     """The "uid:gid" of the caller: a container's files then belong to the caller, too.
 
@@ -225,30 +225,26 @@ def find_user() -> str | None:
     return None if "name=rootless" in done.stdout else f"{os.getuid()}:{os.getgid()}"
 
 
-def build_image(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
+def build_image(gpus: bool = False, platform: str = "") -> str:
     """Build the image, unless there is one of the same sources; return its tag.
 
     Args:
         gpus: with the CUDA libraries.
-        traced: it holds the commit; without it an equal tree gives an equal image.
-        platform: such as linux/amd64, where it is another one than this machine's.
+        platform: of other machines than this one, such as linux/amd64. That image does not hold
+            the commit, so that an equal tree gives an equal image.
 
     Raises:
         ContainerError: the build failed; Docker has printed why.
     """
-    name = image_tag(gpus, traced, platform)
+    name = image_tag(gpus, platform)
     if docker("image", "inspect", name).returncode == 0:
         return name
     print(f"[launcher] building the image {name}: minutes at first, then seconds", flush=True)
     words = ["docker", "build", "--tag", name]
-    for argument in list_build_args(gpus, traced).items():
+    for argument in list_build_args(gpus, platform).items():
         words += ["--build-arg", "=".join(argument)]
     words += ["--platform", platform] if platform else []
-    try:
-        code = subprocess.run([*words, "."], cwd=ROOT).returncode
-    except KeyboardInterrupt:
-        raise ContainerError("the image's build was interrupted; nothing runs") from None
-    if code:
+    if code := subprocess.run([*words, "."], cwd=ROOT).returncode:
         raise ContainerError(
             f"docker build failed with exit code {code}; see above, correct the Dockerfile or "
             "setup.py, and give the same command again"
@@ -271,10 +267,10 @@ def pull_image(uri: str) -> None:
         raise ContainerError(f"--container: docker pull {uri} failed; see above{login}")
 
 
-def list_build_args(gpus: bool = False, traced: bool = True) -> dict[str, str]:
+def list_build_args(gpus: bool = False, platform: str = "") -> dict[str, str]:
     """The build arguments, on which the image depends as much as on its sources."""
     arguments = {"EXTRAS": "[gpu]" if gpus else ""}
-    if traced:
+    if not platform:
         tree = git.read()
         arguments["GIT_COMMIT"] = tree.commit if tree else ""
         arguments["GIT_DIRTY"] = str(bool(tree.changed)).lower() if tree else ""
@@ -283,7 +279,7 @@ def list_build_args(gpus: bool = False, traced: bool = True) -> dict[str, str]:
     return arguments
 
 
-def image_tag(gpus: bool = False, traced: bool = True, platform: str = "") -> str:
+def image_tag(gpus: bool = False, platform: str = "") -> str:
     """The image's name and tag, without asking Docker: trainer:1a2b3c4d5e6f."""
-    arguments = repr(sorted({**list_build_args(gpus, traced), "platform": platform}.items()))
+    arguments = repr(sorted({**list_build_args(gpus, platform), "platform": platform}.items()))
     return f"{settings.image_name()}:{sources.digest(SOURCES, arguments)[:12]}"

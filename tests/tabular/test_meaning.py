@@ -49,6 +49,8 @@ ROW_NUMBERS = {
     "a part of the rows": ("foo", sorted(RNG.permutation(150)[:100])),
     "the id of a patient": ("patient_id", RNG.permutation(10**6)[:100]),
     "an id far from 0": ("PassengerId", range(9001, 9101)),
+    "another start": ("foo", range(1001, 1101)),
+    "a document": ("docno", RNG.permutation(10**6)[:100]),
     "no name": ("Unnamed: 0", range(500, 600)),
     "R's nameless column": ("X", range(1, 101)),
 }
@@ -56,6 +58,7 @@ FEATURES = {
     "years": ("foo", range(1900, 2000)),
     "a time": ("time", range(100)),
     "days": ("days_since_start", range(1, 101)),
+    "a spectrum": ("wavelength", range(400, 500)),
     "the x of a curve": ("x", range(100)),
     "ranks": ("foo", RNG.permutation(100)),
     "a number of survivors": ("number", range(1000, 500, -5)),

@@ -16,16 +16,20 @@ from trainer.columns.profiles import Profile
 
 FEWEST = 20  # rows: in a smaller table, numbers may all differ, or be far from others, by chance
 
-# Names of row numbers; and of features that may be different in each row, one after the other.
+# Names of row numbers; and of what may ascend from row to row and is still a feature.
+_WHO = (
+    r"row|case|obs|observation|record|index|serial|sample|specimen|unit|subject|subj|participant|patient|pat|"
+    r"person|user|customer|client|member|employee|student|pupil|child|kid|school|district|household|firm"
+)
 _ID = re.compile(
-    r"(.* )?(row|case|user|obs|subj|pat|p|s|u|uu)?ids?( .*)?|row( ?(names?|number|num|nr|no))?|index|idx|"
-    r"(obs|observation|case|record|serial|sample|subject|subj|participant|patient)( (number|num|nr|no))?|"
-    r"no|nr|code|unnamed( .*)?"
+    rf"(.* )?({_WHO}|p|s|u|uu)?ids?( .*)?|({_WHO}|doc|seq|reg)? ?(no|nr|num|code|names?)|{_WHO}|idx|"
+    r"unnamed( .*)?|.* (no|nr)"
 )
 _ORDER = re.compile(
     r"(.* )?(years?|yrs?|quarters?|months?|weeks?|days?|dates?|hours?|minutes?|seconds?|times?|timestamp|"
-    r"periods?|age)( .*)?|t|x"
+    r"periods?|age|height|depth|distance|dose|temperature|wavelength|frequency|angle)( .*)?|t|x"
 )
+_YEARS = (1500, 2100)
 
 # As people write a missing value: -1, -9, -999, 9999, 999.9, and beside them 98 (refused), -8.
 _CODE = re.compile(r"-[1789]|-?(9{2,}|8{2,}|7{2,}|9+[678])(\.[89]+)?")
@@ -37,8 +41,8 @@ def are_row_numbers(profile: Profile, values: np.ndarray, files: int) -> bool:
     """Whether a column numbers the rows, over all files or in each of them.
 
     The whole numbers of `values`, float64 [rows] in file order, are then all different under the
-    name of an id, or under any name but that of a time ascend from about 0 to the number of rows.
-    (Those that go there in any order may be ranks.)
+    name of an id; or they ascend, and have few gaps, under any other name but that of a time.
+    (Those in any order may be ranks.)
     """
     if len(values) < FEWEST or profile.missing or not (values == np.floor(values)).all():
         return False
@@ -52,7 +56,8 @@ def are_row_numbers(profile: Profile, values: np.ndarray, files: int) -> bool:
         ascend = True
     elif _ORDER.fullmatch(name.lower()):
         return False
-    return ascend and profile.low >= 0 and profile.high <= 2 * profile.rows
+    are_years = _YEARS[0] <= profile.low and profile.high <= _YEARS[1]
+    return ascend and not are_years and profile.high - profile.low <= 2 * profile.rows
 
 
 def find_codes(values: np.ndarray) -> list[float]:

@@ -26,9 +26,8 @@ from conftest import ROOT, read_json, write
 from launcher.jobfile import spec
 from launcher.jobfile.study import read_parameters
 from launcher.local import contract
-from launcher.study import space
-from launcher.study.curves import Curves, below_median, reports
-from launcher.study.search import Search
+from launcher.study.trial import Curves, below_median, reports
+from launcher.study.search import Search, list_flags
 from launcher.study.study import Study
 
 pytestmark = pytest.mark.slow
@@ -189,7 +188,7 @@ def test_a_condition_decides_which_parameters_there_are():
 
 def test_parameters_reach_the_trainer_as_the_service_passes_them():
     chosen = {"learning_rate": 0.01, "layers": 3, "units": 32.0, "optimizer": "adam"}
-    assert space.flags(chosen) == [
+    assert list_flags(chosen) == [
         *("--learning_rate", "0.01", "--layers", "3"),
         *("--units", "32.0", "--optimizer", "adam"),
     ]

@@ -22,16 +22,16 @@ from launcher.jobfile import completion
 from launcher.jobfile.study import Parameter, Value
 from launcher.project.settings import ROOT
 from launcher.report import runs
-from launcher.study import directory, page, results, space
-from launcher.study.curves import Curves
+from launcher.study import directory, page, results, search
 from launcher.study.search import METHODS, UNFINISHED, Trial, compute_importance
+from launcher.study.trial import Curves
 
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
 
 
 def trials(job: RemoteJob) -> list[Trial]:
     """All trials so far, by id."""
-    kinds = {p.id: p.kind for p in space.everything(job.sent.study.parameters)}
+    kinds = {p.id: p.kind for p in search.everything(job.sent.study.parameters)}
     trials = [_trial(job, trial, kinds, job.sent.study.metric) for trial in job.trials]
     return sorted(trials, key=lambda trial: trial.id)
 
@@ -91,7 +91,7 @@ def _importance(job: RemoteJob) -> dict[str, float]:
         for trial in filter(lambda trial: trial.counts, trials(job)):
             study.enqueue_trial(_inner(spec.parameters, trial.parameters))
             handle = study.ask()
-            space.suggest(spec.parameters, handle)
+            search.suggest(spec.parameters, handle)
             study.tell(handle, trial.value)
     return compute_importance(study)
 

@@ -1,10 +1,8 @@
 """A tuning study on this machine, as Vertex AI runs a HyperparameterTuningJob.
 
 study      start here: `Study` runs the trials
-space      the parameters: ParameterSpecs as optuna distributions and as flags
-search     optuna suggests parameters; study.journal keeps the trials
-trial      run one trial
-curves     the learning curves of the trials; stop a trial early
+search     optuna suggests parameters; study.journal keeps the trials; a trial's values as flags
+trial      run one trial; its learning curve, which may stop it early
 directory  find, lock and resume the directory of a study
 results    write the leaderboard and job files of the best trials
 repeats    compare settings whose trials differ in their seed

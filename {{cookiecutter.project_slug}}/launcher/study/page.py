@@ -13,10 +13,10 @@ from launcher.common.files import write_file
 from launcher.report import report
 from launcher.report.charts import DARK, EVAL, STYLE, TRAIN, fit_scale, new_axes, to_uri
 from launcher.report.numbers import duration, measured
-from launcher.study import parallel, results, space
-from launcher.study.curves import Curves
+from launcher.study import parallel, results, search
 from launcher.study.results import StudyRecord
 from launcher.study.search import UNFINISHED, Trial
+from launcher.study.trial import Curves
 
 ROWS = 200  # trials on the page; the rest are in study.csv
 LINES = 60  # trials whose curves, or lines, can be distinguished at all: the best ones
@@ -26,7 +26,7 @@ def write(study: StudyRecord) -> Path:
     """Write the page into the study's directory and return its path."""
     path = study.path / "report.html"
     template = Path(__file__).with_name("study.html")
-    page = report.render(template, _describe(study), short=space.short)
+    page = report.render(template, _describe(study), short=search.shorten)
     write_file(path, page)
     return path
 

@@ -12,7 +12,7 @@ from typing import Any
 from launcher.jobfile.study import Parameter, Value
 from launcher.report.charts import is_wide
 from launcher.report.numbers import figures
-from launcher.study import results, space
+from launcher.study import results, search
 from launcher.study.search import Trial
 
 PAGE, NEAR, HEIGHT, TOP, SIDE = 940, 130, 240, 46, 70  # pixels
@@ -34,7 +34,7 @@ def draw(
         return None
     axes = []
     for id in ids:  # an id may stand in several branches
-        of_id = [parameter for parameter in space.everything(parameters) if parameter.id == id]
+        of_id = [parameter for parameter in search.everything(parameters) if parameter.id == id]
         axes.append(_parameter_axis(id, of_id, [trial.parameters.get(id) for trial in trials]))
     values = [trial.value for trial in trials]
     scale = "log" if is_wide(values) else "linear"
@@ -44,7 +44,9 @@ def draw(
         axis["x"] = SIDE + i * apart
     lines = []
     for rank, trial in enumerate(trials):
-        chosen = ", ".join(f"{id} {space.short(value)}" for id, value in trial.parameters.items())
+        chosen = ", ".join(
+            f"{id} {search.shorten(value)}" for id, value in trial.parameters.items()
+        )
         lines.append(
             {
                 "points": " ".join(f"{axis['x']},{axis['at'][rank]:.1f}" for axis in axes),

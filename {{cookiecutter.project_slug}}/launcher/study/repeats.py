@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from launcher.jobfile.study import Value
 from launcher.report.numbers import figures, measured
 from launcher.report.pairs import Difference, compare_pairs
-from launcher.study import space
+from launcher.study import search
 from launcher.study.search import Trial
 
 SEED = "seed"  # the parameter whose values repeat a setting; all others make the setting
@@ -26,7 +26,7 @@ class Setting:
     @property
     def name(self) -> str:
         """For people: "learning_rate 0.003"."""
-        pairs = (f"{id} {space.short(value)}" for id, value in self.parameters.items())
+        pairs = (f"{id} {search.shorten(value)}" for id, value in self.parameters.items())
         return ", ".join(pairs) or "these flags"
 
     @property

@@ -16,10 +16,10 @@ from launcher.jobfile.job import Job
 from launcher.jobfile.study import StudySpec
 from launcher.report import runs
 from launcher.report.numbers import duration, figures, measured
-from launcher.study import space
-from launcher.study.curves import Curves
+from launcher.study import search
 from launcher.study.repeats import Setting, compare_settings
 from launcher.study.search import Trial
+from launcher.study.trial import Curves
 
 LEADERS = 20  # on the terminal; the rest is in study.csv
 
@@ -116,7 +116,7 @@ def leaderboard(
             ("=1" if trial.id in certainty.tied else str(rank)) if trial.counts else "",
             str(trial.id),
             *measured(trial.value, certainty.intervals.get(trial.id))[: 1 + len(interval)],
-            *(space.short(trial.parameters.get(id, "–")) for id in ids),
+            *(search.shorten(trial.parameters.get(id, "–")) for id in ids),
             trial.state,
             duration(trial.seconds) if trial.seconds else "–",
         ]
@@ -160,7 +160,7 @@ def write_csv(study: StudyRecord) -> None:
         for t in trials:
             interval = study.certainty.intervals.get(t.id, (None, None))
             seconds = round(t.seconds, 1)
-            values = [space.text(t.parameters.get(id, "")) for id in ids]
+            values = [search.format_value(t.parameters.get(id, "")) for id in ids]
             writer.writerow([t.id, t.state, t.value, *interval, t.step, seconds, *values, t.why])
 
 
@@ -192,7 +192,7 @@ def write_best(study: StudyRecord, command: str, configs: Path, top: int = 1) ->
             f"#   python scripts/train_local.py configs/{path.name}\n#\n"
             f"# {command} {WRITTEN} again: to keep it,\n# give it another name.\n"
         )
-        values = {id: space.text(value) for id, value in trial.parameters.items()}
+        values = {id: search.format_value(value) for id, value in trial.parameters.items()}
         spec = completion.add_parameters(study.job, study.flags, values)
         body = completion.to_yaml(spec, allow_unicode=True, width=10_000)
         path.write_text(head + body, encoding="utf-8", newline="\n")

@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from launcher.jobfile.study import Parameter, Value
-from launcher.study import space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # It warns that some of what it offers may change; setup.py bounds its version.
@@ -71,7 +70,7 @@ class Search:
         self.space, self.algorithm = parameters, algorithm
         self.points = None
         if self.algorithm == "GRID_SEARCH":
-            self.points = list(itertools.islice(space.grid(parameters), count))
+            self.points = list(itertools.islice(grid(parameters), count))
             count = len(self.points)
         self.count = count
         cut_partial_line(journal)
@@ -125,7 +124,7 @@ class Search:
     def _suggest(self, handle: optuna.Trial, number: int) -> Trial:
         """Give the trial its parameters; those that it has already, it keeps."""
         self.study.sampler = self._sampler(number)
-        chosen = space.suggest(self.space, handle)
+        chosen = suggest(self.space, handle)
         if handle.user_attrs.get("parameters") != chosen:
             handle.set_user_attr("parameters", chosen)
         self.running[number + 1] = handle
@@ -168,3 +167,54 @@ def compute_importance(study: optuna.Study) -> dict[str, float]:
     except (ValueError, RuntimeError):  # all trials alike
         return {}
     return shares if all(map(math.isfinite, shares.values())) else {}
+
+
+def everything(space: Sequence[Parameter]) -> Iterator[Parameter]:
+    """Yield each parameter, followed by those below it."""
+    for parameter in space:
+        yield parameter
+        yield from everything([child for _, child in parameter.children])
+
+
+def suggest(space: Sequence[Parameter], trial) -> dict[str, Value]:
+    """Let an optuna trial choose a value of each parameter that there is: {id: outer value}."""
+    chosen = {}
+    for parameter in space:
+        key, log = parameter.key, parameter.scale != "linear"
+        if parameter.kind == "categorical":
+            inner = trial.suggest_categorical(key, parameter.values)
+        elif parameter.kind == "double":
+            inner = trial.suggest_float(key, parameter.low, parameter.high, log=log)
+        else:
+            inner = trial.suggest_int(key, parameter.low, parameter.high, log=log)
+        chosen[parameter.id] = value = parameter.outer(inner)
+        chosen |= suggest(parameter.brings(value), trial)
+    return chosen
+
+
+def grid(space: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
+    """Yield every point, as {key: inner value}; the last parameter changes fastest."""
+    if not space:
+        yield {}
+        return
+    first, *rest = space
+    choices = first.values if first.kind == "categorical" else range(first.low, first.high + 1)
+    for inner in choices:
+        for below in grid(first.brings(first.outer(inner))):
+            for others in grid(rest):
+                yield {first.key: inner, **below, **others}
+
+
+def list_flags(chosen: Mapping[str, Value]) -> list[str]:
+    """As Vertex AI passes them: two words each; a discrete 32 as 32.0, since it is a double."""
+    return [word for id, value in chosen.items() for word in (f"--{id}", format_value(value))]
+
+
+def format_value(value: Value) -> str:
+    """With all digits: the same text gives the same run."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def shorten(value: Value) -> str:
+    """For people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -34,11 +34,10 @@ from launcher.local.process import Processes
 from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.report.numbers import duration, figures
-from launcher.study import directory, results, space
+from launcher.study import directory, results, search
 from launcher.study import page as study_page
-from launcher.study.curves import Curves
 from launcher.study.search import UNFINISHED, Search, Trial, compute_importance
-from launcher.study.trial import Running
+from launcher.study.trial import Curves, Running
 
 FIRST_FAILURES = 5
 LOOK = 0.1  # seconds between looks at what the trials report: hypertune keeps only 100 reports
@@ -134,7 +133,7 @@ class Study:
 
     def _refuse_tuned_flags(self) -> None:
         """Refuse a flag for all trials that is a parameter, of which each trial has its own value."""
-        tuned = {parameter.id.replace("-", "_") for parameter in space.everything(self.space)}
+        tuned = {parameter.id.replace("-", "_") for parameter in search.everything(self.space)}
         for flag in self.flags:
             name = flag.partition("=")[0]
             if name.startswith("--") and name[2:].replace("-", "_") in tuned:
@@ -177,13 +176,13 @@ class Study:
         run = local.Run(
             self.job,
             self.path / str(trial.id),
-            flags=[*self.flags, *space.flags(trial.parameters)],
+            flags=[*self.flags, *search.list_flags(trial.parameters)],
             trial=str(trial.id),
             counts=self.counts,
             host=self.host,
             say=lambda text: self.say(f"trial {trial.id}: {text}"),
         )
-        values = ", ".join(f"{id} {space.short(v)}" for id, v in trial.parameters.items())
+        values = ", ".join(f"{id} {search.shorten(v)}" for id, v in trial.parameters.items())
         verb = "resumes" if run.run_dir.exists() else "starts"
         self.say(f"trial {trial.id} of {self.search.count} {verb}: {values}")
         running = Running(trial, run, self.objective, self.curves)

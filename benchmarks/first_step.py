@@ -20,8 +20,7 @@ class Watch:
             train = module.Steps.train
 
             def first(steps, *arguments):
-                train(steps, *arguments)
-                float(steps.model.metrics[0].result())
+                next(train(steps, *arguments))
                 os._exit(0)
 
             module.Steps.train = first

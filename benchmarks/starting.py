@@ -29,7 +29,7 @@ if __name__ == "__main__":
     lap("flags, and the encoded data found")
     gc.disable()  # as task.py does
     import tensorflow as tf
-    from trainer.engine import parallel, results, telemetry  # noqa: F401
+    from trainer.engine import export, parallel, telemetry  # noqa: F401
     from trainer.engine.training import Training
 
     lap("`import tensorflow`, with Keras and the trainer's own modules")

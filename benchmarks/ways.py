@@ -64,19 +64,12 @@ def deal(flags, data):
 
 def train_on(training):
     """A function that trains an epoch, given its number, as the trainer's own loop does."""
-    from trainer.engine.steps import Pace
-
-    progress = training.progress
-    pace = Pace(training.replicas.total)
 
     def epoch(number):
-        progress.epoch, progress.step = number, 0
+        training.progress.epoch, training.progress.step = number, 0
         for steps, rows, block in training.blocks(number):
-            for first, last in pace.calls(steps):
-                with pace.measure():
-                    training.steps.train(block, first, last, rows)
-                    progress.step += last - first
-                    training.check_loss()
+            for done, loss in training.steps.train(block, steps, rows):
+                training.count(done, rows, loss)
 
     return epoch
 

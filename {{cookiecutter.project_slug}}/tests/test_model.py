@@ -32,7 +32,7 @@ def read_weights(model: keras.Model) -> list[np.ndarray]:
 
 def measure_loss(training: Training, block, rows: int) -> float:
     training.model.reset_metrics()
-    training.steps.test(block, 0, 1, rows)
+    training.steps.test(block, 1, rows)
     return training.steps.results()["loss"]
 
 
@@ -40,7 +40,7 @@ def test_a_step_changes_the_weights(training):
     _, rows, block = next(training.blocks(0))
     before = read_weights(training.model)
 
-    training.steps.train(block, 0, 1, rows)
+    next(training.steps.train(block, 1, rows))
 
     after = read_weights(training.model)
     assert any(np.any(a != b) for a, b in zip(after, before, strict=True))
@@ -52,6 +52,6 @@ def test_the_loss_of_a_batch_falls_when_it_is_seen_again_and_again(training):
     before = measure_loss(training, block, rows)
 
     for _ in range(STEPS):
-        training.steps.train(block, 0, 1, rows)
+        next(training.steps.train(block, 1, rows))
 
     assert measure_loss(training, block, rows) < before

@@ -66,9 +66,7 @@ class KeepPromises(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         job, training = self.job, self.job.training
-        training.progress.step = batch + 1
-        training.trained += training.batch_size
-        training.check_loss()
+        training.count(1, training.batch_size, training.steps.loss)
         job.telemetry.step(batch + 1, training.steps_per_epoch)
         if job.terminated():
             raise Preempted(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.record import Record
-from trainer.engine.steps import Pace, averaged_weights
+from trainer.engine.steps import averaged_weights
 from trainer.engine.telemetry import Telemetry
 from trainer.engine.training import Training
 
@@ -51,7 +51,7 @@ class Job:
         self.record.write_history(history)
 
 
-def train_epoch(job: Job, pace: Pace) -> None:
+def train_epoch(job: Job) -> None:
     """Trains for one epoch, or for what is left of it after a resume.
 
     Raises:
@@ -63,12 +63,8 @@ def train_epoch(job: Job, pace: Pace) -> None:
     if progress.step == 0:
         training.model.reset_metrics()
     for steps, rows, block in training.blocks(progress.epoch, progress.step):
-        for first, last in pace.calls(steps):
-            with pace.measure():
-                training.steps.train(block, first, last, rows)
-                progress.step += last - first
-                training.trained += (last - first) * rows
-                training.check_loss()
+        for done, loss in training.steps.train(block, steps, rows):
+            training.count(done, rows, loss)
             job.telemetry.step(progress.step, training.steps_per_epoch)
             # Clocks of replicas differ: all of them save, or stop, when one of them must.
             stop, due = replicas.any(job.terminated()), replicas.any(job.is_checkpoint_due())
@@ -93,11 +89,10 @@ def run(job: Job) -> None:
         Preempted, JobError: see `train_epoch`; or --monitor names no metric.
     """
     training = job.training
-    pace = Pace(training.replicas.total)
     for phase in training.start_phases():
         while not training.progress.is_over(phase, training.flags.early_stopping):
             with job.record.timed("train"):
-                train_epoch(job, pace)
+                train_epoch(job)
             with job.record.timed("evaluate"):
                 evaluate_epoch(job)
             job.report_epoch()

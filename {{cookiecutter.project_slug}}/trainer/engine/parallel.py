@@ -53,15 +53,15 @@ class Replicas:
 
         return keras.tree.map_structure(distribute_array, block)
 
-    def total(self, value: float) -> float:
-        """The sum over all processes, each of which calls this at the same point."""
+    def mean(self, value: float) -> float:
+        """The mean over all processes, each of which calls this at the same point."""
         if self.count == self.here:
             return value
-        return float(self._sum(lambda _: tf.constant(value / self.here, tf.float32)))
+        return float(self._sum(lambda _: tf.constant(value / self.count, tf.float32)))
 
     def any(self, value: bool) -> bool:
         """Whether it holds for one of the processes, or for more."""
-        return self.total(float(value)) > 0
+        return self.mean(float(value)) > 0
 
     def read(self, variables: Sequence[tf.Variable]) -> list[np.ndarray]:
         """The values of all variables; every process calls this at the same point.

@@ -25,6 +25,7 @@ class Steps:
         self.model, self.replicas, self.strategy = model, replicas, replicas.strategy
         self.jit = jit  # whether XLA compiles the calls
         self.batch_size = batch_size  # over all replicas
+        self.pace = 1  # steps a compiled call: short ones cost time, long ones hold up a checkpoint
 
     def prepare(self, example: tuple) -> None:
         """Creates every variable that training uses; call it after each `model.compile`.
@@ -89,13 +90,32 @@ class Steps:
         rates = [optimizer.get_config()["learning_rate"] for optimizer in optimizers(self.model)]
         return any(isinstance(rate, dict) for rate in rates)
 
-    def train(self, block, first: int, last: int, rows: int) -> None:
-        """Runs training steps first to last of a block, of batches of `rows`, in one compiled call."""
-        self._call(self._train, block, first, last, rows)
+    def train(self, block, steps: int, rows: int) -> Iterator[tuple[int, float]]:
+        """Trains on the first `steps` batches of a block, of `rows` over all replicas each.
 
-    def test(self, block, first: int, last: int, rows: int) -> None:
-        """Runs evaluation steps first to last of a block in one compiled call."""
-        self._call(self._test, block, first, last, rows)
+        Yields (steps, loss) after each compiled call; the loss is that of the epoch so far.
+        """
+        done = 0
+        while done < steps:
+            last, start = min(done + self.pace, steps), time.monotonic()
+            self._call(self._train, block, done, last, rows)
+            loss = self.loss
+            seconds = self.replicas.mean(time.monotonic() - start)  # all must keep the same pace
+            if seconds < CALL_SECONDS / 2 and self.pace < steps:
+                self.pace *= 2
+            elif seconds > CALL_SECONDS * 2:
+                self.pace = max(self.pace // 2, 1)
+            yield last - done, loss
+            done = last
+
+    def test(self, block, steps: int, rows: int) -> None:
+        """Evaluates the first `steps` batches of a block in one compiled call."""
+        self._call(self._test, block, 0, steps, rows)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss since the last `model.reset_metrics()`."""
+        return float(self.model.metrics[0].result())
 
     def _call(self, compiled: tuple, block, first: int, last: int, rows: int) -> None:
         whole, smaller = compiled
@@ -112,37 +132,6 @@ class Steps:
         values = self.model.get_metrics_result()
         # By way of str: 0.72 as float32 is 0.72 in history.csv, not 0.7200000286102295.
         return {name: float(str(np.float32(value))) for name, value in values.items()}
-
-
-class Pace:
-    """How many steps a call takes: short calls cost time, long ones hold up a checkpoint.
-
-    The first call takes one step; the next ones adapt to how long calls take.
-    """
-
-    def __init__(self, total: Callable[[float], float]):
-        """`total` adds up a number over all processes, which must choose the same pace."""
-        self.total, self.processes = total, round(total(1))
-        self.steps = self.most = 1
-
-    def calls(self, steps: int) -> Iterator[tuple[int, int]]:
-        """(first, last) of each call for a block."""
-        self.most, done = max(self.most, steps), 0  # an epoch's last block has only one
-        while done < steps:
-            last = min(done + self.steps, steps)
-            yield done, last
-            done = last
-
-    @contextlib.contextmanager
-    def measure(self) -> Iterator[None]:
-        """Takes the time of a call, and adapts the number of steps of the next."""
-        start = time.monotonic()
-        yield
-        seconds = self.total(time.monotonic() - start) / self.processes
-        if seconds < CALL_SECONDS / 2:
-            self.steps = min(self.steps * 2, self.most)
-        elif seconds > CALL_SECONDS * 2:
-            self.steps = max(self.steps // 2, 1)
 
 
 def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:

@@ -130,7 +130,7 @@ class Training:
                 )
             self.replicas.write(self.variables, values)
         done = self.steps_done
-        if self.replicas.total(done) != done * self.replicas.total(1):
+        if not math.isclose(self.replicas.mean(done), done, rel_tol=1e-6):
             raise JobError(
                 f"this replica resumes at step {done}, others at another: the checkpoint directory "
                 "must be one that all replicas share, gs://… or a network folder"
@@ -156,6 +156,22 @@ class Training:
             left -= steps * rows
             yield steps, rows, self.replicas.distribute(self._with_weights(block, rows))
 
+    def count(self, steps: int, rows: int, loss: float) -> None:
+        """Counts steps of `rows` examples each as trained.
+
+        Raises:
+            JobError: the loss is not a number any more.
+        """
+        progress = self.progress
+        progress.step += steps
+        self.trained += steps * rows
+        if not math.isfinite(loss):
+            raise JobError(
+                f"the loss is not a number any more in epoch {progress.epoch + 1}, by step "
+                f"{progress.step} of {self.steps_per_epoch}: try a smaller --learning-rate, and "
+                "look for extreme values in the data"
+            )
+
     def _with_weights(self, block: tuple, rows: int) -> tuple:
         """Adds sample weights where classes differ in weight, or replicas in their rows."""
         shape = keras.tree.flatten(block)[0].shape[:2]  # steps, rows of a batch here
@@ -173,10 +189,10 @@ class Training:
         self.model.reset_metrics()
         left = self.examples.eval.rows
         order = {"share": self.replicas.share}
-        for count, block in ahead(self.examples.eval.batches(self.batch_size, **order)):
+        for steps, block in ahead(self.examples.eval.batches(self.batch_size, **order)):
             rows = min(self.batch_size, left)
-            left -= count * rows
-            self.steps.test(self.replicas.distribute(block), 0, count, rows)
+            left -= steps * rows
+            self.steps.test(self.replicas.distribute(block), steps, rows)
         return {f"val_{name}": value for name, value in self.steps.results().items()}
 
     def finish_epoch(self, row: dict) -> None:
@@ -208,16 +224,6 @@ class Training:
             model(self.example[0])
         _assign(model.variables, weights)
         return model
-
-    def check_loss(self) -> None:
-        """Raises a JobError if the loss is not a number any more; it says what to try."""
-        loss = float(self.model.metrics[0].result())
-        if not math.isfinite(loss):
-            raise JobError(
-                f"the loss is not a number any more in epoch {self.progress.epoch + 1}, by step "
-                f"{self.progress.step} of {self.steps_per_epoch}: try a smaller --learning-rate, and "
-                "look for extreme values in the data"
-            )
 
 
 def _assign(variables: list, values: list) -> None:

@@ -83,11 +83,8 @@ def evaluate_epoch(job: Job) -> None:
 
 
 def run(job: Job) -> None:
-    """Trains to the last epoch.
-
-    Raises:
-        Preempted, JobError: see `train_epoch`; or --monitor names no metric.
-    """
+    """Trains to the last epoch; raises what `train_epoch` raises, and a JobError for a --monitor
+    that is no metric."""
     training = job.training
     for phase in training.start_phases():
         while not training.progress.is_over(phase, training.flags.early_stopping):

@@ -10,12 +10,9 @@ LARGEST = 1e6  # a larger weight would drown every other class in the loss
 
 
 def class_weights(wish: str, examples) -> np.ndarray | None:
-    """float32 [classes], or None for equal weights.
+    """float32 [classes], or None for equal weights; a JobError if there are no such classes.
 
     "balanced" gives each class the same sum of weights: rows / (classes × rows of the class).
-
-    Raises:
-        JobError: the target is no class, or the classes do not exist.
     """
     if wish == "none":
         return None

@@ -22,8 +22,7 @@ from trainer.inputs import Inputs
 def write_results(runtime: Runtime, record: Record, training: Training) -> None:
     """Writes model/, evaluation.json, predictions.csv and the final run.json; replicas only print their weights.
 
-    Raises:
-        JobError: outputs.py does not fit the model. Everything else is written before.
+    A JobError if outputs.py does not fit the model: everything else is written before.
     """
     flags, progress, times = training.flags, training.progress, record.timings
     model = training.exported_model()

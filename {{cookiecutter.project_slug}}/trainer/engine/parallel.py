@@ -4,7 +4,7 @@ A strategy must be TensorFlow's first call, so `create` runs before any tensor
 or variable is made, and nothing here runs at import.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -69,9 +69,7 @@ class Replicas:
         Each replica adds up its own metrics, in variables that it shares with nobody. Their values
         come as [replicas, …]: a float32 sum that is cut into equal parts no longer adds up to the same.
         """
-        apart = [variable for variable in variables if _is_per_replica(variable)]
-        gathered = iter(self._gather(apart) if apart else ())
-        return [next(gathered) if _is_per_replica(v) else v.numpy() for v in variables]
+        return [self._gather(v) if _is_per_replica(v) else v.numpy() for v in variables]
 
     def write(self, variables: Sequence[tf.Variable], values: Sequence[np.ndarray]) -> None:
         """Assigns what `read` returned, even where it ran with another number of replicas."""
@@ -82,22 +80,19 @@ class Replicas:
             else:  # TensorFlow shares a sum out equally
                 variable.assign(value if value.shape == variable.shape else value.sum(axis=0))
 
-    def _gather(self, variables: Sequence[tf.Variable]) -> Iterator[np.ndarray]:
-        """[replicas, …] of each variable. One sum of arrays that are 0 but for a replica's own row:
-        `strategy.gather` compiles a function at each call."""
-        sizes = [variable.shape.num_elements() for variable in variables]
+    def _gather(self, variable) -> np.ndarray:
+        """[replicas, …]: the sum of arrays that are 0 but for a replica's own row.
+
+        `strategy.gather` compiles a function at each call.
+        """
 
         def own_row(context):
             number = context.replica_id_in_sync_group
-            rows = np.zeros((self.count, sum(sizes)))  # float64 holds every float32
-            own = [np.ravel(variable.values[number - self.first].numpy()) for variable in variables]
-            rows[number] = np.concatenate(own)
+            rows = np.zeros((self.count, *variable.shape))  # float64 holds every float32
+            rows[number] = variable.values[number - self.first].numpy()
             return tf.constant(rows)
 
-        columns = np.split(self._sum(own_row).numpy(), np.cumsum(sizes)[:-1], axis=1)
-        for variable, values in zip(variables, columns, strict=True):
-            shape, dtype = (self.count, *variable.shape), variable.dtype.as_numpy_dtype
-            yield values.reshape(shape).astype(dtype)
+        return self._sum(own_row).numpy().astype(variable.dtype.as_numpy_dtype)
 
     def _make_values(self, value_of) -> tf.distribute.DistributedValues:
         return self.strategy.experimental_distribute_values_from_function(value_of)
@@ -115,8 +110,7 @@ def _is_per_replica(variable) -> bool:
 def create(name: str, runtime: Runtime) -> Replicas:
     """The replicas of a strategy; for "auto", of the one that cluster and devices call for.
 
-    Raises:
-        JobError: the cluster and the strategy do not go together.
+    A JobError if the cluster and the strategy do not go together.
     """
     cluster, servers = runtime.cluster, "ps" in runtime.cluster
     if name == "auto":

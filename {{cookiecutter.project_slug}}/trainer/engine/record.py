@@ -115,8 +115,7 @@ class Record:
 def describe_metrics(examples) -> dict[str, str]:
     """What each metric is, in words; its id with val_ before it is the same of held-out examples.
 
-    Raises:
-        JobError: outputs.py has no metrics for what this data is to teach.
+    A JobError if outputs.py has no metrics for what this data is to teach.
     """
     schema = examples.schema
     if schema.task not in METRICS:
@@ -153,9 +152,7 @@ def locked(runtime: Runtime) -> Iterator[None]:
 
     The system releases the lock of a process that was killed. It is SQLite's lock, since that of the
     system itself differs from one system to the next. In a bucket there is none.
-
-    Raises:
-        JobError: another run holds the directory.
+    A JobError if another run holds the directory.
     """
     if not runtime.is_chief or runtime.hosted or files.is_remote(runtime.job_dir):
         yield

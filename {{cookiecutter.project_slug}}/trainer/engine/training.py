@@ -113,11 +113,7 @@ class Training:
         return self.steps.variables + self.best
 
     def resume(self, checkpoint: tuple[dict, list[np.ndarray]] | None) -> None:
-        """Takes over a checkpoint, if there is one.
-
-        Raises:
-            JobError: it is another model's, or other replicas have another one.
-        """
+        """Takes over a checkpoint; a JobError if it is another model's, or replicas have others."""
         if checkpoint:
             recorded, values = checkpoint
             self.progress = Progress(**recorded)
@@ -157,11 +153,7 @@ class Training:
             yield steps, rows, self.replicas.distribute(self._with_weights(block, rows))
 
     def count(self, steps: int, rows: int, loss: float) -> None:
-        """Counts steps of `rows` examples each as trained.
-
-        Raises:
-            JobError: the loss is not a number any more.
-        """
+        """Counts steps of `rows` examples each; a JobError if the loss is no number any more."""
         progress = self.progress
         progress.step += steps
         self.trained += steps * rows
@@ -198,8 +190,7 @@ class Training:
     def finish_epoch(self, row: dict) -> None:
         """Counts an epoch with this row of metrics as finished; keeps its weights if they are best.
 
-        Raises:
-            JobError: --monitor names no metric.
+        A JobError if --monitor names no metric.
         """
         progress, monitor = self.progress, self.flags.monitor
         if monitor not in row:

@@ -27,6 +27,10 @@ class Parser(argparse.ArgumentParser):
         add_training_flags(self.add_argument_group("training"))
         options.add_model_flags(self.add_argument_group("model"))
         self.set_defaults(**options.DEFAULTS)
+        for action in self.names.values():
+            if action.default is None and action.help:  # `options.derive` may have one
+                words = "derived from the data, see the log"
+                action.help = action.help.replace("%(default)s", words)
 
     def parse_known_args(self, args=None, namespace=None):
         words = [re.sub(r"^--[^=]+", lambda name: name[0].replace("_", "-"), w) for w in args]
@@ -34,14 +38,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(MISTAKE, f"error: {message}; --help explains every flag\n")
-
-    def format_help(self) -> str:
-        """A flag without a default of its own gets one from the data, by `options.derive`."""
-        for action in self.names.values():
-            if action.default is None and action.help:
-                words = "derived from the data, see the log"
-                action.help = action.help.replace("%(default)s", words)
-        return super().format_help()
 
     def take_over(self, flags: dict) -> None:
         """Makes the flags of a recorded run the defaults, but for where its results go."""

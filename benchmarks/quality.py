@@ -293,8 +293,10 @@ def _run(options: argparse.Namespace, data: Path, lines: list[dict[str, str]]) -
         os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         sys.path.insert(0, str(options.bake.resolve()))
         from launcher.local.fork_server import preload
+        from trainer.task import hidden
 
-        preload("trainer")
+        with hidden("IPython", "matplotlib", "sklearn"):  # as in a run: Keras would import them
+            preload("trainer")
         work, code = ways.train_ours, ways.hash_bake(options.bake)
     else:
         import pandas  # noqa: F401 - once, for all processes

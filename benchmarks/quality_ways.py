@@ -7,6 +7,7 @@ it predicts: our run holds out its own share of the others.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import inspect
@@ -248,12 +249,10 @@ class Job:
 
 
 def list_jobs(work, code: str, data: Path, lines: list[dict[str, str]], out: Path) -> list[Job]:
-    """What has not been done, the largest tables first."""
+    """What has not been done, in the order of the lines."""
     done = {(r["table"], r["fold"], r["line"], r["code"]) for r in read_records(out)}
-    with zipfile.ZipFile(data / ARCHIVE) as archive:
-        sizes = {info.filename: info.file_size for info in archive.infolist()}
     jobs = []
-    for line in sorted(lines, key=lambda line: -sizes[f"{line['table']}.csv"]):
+    for line in lines:
         for fold in range(FOLDS):
             head = {"table": line["table"], "fold": fold, "line": hash_line(line), "code": code}
             if tuple(head.values()) not in done:
@@ -262,9 +261,12 @@ def list_jobs(work, code: str, data: Path, lines: list[dict[str, str]], out: Pat
 
 
 def read_records(path: Path) -> list[dict]:
-    if not path.exists():
-        return []
-    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    """The records of a file; half a line, of a process that was killed, is none."""
+    records = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(text))
+    return records
 
 
 def hash_line(line: dict[str, str]) -> str:

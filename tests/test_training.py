@@ -218,8 +218,9 @@ def test_same_seed_same_history(bake, tmp_path):
         train(bake(), tmp_path / name, "--epochs", "5", "--dropout", "0.3", "--seed", "4")
     train(bake(), tmp_path / "other", "--epochs", "5", "--dropout", "0.3", "--seed", "5")
 
-    one, two, other = ((tmp_path / n / "history.csv").read_bytes() for n in ("one", "two", "other"))
-    assert one == two != other
+    for file in ("history.csv", "evaluation.json", "predictions.csv"):
+        one, two, other = ((tmp_path / n / file).read_bytes() for n in ("one", "two", "other"))
+        assert one == two != other
 
 
 def test_options_train(bake, tmp_path):

@@ -83,6 +83,7 @@ def scatter(x: np.ndarray, y: np.ndarray, equal: bool) -> str:
     if equal:
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--")
+    axes.locator_params(axis="x", nbins=5)
     size = 16 if len(x) <= 300 else 6
     axes.scatter(x, y, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
     return to_uri(axes)

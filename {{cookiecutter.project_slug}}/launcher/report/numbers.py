@@ -57,15 +57,13 @@ def measured(value: Any, interval: Any, of_100: bool = False) -> tuple[str, str]
     decimals = (leading < 3.55) - exponent
     if not math.isfinite(value) or decimals > 6:
         return figures(value), f"{figures(low)} to {figures(high)}"
-    texts = [
-        f"{round(scale * x, decimals):,.{max(0, decimals)}f}".replace("-", "−")
-        for x in (value, low, high)
-    ]
+    rounded = (round(scale * x, decimals) + 0.0 for x in (value, low, high))  # -0.0 becomes 0.0
+    texts = [f"{x:,.{max(0, decimals)}f}".replace("-", "−") for x in rounded]
     return texts[0] + unit, f"{texts[1]} to {texts[2]}{unit}"
 
 
 def ratio(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "–"
+    return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def duration(seconds: float) -> str:

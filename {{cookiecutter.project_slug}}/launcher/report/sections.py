@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from launcher.report import charts, runs
-from launcher.report.numbers import measured, number
+from launcher.report.numbers import measured, number, ratio
 
 MATRIX = 12  # classes that a confusion matrix shows on one screen
 ROWS = 100  # of a long table; the rest stands in the run's files
@@ -107,7 +107,10 @@ def _draw_cells(cells: Sequence) -> list[Any]:
 
 
 def _confusion(section: Mapping) -> dict[str, Any]:
-    """The matrix, and a table with a row for each class: label, precision, recall, F1, examples."""
+    """The matrix, and a table with a row for each class: label, precision, recall, F1, examples.
+
+    Precision and recall are pairs of texts, a share and its interval.
+    """
     labels = list(map(str, section["labels"]))
     counts = np.array(section["counts"], dtype=float)  # [true class, predicted class]
     size = len(labels)
@@ -116,7 +119,10 @@ def _confusion(section: Mapping) -> dict[str, Any]:
     support, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
     with np.errstate(invalid="ignore"):  # NaN where there is nothing to divide by, not 0
         scores = np.array([hits / predicted, hits / support, 2 * hits / (support + predicted)])
-    table = list(zip(labels, *scores.tolist(), support.tolist(), strict=True))
+    precisions, recalls = map(_describe_share, hits, predicted), map(_describe_share, hits, support)
+    columns = precisions, recalls, scores[2].tolist(), support.tolist()
+    table = list(zip(labels, *columns, strict=True))
+    precision, recall, f1 = np.nanmean(scores, axis=1)
 
     shown = range(size)
     if size > MATRIX:  # those that are confused most; all others become one row and one column
@@ -136,7 +142,13 @@ def _confusion(section: Mapping) -> dict[str, Any]:
         "guessing": support.max() / counts.sum(),
         "table": table,
         "worst": sorted(table, key=lambda row: math.inf if math.isnan(row[3]) else row[3]),
-        "means": ("mean over the classes", *np.nanmean(scores, axis=1), counts.sum()),
+        "means": (
+            "mean over the classes",
+            (ratio(precision), ""),
+            (ratio(recall), ""),
+            f1,
+            counts.sum(),
+        ),
         "names": names,
         "matrix": (groups.T @ counts @ groups).tolist(),
         "limited": limited,
@@ -144,6 +156,15 @@ def _confusion(section: Mapping) -> dict[str, Any]:
             (labels[i], labels[j], counts[i, j], counts[i, j] / support[i]) for i, j in wrong[:10]
         ],
     }
+
+
+def _describe_share(part: float, whole: float) -> tuple[str, str]:
+    """A share and its interval: Wilson's, as in the trainer's `engine/intervals.py`."""
+    if not whole:
+        return "–", ""
+    share, z = part / whole, 1.96**2 / whole
+    middle, half = share + z / 2, math.sqrt(z * (share * (1 - share) + z / 4))
+    return measured(share, ((middle - half) / (1 + z), (middle + half) / (1 + z)))
 
 
 def _scatter(section: Mapping) -> dict[str, Any]:

@@ -37,9 +37,9 @@ def describe_data(examples) -> list[dict]:
             i, *flag = parts[column.name]["numbers"]  # the flag is 1 where the value is missing
             scaled = sample["numbers"][~sample["numbers"][:, flag].any(axis=1), i]
             low, high = (end * column.std + column.mean for end in (scaled.min(), scaled.max()))
-            values = f"{low:.6g} to {high:.6g}, mean {column.mean:.4g}, "
-            values += f"standard deviation {column.std:.4g}"
-            counts = np.histogram(scaled, BARS)[0]
+            values = f"{low:.6g} to {high:.6g}, mean {column.mean:.5g}, "
+            values += f"standard deviation {column.std:.5g}"
+            counts = np.histogram(scaled, min(BARS, len(np.unique(scaled))))[0]
         elif column.kind == "category":
             values = ", ".join(name[:40] for name in column.categories[:4])
             if more := len(column.categories[4:]):

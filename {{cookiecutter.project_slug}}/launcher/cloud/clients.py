@@ -88,7 +88,7 @@ def may_have_login() -> bool:
     if os.environ.get(VARIABLE) or os.environ.get("GCE_METADATA_HOST"):
         return True
     roaming = os.environ.get("APPDATA") if os.name == "nt" else None
-    usual = Path(roaming or Path.home() / ".config") / "gcloud"
+    usual = os.path.join(roaming or os.path.expanduser("~/.config"), "gcloud")
     folder = Path(os.environ.get("CLOUDSDK_CONFIG") or usual)
     if (folder / "application_default_credentials.json").is_file():
         return True

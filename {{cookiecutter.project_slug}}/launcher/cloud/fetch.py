@@ -106,18 +106,24 @@ def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
     in_bucket = [name for name in names if re.search(RECORD, name)]
     with ThreadPoolExecutor(storage.AT_ONCE) as pool:
         read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), in_bucket)
-        records = {target / name: data for name, data in zip(in_bucket, read, strict=True)}
+        contents = {target / name: data for name, data in zip(in_bucket, read, strict=True)}
     message = json.dumps(job.message, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    description = {target / JOB: message.encode()}
-    outdated = _list_outdated(records)
-    new = bool(outdated or _list_outdated(description))
-    if new:
+    contents[target / JOB] = message.encode()
+    outdated = {
+        path: data
+        for path, data in contents.items()
+        if not path.is_file() or path.read_bytes() != data
+    }
+    if outdated:
         for path in (target / STUDY, *outdated):  # no run, until all is here
             path.unlink(missing_ok=True)
-    _write(description)
+        target.mkdir(parents=True, exist_ok=True)
+        write_file(target / JOB, message)  # whose folder this is
     copied = _sync(store, job, target, say)
-    _write(records)
-    return new or copied > 0
+    for path, data in outdated.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, data)
+    return bool(outdated or copied)
 
 
 def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> int:
@@ -129,16 +135,6 @@ def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
             if not left or not re.search(CHANGED, str(error)):
                 raise
     raise AssertionError("the last attempt returns or raises")
-
-
-def _list_outdated(files: dict[Path, bytes]) -> list[Path]:
-    return [path for path, data in files.items() if not path.is_file() or path.read_bytes() != data]
-
-
-def _write(files: dict[Path, bytes]) -> None:
-    for path in _list_outdated(files):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, files[path])
 
 
 def _write_reports(job: RemoteJob, target: Path, new: bool) -> list[Path]:

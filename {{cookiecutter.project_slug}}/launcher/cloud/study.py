@@ -19,7 +19,7 @@ from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
 from launcher.common.times import format_time, parse_time, seconds_between
 from launcher.jobfile import completion
-from launcher.jobfile.study import Parameter, Value
+from launcher.jobfile.study import Parameter, StudySpec, Value
 from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.study import directory, page, results, search
@@ -29,16 +29,12 @@ from launcher.study.trial import Curves
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
 
 
-def trials(job: RemoteJob) -> list[Trial]:
-    """All trials so far, by id."""
-    kinds = {p.id: p.kind for p in search.everything(job.sent.study.parameters)}
-    trials = [_trial(job, trial, kinds, job.sent.study.metric) for trial in job.trials]
-    return sorted(trials, key=lambda trial: trial.id)
-
-
 def ranked(job: RemoteJob) -> list[Trial]:
-    """The best first."""
-    return results.ranked(trials(job), job.sent.study.maximize)
+    """All trials so far, the best first."""
+    spec = job.sent.study
+    kinds = {p.id: p.kind for p in search.everything(spec.parameters)}
+    trials = [_trial(job, trial, kinds, spec.metric) for trial in job.trials]
+    return results.ranked(trials, spec.maximize)
 
 
 def print_leaderboard(job: RemoteJob) -> None:
@@ -58,61 +54,48 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
 
     study.json comes last: before it is there, nobody takes the folder for a study.
     """
-    spec, about = job.sent.study, _about(job)
+    spec, trials = job.sent.study, ranked(job)
+    started = parse_time(job.created) if job.created else datetime.now(timezone.utc)
+    state = directory.FINISHED if job.succeeded else directory.FAILED
+    failure = (
+        "" if job.succeeded else job.error or f"{job.state.lower()} since {format_time(job.end)}"
+    )
     study = results.StudyRecord(
         path=path,
         job=completion.undo(job.sent),
         flags=(),
-        started=about["started"],
-        state=about["state"],
-        failure=_failure(job),
+        started=started.isoformat(timespec="seconds"),
+        state=state if job.ended else directory.RUNNING,
+        failure=failure if job.ended else "",
         method=f"{METHODS.get(spec.algorithm, 'Bayesian search')} (Vertex AI)",
         count=job.sent.trials,
-        trials=ranked(job),
-        importance=_importance(job),
+        trials=trials,
+        importance=_importance(spec, trials),
         curves=_curves(job, path, spec.metric),
     )
     results.write_csv(study)
-    written = [page.write(study)] if study.trials else []
+    written = [page.write(study)] if trials else []
     if job.ended:
         command = f"scripts/jobs.py fetch {path.name}"
         written += results.write_best(study, command, configs)
-    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    # Without a digest of a job file, so that no study here is resumed in this folder.
+    about = {"state": study.state, "job": job.sent.path.name, "flags": [], "started": study.started}
+    text = json.dumps({**about, "cloud": job.resource}, indent=2, ensure_ascii=False) + "\n"
     write_file(path / "study.json", text)
     return written
 
 
-def _importance(job: RemoteJob) -> dict[str, float]:
+def _importance(spec: StudySpec, trials: Sequence[Trial]) -> dict[str, float]:
     """What decided: the service does not say, so optuna computes it from the trials."""
-    spec = job.sent.study
     study = optuna.create_study(direction="maximize" if spec.maximize else "minimize")
     with warnings.catch_warnings():  # of values at a bound, which the service has rounded
         warnings.simplefilter("ignore")
-        for trial in filter(lambda trial: trial.counts, trials(job)):
+        for trial in filter(lambda trial: trial.counts, trials):
             study.enqueue_trial(_inner(spec.parameters, trial.parameters))
             handle = study.ask()
             search.suggest(spec.parameters, handle)
             study.tell(handle, trial.value)
     return compute_importance(study)
-
-
-def _about(job: RemoteJob) -> dict:
-    """study.json; without a digest of a job file, so that no study here is resumed in its folder."""
-    state = directory.FINISHED if job.succeeded else directory.FAILED
-    started = parse_time(job.created) if job.created else datetime.now(timezone.utc)
-    return {
-        "state": state if job.ended else directory.RUNNING,
-        "job": job.sent.path.name,
-        "flags": [],
-        "started": started.isoformat(timespec="seconds"),
-        "cloud": job.resource,
-    }
-
-
-def _failure(job: RemoteJob) -> str:
-    if job.succeeded or not job.ended:
-        return ""
-    return job.error or f"{job.state.lower()} since {format_time(job.end)}"
 
 
 def _trial(job: RemoteJob, message: Mapping, kinds: Mapping[str, str], metric: str) -> Trial:

@@ -35,7 +35,9 @@ def find_path(text: str) -> Path | None:
     It has a /, and is there; of a pattern such as data/*.csv, it is the folder before the first
     wildcard. None for any other value.
     """
+    if "/" not in text or "://" in text:
+        return None
     path = Path(text)
     while re.search(r"[*?[]", str(path)) and not (ROOT / path).exists():
         path = path.parent
-    return path if "/" in text and "://" not in text and (ROOT / path).exists() else None
+    return path if (ROOT / path).exists() else None

@@ -102,7 +102,7 @@ def _list_names(jobs: list[RemoteJob]) -> str:
 def list_(options: Namespace) -> int:
     jobs, table = Jobs().list(options.all, options.most), prices.load()
     if options.json:
-        _print_json([remote_job.to_json(job, table) for job in jobs])
+        print(json.dumps([remote_job.to_json(job, table) for job in jobs], indent=2))
     elif jobs:
         remote_job.print_table(remote_job.COLUMNS, [remote_job.to_row(job, table) for job in jobs])
         if len(jobs) == options.most:
@@ -121,7 +121,7 @@ def show(options: Namespace) -> int:
         from launcher.cloud import study
     if options.json:
         trials = {"trials": study.to_json(job)} if job.tuning else {}
-        _print_json(remote_job.to_json(job, table) | trials)
+        print(json.dumps(remote_job.to_json(job, table) | trials, indent=2))
         return 0
     fetched = str(fetch.find_folder(job) or "")
     for line in remote_job.to_lines(job, table, jobs.vertex.connection.project, fetched):
@@ -200,7 +200,3 @@ def fetch(options: Namespace) -> int:
 
     jobs = Jobs(options.id)
     return fetch.fetch(Store(jobs.vertex.connection), jobs.find(options.id))
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))

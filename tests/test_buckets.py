@@ -141,7 +141,7 @@ def killed(lab):
 def test_all_that_a_run_leaves_is_in_the_bucket(lab, undisturbed):
     names = lab.buckets.names("lab", "runs/undisturbed/")
     parts = {name.split("/")[2] for name in names}
-    files = {"run.json", "history.csv", "schema.json", "evaluation.json"}
+    files = {"run.json", "history.csv", "schema.json", "evaluation.json", "predictions.csv"}
     assert parts == {*files, "model", "checkpoints", "logs"}
     (weights,), history = undisturbed
     assert len(weights.split()[1]) == 12

@@ -87,8 +87,8 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
     done, [message] = send(lab, "--wait")
     name, folder = message["displayName"], folder_of(message)
     assert {path.split("/")[0] for path in in_bucket(lab, folder)} == {
-        *("run.json", "history.csv", "schema.json", "evaluation.json", "job.yaml"),
-        *("model", "checkpoints", "logs"),
+        *("run.json", "history.csv", "schema.json", "evaluation.json", "predictions.csv"),
+        *("job.yaml", "model", "checkpoints", "logs"),
     }
     record = json.loads(lab.cloud.buckets.read(BUCKET, f"{folder}/run.json"))
     head = lab.project.run(["git", "rev-parse", "HEAD"]).stdout.strip()

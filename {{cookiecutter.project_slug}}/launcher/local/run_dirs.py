@@ -19,8 +19,8 @@ from launcher.project.settings import ROOT
 RUNS = ROOT / "runs"
 LOCK = ".launcher.lock"  # stays in the directory: the sign that it was a job's from the beginning
 # What a run writes. Without a run's record beside it, it belongs to somebody else.
-OUTPUTS = ("run.json", "history.csv", "schema.json", "evaluation.json", "report.html", "model")
-OUTPUTS += ("checkpoints", "logs", "gallery", "hypertune", "study.json")
+OUTPUTS = ("run.json", "history.csv", "schema.json", "evaluation.json", "predictions.csv", "model")
+OUTPUTS += ("report.html", "checkpoints", "logs", "gallery", "hypertune", "study.json")
 
 
 def make(name: str, runs: Path = RUNS) -> Path:

@@ -122,7 +122,7 @@ def test_a_model_with_averaged_weights_resumes(with_model, tmp_path):
     assert again.weights == calm.weights
     assert history(tmp_path / "run") == history(tmp_path / "calm")
     text = (tmp_path / "run/evaluation.json").read_text(encoding="utf-8")
-    [confusion] = json.loads(text)["sections"]
+    _, confusion, _ = json.loads(text)["sections"]
     right = sum(row[i] for i, row in enumerate(confusion["counts"]))
     record = json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
     assert record["metrics"]["val_accuracy"] == pytest.approx(right / 69, abs=1e-6)

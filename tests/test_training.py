@@ -101,7 +101,7 @@ def test_predictions_are_the_models_own(bake, finished):
 
     with open(project.path / "data/penguins_eval.csv", encoding="utf-8", newline="") as file:
         truth = [row["species"] for row in csv.DictReader(file)]
-    [confusion] = sections(run_dir)
+    quality, confusion, importance = sections(run_dir)
     labels = confusion["labels"]
     counts = [[0] * len(labels) for _ in labels]
     for true, line in zip(truth, answers, strict=True):
@@ -110,6 +110,10 @@ def test_predictions_are_the_models_own(bake, finished):
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
         counts[labels.index(true)][labels.index(answer["class"])] += 1
     assert counts == confusion["counts"]
+    accuracy, baseline = (value["value"] for value in quality["values"])
+    assert accuracy == sum(counts[i][i] for i in range(len(labels))) / len(truth)
+    assert baseline == truth.count("Adelie") / len(truth)
+    assert importance["rows"][0][0] == "bill_length_mm"
 
 
 def test_hostile_names_stand_in_the_run_record(bake, tmp_path):

@@ -192,7 +192,7 @@ def test_what_a_map_marks_is_what_the_prediction_hangs_on(trained):
 def test_a_run_leaves_few_small_pictures_and_says_what_they_are(trained):
     samples, mistakes, maps = galleries(trained.job_dir).values()
     assert (len(samples), len(maps)) == (outputs.SAMPLES, explain.MAPS)
-    [confusion, *_, last] = read_json(trained.job_dir / "evaluation.json")["sections"]
+    [_, confusion, *_, last] = read_json(trained.job_dir / "evaluation.json")["sections"]
     assert float(re.search(r"among these maps is (?:less than )?([\d.]+) ?%", last["text"])[1]) < 5
     wrong = sum(map(sum, confusion["counts"])) - np.trace(confusion["counts"])
     assert 0 < len(mistakes) == min(wrong, 24)
@@ -280,7 +280,7 @@ def test_the_page_shows_them(trained):
     items = galleries(trained.job_dir)
     worst = " ".join(items["The worst mistakes"][0]["lines"])
     for expected in (
-        "accuracy on held-out examples (val_accuracy)",
+        "%, on held-out examples (val_accuracy)",
         "examples a second",
         f"Of {trained.data.eval.rows} held-out examples,",
         "Images and predictions",
@@ -368,7 +368,7 @@ def test_no_other_file_is_read(run, name):
             pytest.skip("this user may not make links on Windows")
     before = len(images_of(page_of(run)))
     change(
-        run, "evaluation.json", lambda told: told["sections"][1]["items"][-1].update(images=[name])
+        run, "evaluation.json", lambda told: told["sections"][2]["items"][-1].update(images=[name])
     )
     page = page_of(run)
     assert len(images_of(page)) == before - 1
@@ -391,7 +391,7 @@ def test_hostile_names_stay_text(run):
 
 def test_hundreds_of_pictures_are_cut_down(run):
     def multiply(told):
-        told["sections"][1]["items"] *= 100
+        told["sections"][2]["items"] *= 100
 
     change(run, "evaluation.json", multiply)
     assert len(images_of(page_of(run))) < 100

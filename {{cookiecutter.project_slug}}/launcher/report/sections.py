@@ -138,8 +138,6 @@ def _confusion(section: Mapping) -> dict[str, Any]:
     return {
         "count": counts.sum(),
         "right": hits.sum(),
-        "frequent": labels[int(support.argmax())],
-        "guessing": support.max() / counts.sum(),
         "table": table,
         "worst": sorted(table, key=lambda row: math.inf if math.isnan(row[3]) else row[3]),
         "means": (

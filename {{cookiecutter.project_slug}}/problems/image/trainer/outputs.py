@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.engine import answers, sections
+from trainer.engine.intervals import wilson
 from trainer.images.comparison import compare
 from trainer.images.png import encode_image, encode_images
 
@@ -100,7 +101,13 @@ def evaluate(model, examples, context) -> list[dict]:
         row += len(target)
     samples = [*chosen.values()]
     items = _items(examples, context, [*samples, *mistakes])
+    usual, rows = examples.train.class_counts().argmax(), counts.sum()
+    quality = {
+        "accuracy": (wilson(counts.trace(), rows), "share of images predicted right"),
+        "baseline": (wilson(counts[usual].sum(), rows), f"always guesses {labels[usual]}"),
+    }
     made = [
+        sections.numbers("How good it is", quality),
         sections.confusion("What it confuses", labels, counts),
         sections.gallery(
             "Images and predictions",

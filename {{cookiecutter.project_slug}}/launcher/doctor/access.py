@@ -5,6 +5,7 @@ The access token is kept in memory, is sent to Google alone, and stands in no me
 
 from __future__ import annotations
 
+import contextlib
 import os
 import urllib.parse
 from collections.abc import Sequence
@@ -55,14 +56,12 @@ def log_in():
 
 def _read_token() -> str:
     """The access token of gcloud."""
-    path = os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
-    try:
-        if path:
-            token = Path(path).read_text(encoding="utf-8").strip()
-        else:
-            _, token, _ = command("gcloud", "auth", "print-access-token")
-    except (OSError, ValueError):  # there is no such file, or no gcloud
+    if path := os.environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
         token = ""
+        with contextlib.suppress(OSError, ValueError):
+            token = Path(path).read_text(encoding="utf-8").strip()
+    else:
+        _, token, _ = command("gcloud", "auth", "print-access-token")
     if not token:
         raise NoLogin("nobody is logged in")
     return token

@@ -22,6 +22,7 @@ HERE, CLOUD = "here", "cloud"  # local work goes without what is in the cloud
 ANSWER_SECONDS = 2.5  # for an answer of a service
 COMMAND_SECONDS = 3.5  # for a program
 ALL_SECONDS = 4.3  # for all checks together
+NOT_FOUND = 127  # exit code, as of a shell: there is no such program
 
 
 @dataclass(frozen=True)
@@ -92,19 +93,18 @@ def start(function: Callable, *args) -> Future:
 
 
 def command(*words: str, seconds: float = 0, cwd=None) -> tuple[int, str, str]:
-    """Run a program; return its exit code, what it wrote to its output, and to its errors.
+    """Run a program; return its exit code or NOT_FOUND, its output, and what it wrote to its errors.
 
     Args:
         seconds: within which it ends; 0: COMMAND_SECONDS.
 
     Raises:
-        FileNotFoundError: there is no such program.
         Skip: it gave no answer in time, or cannot be started.
     """
     seconds = seconds or COMMAND_SECONDS
     program = shutil.which(words[0])  # with its ending: on Windows gcloud is gcloud.cmd
     if not program:
-        raise FileNotFoundError(words[0])
+        return NOT_FOUND, "", ""
     try:
         child = subprocess.Popen(
             [program, *words[1:]],

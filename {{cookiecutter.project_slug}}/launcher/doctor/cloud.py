@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from launcher.cloud import clients
 from launcher.doctor import access, quota
 from launcher.doctor.access import NoLogin, Refused
-from launcher.doctor.checkup import CLOUD, OK, WARN, WRONG, Check, Skip, command, start
+from launcher.doctor.checkup import CLOUD, NOT_FOUND, OK, WARN, WRONG, Check, Skip, command, start
 from launcher.doctor.local import check_packages, python_command
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
@@ -254,9 +254,8 @@ def _log_in():
 
 def check_gcloud() -> tuple[str, ...]:
     source = "get it from https://cloud.google.com/sdk/docs/install"
-    try:
-        code, out, err = command("gcloud", "--version")
-    except FileNotFoundError:
+    code, out, err = command("gcloud", "--version")
+    if code == NOT_FOUND:
         return WRONG, f"not installed: logins and setup_cloud.py need it; {source}"
     if code:
         return WRONG, f"does not start: {err or out}; {source}"

@@ -19,7 +19,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from launcher.doctor.checkup import OK, WARN, WRONG, Check, Skip, Wrong, command
+from launcher.doctor.checkup import NOT_FOUND, OK, WARN, WRONG, Check, Skip, Wrong, command
 
 GIB = 1 << 30
 # An environment with TensorFlow has 2 GB, one with the CUDA libraries 7 GB; runs come on top.
@@ -119,9 +119,8 @@ def check_disk() -> tuple[str, ...]:
 
 def check_gpu() -> tuple[str, ...]:
     query = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
-    try:
-        code, out, err = command("nvidia-smi", *query)
-    except FileNotFoundError:
+    code, out, err = command("nvidia-smi", *query)
+    if code == NOT_FOUND:
         return OK, "no NVIDIA GPU: training runs on the CPU"
     rows = [[cell.strip() for cell in line.split(",")] for line in out.splitlines()]
     if code or not rows or any(len(row) != 3 for row in rows):
@@ -139,10 +138,9 @@ def check_gpu() -> tuple[str, ...]:
 
 
 def check_git() -> tuple[str, ...]:
-    try:
-        version = command("git", "--version")[1].replace("git version ", "")
-        code, commit, errors = command("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
-    except FileNotFoundError:
+    version = command("git", "--version")[1].replace("git version ", "")
+    code, commit, errors = command("git", "rev-parse", "--short", "HEAD", cwd=ROOT)
+    if code == NOT_FOUND:
         return WARN, f"not installed, so that no run can name its commit; {how_to_get('git')}"
     if code == 0:
         return OK, f"{version}, at commit {commit}"
@@ -157,9 +155,8 @@ def check_git() -> tuple[str, ...]:
 
 def check_docker() -> tuple[str, ...]:
     without = "only --container and the image of cloud jobs need it"
-    try:
-        code, server, errors = command("docker", "version", "--format", "{{.Server.Version}}")
-    except FileNotFoundError:
+    code, server, errors = command("docker", "version", "--format", "{{.Server.Version}}")
+    if code == NOT_FOUND:
         return WARN, f"not installed ({without}); {how_to_get('docker')}"
     if code == 0 and server:
         return OK, f"daemon {server}"
@@ -272,7 +269,7 @@ def find_python() -> str:
     """A command on PATH that is a Python of the right version, "" where there is none."""
     for minor in (13, 12, 11, 10):
         for words in ([f"python3.{minor}"], ["py", f"-3.{minor}"]):
-            with contextlib.suppress(OSError, Skip):  # pyenv leaves names with nothing behind
+            with contextlib.suppress(Skip):  # pyenv leaves names with nothing behind
                 code = "print(__import__('platform').python_version())"
                 _, version, _ = command(*words, "-c", code)
                 if version and fits(version, python_wanted()):

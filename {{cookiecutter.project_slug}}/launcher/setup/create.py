@@ -14,7 +14,7 @@ from pathlib import Path
 
 from launcher.cloud import clients
 from launcher.common.document import SpecError
-from launcher.doctor.checkup import Skip, command, one_line
+from launcher.doctor.checkup import NOT_FOUND, Skip, command, one_line
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT, Settings
@@ -240,13 +240,13 @@ class Gcloud:
         while True:
             try:
                 code, out, err = command("gcloud", *words, seconds=COMMAND_SECONDS, cwd=ROOT)
-            except FileNotFoundError:
+            except Skip as error:
+                raise SetupError(f"{_join(words)}: {error}") from None
+            if code == NOT_FOUND:
                 raise SetupError(
                     "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, "
                     "or paste what is printed without --apply into https://shell.cloud.google.com"
-                ) from None
-            except Skip as error:
-                raise SetupError(f"{_join(words)}: {error}") from None
+                )
             if not (code and waits and any(sign in err for sign in NOT_YET)):
                 return code, out, err
             time.sleep(waits.pop(0))

@@ -17,7 +17,7 @@ ONE = {"chief": 1}
 # Dropout and early stopping, so that seeds and the best weights must come back too; steps enough
 # that a kill hits the middle of an epoch as often as not.
 FLAGS = ["--target", "income_bracket", "--batch-size", "16", "--epochs", "12", "--dropout", "0.2"]
-FLAGS += ["--early-stopping", "9", "--checkpoint-every", "0", "--hidden-units", "64"]
+FLAGS += ["--early-stopping", "9", "--checkpoint-every", "0", "--hidden-units", "64", "--jit", "on"]
 
 
 @pytest.fixture(scope="module")

@@ -227,10 +227,22 @@ def test_same_seed_same_history(bake, tmp_path):
         assert one == two != other
 
 
+@pytest.mark.parametrize("batch_size, compiles", [(8, True), (64, False)])
+def test_xla_compiles_where_many_steps_follow(bake, tmp_path, batch_size, compiles):
+    write_census(tmp_path / "census.csv", 4000)
+    data = ["--train-files", tmp_path / "census.csv", "--target", "income_bracket"]
+    flags = ["--epochs", "1", "--batch-size", str(batch_size), "--job-dir", tmp_path / "run"]
+    command = ["python", "-m", "trainer.task", *data, *flags]
+
+    done = bake().run(command, TF_CPP_MIN_LOG_LEVEL="0")
+
+    assert ("Compiled cluster using XLA" in done.stderr) == compiles
+
+
 def test_options_train(bake, tmp_path):
     """Flags that change how, not what: each is used at least once, and the penguins are told."""
     flags = ["--optimizer", "adamw", "--weight-decay", "0.01", "--class-weights", "balanced"]
-    flags += ["--precision", "mixed_bfloat16", "--jit", "off", "--deterministic", "--histograms"]
+    flags += ["--precision", "mixed_bfloat16", "--jit", "on", "--deterministic", "--histograms"]
 
     train(bake(), tmp_path / "run", *flags, "--hidden-units", "16")
 

@@ -95,7 +95,12 @@ def add_training_flags(group: argparse._ArgumentGroup) -> None:
     names = ("float32", "mixed_bfloat16", "mixed_float16")
     text = "of the layers' arithmetic (default: float32)"
     add("--precision", choices=names, default="float32", help=text)
-    add("--jit", choices=("auto", "on", "off"), default="auto", help="compile with XLA")
+    add(
+        "--jit",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="compile with XLA; auto: where many steps follow",
+    )
     text = (
         "train with Keras's own fit, on one process, so that callbacks of Keras run; it is slower"
     )

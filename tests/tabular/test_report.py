@@ -443,9 +443,9 @@ def test_the_notebook_compares_runs(repo, make, monkeypatch):
     assert "val_accuracy 0.71 (95 %: 0.66 to 0.76), epoch 3 of 3 (the last)" in outputs
     assert "within its interval: small-rate" in outputs
     assert (
-        "val_accuracy, large-rate minus small-rate: 0.15 (95 %: 0.01 to 0.27) on 40 rows" in outputs
+        "val_accuracy, large-rate minus small-rate: 0.15 (95 % interval: 0.01 to 0.27)" in outputs
     )
-    assert "only large-rate is right: 6 rows; only small-rate: 0" in outputs
+    assert "a difference: of 40 rows, 6 are higher and 0 are lower" in outputs
     assert "../runs/large-rate/report.html" in outputs
     assert "no report yet: `python scripts/report.py runs/small-rate`" in outputs
 

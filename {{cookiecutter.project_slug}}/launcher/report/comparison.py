@@ -78,24 +78,23 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
     Columns: run, status, started (UTC), seconds, target; a `--flag` for each flag in which the runs
     differ; the metrics of the exported model by id, and its epoch; rows_per_second.
     """
-    floats = {"dtype": pl.Float64, "strict": False}
-    started = [run.started and run.started.replace(tzinfo=None) for run in runs]
-    columns = [
-        pl.Series("run", [run.name for run in runs], pl.String),
-        pl.Series("status", [run.status for run in runs], pl.String),
-        # Without a zone, since polars needs the system's zone data for it; all are UTC.
-        pl.Series("started", started, pl.Datetime("ms")),
-        pl.Series("seconds", [run.seconds for run in runs], **floats),
-        pl.Series("target", [run.record.get("target") for run in runs], pl.String),
-        *(pl.Series(flag, _as_cells(v), strict=False) for flag, v in differing_flags(runs).items()),
-        *(
-            pl.Series(id, [run.metrics.get(id) for run in runs], **floats)
-            for id in dict.fromkeys(id for run in runs for id in run.metrics)
-        ),
-        pl.Series("exported_epoch", [run.exported for run in runs], pl.Int64),
-        pl.Series("rows_per_second", [r.record.get("rows_per_second") for r in runs], **floats),
+    flags = differing_flags(runs)
+    rows = [
+        {
+            "run": run.name,
+            "status": run.status,
+            # Without a zone, since polars needs the system's zone data for it; all are UTC.
+            "started": run.started and run.started.replace(tzinfo=None),
+            "seconds": run.seconds,
+            "target": run.record.get("target"),
+            **{flag: _as_cell(values[i]) for flag, values in flags.items()},
+            **{id: run.metrics.get(id) for other in runs for id in other.metrics},
+            "exported_epoch": run.exported,
+            "rows_per_second": run.record.get("rows_per_second"),
+        }
+        for i, run in enumerate(runs)
     ]
-    return pl.DataFrame({column.name: column for column in columns})
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False)
 
 
 def histories(runs: Iterable[Run]) -> pl.DataFrame:
@@ -129,28 +128,20 @@ def compare_rows(first: Run, second: Run, metric: str) -> tuple[pl.DataFrame, Di
         path = run.path / "predictions.csv"
         try:
             rows = pl.read_csv(path, infer_schema_length=None)
-            [value] = rows.select(pl.col(name).cast(pl.Float64)).get_columns()
+            values = pl.col(name).cast(pl.Float64)
+            rows = rows.select(pl.col("^(row|truth|prediction)$"), values)
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{path}: no values of {name} for each row ({reason})") from None
-        kept = [column for column in ("row", "truth") if column in rows.columns]
-        columns = (
-            {"prediction": f"prediction of {run.name}"} if "prediction" in rows.columns else {}
-        )
-        parts.append(
-            rows.select(*kept, *columns)
-            .rename(columns)
-            .with_columns(value.alias(f"{name} of {run.name}"))
-        )
+        columns = ("prediction", name)
+        parts.append(rows.rename({c: f"{c} of {run.name}" for c in columns}, strict=False))
     joined = parts[0].join(parts[1].drop("truth", strict=False), on="row")
     if joined.is_empty():
         raise RunError(f"{first.name}, {second.name}: no row is in both predictions.csv")
-    values = [joined[f"{name} of {run.name}"] for run in (first, second)]
-    apart = (values[0] - values[1]).abs()
-    differing = joined.with_columns(apart=apart).filter(pl.col("apart") > 0)
-    return differing.sort("apart", descending=True, maintain_order=True).drop(
-        "apart"
-    ), compare_pairs(*values)
+    pair = [joined[f"{name} of {run.name}"] for run in (first, second)]
+    apart = (pair[0] - pair[1]).abs()
+    differing = joined.sort(-apart, maintain_order=True).head((apart > 0).sum())
+    return differing, compare_pairs(*pair)
 
 
 def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
@@ -169,6 +160,6 @@ def differing_flags(runs: Sequence[Run]) -> dict[str, list]:
     return differing
 
 
-def _as_cells(values: list) -> list:
+def _as_cell(value):
     """Lists become text; polars finds the type of the rest."""
-    return [json.dumps(v, default=str) if isinstance(v, list | dict) else v for v in values]
+    return json.dumps(value, default=str) if isinstance(value, list | dict) else value

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from launcher.report.numbers import measured
+
 # By the pairs, from 2: how many standard errors a 95 % interval reaches to each side (Student's t).
 REACH = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
@@ -25,6 +27,10 @@ class Difference:
     def is_clear(self) -> bool:
         """Whether the interval excludes zero: one of the two is better, as far as the pairs show."""
         return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        mean, interval = measured(self.mean, (self.low, self.high))
+        return f"{mean} (95 % interval: {interval})" if interval else mean
 
 
 def compare_pairs(first: Sequence[float], second: Sequence[float]) -> Difference:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from launcher.jobfile.study import Value
 from launcher.report.numbers import figures, measured
-from launcher.report.pairs import Difference, compare_pairs
+from launcher.report.pairs import compare_pairs
 from launcher.study import search
 from launcher.study.search import Trial
 
@@ -65,10 +65,8 @@ def _judge(best: Setting, other: Setting, metric: str, maximize: bool) -> str:
     """Whether the best setting beats another one, over the seeds that both have."""
     seeds = [seed for seed in best.values if seed in other.values]
     pair = [[setting.values[seed] for seed in seeds] for setting in (best, other)]
-    gain: Difference = compare_pairs(*(pair if maximize else reversed(pair)))
+    gain = compare_pairs(*(pair if maximize else reversed(pair)))
     verb = "beats" if gain.is_clear else "does not clearly beat"
-    mean, interval = measured(gain.mean, (gain.low, gain.high))
-    interval = f" (95 % interval: {interval})" if interval else ""
-    what = f"{metric} is better by {mean}{interval}, over the same {gain.pairs} seeds"
+    what = f"{metric} is better by {gain}, over the same {gain.pairs} seeds"
     advice = "" if gain.is_clear else "; more seeds may show more"
     return f"{best.name} {verb} {other.name}: {what}{advice}."

@@ -17,6 +17,11 @@ from trainer.columns.sample import ROWS, Sample
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order_of_tests():
+    RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
+
+
 def write_table(path: str = "t.csv", **columns) -> str:
     """A file of these columns, all of one length."""
     rows = zip(*columns.values(), strict=True)
@@ -97,6 +102,12 @@ def test_a_table_of_row_numbers_alone_is_refused():
     assert refusal("t.csv", "y").startswith(
         "no column is left to learn from (rownames: row numbers, 1 to 100)"
     )
+
+
+def test_the_only_column_may_be_the_x_of_a_curve():
+    write_table(rownames=range(1, 101), foo=range(1, 101), y=RNG.normal(size=100))
+    loaded = load("t.csv", "y")
+    assert [c.kind for c in loaded.schema.columns] == ["ignore", "number"]
 
 
 # Codes for missing values

@@ -237,7 +237,10 @@ def test_a_text_that_is_nearly_a_key_is_warned_of():
     )
     log = load("t.csv", "y").describe()
     assert log.count("warning: ") == 1
-    assert "warning: 'c' is nearly a key: 200 different values in" in log
+    # Those of one training row are no categories.
+    categories = len(column(load("t.csv", "y"), "c").categories)
+    assert 150 < categories < 200
+    assert f"warning: 'c' is nearly a key: {categories} different values in" in log
 
 
 @pytest.mark.parametrize("copies", [0, 60])

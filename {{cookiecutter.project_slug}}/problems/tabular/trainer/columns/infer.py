@@ -50,16 +50,20 @@ def infer(
     limits[target] = 0 if task == "classification" else rows.WORDS  # each word is a class
     limits.pop(split.group, None)
     profiles, values = _read(parts, split, target, limits)
-    columns = []
-    for name in names:
-        if name == split.group:
-            columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
-        elif name != target:
-            columns.append(_column(profiles[name], values.get(name), hints.get(name, {}), train))
-    name_inputs(columns)
-    if all(column.kind == "ignore" for column in columns):
+    for alone in (False, True):
+        columns = []
+        for name in names:
+            if name == split.group:
+                columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
+            elif name != target:
+                settled = profiles[name], values.get(name), hints.get(name, {}), train, alone
+                columns.append(_column(*settled))
+        if not all(column.kind == "ignore" for column in columns):
+            break
+    else:
         reasons = tables.listed([f"{c.name}: {c.why}" for c in columns])
         raise JobError(f"no column is left to learn from ({reasons}); settle kinds with --schema")
+    name_inputs(columns)
     schema = Schema(target, task or "", columns)
     hint = hints.get(target, {})
     return settle_target(schema, profiles[target], values.get(target), hint, train, split)
@@ -125,15 +129,24 @@ def _are_numbers(
     return profile.words - sum(frequent) <= rows.WORDS * profile.values
 
 
-def _column(profile: Profile, values: np.ndarray | None, hint: Mapping, train: Part) -> Column:
-    """Settle a feature: `values` are a sample of a column of numbers, `hint` is what --schema has."""
+def _column(
+    profile: Profile, values: np.ndarray | None, hint: Mapping, train: Part, alone: bool
+) -> Column:
+    """Settle a feature.
+
+    Args:
+        values: a sample of a column of numbers.
+        hint: what --schema has on it.
+        alone: the table has no other.
+    """
     codes, scale = [], None
     if not profile.text:
         codes = hint.get("codes", meaning.find_codes(values))
         scale = meaning.find_scale(profile, values, codes)
     kind, why = _kind(profile, scale)
-    if kind == "number" and meaning.are_row_numbers(profile, values, len(train.sources)):
-        kind, why = "ignore", f"row numbers, {profile.low:g} to {profile.high:g}"
+    files = len(train.sources)
+    if kind == "number" and meaning.are_row_numbers(profile, values, files, alone):
+        kind, why = "ignore", f"row numbers, {profile.low:.0f} to {profile.high:.0f}"
     words = train.words[profile.name]
     if "kind" in hint:
         kind, why = hint["kind"], "given with --schema"

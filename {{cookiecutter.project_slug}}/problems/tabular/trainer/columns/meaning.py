@@ -37,12 +37,12 @@ _GAP = 2  # from a code to the other values, in ranges of these
 _FAR = 10  # from the middle of the values, in ranges of that
 
 
-def are_row_numbers(profile: Profile, values: np.ndarray, files: int) -> bool:
+def are_row_numbers(profile: Profile, values: np.ndarray, files: int, alone: bool) -> bool:
     """Whether a column numbers the rows, over all files or in each of them.
 
     The whole numbers of `values`, float64 [rows] in file order, are then all different under the
     name of an id; or they ascend, and have few gaps, under any other name but that of a time.
-    (Those in any order may be ranks.)
+    (Those in any order may be ranks; and where a table has nothing else, the x of a curve: `alone`.)
     """
     if len(values) < FEWEST or profile.missing or not (values == np.floor(values)).all():
         return False
@@ -50,14 +50,12 @@ def are_row_numbers(profile: Profile, values: np.ndarray, files: int) -> bool:
     if not ascend and len(np.unique(values)) < len(values):
         return False
     name = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", profile.name).strip()
-    if _ID.fullmatch(name.lower()):
+    are_dense = profile.high - profile.low <= 2 * profile.rows
+    if _ID.fullmatch(name.lower()) or (name == "X" and are_dense):  # R's name for none
         return True
-    if name == "X":  # as R calls a nameless column
-        ascend = True
-    elif _ORDER.fullmatch(name.lower()):
-        return False
     are_years = _YEARS[0] <= profile.low and profile.high <= _YEARS[1]
-    return ascend and not are_years and profile.high - profile.low <= 2 * profile.rows
+    in_order = alone or are_years or _ORDER.fullmatch(name.lower())
+    return ascend and are_dense and not in_order
 
 
 def find_codes(values: np.ndarray) -> list[float]:

@@ -32,6 +32,7 @@ def _number(fits: Callable[[float], bool], expected: str, convert: Callable = fl
 whole = _number(lambda x: x.is_integer() and x > 0, "a whole number above 0", int)
 count = _number(lambda x: x.is_integer() and x >= 0, "a whole number, 0 or above", int)
 positive = _number(lambda x: 0 < x < math.inf, "a number above 0")
+amount = _number(lambda x: 0 <= x < math.inf, "a number, 0 or above")
 seconds = _number(lambda x: 0 <= x < math.inf, "a number of seconds, 0 or above")
 share = _number(lambda x: 0 <= x < 1, "a share: 0 <= P < 1")
 

@@ -8,6 +8,7 @@ trial of a study, finds them; a changed file or flag never does.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from codec import files
 from codec.schema import MISSING_IN_WORDS, Schema
 from trainer.columns import blocks, infer, leaks
 from trainer.columns.encode import check_words, encode, layout
+from trainer.columns.line import Line, fit_line
 from trainer.columns.rows import Part, choose_groups
 from trainer.columns.sources import choose_group, find_sources, read_hints
 from trainer.engine import batching, cache
@@ -144,6 +146,11 @@ class Examples:
     def std(self) -> float:
         """A regression's: the target's standard deviation over the training rows."""
         return self.schema.std
+
+    @functools.cached_property
+    def line(self) -> Line:
+        """The straight line that fits the training rows best."""
+        return fit_line(self)
 
     def describe(self) -> str:
         """The columns and what became of them, for the log."""

@@ -14,14 +14,16 @@ from keras import layers
 from trainer.data import Examples
 
 JIT = ("CPU", "GPU")  # where XLA makes this model faster; () for models it slows down
+FAR = 10  # standard deviations: errors of a target beyond it count linearly, not squared
 
 
 def build(examples: Examples, flags: argparse.Namespace) -> keras.Model:
-    """A multi-layer perceptron over numbers and embedded categories.
+    """A straight line, plus a multi-layer perceptron that learns what the line leaves over.
 
     Args:
         examples: what the data looks like: `numbers` number columns, `categories` category
-            columns with places in one `vocabulary`; `classes`, or the target's `mean` and `std`.
+            columns with places in one `vocabulary`; `classes`, or the target's `mean` and `std`;
+            `line`, the straight line that fits the training rows best.
     """
     numbers = keras.Input((examples.numbers,), name="numbers")  # [batch, columns], standardised
     categories = keras.Input((examples.categories,), dtype="int32", name="categories")
@@ -36,23 +38,37 @@ def build(examples: Examples, flags: argparse.Namespace) -> keras.Model:
         x = layers.Dense(units, activation="relu")(x)  # [batch, units]
         x = layers.Dropout(flags.dropout)(x) if flags.dropout else x
 
-    # The last layers compute in float32, even where --precision makes the others smaller.
+    # Last weights of 0: training begins at the line. The last layers compute in float32, even where
+    # --precision makes the others smaller.
+    width = len(examples.classes) or 1
+    outputs = layers.Dense(width, kernel_initializer="zeros", dtype="float32")(x)
+    outputs += straight_line(examples, numbers, categories)  # [batch, classes or 1]
     if examples.classes:
-        outputs = layers.Dense(len(examples.classes), dtype="float32", name="logits")(x)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-    else:
-        x = layers.Dense(1, dtype="float32")(x)  # [batch, 1], standardised like the inputs
-        outputs = layers.Rescaling(examples.std, examples.mean, dtype="float32", name="value")(x)
+    else:  # standardised like the inputs, up to here
+        outputs = layers.Rescaling(examples.std, examples.mean, dtype="float32")(outputs)
         metrics = [keras.metrics.MeanAbsoluteError("mae")]
 
         def loss(y_true, y_pred):
-            """Squared error in units of the target's variance, [batch]."""
-            return keras.ops.mean(keras.ops.square((y_pred - y_true) / examples.std), axis=-1)
+            """Squared error in units of the target's variance, [batch]; far out it grows linearly."""
+            return 2 * keras.losses.huber(0.0, (y_pred - y_true) / examples.std, FAR)
 
     model = keras.Model({"numbers": numbers, "categories": categories}, outputs)
     model.compile(optimizer(flags), loss, metrics=metrics)
     return model
+
+
+def straight_line(examples: Examples, numbers, categories):
+    """What the line says of each row, [batch, outputs]. Its weights stay as they were fitted."""
+    kernel, places, bias = map(keras.initializers.Constant, examples.line)
+    size, fixed = len(bias.value), {"trainable": False, "dtype": "float32"}
+    layer = layers.Dense(size, kernel_initializer=kernel, bias_initializer=bias, **fixed)
+    line = layer(numbers)
+    if examples.categories:
+        weights = layers.Embedding(examples.vocabulary, size, places, **fixed)(categories)
+        line += keras.ops.sum(weights, axis=1)  # over the columns
+    return line
 
 
 def optimizer(flags: argparse.Namespace) -> keras.optimizers.Optimizer:

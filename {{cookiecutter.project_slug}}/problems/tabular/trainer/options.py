@@ -7,12 +7,13 @@ anything heavy is imported.
 from __future__ import annotations
 
 import argparse
+import math
 
 from codec.schema import KINDS, TASKS
-from trainer.engine.flags import optimizer, positive, share, whole, widths
+from trainer.engine.flags import amount, optimizer, positive, share, whole, widths
 
-# Of the flags of every job, those whose default suits this kind of data alone.
-DEFAULTS = {"epochs": 30, "batch_size": 32, "learning_rate": 0.003}
+# Defaults of flags, the same for any table; `derive` has those that depend on the table.
+DEFAULTS = {}
 # They say where the data is, not what it is: a run may resume with another copy of it.
 SOURCES = ("train-files", "eval-files")
 PLACES = ("cache-dir",)
@@ -66,15 +67,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weight-decay",
-        type=share,
-        default=0.0,
-        metavar="P",
-        help="share of each weight that the optimizer takes off in a step (default: %(default)s)",
+        type=amount,
+        metavar="X",
+        help="the optimizer takes this times the learning rate off each weight, as a share of it, in "
+        "a step (default: %(default)s)",
     )
     parser.add_argument(
         "--hidden-units",
         type=widths,
-        default="64,32",
         metavar="N,N,…",
         help="width of each hidden layer; '' for a linear model (default: %(default)s)",
     )
@@ -88,7 +88,25 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dropout",
         type=share,
-        default=0.0,
         metavar="P",
         help="share of hidden units left out in training (default: %(default)s)",
     )
+
+
+def derive(flags: argparse.Namespace, examples) -> dict:
+    """Defaults that depend on the data: values for the flags that are not given.
+
+    A small table is soon learned by heart: weight decay and dropout keep the network near the straight
+    line. A large one needs neither, and fewer epochs.
+    """
+    rows = examples.train.rows
+    small = min(1.0, 1000 / rows)
+    learning_rate = flags.learning_rate or (0.001 if rows < 10_000 else 0.003)
+    return {
+        "epochs": max(8, min(40, 1_000_000 // rows)),
+        "batch_size": max(16, min(512, 2 ** round(math.log2(rows / 16)))),
+        "learning_rate": learning_rate,
+        "weight_decay": float(f"{small / 1000 / learning_rate:.1g}"),  # a share of it in each step
+        "hidden_units": (64, 32),
+        "dropout": round(0.3 * math.sqrt(small), 1),
+    }

@@ -20,7 +20,11 @@ METRICS = {
         "accuracy": ("max", "share of rows whose class is predicted right"),
     },
     "regression": {
-        "loss": ("min", "mean squared error, divided by the variance of {target} in training"),
+        "loss": (
+            "min",
+            "mean squared error, divided by the variance of {target} in training; an error of more "
+            "than 10 standard deviations counts linearly",
+        ),
         "mae": ("min", "mean absolute error, in the unit of {target}"),
     },
 }

@@ -18,7 +18,7 @@ from pathlib import Path
 from launcher.cloud import errors
 from launcher.cloud.errors import CloudError, clean, sdk
 
-# What an API says when it refuses a request (403), and what that means. The first that fits counts.
+# What an API says when it refuses a request (403) that no role would allow, and what that means.
 FORBIDDEN = {
     "SERVICE_DISABLED|has not been used in project|it is disabled": (
         "{api} is not enabled; run: gcloud services enable {api} --project={project}"
@@ -31,7 +31,6 @@ FORBIDDEN = {
         "the project {project} has no billing account: {text}; "
         "see https://console.cloud.google.com/billing/linkedaccount?project={project}"
     ),
-    "": "signed in as {caller}, who lacks {lacks}: {text}; to grant it: {grant}",
 }
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LOGIN = "gcloud auth application-default login"
@@ -250,19 +249,16 @@ class Connection:
         return text + (f"; run: {need.create}" if need.create else "")
 
     def _explain_forbidden(self, text: str, need: Need) -> str:
-        form = next(form for sign, form in FORBIDDEN.items() if re.search(sign, text))
+        api = (re.search(r"[a-z]+\.googleapis\.com", text) or [need.api])[0]
+        for sign, form in FORBIDDEN.items():
+            if re.search(sign, text):
+                return form.format(api=api, project=self.project, text=text)
         lacks, account = need.role, ""
         if self.account and re.search("actAs|act as", text):
             need, account = Need("roles/iam.serviceAccountUser", need.api), self.account
             lacks = f"{need.role} on {account}"
-        return form.format(
-            api=(re.search(r"[a-z]+\.googleapis\.com", text) or [need.api])[0],
-            project=self.project,
-            text=text,
-            caller=self._caller(),
-            lacks=lacks,
-            grant=self.grant(need, account),
-        )
+        grant = self.grant(need, account)
+        return f"signed in as {self._caller()}, who lacks {lacks}: {text}; to grant it: {grant}"
 
     def _caller(self) -> str:
         if is_anonymous():

@@ -1,7 +1,7 @@
 """Jobs on Vertex AI: sent once, listed, found, cancelled.
 
     jobs = Vertex(Connection("my-lab", "us-central1"))
-    job = jobs.find("1234567890")
+    job = jobs.find("smoke-20260301")    a name, a number, a resource name, or how one begins
     jobs.cancel(job)
 
 Google's own client sends the requests, over REST, so that a proxy or a stand-in sees them.
@@ -13,8 +13,10 @@ from just before it is sent until its fate is known; the same command, given aga
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,7 +24,7 @@ from pathlib import Path
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import RemoteJob
+from launcher.cloud.remote_job import RemoteJob, printable
 from launcher.cloud.submission import ID, Submission
 from launcher.common.document import SpecError
 from launcher.local.run_dirs import RUNS
@@ -33,6 +35,9 @@ MESSAGES = ("CustomJob", "HyperparameterTuningJob")
 FIELDS = ("custom_job", "hyperparameter_tuning_job")  # of requests, and in names of methods
 SETTLE = 3.0  # seconds until a new job appears in lists
 PAGE = 100  # jobs in an answer, as many as the service gives
+MOST = 1000  # jobs that are looked through
+NAMED = 5  # candidates in a message
+RESOURCE = re.compile(r"projects/[^/]+/locations/([^/]+)/(?:customJobs|\w+TuningJobs)/\d+")
 NEED = Need("roles/aiplatform.user", "aiplatform.googleapis.com")
 FOLDER = RUNS / ".pending"
 LATEST = 600.0  # seconds after which a request without effect will never have one
@@ -45,13 +50,16 @@ class UnknownFate(CloudError):
 class Vertex:
     """The jobs of one project in one region."""
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Connection, label: str = ""):
         """Send nothing yet.
+
+        Args:
+            label: `project` of this repo's jobs.
 
         Raises:
             CloudError: the SDK is not installed.
         """
-        self.connection = connection
+        self.connection, self.own = connection, f'labels.project="{label}"'  # a filter for `list`
         self.parent = f"projects/{connection.project}/locations/{connection.region}"
         self.api = errors.sdk("google.cloud.aiplatform_v1")
         self.json = errors.sdk("google.protobuf.json_format")
@@ -120,7 +128,7 @@ class Vertex:
         """The same job as it is now."""
         return self._get(f"look at {job.name}", job.resource, job.tuning)
 
-    def list(self, filter: str = "", most: int = PAGE) -> list[RemoteJob]:
+    def list(self, filter: str = "", most: int = MOST) -> list[RemoteJob]:
         """Jobs and studies, the newest first.
 
         Args:
@@ -131,16 +139,34 @@ class Vertex:
         jobs.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
         return jobs[:most]
 
-    def find(self, number: str) -> RemoteJob | None:
-        """The job or study of this number; None where there is none."""
-        for tuning, collection in enumerate(COLLECTIONS):
-            try:
-                name = f"{self.parent}/{collection}/{number}"
-                return self._get(f"look for {number}", name, bool(tuning))
-            except CloudError as error:
-                if error.status != 404:
-                    raise
-        return None
+    def find(self, text: str) -> RemoteJob:
+        """The job of this name or number, or the only one of this project that begins so.
+
+        Raises:
+            CloudError: there is none, or there are several: which ones.
+        """
+        hint = "python scripts/jobs.py list shows those that there are"
+        if not text.strip():
+            raise CloudError(f"an empty name; {hint}")
+        whole = RESOURCE.fullmatch(text)
+        number, jobs = text.rpartition("/")[2] if whole else text, []
+        if not whole and not re.search(r'["\\]', text):
+            jobs = self.list(f'display_name="{text}"', NAMED + 1)
+        ours = [] if jobs else self.list(self.own)
+        jobs = jobs or [job for job in ours if job.id == number]
+        jobs = jobs or [j for j in ours if j.name.startswith(text) or j.id.startswith(text)]
+        if len(jobs) == 1:
+            return self.get(jobs[0])
+        if jobs:
+            raise CloudError(f"{text}: which one? {_list_names(jobs)}")
+        if number.isdecimal() and (job := self._find_number(number)):  # another project's, or old
+            return job
+        names = {job.name: job for job in reversed(ours)}
+        near = [names[name] for name in difflib.get_close_matches(text, names, NAMED)]
+        if ours:
+            hint += f"; {'near it' if near else 'the newest'}: {_list_names(near or ours)}"
+        where = f"{self.connection.project}, {self.connection.region}"
+        raise CloudError(f"{text}: no such job in {where}; {hint}")
 
     def cancel(self, job: RemoteJob) -> None:
         """Ask the service to stop a job; it ends some moments later."""
@@ -172,6 +198,17 @@ class Vertex:
         with self.connection.explain_errors(what, NEED):
             answer = self._call(f"get_{FIELDS[tuning]}", {"name": resource}, errors.retry())
             return self._read(answer)
+
+    def _find_number(self, number: str) -> RemoteJob | None:
+        """The job or study of this number; None where there is none."""
+        for tuning, collection in enumerate(COLLECTIONS):
+            try:
+                name = f"{self.parent}/{collection}/{number}"
+                return self._get(f"look for {number}", name, bool(tuning))
+            except CloudError as error:
+                if error.status != 404:
+                    raise
+        return None
 
     def _find_label(self, label: str, tuning: bool) -> RemoteJob | None:
         """The job with this label `submission`; None where there is none yet."""
@@ -215,6 +252,16 @@ class Vertex:
             f"{problem}; python scripts/jobs.py show {job.name} shows whether it did; the same "
             "command looks, too, and sends nothing while this is unknown"
         )
+
+
+def _list_names(jobs: list[RemoteJob]) -> str:
+    names = [job.name for job in jobs]
+    texts = [
+        job.name if names.count(job.name) == 1 else f"{job.id} ({job.name})"  # one name, two jobs
+        for job in jobs[:NAMED]
+    ]
+    rest = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
+    return ", ".join(map(printable, texts)) + rest
 
 
 def find_note(submission: Submission) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -84,25 +85,34 @@ def count_duplicates(train, held_out) -> int:
         positions = np.minimum(np.searchsorted(distinct, block), len(distinct) - 1)
         in_training[positions[distinct[positions] == block]] = True
     duplicates = int(counts[in_training].sum())
-    if duplicates < max(FEWEST, len(hashes) / 100) or 2 * len(distinct) <= len(hashes):
+    if duplicates < max(FEWEST, len(hashes) / 100):
         return 0
-    by_chance = (
-        train.rows
-    )  # equal rows for a held-out one, if columns had nothing to do with each other
-    for array in read_sample(train).values():
-        for column in array.reshape(len(array), -1).T:
-            shares = np.unique(column, return_counts=True)[1] / len(column)
-            by_chance *= (shares**2).sum()
-    return duplicates if duplicates > 10 * by_chance * len(hashes) else 0
+    return duplicates if duplicates > 10 * len(hashes) * _expect_equal_rows(train) else 0
+
+
+def _expect_equal_rows(table) -> float:
+    """How many rows of a table equal a new one by chance, if columns are half as free as they look."""
+    sample = read_sample(table)
+    _, first = np.unique(_hash_rows([*sample.values()]), return_index=True)  # copies are no chance
+    rows, expected = len(first), float(table.rows)
+    for array in sample.values():
+        for column in array[first].reshape(rows, -1).T:
+            counts = np.unique(column, return_counts=True)[1]
+            expected *= math.sqrt(max(1, (counts * (counts - 1)).sum()) / rows**2)
+    return expected
 
 
 def _hash_blocks(table) -> Iterator[np.ndarray]:
-    """Yields uint64 [rows] of all rows: random bits of everything that the model sees."""
+    """Yields `_hash_rows` of all rows."""
     width = sum(array[:1].size for array in table.arrays().values())
-    factors = np.random.default_rng(0).integers(1 << 63, size=width, dtype=np.uint64) * 2 + 1
     at_once = max(1, CELLS // width)
     for start in range(0, table.rows, at_once):
         arrays = table.arrays().values()  # opened for each block: see there
-        blocks = [array[start : start + at_once] for array in arrays]
-        cells = np.hstack([block.reshape(len(block), -1).view(np.uint32) for block in blocks])
-        yield (cells * factors).sum(axis=1, dtype=np.uint64)
+        yield _hash_rows([array[start : start + at_once] for array in arrays])
+
+
+def _hash_rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """uint64 [rows]: random bits of everything that the model sees of a row, and of its target."""
+    cells = np.hstack([array.reshape(len(array), -1).view(np.uint32) for array in arrays])
+    factors = np.random.default_rng(0).integers(1 << 63, size=cells.shape[1], dtype=np.uint64)
+    return (cells * (2 * factors + 1)).sum(axis=1, dtype=np.uint64)

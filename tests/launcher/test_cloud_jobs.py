@@ -13,7 +13,6 @@ from launcher.cloud import remote_job
 from launcher.cloud import study as jobs_study
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.times import format_span
-from launcher.cost import prices
 from launcher.jobfile import spec
 from launcher.report import runs
 from launcher.study import directory
@@ -32,7 +31,7 @@ JOB = {
 
 
 def price(message: dict) -> tuple[float | None, float]:
-    cost = remote_job.compute_cost(RemoteJob(message), prices.load())
+    cost = remote_job.compute_cost(RemoteJob(message))
     return cost.most, cost.hours
 
 

@@ -19,7 +19,6 @@ from launcher.cloud.vertex import MOST, RESOURCE, Vertex
 from launcher.cloud.watch import Log
 from launcher.common.document import SpecError
 from launcher.common.times import format_span, format_time
-from launcher.cost import prices
 from launcher.cost.prices import dollars
 from launcher.project.settings import read_settings
 
@@ -43,12 +42,12 @@ def connect(name: str = "") -> Vertex:
 
 
 def list_(options: Namespace) -> int:
-    vertex, table = connect(), prices.load()
+    vertex = connect()
     jobs = vertex.list("" if options.all else vertex.own, options.most)
     if options.json:
-        print(json.dumps([remote_job.to_json(job, table) for job in jobs], indent=2))
+        print(json.dumps([remote_job.to_json(job) for job in jobs], indent=2))
     elif jobs:
-        remote_job.print_table(remote_job.COLUMNS, [remote_job.to_row(job, table) for job in jobs])
+        remote_job.print_table(remote_job.COLUMNS, [remote_job.to_row(job) for job in jobs])
         if len(jobs) == options.most:
             print(f"the {options.most} newest; for more: --most {10 * options.most}")
     else:
@@ -60,15 +59,15 @@ def show(options: Namespace) -> int:
     from launcher.cloud import fetch
 
     jobs = connect(options.id)
-    job, table = jobs.find(options.id), prices.load()
+    job = jobs.find(options.id)
     if job.tuning:  # optuna takes a second
         from launcher.cloud import study
     if options.json:
         trials = {"trials": study.to_json(job)} if job.tuning else {}
-        print(json.dumps(remote_job.to_json(job, table) | trials, indent=2))
+        print(json.dumps(remote_job.to_json(job) | trials, indent=2))
         return 0
     fetched = str(fetch.find_folder(job) or "")
-    for line in remote_job.to_lines(job, table, jobs.connection.project, fetched):
+    for line in remote_job.to_lines(job, jobs.connection.project, fetched):
         print(remote_job.printable(line))
     if job.trials:
         print()
@@ -114,9 +113,9 @@ def cost(options: Namespace) -> int:
     vertex = connect()
     jobs = [connect(name).find(name) for name in options.id] or vertex.list(vertex.own)
     jobs = list({job.resource: job for job in jobs}.values())  # each once
-    table, known, unknown, failed = prices.load(), 0.0, 0, 0.0
+    known, unknown, failed = 0.0, 0, 0.0
     for job in jobs:
-        price = remote_job.compute_cost(job, table)
+        price = remote_job.compute_cost(job)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
         failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
         span = format_span(3600 * price.hours)
@@ -127,7 +126,7 @@ def cost(options: Namespace) -> int:
         )
         if options.id:
             notes = remote_job.other_notes(price)
-            for line in [*map(str, price.parts), *remote_job.list_trial_costs(job, table), *notes]:
+            for line in [*map(str, price.parts), *remote_job.list_trial_costs(job), *notes]:
                 print(f"  {line}")
     if len(jobs) > 1:
         more = f", and {unknown} of unknown cost" if unknown else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,8 +11,8 @@ from typing import Any
 
 from launcher.cloud.clients import quota_page
 from launcher.common.times import format_span, format_time, seconds_between
-from launcher.cost import cost
-from launcher.cost.prices import Table, dollars
+from launcher.cost import cost, prices
+from launcher.cost.prices import dollars
 from launcher.jobfile.job import Job
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
@@ -25,6 +26,7 @@ FAILED_RULE = (
 )
 ATTRIBUTES = ("name", "id", "resource", "kind", "state", "since", "error", "created", "started")
 ATTRIBUTES += ("seconds", "folder", "page", "curves")  # of a job: what a program may want
+_load_prices = functools.cache(prices.load)  # once for all jobs of a list
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
@@ -95,9 +97,9 @@ class RemoteJob:
         return f"{host}/experiment/{experiment.replace('/', '+')}"
 
 
-def to_json(job: RemoteJob, prices: Table) -> dict[str, Any]:
+def to_json(job: RemoteJob) -> dict[str, Any]:
     """For a program. Times are RFC 3339; what is missing or unknown is None or ""."""
-    price = compute_cost(job, prices)
+    price = compute_cost(job)
     return {
         **{name: getattr(job, name) for name in ATTRIBUTES},
         "ended": job.end,
@@ -115,7 +117,7 @@ def to_json(job: RemoteJob, prices: Table) -> dict[str, Any]:
     }
 
 
-def to_row(job: RemoteJob, prices: Table) -> list[str]:
+def to_row(job: RemoteJob) -> list[str]:
     """For people, by COLUMNS."""
     age = format_span(job.age) if job.age < 2 * DAY else f"{job.age / DAY:.0f} days"
     return [
@@ -126,18 +128,18 @@ def to_row(job: RemoteJob, prices: Table) -> list[str]:
         "–" if job.seconds is None else format_span(job.seconds),
         job.labels.get("config", "–"),
         job.labels.get("git_commit", "–"),
-        format_cost(job, compute_cost(job, prices)),
+        format_cost(job, compute_cost(job)),
     ]
 
 
-def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> list[str]:
+def to_lines(job: RemoteJob, project: str, fetched: str = "") -> list[str]:
     """For people: its state, where it writes, what can be done with it.
 
     Args:
         project: of the job, by its name.
         fetched: the local folder that holds what it has written; "" where there is none.
     """
-    price, seconds = compute_cost(job, prices), job.seconds
+    price, seconds = compute_cost(job), job.seconds
     state = f"{job.state.lower()} since {format_time(job.since)}"
     if seconds is not None:
         state += f", it {'ran' if job.ended else 'has run'} for {format_span(seconds)}"
@@ -168,13 +170,13 @@ def to_lines(job: RemoteJob, prices: Table, project: str, fetched: str = "") -> 
     return [f"{name}: {text}" if name else f"  {text}" for name, text in lines if text]
 
 
-def compute_cost(job: RemoteJob, prices: Table, trials: Sequence[Mapping] = ()) -> cost.Estimate:
+def compute_cost(job: RemoteJob, trials: Sequence[Mapping] = ()) -> cost.Estimate:
     """What a job has cost, by its own times; of a study, by those of its trials, or of some."""
     region, times = job.resource.split("/")[3], [(job.started, job.end)]
     trials = trials or job.trials
     if job.tuning:
         times = [(t.get("startTime"), t.get("endTime") or job.end) for t in trials]
-    price = cost.spent(job.sent, region, times, table=prices)
+    price = cost.spent(job.sent, region, times, table=_load_prices())
     begun = [trial for trial in trials if trial.get("state") not in (None, "REQUESTED")]
     silent = [trial.get("id", "?") for trial in begun if not trial.get("startTime")]
     if silent or (job.tuning and job.started and not trials):
@@ -183,10 +185,10 @@ def compute_cost(job: RemoteJob, prices: Table, trials: Sequence[Mapping] = ()) 
     return price
 
 
-def list_trial_costs(job: RemoteJob, prices: Table) -> Iterator[str]:
+def list_trial_costs(job: RemoteJob) -> Iterator[str]:
     """A line for each trial of a study."""
     for trial in job.trials:
-        price = compute_cost(job, prices, [trial])
+        price = compute_cost(job, [trial])
         span = format_span(3600 * price.hours)
         yield f"trial {trial.get('id')}: {format_cost(job, price)}, {span}"
 

@@ -54,6 +54,7 @@ ROW_NUMBERS = {
     "a part of the rows": ("foo", sorted(RNG.permutation(150)[:100])),
     "the id of a patient": ("patient_id", RNG.permutation(10**6)[:100]),
     "an id far from 0": ("PassengerId", range(9001, 9101)),
+    "descending": ("foo", range(100, 0, -1)),
     "another start": ("foo", range(1001, 1101)),
     "a document": ("docno", RNG.permutation(10**6)[:100]),
     "no name": ("Unnamed: 0", range(500, 600)),
@@ -134,6 +135,9 @@ def write_codes(codes: list, values=None) -> str:
         ([-999], [0.0, 1.5, 80_000.0, 20_000.0]),
         ([-1], np.linspace(0.1, 0.2, 50)),
         ([99], [1, 2]),
+        ([-99], np.linspace(-20, 35, 100)),  # degrees
+        ([-999.25], None),  # a well log
+        ([-999], [1e6, *RNG.normal(size=399)]),
     ],
 )
 def test_codes_count_as_missing(codes, values):

@@ -32,8 +32,9 @@ _ORDER = re.compile(
 _YEARS = (1500, 2100)
 
 # As people write a missing value: -1, -9, -999, 9999, 999.9, and beside them 98 (refused), -8.
-_CODE = re.compile(r"-[1789]|-?(9{2,}|8{2,}|7{2,}|9+[678])(\.[89]+)?")
+_CODE = re.compile(r"-[1789]|-?(9{2,}|8{2,}|7{2,}|9+[678])(\.([89]+|25))?")
 _GAP = 2  # from a code to the other values, in ranges of these
+_MANY = 5  # different values: beside fewer, a number below zero is one of them
 _FAR = 10  # from the middle of the values, in ranges of that
 
 
@@ -46,7 +47,8 @@ def are_row_numbers(profile: Profile, values: np.ndarray, files: int, alone: boo
     """
     if len(values) < FEWEST or profile.missing or not (values == np.floor(values)).all():
         return False
-    ascend = np.count_nonzero(np.diff(values) <= 0) < files
+    steps = np.diff(values)
+    ascend = min(np.count_nonzero(steps <= 0), np.count_nonzero(steps >= 0)) < files  # or descend
     if not ascend and len(np.unique(values)) < len(values):
         return False
     name = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", profile.name).strip()
@@ -58,6 +60,7 @@ def are_row_numbers(profile: Profile, values: np.ndarray, files: int, alone: boo
     return ascend and are_dense and not in_order
 
 
+@np.errstate(over="ignore")
 def find_codes(values: np.ndarray) -> list[float]:
     """The values that stand for a missing one: at an end, repeated, far from the rest, and 999 or the like."""
     different, counts = np.unique(values, return_counts=True)
@@ -68,17 +71,17 @@ def find_codes(values: np.ndarray) -> list[float]:
     ends = range(len(different)), range(len(different) - 1, -1, -1)
     low, high = (len([*itertools.takewhile(is_written, end)]) for end in ends)
     codes, rest = [], different[low : len(different) - high]
-    if len(rest) < 2:
+    if len(rest) < 2 or not low + high:
         return []
-    with np.errstate(over="ignore"):
-        gap = _GAP * (rest[-1] - rest[0])
+    near = _find_range(values[(rest[0] <= values) & (values <= rest[-1])])
+    rest = rest[(near[0] <= rest) & (rest <= near[1])]
+    reach = rest[-1] - rest[0]
     if low and different[0] < 0:
-        is_far = rest[0] - different[low - 1] >= gap
-        if f"{different[0]:g}".startswith("-9"):
-            codes += [*different[:low]] if is_far or rest[0] >= 0 else []
-        elif is_far and len(rest) >= FEWEST:  # -1 beside 9 and 10 is a number like them
-            codes += [*different[:low]]
-    if high and different[-high] > 0 and different[-high] - rest[-1] >= gap:
+        gap, text = rest[0] - different[low - 1], f"{different[0]:g}"
+        is_only_negative = text.startswith("-9") and rest[0] >= 0
+        is_far = gap >= (1 if text.startswith("-99") else _GAP) * reach and len(rest) >= _MANY
+        codes += [*different[:low]] if is_only_negative or is_far else []
+    if high and different[-high] > 0 and different[-high] - rest[-1] >= _GAP * reach:
         codes += [*different[-high:]]
     return [float(code) for code in codes]
 
@@ -94,6 +97,7 @@ class Scale:
     about: str = ""  # what is unusual, for the log
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def find_scale(profile: Profile, values: np.ndarray, codes: list[float]) -> Scale:
     """The mean and standard deviation of all values but codes and those that are far from all others.
 
@@ -105,10 +109,9 @@ def find_scale(profile: Profile, values: np.ndarray, codes: list[float]) -> Scal
     mean, std, low, high = profile.mean, profile.std, profile.low, profile.high
     if codes:
         mean, std, low, high = values.mean(), values.std(), values.min(), values.max()
-    with np.errstate(over="ignore", invalid="ignore"):
-        near = _find_range(values)
-        margin = high - low
-        scale = Scale(float(mean), float(std), float(low - margin), float(high + margin))
+    near = _find_range(values)
+    margin = high - low
+    scale = Scale(float(mean), float(std), float(low - margin), float(high + margin))
     if low < near[0] or near[1] < high:
         values = values[(near[0] <= values) & (values <= near[1])]
         low, high = float(values.min()), float(values.max())

@@ -61,7 +61,7 @@ def find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
         packaged += bare
     elif bare:
         gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
-        code = Code(uri(settings, gpus), gpus)
+        code = Code(image_uri(settings, gpus), gpus)
     if not packaged:
         return code
     if not settings.executor_image and not all(pool.program.executor for pool in packaged):
@@ -96,7 +96,7 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
         storage.sync(store, ROOT / "data", code.data)
 
 
-def uri(settings: Settings, gpus: bool) -> str:
+def image_uri(settings: Settings, gpus: bool) -> str:
     """The image of these sources, whether it is there or not.
 
     Raises:
@@ -118,7 +118,7 @@ class Registry:
         self.parent = f"projects/{settings.project}/locations/{settings.region}"
 
     def provide(self, wanted: str, gpus: bool) -> None:
-        """Build and push the image `wanted`, as `uri` gives it, where it is missing.
+        """Build and push the image `wanted`, as `image_uri` gives it, where it is missing.
 
         Raises:
             CloudError, ContainerError: it cannot be looked for, built or pushed.

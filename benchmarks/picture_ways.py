@@ -54,7 +54,7 @@ def rates(count, epoch):
 
 def read(flags, data):
     """Our batches, prepared a block ahead and placed on the device; nobody trains on them."""
-    replicas = parallel.create(flags.strategy, runtime.read("unused"))
+    replicas = parallel.create_replicas(flags.strategy, runtime.read("unused"))
     number = iter(range(1_000_000))
 
     def epoch():

@@ -29,11 +29,11 @@ if __name__ == "__main__":
     lap("flags, and the encoded data found")
     gc.disable()  # as task.py does
     import tensorflow as tf
-    from trainer.engine import export, parallel, telemetry  # noqa: F401
+    from trainer.engine import export, telemetry  # noqa: F401
     from trainer.engine.training import Training
 
     lap("`import tensorflow`, with Keras and the trainer's own modules")
-    training = Training(flags, place, data, parallel.create(flags.strategy, place))
+    training = Training(flags, place, data)
     lap("model, optimizer and metrics built")
     _, _, block = next(training.blocks(0))
     step = block, tf.constant(0), tf.constant(1)

@@ -90,11 +90,11 @@ def _with_train(data, **methods):
 
 def make_training(flags, data):
     """The model and its compiled steps, as `python -m trainer.task` makes them."""
-    from trainer.engine import parallel, runtime
+    from trainer.engine import runtime
     from trainer.engine.training import Training
 
     place = runtime.read("unused")
-    return Training(flags, place, data, parallel.create(flags.strategy, place))
+    return Training(flags, place, data)
 
 
 def fit(flags, data):

@@ -11,7 +11,7 @@ import pytest
 from conftest import load
 
 from trainer import task
-from trainer.engine import parallel, runtime
+from trainer.engine import runtime
 from trainer.engine.training import Training
 
 STEPS = 50
@@ -20,10 +20,8 @@ STEPS = 50
 @pytest.fixture
 def training(tmp_path) -> Training:
     """A new model and its data, as the loop gets them."""
-    flags = task.parse(["--job-dir", "run", *own.FLAGS])
-    replica = runtime.read("run")
-    replicas = parallel.create("one-device", replica)
-    return Training(flags, replica, load("run", *own.FLAGS), replicas)
+    flags = task.parse(["--job-dir", "run", "--strategy", "one-device", *own.FLAGS])
+    return Training(flags, runtime.read("run"), load("run", *own.FLAGS))
 
 
 def read_weights(model: keras.Model) -> list[np.ndarray]:

@@ -84,20 +84,17 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         with hidden("IPython", "matplotlib", "sklearn"):
             import tensorflow as tf
 
-        from trainer.engine import parallel
         from trainer.engine.training import Training
     with record.timed("build model"):
         if flags.deterministic:
             tf.config.experimental.enable_op_determinism()
-        replicas = parallel.create(flags.strategy, runtime)
-        training = Training(flags, runtime, loaded, replicas)
-
+        training = Training(flags, runtime, loaded)
     gc.freeze()
     gc.enable()
     if runtime.job_dir is None:
         runtime = read_runtime(new_job_dir())
     with locked(runtime):
-        return _train(flags, runtime, loaded, training, record)
+        return _train(runtime, training, record)
 
 
 @contextlib.contextmanager
@@ -115,17 +112,18 @@ def hidden(*names: str):
             del sys.modules[name]
 
 
-def _train(flags: argparse.Namespace, runtime: Runtime, loaded, training, record) -> int:
+def _train(runtime: Runtime, training, record) -> int:
     """Trains from the newest checkpoint, or from the beginning, to the end; returns the exit code."""
     from trainer import fit, loop
     from trainer.engine.checkpoint import Checkpoints, describe_settings
     from trainer.engine.export import write_results
     from trainer.engine.telemetry import Telemetry
 
-    settings = describe_settings(flags, loaded.manifest, training.steps.has_schedule)
+    flags, examples = training.flags, training.examples
+    settings = describe_settings(flags, examples.manifest, training.steps.has_schedule)
     checkpoints = Checkpoints(runtime.checkpoint_dir, settings, runtime.is_chief)
     training.resume(checkpoints.restore())
-    record.start(runtime, loaded, training.model.count_params())
+    record.start(runtime, examples, training.model.count_params())
     try:
         with Telemetry(runtime, flags) as telemetry, note_termination() as terminated:
             train = fit.run if flags.fit else loop.run

@@ -95,9 +95,8 @@ class Utilisation:
         try:
             command = [self._smi, *GPU_QUERY]
             text = subprocess.run(command, capture_output=True, text=True, timeout=5).stdout
-            busy, used = zip(
-                *(map(float, line.split(",")) for line in text.splitlines()), strict=True
-            )
+            rows = [map(float, line.split(",")) for line in text.splitlines()]
+            busy, used = zip(*rows, strict=True)
             return sum(busy) / len(busy), sum(used) * 2**20
         except (OSError, ValueError, subprocess.SubprocessError):
             self._smi = None  # do not call a driver again that does not answer

@@ -1,6 +1,6 @@
 """How a job spreads over devices and processes: the strategy, and each process's part of the work.
 
-A strategy must be TensorFlow's first call, so `create` runs before any tensor
+A strategy must be TensorFlow's first call, so `create_replicas` runs before any tensor
 or variable is made, and nothing here runs at import.
 """
 
@@ -107,7 +107,7 @@ def _is_per_replica(variable) -> bool:
     return distributed and variable.synchronization == tf.VariableSynchronization.ON_READ
 
 
-def create(name: str, runtime: Runtime) -> Replicas:
+def create_replicas(name: str, runtime: Runtime) -> Replicas:
     """The replicas of a strategy; for "auto", of the one that cluster and devices call for.
 
     A JobError if the cluster and the strategy do not go together.

@@ -13,7 +13,7 @@ from trainer import outputs
 from trainer.engine.batching import ahead, count_steps, share_weights
 from trainer.engine.class_weights import class_weights
 from trainer.engine.examples import Examples
-from trainer.engine.parallel import Replicas
+from trainer.engine.parallel import create_replicas
 from trainer.engine.parameter_server import AsyncSteps
 from trainer.engine.parser import derive_defaults
 from trainer.engine.phase import Phase
@@ -48,10 +48,11 @@ class Progress:
 class Training:
     """A model and its data, ready to train; a JobError if they, flags and cluster do not fit."""
 
-    def __init__(self, flags, runtime: Runtime, examples: Examples, replicas: Replicas):
+    def __init__(self, flags, runtime: Runtime, examples: Examples):
         if (chosen := derive_defaults(flags, examples)) and runtime.is_chief:
             print(chosen, flush=True)
-        self.flags, self.examples, self.replicas = flags, examples, replicas
+        self.flags, self.examples = flags, examples
+        self.replicas = replicas = create_replicas(flags.strategy, runtime)
         self.batch_size, self.rows = flags.batch_size, examples.train.rows
         self.steps_per_epoch = count_steps(self.rows, self.batch_size, replicas.count)
         if min(self.batch_size, self.rows) < replicas.count:

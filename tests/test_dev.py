@@ -49,7 +49,7 @@ def test_demo_runs_and_runs_again():
         line = [sys.executable, str(ROOT / "dev.py"), "demo"]
         done = subprocess.run(line, capture_output=True, encoding="utf-8", timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert float(re.search(r"^eval accuracy: (.*)$", done.stdout, re.MULTILINE)[1]) >= 0.95
+        assert float(re.search(r"^eval accuracy: (\S+)", done.stdout, re.MULTILINE)[1]) >= 0.95
         for what in ("run directory", "report"):
             path = Path(re.search(f"^{what}: (.*)$", done.stdout, re.MULTILINE)[1])
             assert path.exists() and dev.DEMO in path.parents

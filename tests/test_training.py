@@ -68,9 +68,11 @@ def test_the_main_job_learns_and_shows_it(finished):
 
     accuracy = float(re.search(r"eval accuracy: ([\d.]+)", done.stdout)[1])
     assert accuracy >= 0.95
+    assert re.search(r"eval accuracy: \S+ \(95 % interval: [\d.]+ to [\d.]+\)", done.stdout)
     assert f"report: {run_dir / 'report.html'}" in done.stdout
     names = {path.name for path in run_dir.iterdir()}
     assert names >= {"model", "checkpoints", "logs", "run.json", "schema.json", "history.csv"}
+    assert len(read_predictions(run_dir)) == 69
     assert (run_dir / "model" / "saved_model.pb").is_file()
     assert any(run_dir.glob("logs/eval/*tfevents*"))
 

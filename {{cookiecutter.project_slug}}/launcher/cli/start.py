@@ -143,6 +143,7 @@ def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
             directory are another run's, and stay as they are.
     """
     from launcher.report import report, runs
+    from launcher.report.numbers import measured
 
     several = len(run.members) > 1
     for member in run.members if several else ():
@@ -167,7 +168,9 @@ def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
     print()
     for name, value in record.metrics.items():
         if name.startswith("val_"):
-            print(f"eval {name.removeprefix('val_')}: {value:.4f}")
+            _, interval = measured(value, record.intervals.get(name))
+            interval = f" (95 % interval: {interval})" if interval else ""
+            print(f"eval {name.removeprefix('val_')}: {value:.4f}{interval}")
     if record.why_exported:
         print(f"exported model: {record.why_exported}")
     print(f"run directory: {run.run_dir}")

@@ -46,7 +46,8 @@ def rank_columns(examples, context, figure: str, score: Callable) -> dict:
             for part, columns in parts[name].items():
                 mixed[part][:, columns] = mixed[part][order][:, columns]
             shuffled += score(target, context.predict(inputs | mixed)) / SHUFFLES
-        falls[name] = bootstrap(lambda mean: mean, whole - shuffled)
+        fall = bootstrap(lambda mean: mean, whole - shuffled)
+        falls[name] = [round(x, 4) for x in fall]  # less is nothing
     text = (
         f"How far {figure} falls on held-out rows whose values of one column are shuffled, so that they "
         f"say nothing: the mean of {SHUFFLES} shuffles, and its 95 % interval. Columns that say the "

@@ -47,7 +47,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
     [run_dir] = (project / "runs").glob("cpu-*")
     assert {
         *("model", "checkpoints", "logs", "run.json", "schema.json", "history.csv"),
-        *("evaluation.json", "report.html", "chief-0.log"),
+        *("evaluation.json", "predictions.csv", "report.html", "chief-0.log"),
     } == {path.name for path in run_dir.glob("[!.]*")} - {"gallery"}
     assert (run_dir / "model" / "saved_model.pb").is_file()
     assert list(run_dir.glob("logs/eval/*"))

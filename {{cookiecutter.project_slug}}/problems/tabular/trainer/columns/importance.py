@@ -36,22 +36,25 @@ def rank_columns(examples, context, figure: str, score: Callable) -> dict:
     names = list(parts)
     if len(names) > COLUMNS:
         alone = measure_alone(schema, examples.train, table)
-        names = sorted(names, key=lambda name: -alone[name].skill)[:COLUMNS]
+        skills = {name: alone[name].skill if name in alone else 0.0 for name in names}
+        names = sorted(names, key=skills.get, reverse=True)[:COLUMNS]
     falls = {}
     for name in names:
+        values = {array: inputs[array][:, columns] for array, columns in parts[name].items()}
         shuffled = np.zeros(len(rows))
         for _ in range(SHUFFLES):
             order = random.permutation(len(rows))
-            mixed = {part: inputs[part].copy() for part in parts[name]}
-            for part, columns in parts[name].items():
-                mixed[part][:, columns] = mixed[part][order][:, columns]
-            shuffled += score(target, context.predict(inputs | mixed)) / SHUFFLES
+            for array, columns in parts[name].items():
+                inputs[array][:, columns] = values[array][order]
+            shuffled += score(target, context.predict(inputs)) / SHUFFLES
+        for array, columns in parts[name].items():
+            inputs[array][:, columns] = values[array]
         fall = bootstrap(lambda mean: mean, whole - shuffled)
         falls[name] = [round(x, 4) for x in fall]  # less is nothing
     text = (
-        f"How far {figure} falls on held-out rows whose values of one column are shuffled, so that they "
-        f"say nothing: the mean of {SHUFFLES} shuffles, and its 95 % interval. Columns that say the "
-        "same stand in for each other, and each of them seems to matter little."
+        f"How far {figure} falls on {len(rows)} held-out rows when the values of one column are "
+        f"shuffled, so that they say nothing: the mean of {SHUFFLES} shuffles, and its 95 % interval. "
+        "Columns that say the same stand in for each other, and each of them seems to matter little."
     )
     if len(parts) > COLUMNS:
         text += (

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import write
+from conftest import train, write
 from own import column, load, refusal
 
 from predictor.inputs import Inputs
@@ -369,3 +369,29 @@ def test_the_sample_is_the_same_however_rows_come(size):
     assert 0.95 * ROWS < len(values) < 1.05 * ROWS
     assert (np.diff(values) > 0).all()
     assert np.histogram(values, 10)[0].min() > 0.08 * ROWS
+
+
+# What is learned
+
+
+def measure(job_dir: str, **columns) -> float:
+    """R², or the share of rows that are right, of the held-out rows; far targets do not count."""
+    run = train(job_dir, "--train-files", write_table(**columns), "--target", "y", "--epochs", "5")
+    arrays, schema = run.data.eval.arrays(), run.schema
+    target = arrays.pop("target")
+    output = run.model({name: np.array(array) for name, array in arrays.items()}).numpy()
+    if schema.labels:
+        return (output.argmax(axis=1) == target).mean()
+    near = (schema.low <= target) & (target <= schema.high)
+    return 1 - np.var((target - output)[near]) / np.var(target[near])
+
+
+def test_what_is_learned_of_such_tables():
+    values = RNG.normal(10, 2, 400)
+    target = (3 * values + RNG.normal(size=400)).round(2)
+    coded = [-999 if i % 20 == 3 else value for i, value in enumerate(values)]
+    assert measure("coded", temp=coded, y=target) > 0.8
+    noise = RNG.normal(size=300)
+    assert measure("noise", id=range(1, 301), noise=noise, y=np.arange(300) // 100) < 0.55
+    target[200] = 1e6
+    assert measure("far", x=values, y=target) > 0.9

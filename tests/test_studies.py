@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -148,8 +149,13 @@ def test_the_study_of_seeds_compares_two_values_of_a_flag(bake):
     pairs = {(float(row["learning_rate"]), row["seed"]) for row in rows}
     assert pairs == {(rate, str(seed)) for rate in (0.001, 0.01) for seed in range(1, 6)}
     assert len({row["val_loss"] for row in rows}) == 10  # each seed is another training
-    verdict = "learning_rate 0.01 beats learning_rate 0.001: val_loss is better by"
-    assert verdict in done.stdout
+    losses = {(row["learning_rate"], row["seed"]): float(row["val_loss"]) for row in rows}
+    apart = [losses["0.001", seed] - losses["0.01", seed] for seed in "12345"]
+    half = 2.776 * statistics.stdev(apart) / 5**0.5
+    better = ["0.01", "0.001"] if statistics.mean(apart) > 0 else ["0.001", "0.01"]
+    verb = "beats" if abs(statistics.mean(apart)) > half else "does not clearly beat"
+    verdict = f"learning_rate {better[0]} {verb} learning_rate {better[1]}: val_loss is better by"
+    assert verdict in done.stdout and "a tie" not in done.stdout
     assert verdict in (path / "report.html").read_text(encoding="utf-8")
     assert not (project.path / "configs/best.yaml").exists()
 

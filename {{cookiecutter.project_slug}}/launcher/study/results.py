@@ -7,7 +7,7 @@ import csv
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -94,7 +94,9 @@ class StudyRecord:
 
     @cached_property
     def certainty(self) -> Certainty:
-        return Certainty.read(self.path, self.trials, self.job.study.metric)
+        certainty = Certainty.read(self.path, self.trials, self.job.study.metric)
+        # Of seeds none is to be chosen: settings are compared, not trials.
+        return replace(certainty, tied=frozenset()) if self.settings else certainty
 
     @cached_property
     def settings(self) -> list[Setting]:

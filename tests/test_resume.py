@@ -115,7 +115,7 @@ def test_another_run_in_the_same_directory_is_refused(bake, tmp_path):
     done = bake().run(["python", "-m", "trainer.task", *flags], check=False)
 
     assert done.returncode == 2
-    assert "holds a run with --learning-rate 0.003, this one has 0.5" in done.stderr
+    assert "holds a run with --learning-rate 0.001, this one has 0.5" in done.stderr
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 

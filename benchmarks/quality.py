@@ -165,7 +165,7 @@ def report(data: Path, results: Path, lines: list[dict[str, str]]) -> str:
         odd += _oddities(table, [ours[key] for key in parts])
     count = len(compared)
     kinds = Counter(one["table"].task for one in compared)
-    cpu = sorted(record["cpu"] for record in ours.values() if "cpu" in record)
+    cpu = sorted(record["cpu"] for record in ours.values() if "cpu" in record) or [0.0]
     counts, whys = [], []
     for way, (name, aim) in OTHERS.items():
         better, worse = (sum(one[way] == v for one in compared) for v in (1, -1))
@@ -176,7 +176,7 @@ def report(data: Path, results: Path, lines: list[dict[str, str]]) -> str:
         aims = "worse ≤ better" if aim is None else f"worse ≤ {aim:.0%}"
         counts.append([name, better, worse, f"{share:.1%}", aims, verdict])
         if not met:
-            whys.append(f"Missed, {name}: worse on the {worse} tables that are named below.\n")
+            whys.append(f"Missed, {name}: worse on {worse} of {count} tables, named below.\n")
     lost = [one for one in compared if any(one[way] < 0 for way in OTHERS)]
     head = ["ours beside", "better on", "worse on", "share worse", "aim", ""]
     margins = f"{MARGINS['regression']:g} R² or {MARGINS['classification']:g} accuracy"
@@ -237,8 +237,9 @@ def _row(one: dict) -> list[str]:
 
 def _explain(record: dict) -> str:
     """Why a table was refused, in a line."""
-    said = [text for text in record.get("log", "").splitlines() if text.startswith("error:")]
-    return (said[-1] if said else f"{record['refusal']} (see its log)").replace("|", "\\|")
+    lines = record["log"].splitlines()
+    said = [text for text in lines if text.startswith("error:")] or [record["refusal"], *lines]
+    return said[-1].replace("|", "\\|")[:300]
 
 
 def _oddities(table: ways.Table, records: list[dict]) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""The ways that `quality.py` compares, each a process forked for one fold of one table.
+"""The ways that `quality.py` compares: each is a process forked for one fold of one table.
 
-Here stands what runs on a machine that has only what the trainer needs. A table is split into folds
-of rows, or of groups where a subject has several rows. Whoever trains sees no row of the fold that
-it predicts: our run holds out its own share of the others.
+It needs what the trainer and the predictor need, or scikit-learn and pandas, and nothing else.
+Whoever trains sees no row of the fold that it predicts: our run holds out its own share of the rest.
 """
 
 from __future__ import annotations
@@ -239,13 +238,16 @@ class Job:
         sys.stdout.flush()
         sys.stderr.flush()
         if "refusal" in answer:
-            log = Path("log.txt").read_text(encoding="utf-8", errors="replace")
-            answer["log"] = log.replace(f"{folder}/", "")[-2000:]
-        used = os.times()
-        answer |= {"seconds": round(time.monotonic() - started, 2)}
-        answer |= {"cpu": round(used.user + used.system, 2)}
+            answer["log"] = _read_log(folder)
+        answer["seconds"] = round(time.monotonic() - started, 2)
+        answer["cpu"] = round(sum(os.times()[:2]), 2)
         Path("record.json").write_text(json.dumps(self.head | answer), encoding="utf-8")
         os._exit(0)
+
+
+def _read_log(folder: Path) -> str:
+    log = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+    return log.replace(f"{folder}/", "")[-2000:]
 
 
 def list_jobs(work, code: str, data: Path, lines: list[dict[str, str]], out: Path) -> list[Job]:
@@ -304,8 +306,11 @@ def run_jobs(jobs: Iterable[Job], out: Path, processes: int, minutes: float) -> 
             job, own, processor = running.pop(pid)
             free.append(processor)
             record = own / "record.json"
-            dead = job.head | {"refusal": f"ended by signal {os.waitstatus_to_exitcode(status)}"}
-            text = record.read_text(encoding="utf-8") if record.exists() else json.dumps(dead)
+            if record.exists():
+                text = record.read_text(encoding="utf-8")
+            else:
+                why = f"ended with {os.waitstatus_to_exitcode(status)}"
+                text = json.dumps(job.head | {"refusal": why, "log": _read_log(own)})
             file.write(text + "\n")
             file.flush()
             shutil.rmtree(own)

@@ -30,7 +30,7 @@ NETWORK = "look at the network, then run the same command again"
 # A file's tests share what is slow to make, so a file stays in one process. There is one process
 # more than cores: tests wait for their children's starts and pauses a seventh of their time.
 WORKERS = (os.cpu_count() or 1) + 1
-PARALLEL = [f"--numprocesses={WORKERS}", "--dist=loadfile"]
+PARALLEL = [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 TESTS = {"test": "not soak", "quick": "not slow and not soak", "soak": "soak"}
 
 

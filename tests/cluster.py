@@ -1,7 +1,6 @@
 """Starts a cluster of trainers on this machine, each a process with its own TF_CONFIG."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -9,6 +8,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from conftest import forked, user_environ
+
+TRAINER = ("-m", "trainer.task")
 
 
 @dataclass
@@ -29,8 +32,11 @@ class Replica:
         return found[-1] if found else None
 
 
-def start(project, logs, roles, job_dir, *flags):
-    """Starts the trainer once for each role; `roles` counts them: {"chief": 1, "worker": 2}."""
+def start(project, logs, roles, job_dir, *flags, trainer=TRAINER):
+    """Starts the trainer once for each role; `roles` counts them: {"chief": 1, "worker": 2}.
+
+    Each is a process of its own from the beginning, and may be killed; those of `run` are forked.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     sockets = {role: [socket.socket() for _ in range(count)] for role, count in roles.items()}
     for group in sockets.values():
@@ -40,14 +46,13 @@ def start(project, logs, roles, job_dir, *flags):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             one.bind(("127.0.0.1", 0))
     cluster = {r: [f"127.0.0.1:{s.getsockname()[1]}" for s in g] for r, g in sockets.items()}
-    command = [sys.executable, "-m", "trainer.task", "--job-dir", str(job_dir), *flags]
+    command = [sys.executable, *trainer, "--job-dir", str(job_dir), *flags]
     replicas = []
     for role, hosts in cluster.items():
         for index in range(len(hosts)):
             config = {"cluster": cluster, "task": {"type": role, "index": index}}
             alone = len(roles) == 1 and len(hosts) == 1
-            environ = dict(os.environ, **({} if alone else {"TF_CONFIG": json.dumps(config)}))
-            environ.pop("PYTHONDONTWRITEBYTECODE", None)
+            environ = user_environ() | ({} if alone else {"TF_CONFIG": json.dumps(config)})
             environ["TF_GRPC_REUSE_PORT"] = "true"
             log = logs / f"{role}-{index}-{time.monotonic_ns()}.log"
             with open(log, "wb") as out:
@@ -71,7 +76,7 @@ def finish(replicas, timeout=300):
 
 def run(project, logs, roles, job_dir, *flags):
     """Starts, waits, and shows the logs where something went wrong."""
-    replicas = start(project, logs, roles, job_dir, *flags)
+    replicas = start(project, logs, roles, job_dir, *flags, trainer=forked("trainer.task"))
     codes = finish(replicas)
     assert set(codes) == {0}, "\n".join(f"{r.role} {r.index}: {r.text()[-3000:]}" for r in replicas)
     return replicas

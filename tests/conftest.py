@@ -15,18 +15,56 @@ which to run it again.
 import functools
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
 sys.path.append(str(ROOT))  # the tests import answers and dev, as cookiecutter imports answers
 # {a folder of tests that run in a bake: the kind of its data}
 IN_BAKE = {"launcher": "tabular", "tabular": "tabular", "image": "image"}
+
+
+def user_environ():
+    """The variables that a user has: Python writes bytecode, and no path of ours helps an import."""
+    ours = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+@functools.cache
+def start_fork_server(**environ):
+    """Start the server of forked.py; return the path of its socket, and what keeps both alive."""
+    folder = tempfile.TemporaryDirectory()
+    address = f"{folder.name}/socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen()
+        server = subprocess.Popen(
+            [sys.executable, HERE / "forked.py", str(listener.fileno())],
+            env=user_environ()
+            | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
+            | environ,
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+        )
+    return address, server, folder
+
+
+def forked(program, **environ):
+    """Return the words behind `python` that run a module, or a file.py, as forked.py explains.
+
+    `environ` are the variables that TensorFlow is to find when it is imported.
+    """
+    if sys.platform != "linux":
+        return [program] if program.endswith(".py") else ["-m", program]
+    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(**environ)[0], program]
 
 
 class Project:
@@ -42,13 +80,10 @@ class Project:
         """
         first = sys.executable if command[0] == "python" else command[0]
         command = [str(word) for word in (first, *command[1:])]
-        # Users have bytecode written; and no path of this test run may help an import.
-        unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-        kept = {name: value for name, value in os.environ.items() if name not in unwanted}
         done = subprocess.run(
             command,
             cwd=self.path,
-            env={**kept, "PYTHONIOENCODING": "utf-8", **environment},
+            env={**user_environ(), "PYTHONIOENCODING": "utf-8", **environment},
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -142,19 +177,31 @@ class FileInBake(pytest.File):
     def collect(self):
         kind = IN_BAKE[self.path.parent.name]
         # The marker counts here and means nothing in the bake.
-        command = ["python", "-m", "pytest", "-o", "markers=slow", f"tests/{self.path.name}"]
+        words = ["-o", "markers=slow", f"tests/{self.path.name}"]
 
         def run(bake_with_tests):
             project = bake_with_tests(kind)
-            done = project.run(command, timeout=1800, check=False)
+            # The launcher's tests start processes, and need no TensorFlow.
+            launcher = self.path.parent.name == "launcher"
+            module = ["-m", "pytest"] if launcher else forked("pytest")
+            done = project.run(["python", *module, *words], timeout=1800, check=False)
             if done.returncode:
-                printed = f"{done.stdout}\n{done.stderr}"
-                pytest.fail(f"in {project.path}: {' '.join(command)}\n{printed}", pytrace=False)
+                command = f"in {project.path}: python -m pytest {' '.join(words)}"
+                pytest.fail(f"{command}\n{done.stdout}\n{done.stderr}", pytrace=False)
 
         test = pytest.Function.from_parent(self, name="in_bake", callobj=run)
         if "pytest.mark.slow" in self.path.read_text(encoding="utf-8"):
             test.add_marker("slow")
         yield test
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that train: one at the end would leave the other processors idle.
+
+    The others follow in the alphabet's order from its end, where no long file comes last.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path in slow, item.path.name, item.path), reverse=True)
 
 
 def pytest_pycollect_makemodule(module_path, parent):

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from conftest import forked, user_environ
 from standins.buckets import Buckets
 from standins.proxy import LOST, Proxy
 
@@ -31,13 +32,11 @@ class Lab:
         self.temporary = temporary
 
     def start(self, *command, **environ):
-        unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-        kept = {name: value for name, value in os.environ.items() if name not in unwanted}
         places = {"TMPDIR": str(self.temporary)}
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=self.project.path,
-            env={**kept, **places, **self.proxy.environ(), **environ},
+            env={**user_environ(), **places, **self.proxy.environ(), **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -54,7 +53,8 @@ class Lab:
         return out, err
 
     def train(self, name, *flags, code=0):
-        return self.run("-m", "trainer.task", f"--job-dir=gs://lab/{name}", *flags, code=code)
+        trainer = forked("trainer.task", **self.proxy.environ())
+        return self.run(*trainer, f"--job-dir=gs://lab/{name}", *flags, code=code)
 
     def checkpoints(self, name):
         return self.buckets.names("lab", f"{name}/checkpoints/step-")

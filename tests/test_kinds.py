@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import PRODUCT, ROOT, Project, copy_tests
+from conftest import PRODUCT, ROOT, Project, copy_tests, forked
 
 KIND = ROOT / "tests/data/waves"
 LONGEST = 150  # lines of all its files
@@ -59,7 +59,7 @@ def waves(tmp_path_factory, config_file):
 @pytest.fixture(scope="module")
 def run(waves):
     """A finished run of it."""
-    command = ["python", "-m", "trainer.task", "--job-dir", "runs/first"]
+    command = ["python", *forked("trainer.task"), "--job-dir", "runs/first"]
     printed = waves.run(command).stdout
     assert "classes" not in printed and "waves: 192 for training, 48 held out" in printed
     return waves.path / "runs/first"
@@ -122,7 +122,7 @@ def test_it_predicts(waves, run, tmp_path):
     instances = [{"samples": row.tolist()} for row in rows] + [{"samples": [1.0]}]
     (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, instances)), encoding="utf-8")
     (tmp_path / "new.csv").write_text("samples\n1\n", encoding="utf-8")
-    predict = ["python", "scripts/predict.py", "--model", run / "model"]
+    predict = ["python", *forked("scripts/predict.py"), "--model", run / "model"]
 
     done = waves.run([*predict, tmp_path / "new.jsonl"], check=False)
     refused = waves.run([*predict, tmp_path / "new.csv"], check=False)

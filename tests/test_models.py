@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import cluster
+from conftest import forked
 
 pytestmark = pytest.mark.slow
 
@@ -209,7 +210,7 @@ def test_a_model_that_outputs_py_does_not_fit_loses_nothing(bake, tmp_path):
     )
     project, job_dir = type(bake())(copy), tmp_path / "run"
     (copy / "trainer/model.py").write_text(TWO_OUTPUTS, encoding="utf-8")
-    command = ["python", "-m", "trainer.task", "--job-dir", job_dir, *FLAGS]
+    command = ["python", *forked("trainer.task"), "--job-dir", job_dir, *FLAGS]
 
     failed = project.run(command, check=False)
 
@@ -240,7 +241,6 @@ def test_a_model_that_outputs_py_does_not_fit_loses_nothing(bake, tmp_path):
     assert record["intervals"] == {}  # such a loss has no value for each row
     project.run(["python", "scripts/report.py", job_dir])
     assert "What it confuses" in (job_dir / "report.html").read_text(encoding="utf-8")
-    answers = project.run(
-        ["python", "scripts/predict.py", "--model", job_dir / "model", "data/penguins_eval.csv"]
-    )
+    predict = ["python", *forked("scripts/predict.py"), "--model", job_dir / "model"]
+    answers = project.run([*predict, "data/penguins_eval.csv"])
     assert len(answers.stdout.splitlines()) == 69

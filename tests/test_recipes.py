@@ -14,7 +14,7 @@ from PIL import Image
 
 import answers
 import cluster
-from conftest import PRODUCT
+from conftest import PRODUCT, forked
 from test_models import ONE, TWO, columns, history
 
 MADE_TO_BE_EDITED = {f"trainer/{name}.py" for name in ("data", "model", "options", "outputs")}
@@ -90,7 +90,7 @@ def trained(adapted):
         cluster.run(project, project.path / "log", ONE, run, "--epochs", "4")
         project.run(["python", "scripts/report.py", run])
         instances = INSTANCES.get(name, INSTANCES[problem])
-        predict = ["python", "scripts/predict.py", "--model", run / "model", instances]
+        predict = ["python", *forked("scripts/predict.py"), "--model", run / "model", instances]
         return run, [json.loads(line) for line in project.run(predict).stdout.splitlines()]
 
     return trained

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 import cluster
+from conftest import forked
 from test_training import write_census
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,8 @@ def undisturbed(bake, tmp_path_factory):
     ]
     cluster.run(bake(), place / "log", ONE, place / "warm-up", *flags)
     start = time.monotonic()
-    [replica] = cluster.run(bake(), place / "log", ONE, place / "run", *flags)
+    [replica] = cluster.start(bake(), place / "log", ONE, place / "run", *flags)
+    assert cluster.finish([replica]) == [0], replica.text()
     seconds = time.monotonic() - start
     return flags, replica.weights, (place / "run" / "history.csv").read_bytes(), seconds
 
@@ -87,11 +90,19 @@ def test_preempted(bake, tmp_path, undisturbed):
     assert second.weights == weights
 
 
+@pytest.fixture(scope="module")
+def short(bake, tmp_path_factory, undisturbed):
+    """The directory of a run of the first six epochs, to be copied."""
+    place = tmp_path_factory.mktemp("short")
+    flags = [*undisturbed[0], "--epochs", "6"]
+    cluster.run(bake(), place / "log", ONE, place / "run", *flags)
+    return place / "run"
+
+
 @pytest.mark.parametrize("damage", ["half", "empty", "flipped"])
-def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, damage):
+def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, short, damage):
     flags, weights, history, _ = undisturbed
-    short = [*flags, "--epochs", "6"]
-    cluster.run(bake(), tmp_path / "log", ONE, tmp_path / "run", *short)
+    shutil.copytree(short, tmp_path / "run")
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     whole = newest.read_bytes()
     middle = len(whole) // 2
@@ -139,7 +150,7 @@ def test_trials_report_and_never_share_a_directory(bake, tmp_path):
             "CLOUD_ML_HP_METRIC_FILE": str(tmp_path / f"metrics-{trial}" / "output.metrics"),
         }
         flags = ["--job-dir", str(tmp_path / "study"), "--epochs", "2"]
-        bake().run(["python", "-m", "trainer.task", *flags], **environ)
+        bake().run(["python", *forked("trainer.task"), *flags], **environ)
 
         lines = (tmp_path / f"metrics-{trial}" / "output.metrics").read_text().splitlines()
         reports = [json.loads(line) for line in lines]

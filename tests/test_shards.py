@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import forked, user_environ
 from standins.buckets import Buckets
 from standins.proxy import LOST, Proxy
 
@@ -42,12 +43,10 @@ class Lab:
         self.temporary = temporary
 
     def start(self, *command):
-        unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-        kept = {name: value for name, value in os.environ.items() if name not in unwanted}
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             cwd=self.project.path,
-            env={**kept, "TMPDIR": str(self.temporary), **self.proxy.environ()},
+            env={**user_environ(), "TMPDIR": str(self.temporary), **self.proxy.environ()},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -63,8 +62,9 @@ class Lab:
         return out, err
 
     def shards(self, source, target, *flags, code=0):
-        command = ["scripts/data.py", "shards", source, target, *FLAGS, "--workers=1", *flags]
-        return self.run(*command, code=code)
+        script = forked("scripts/data.py", **self.proxy.environ())
+        flags = [*FLAGS, "--workers=1", *flags]
+        return self.run(*script, "shards", source, target, *flags, code=code)
 
     def contents(self, name):
         """The files of the shards in the bucket, but the manifest, which names the source."""
@@ -170,10 +170,10 @@ def test_read_from_a_bucket_as_from_a_folder(lab, remote, local):
 
 
 def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, local):
-    logs = {}
+    logs, trainer = {}, forked("trainer.task", **lab.proxy.environ())
     for data, runs in (("here", str(lab.temporary / "runs")), (remote, "gs://lab/runs")):
         flags = [f"--data={data}", f"--job-dir={runs}/1", "--epochs=2", "--batch-size=16"]
-        logs[data], _ = lab.run("-m", "trainer.task", *flags, "--checkpoint-every=0")
+        logs[data], _ = lab.run(*trainer, *flags, "--checkpoint-every=0")
     weights = [re.search(r"^weights (\w+)", out, re.MULTILINE)[1] for out in logs.values()]
     assert weights[0] == weights[1]
     there = {path.split("/")[2] for path in lab.buckets.names("lab", "runs/1/")}

@@ -1,0 +1,115 @@
+"""Run Python programs as forks of a process that has imported TensorFlow: half of a short training.
+
+    forked.py FD                     a server on this socket: imports TensorFlow, forks for each client
+    forked.py SOCKET PROGRAM ARGS…   a client: it seems to be `python -m PROGRAM ARGS…`, or, where
+                                     the program is a file.py, `python PROGRAM ARGS…`
+
+The fork has the arguments, variables, folder, input and outputs of its client. The client passes
+SIGTERM on and ends as the fork does; the fork dies with its client. Linux only.
+
+Tests of how a process starts, how it is killed, or what TensorFlow does with a variable when it is
+imported start a real process: users have no such server.
+"""
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+from multiprocessing import process
+
+LONGEST = 1 << 18  # bytes of a client's arguments and variables
+
+
+def serve(listener):
+    """Serve until the test process ends, which has the other end of our input.
+
+    Returns only in the process of a run.
+    """
+    import keras  # noqa: F401
+    import pyarrow  # noqa: F401
+    import tensorflow  # noqa: F401
+
+    gc.freeze()  # a run need not look for garbage among all that was imported
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a watcher ended
+    while True:
+        if 0 in select.select([listener, 0], [], [])[0]:
+            os._exit(0)
+        client, _ = listener.accept()
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            listener.close()
+            return start_run(client)
+        client.close()
+
+
+def start_run(client):
+    """Fork the run of a client and watch it; returns only in the process of the run."""
+    import tempfile
+
+    import numpy
+
+    message, streams, _, _ = socket.recv_fds(client, LONGEST, 3)
+    argv, variables, folder = json.loads(message)
+    if run := os.fork():
+        watch(client, run)
+    client.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    # New objects: those of the server remember what kind of file each was.
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    os.chdir(folder)
+    process.ORIGINAL_DIR = folder  # where processes that the run spawns look for the program
+    os.environ.clear()
+    os.environ.update(variables)
+    tempfile.tempdir = None  # it is to be found by the run's own variables
+    sys.argv[:] = argv
+    # As Python itself does.
+    sys.path[0] = os.path.dirname(os.path.abspath(argv[0])) if is_file(argv[0]) else folder
+    numpy.random.seed()  # Python's own generator does so by itself
+
+
+def is_file(program):
+    return program.endswith(".py")
+
+
+def watch(client, run):
+    """Pass signals on, and the exit code back; end the run when its client has been killed."""
+    ended = os.pidfd_open(run)
+    while ended not in select.select([client, ended], [], [])[0]:
+        signals = client.recv(1)
+        os.kill(run, signals[0] if signals else signal.SIGKILL)
+        if not signals:
+            os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(run, 0)[1])
+    client.send(str(code).encode())
+    os._exit(0)
+
+
+def be_client(address, argv):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.connect(address)
+        message = json.dumps([argv, dict(os.environ), os.getcwd()]).encode()
+        socket.send_fds(server, [message], [0, 1, 2])
+        signal.signal(signal.SIGTERM, lambda number, _: server.send(bytes([number])))
+        code = int(server.recv(16))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    if sys.argv[2:]:
+        be_client(sys.argv[1], sys.argv[2:])
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    if is_file(sys.argv[0]):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

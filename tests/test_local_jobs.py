@@ -16,8 +16,8 @@ import answers
 pytestmark = pytest.mark.slow
 
 # Files in a bake's configs/ that one process plays; the others are tested by name below.
-SINGLE = ["gpu", "multi_gpu", "flex_start", "tpu", "smoke"]
-
+SINGLE = ["multi_gpu", "smoke"]
+LIKE_MULTI_GPU = ["gpu", "flex_start", "tpu"]  # to the trainer; once is enough for images
 
 # Epochs by which a job is long enough to be disturbed: pictures take longer than 300 rows.
 EPOCHS = {"tabular": {"workers": 20, "spot": 150}, "image": {"workers": 6, "spot": 16}}
@@ -57,7 +57,15 @@ def table(run_dir):
     return (run_dir / "history.csv").read_bytes()
 
 
-@pytest.mark.parametrize("config", SINGLE)
+@pytest.mark.parametrize(
+    ("project", "config"),
+    [
+        *(("tabular", config) for config in SINGLE + LIKE_MULTI_GPU),
+        *(("image", config) for config in SINGLE),
+        *(pytest.param("image", config, marks=SOAK) for config in LIKE_MULTI_GPU),
+    ],
+    indirect=["project"],
+)
 def test_one_process(project, tmp_path, config):
     said = train(project, config, tmp_path / "run", flags=["--epochs=1"])
     assert len(weights(said)) == 1

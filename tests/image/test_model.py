@@ -16,10 +16,11 @@ from codec.schema import Pictures, Schema
 from trainer import model as modelling
 from trainer import options, task
 from trainer.data import Examples
-from trainer.engine import steps
+from trainer.engine import export, steps
 from trainer.engine.phase import Phase
 from trainer.engine.steps import Steps
 from trainer.engine.training import Progress
+from trainer.images import explain
 from trainer.images.augment import Augment
 from trainer.images.backbone import Backbone
 
@@ -27,6 +28,14 @@ pytestmark = pytest.mark.slow
 
 # A small network with batch normalisation; the soak tests of the template take densenet121.
 NAME, SIZE = "mobilenet", 32
+
+
+@pytest.fixture(autouse=True)
+def only_train(monkeypatch):
+    """To export a large network and to draw its maps takes longer than to train it for so little.
+    test_report_pictures.py does both with one."""
+    monkeypatch.setattr(export, "write", lambda model, examples, path: None)
+    monkeypatch.setitem(explain.BUDGET, "CPU", 0)
 
 
 @pytest.fixture(scope="module")

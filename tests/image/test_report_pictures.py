@@ -154,10 +154,16 @@ def test_a_map_shows_what_speaks_for_and_against():
 # --- Of the digits
 
 
-def test_the_maps_of_digits_are_on_their_strokes(trained):
+@pytest.fixture(scope="module")
+def mapped(trained):
+    """Pictures uint8 [n, 8, 8, 1], the probabilities of their classes, the attribution of each guess."""
     some, _ = held_out(trained, range(60))
-    guesses = probabilities(trained.model, some).argmax(axis=1)
-    found = saliency.attributions(trained.model, some, guesses)
+    shares = probabilities(trained.model, some)
+    return some, shares, saliency.attributions(trained.model, some, shares.argmax(axis=1))
+
+
+def test_the_maps_of_digits_are_on_their_strokes(mapped):
+    some, _, found = mapped
     ink = some[..., 0] >= 64
     sizes = np.abs(np.stack([attribution.values.sum(axis=2) for attribution in found]))
     shares = (sizes * ink).sum(axis=(1, 2)) / sizes.sum(axis=(1, 2))
@@ -166,13 +172,11 @@ def test_the_maps_of_digits_are_on_their_strokes(trained):
     assert max(attribution.error for attribution in found) < 0.05
 
 
-def test_what_a_map_marks_is_what_the_prediction_hangs_on(trained):
+def test_what_a_map_marks_is_what_the_prediction_hangs_on(trained, mapped):
     """On the strokes the map would be anyway, since black has no part in it. So: wipe out a few
     stroke pixels, those that it marks most, or as many by lot, and see which are missed more."""
-    some, _ = held_out(trained, range(60))
-    before = probabilities(trained.model, some)
+    some, before, found = mapped
     guesses = before.argmax(axis=1)
-    found = saliency.attributions(trained.model, some, guesses)
     random = np.random.default_rng(0)
     marked, any_ = some.copy(), some.copy()
     for i, attribution in enumerate(found):

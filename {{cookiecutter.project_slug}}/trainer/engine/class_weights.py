@@ -26,7 +26,7 @@ def class_weights(wish: str, examples) -> np.ndarray | None:
     for pair in wish.split(","):
         label, _, weight = pair.rpartition("=")
         try:
-            place, number = labels.index(label), float(weight)
+            index, number = labels.index(label), float(weight)
         except ValueError:  # no such class, or no number
             [example] = difflib.get_close_matches(label or pair, labels, 1) or labels[:1]
             raise JobError(
@@ -35,5 +35,5 @@ def class_weights(wish: str, examples) -> np.ndarray | None:
             ) from None
         if not 0 <= number <= LARGEST:
             raise JobError(f"--class-weights: {pair!r}: write a weight from 0 to {LARGEST:,.0f}")
-        weights[place] = number
+        weights[index] = number
     return weights

@@ -35,7 +35,7 @@ def fit_line(examples) -> Line:
     numbers, categories, target = (sample[n][::every] for n in ("numbers", "categories", "target"))
     counts = np.bincount(categories.ravel(), minlength=examples.vocabulary)
     kept = np.argsort(-counts, kind="stable")[:PLACES]
-    chosen = [(categories == place).any(axis=1) for place in kept]  # a column of 0 and 1 for each
+    chosen = [(categories == number).any(axis=1) for number in kept]  # a column of 0 and 1 for each
     features = np.column_stack([numbers.astype(np.float64), *chosen])
     means = features.mean(axis=0)
     features -= means
@@ -82,7 +82,7 @@ def _fit_classes(features, squares, target) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression with a ridge of 1; target is [rows, classes].
 
     The curvature is nowhere above half of the squares (Böhning, 1992), so a step of that length
-    never goes too far; each also goes on a bit in the direction of the one before (Nesterov).
+    never goes too far; each also continues a bit in the direction of the one before (Nesterov).
     """
     weights = before = np.zeros((len(squares) + 1, target.shape[1]))  # the last row is the bias
     features = np.column_stack([features, np.ones(len(target))])

@@ -92,3 +92,16 @@ def penguins_flags(run) -> list[str]:
     flags = read_json(run.job_dir / "run.json")["flags"]
     names = ("train_files", "eval_files", "target")
     return [word for name in names for word in (f"--{name.replace('_', '-')}", flags[name])]
+
+
+@pytest.mark.parametrize("target", ["yes,no", "1.5,2.5"])
+def test_a_table_without_a_number_is_learned(tmp_path, target):
+    """oneDNN ends a process that is to multiply by a matrix without columns."""
+    labels = target.split(",")
+    lines = [f"{'pqr'[i % 3]},{'uv'[i // 3 % 2]},{labels[i % 3 > 0]}" for i in range(90)]
+    flags = ["--train-files", write("t.csv", "\n".join(["a,b,y", *lines, ""])), "--target", "y"]
+    flags += ["--task", "classification" if labels[0] == "yes" else "regression"]
+    run = train(tmp_path / "run", *flags)
+    falls, _ = read_falls(run.job_dir)
+    assert run.data.numbers == 0 and set(falls) == {"a", "b"}
+    assert falls["a"][0] > 0.2 and falls["b"][0] < 0.1

@@ -61,11 +61,14 @@ def build(examples: Examples, flags: argparse.Namespace) -> keras.Model:
 
 def straight_line(examples: Examples, numbers, categories):
     """What the line says of each row, [batch, outputs]. Its weights stay as they were fitted."""
-    kernel, places, bias = map(keras.initializers.Constant, examples.line)
-    size, fixed = len(bias.value), {"trainable": False, "dtype": "float32"}
-    layer = layers.Dense(size, kernel_initializer=kernel, bias_initializer=bias, **fixed)
-    line = layer(numbers)
+    kernel, places, bias = examples.line
+    size, fixed = len(bias), {"trainable": False, "dtype": "float32"}
+    # The bias is the weight of a column of ones: on a CPU, TensorFlow crashes without any column.
+    kernel = keras.initializers.Constant([*kernel.tolist(), bias.tolist()])
+    layer = layers.Dense(size, use_bias=False, kernel_initializer=kernel, **fixed)
+    line = layer(keras.ops.pad(numbers, ((0, 0), (0, 1)), constant_values=1))
     if examples.categories:
+        places = keras.initializers.Constant(places)
         weights = layers.Embedding(examples.vocabulary, size, places, **fixed)(categories)
         line += keras.ops.sum(weights, axis=1)  # over the columns
     return line

@@ -237,7 +237,7 @@ def _row(one: dict) -> list[str]:
 
 def _explain(record: dict) -> str:
     """Why a table was refused, in a line."""
-    lines = record["log"].splitlines()
+    lines = record.get("log", "").splitlines()
     said = [text for text in lines if text.startswith("error:")] or [record["refusal"], *lines]
     return said[-1].replace("|", "\\|")[:300]
 

@@ -13,7 +13,7 @@ import numpy as np
 from trainer.columns.alone import read_sample
 
 ROWS, PLACES = 20_000, 500  # the most rows to fit to, and the most frequent places to have weights
-WORK = 5e9  # the most multiplications, about a second: of a wide table, fewer rows are fitted to
+WORK = 2e9  # the most multiplications, about a second: wide tables and many classes use fewer rows
 RIDGES = 10.0 ** np.arange(-1, 3.6, 0.5)
 STEPS, ENOUGH = 200, 1e-5  # the most steps, and the length of one that is not worth another
 
@@ -29,9 +29,10 @@ class Line(NamedTuple):
 def fit_line(examples) -> Line:
     """The line that fits the training rows best; of many rows, a sample's."""
     size = examples.numbers + min(examples.vocabulary, PLACES)
-    most = min(ROWS, int(max(WORK / size**2, np.sqrt(WORK / size))))
+    outputs = len(examples.classes) or 1
+    most = min(max(WORK / size**2, np.sqrt(WORK / size)), WORK / size / outputs / 10)
     sample = read_sample(examples.train)
-    every = -(-len(sample["target"]) // most)
+    every = -(-len(sample["target"]) // min(ROWS, int(most) + 1))
     numbers, categories, target = (sample[n][::every] for n in ("numbers", "categories", "target"))
     counts = np.bincount(categories.ravel(), minlength=examples.vocabulary)
     kept = np.argsort(-counts, kind="stable")[:PLACES]
@@ -88,7 +89,7 @@ def _fit_classes(features, squares, target) -> tuple[np.ndarray, np.ndarray]:
     features = np.column_stack([features, np.ones(len(target))])
     ridge = np.append(np.ones(len(squares)), 0.0)[:, None]
     lengths = 1 / (np.append(squares, len(target))[:, None] / 2 + ridge)
-    for step in range(STEPS):
+    for step in range(int(np.clip(WORK / features.size / target.shape[1], 10, STEPS))):
         ahead = weights + step / (step + 3) * (weights - before)
         logits = features @ ahead
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))

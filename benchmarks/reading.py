@@ -156,8 +156,8 @@ def main(path, target, *chosen):
 
 if __name__ == "__main__":
     if sys.argv[2:]:
+        from codec.columns import tables
         from trainer import data, task
-        from trainer.columns import tables
         from trainer.engine import runtime
 
         main(*sys.argv[1:])

@@ -16,7 +16,7 @@ from codec.schema import Schema
 from codec.values import is_number
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
-from trainer.columns import blocks, tables
+from codec.columns import blocks, tables
 
 pytestmark = pytest.mark.slow  # thousands of small tables
 

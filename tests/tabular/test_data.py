@@ -23,7 +23,7 @@ from own import column, load, refusal
 from codec.schema import Column, Schema
 from launcher.jobfile import spec
 from trainer import data, task
-from trainer.columns import tables
+from codec.columns import tables
 from trainer.engine import batching, cache
 from trainer.engine.examples import Examples, Part
 

@@ -10,9 +10,9 @@ from conftest import train, write
 from own import column, load, refusal
 
 from predictor.inputs import Inputs
-from trainer.columns import blocks, meaning
-from trainer.columns.profiles import Profile
-from trainer.columns.sample import ROWS, Sample
+from codec.columns import blocks, meaning
+from codec.columns.profiles import Profile
+from codec.columns.sample import ROWS, Sample
 
 RNG = np.random.default_rng(0)
 

@@ -20,7 +20,7 @@ from launcher.jobfile import trainer_rules
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
 from predictor.model import read_schema
-from trainer.columns import blocks, tables
+from codec.columns import blocks, tables
 
 pytestmark = pytest.mark.slow
 
@@ -275,7 +275,7 @@ def encode_three_ways(schema: Schema, path: str) -> list[dict]:
     import tensorflow as tf
 
     from trainer import inputs
-    from trainer.columns import encode
+    from codec.columns import encode
 
     encoder = encode.TableEncoder(schema)
     read = blocks.read_blocks([tables.open_source(path)], encoder.types)

@@ -20,11 +20,12 @@ import numpy as np
 import pyarrow as pa
 
 from codec import files
+from codec.columns import blocks, infer
+from codec.columns.encode import check_words, encode, layout
+from codec.columns.rows import Part, choose_groups
 from codec.schema import MISSING_IN_WORDS, Schema
-from trainer.columns import blocks, infer, leaks
-from trainer.columns.encode import check_words, encode, layout
+from trainer.columns import leaks
 from trainer.columns.line import Line, fit_line
-from trainer.columns.rows import Part, choose_groups
 from trainer.columns.sources import choose_group, find_sources, read_hints
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime

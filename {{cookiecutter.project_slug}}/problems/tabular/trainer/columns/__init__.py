@@ -1,1 +1,1 @@
-"""CSV files to encoded arrays: types of columns, the split, warnings."""
+"""Tables in training: the files that flags name, warnings, the straight line, which columns matter."""

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 
 from codec import files
+from codec.columns import tables
 from codec.schema import KINDS
-from trainer.columns import tables
 from trainer.engine.runtime import JobError, join
 
 OWN_TARGET = "species"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codec.columns.profiles import Profile
 from codec.schema import LARGEST
-from trainer.columns.profiles import Profile
 
 FEWEST = 20  # rows: in a smaller table, numbers may all differ, or be far from others, by chance
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codec import split
-from trainer.columns import blocks, tables
-from trainer.engine.runtime import JobError
+from codec.columns import blocks, tables
+from codec.errors import JobError
 
 WORDS = 0.05  # of the values in a column of numbers, at most; words count as missing
 MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as tables.OTHERS

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from codec import files
+from codec.errors import JobError
 from codec.schema import MISSING
 from codec.values import is_number, strip
-from trainer.engine.runtime import JobError
 
 BLOCK_BYTES = 1 << 20  # a row must fit in a block
 _OPEN_QUOTE = "is there a quote that never ends?"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from codec.columns import meaning, tables
+from codec.columns.profiles import Profile
+from codec.columns.rows import WORDS, Part, Split
+from codec.errors import JobError
 from codec.schema import LARGEST, MISSING, MISSING_IN_WORDS, SMALLEST_STD, Schema
-from trainer.columns import meaning, tables
-from trainer.columns.profiles import Profile
-from trainer.columns.rows import WORDS, Part, Split
-from trainer.engine.runtime import JobError
 
 MAX_CLASSES = 1_000
 MAX_CODES = 10  # a target of more whole numbers is no class by itself

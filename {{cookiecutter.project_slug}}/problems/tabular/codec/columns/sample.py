@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.columns import blocks, rows
+from codec.columns import blocks, rows
 
 ROWS = 1 << 14
 VALUES = 1 << 22  # in all columns together: the more of them, the fewer rows

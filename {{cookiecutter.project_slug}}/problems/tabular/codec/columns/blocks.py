@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codec.columns import tables
 from codec.schema import MISSING
 from codec.values import NUMBER
-from trainer.columns import tables
 
 NUMBERS = pa.float64()  # null for a missing value, and for a word
 TEXTS = pa.dictionary(pa.int32(), pa.string())  # without white space around, "" if missing

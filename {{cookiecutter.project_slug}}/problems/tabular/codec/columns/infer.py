@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from codec.columns import blocks, dates, meaning, rows, tables
+from codec.columns.profiles import Profile, look_at
+from codec.columns.rows import Part, Split
+from codec.columns.sample import Sample
+from codec.columns.target import settle_target
+from codec.errors import JobError
 from codec.schema import MISSING, Column, Schema, name_inputs
 from codec.values import is_number
-from trainer.columns import blocks, dates, meaning, rows, tables
-from trainer.columns.profiles import Profile, look_at
-from trainer.columns.rows import Part, Split
-from trainer.columns.sample import Sample
-from trainer.columns.target import settle_target
-from trainer.engine.runtime import JobError
 
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MIXED = 0.5  # of the values of a column of numbers, at most, may be frequent words: one of them, or

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codec.columns import blocks, rows, tables
+from codec.columns.rows import Part
+from codec.columns.target import label
 from codec.encoder import Encoder, are_present
+from codec.errors import JobError
 from codec.schema import Schema
 from codec.values import is_number
-from trainer.columns import blocks, rows, tables
-from trainer.columns.rows import Part
-from trainer.columns.target import label
-from trainer.engine.runtime import JobError
 
 
 def layout(schema: Schema) -> dict[str, tuple[type, int | None]]:

@@ -151,7 +151,11 @@ def report(data: Path, results: Path, lines: list[dict[str, str]]) -> str:
         for r in ways.read_records(results)
         if r["code"] == latest["code"]
     }
-    others = {(r["table"], r["fold"]): r for r in ways.read_records(data / "baselines.jsonl")}
+    others = {
+        (r["table"], r["fold"]): r
+        for r in ways.read_records(data / "baselines.jsonl")
+        if "refusal" not in r  # scikit-learn takes no infinite value
+    }
     compared, refused, odd = [], [], []
     for line in lines:
         parts = [(line["table"], fold) for fold in range(ways.FOLDS)]

@@ -226,8 +226,8 @@ def test_text_that_looks_like_a_template_is_text(name, how, command, tmp_path):
         result = CliRunner().invoke(main, command + arguments)
     assert result.exit_code == 0, result.output
     source = (tmp_path / "out" / "literal" / "trainer" / "__init__.py").read_text(encoding="utf-8")
-    values = [node.value.value for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-    assert values[0] == name
+    [project, *_] = [node.value for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    assert ast.literal_eval(project) == name
 
 
 def test_answer_that_is_no_text():

@@ -181,7 +181,7 @@ def test_the_api_accepts_these_files():
 # Who reads the messages
 
 # Words of other messages that have the same spelling: a login, and what the service says of a trial.
-ALIKE = {("cloud/identity.py", "serviceAccount")}
+ALIKE = {("cloud/clients.py", "serviceAccount")}
 ALIKE |= {("cloud/study.py", name) for name in ("metricId", "parameterId")}
 
 
@@ -286,10 +286,10 @@ def test_a_trainer_that_hangs_is_waited_for_once(spied):
 
 
 def test_flags_that_exclude_each_other_are_reported(spied):
-    path = spied.path / "trainer" / "task.py"
-    line = '    job = parser.add_argument_group("job")\n'
-    two = "    two = job.add_mutually_exclusive_group()\n"
-    two += '    [two.add_argument(flag, type=int) for flag in ("--first", "--second")]\n'
+    path = spied.path / "trainer" / "engine" / "parser.py"
+    line = '        add_job_flags(self.add_argument_group("job"))\n'
+    two = "        two = self.add_mutually_exclusive_group()\n"
+    two += '        [two.add_argument(flag, type=int) for flag in ("--first", "--second")]\n'
     text = path.read_text(encoding="utf-8")
     assert line in text
     path.write_text(text.replace(line, line + two), encoding="utf-8")

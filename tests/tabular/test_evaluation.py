@@ -85,7 +85,8 @@ def test_two_runs_that_were_trained_are_compared_row_by_row(tmp_path, penguins):
         rows, difference = comparison.compare_rows(*pair, metric)
         expected = pair[0].metrics[metric] - pair[1].metrics[metric]
         assert difference.pairs == 69 and difference.mean == pytest.approx(expected, abs=1e-4)
-        assert set(rows["truth"]) <= set(penguins.data.classes) and 0 < len(rows) <= 69
+        assert set(rows["truth"]) <= set(penguins.data.classes) and len(rows) <= 69
+    assert len(rows) > 0  # both may be right everywhere, but not to the last digit
 
 
 def penguins_flags(run) -> list[str]:

@@ -19,6 +19,7 @@ import dry_run
 import growth
 import launcher
 import processes
+import quality
 import reader
 import reading
 import search
@@ -29,7 +30,7 @@ import tabular
 from measure import HERE, ROOT, Lab
 
 ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
-ALL += (shards, reader)
+ALL += (shards, reader, quality)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"

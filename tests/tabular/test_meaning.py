@@ -240,6 +240,8 @@ def test_a_word_among_counts_costs_its_row():
         ([1, 2, 3], "classification"),
         ([0] * 90 + [1] * 9 + [2], "classification"),
         ([*range(10)], "classification"),  # digits
+        ([*range(1, 8)], "classification"),
+        ([*range(1, 11)], "regression"),  # a scale of a questionnaire
         (range(19, 34), "regression"),  # a mileage
         ([0] * 60 + [1] * 20 + [2] * 12 + [3] * 7 + [4], "regression"),  # visits
         ([3, 4, 5, 6, 8], "regression"),  # cylinders

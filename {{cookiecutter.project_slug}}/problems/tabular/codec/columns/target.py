@@ -13,7 +13,7 @@ from codec.errors import JobError
 from codec.schema import LARGEST, MISSING, MISSING_IN_WORDS, SMALLEST_STD, Schema
 
 MAX_CLASSES = 1_000
-MAX_CODES = 10  # a target of more whole numbers is no class by itself
+MAX_CODES = {0: 10, 1: 7}  # by the first: of more whole numbers, a target is an amount, or a scale
 
 
 def settle_target(
@@ -112,9 +112,10 @@ def _are_codes(counts: Mapping[float, int]) -> bool:
 
     Counts and amounts begin or end anywhere, and their largest are rare.
     """
-    consecutive = min(counts) in (0, 1) and max(counts) - min(counts) == len(counts) - 1
+    first, consecutive = min(counts), max(counts) - min(counts) == len(counts) - 1
     even = 4 * min(counts.values()) * len(counts) >= sum(counts.values())
-    return len(counts) == 2 or (consecutive and len(counts) <= (MAX_CODES if even else 3))
+    most = MAX_CODES.get(first, 2) if even else 3
+    return len(counts) == 2 or (first in MAX_CODES and consecutive and len(counts) <= most)
 
 
 def label(value: str | float) -> str:

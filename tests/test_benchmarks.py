@@ -68,7 +68,9 @@ def test_results_name_their_commands():
     """The page in this repo is whole, and its figures are medians of at least five."""
     text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     check(text)
-    repeats = [int(number) for number in re.findall(r"(\d+) (?:repeats|folds)$", text, re.MULTILINE)]
+    repeats = [
+        int(number) for number in re.findall(r"(\d+) (?:repeats|folds)$", text, re.MULTILINE)
+    ]
     assert len(repeats) == len(SECTIONS) and min(repeats) >= 5
 
 

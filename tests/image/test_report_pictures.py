@@ -372,7 +372,7 @@ def test_no_other_file_is_read(run, name):
             pytest.skip("this user may not make links on Windows")
     before = len(images_of(page_of(run)))
     change(
-        run, "evaluation.json", lambda told: told["sections"][2]["items"][-1].update(images=[name])
+        run, "evaluation.json", lambda page: page["sections"][2]["items"][-1].update(images=[name])
     )
     page = page_of(run)
     assert len(images_of(page)) == before - 1
@@ -382,8 +382,8 @@ def test_no_other_file_is_read(run, name):
 def test_hostile_names_stay_text(run):
     evil = """<script>alert("1")</script> & 'x' " onload="x"""
 
-    def spoil(told):
-        for section in told["sections"]:
+    def spoil(evaluation):
+        for section in evaluation["sections"]:
             for item in section.get("items", []):
                 item["lines"] = [evil, evil]
 
@@ -394,8 +394,8 @@ def test_hostile_names_stay_text(run):
 
 
 def test_hundreds_of_pictures_are_cut_down(run):
-    def multiply(told):
-        told["sections"][2]["items"] *= 100
+    def multiply(evaluation):
+        evaluation["sections"][2]["items"] *= 100
 
     change(run, "evaluation.json", multiply)
     assert len(images_of(page_of(run))) < 100

@@ -9,9 +9,10 @@ Each line of standard input and output is a JSON object:
     out  {"ready": true}              once; or false with "why", and this process ends
     out  {"run": 1, "exit": 0}        when it has ended; 128 + N after signal N
 
-A run is what `python -m MODULE ARGS` is in that environment; when it has ended, the command `last` runs.
-What is imported before, with TensorFlow, are the modules in `PRELOAD` of the package of MODULE. At the end of the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later
-SIGKILL. When this process is killed, Linux kills its runs.
+A run is what `python -m MODULE ARGS` is in that environment; after it, the command `last` runs. The
+modules in `PRELOAD` of MODULE's package are imported first, and TensorFlow with them. At the end of
+the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later SIGKILL. When this
+process is killed, Linux kills its runs.
 """
 
 import contextlib

@@ -38,7 +38,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", metavar="NAME", help="the column to predict")
     parser.add_argument(
-        "--task", choices=TASKS, help="default: regression for a target of many numbers"
+        "--task", choices=TASKS, help="default: as the target's values say; the log names why"
     )
     parser.add_argument(
         "--columns", metavar="A,B,…", help="column names, for files without a header line"

@@ -33,10 +33,11 @@ trialJobSpec:
 
 def measure(lab):
     job = _write_job(lab, 2) if lab.quick else lab.repo / "configs" / "tuning.yaml"
-    forked, apart = interleave(
-        lab.repeats,
-        {"forked": lambda: Study(lab, job), "apart": lambda: Study(lab, job, "--no-fork")},
-    ).values()
+    ways = {"forked": lambda: Study(lab, job), "apart": lambda: Study(lab, job, "--no-fork")}
+    if lab.before and not lab.quick:
+        old_job = lab.before / job.relative_to(lab.repo)
+        ways["before"] = lambda: Study(lab, old_job, repo=lab.before)
+    forked, apart, *before = interleave(lab.repeats, ways).values()
     trials = len(forked[0].histories)
     lines = [
         [
@@ -47,12 +48,24 @@ def measure(lab):
         for name, studies in (
             ("forked", forked),
             ("processes of their own (`--no-fork`)", apart),
+            *((f"as of {lab.before_commit}", studies) for studies in before),
         )
     ]
     speed = _ratio(apart, forked, lambda study: study.done.seconds)
     differ = len(_find_differences([*forked, *apart]))
     aims = [
         ["time of the study, own processes ÷ forked", *verdict(speed, 2.5)],
+        *(
+            [
+                f"{what}, as of {lab.before_commit} ÷ forked",
+                *verdict(_ratio(studies, forked, value), 2.5),
+            ]
+            for studies in before
+            for what, value in (
+                ("time of the study", lambda study: study.done.seconds),
+                ("CPU of the study", lambda study: study.done.cpu),
+            )
+        ),
         [
             "CPU of the study, own processes ÷ forked",
             f"{_ratio(apart, forked, lambda study: study.done.cpu):.3g}",
@@ -85,10 +98,10 @@ def measure(lab):
 class Study:
     """A study that has ended."""
 
-    def __init__(self, lab, job, *words):
+    def __init__(self, lab, job, *words, repo=None):
         path = lab.job_dir().parent
         flags = ["--", "--job-dir", path]
-        self.done = lab.run(["scripts/train_local.py", job, *words, *flags])
+        self.done = lab.run(["scripts/train_local.py", job, *words, *flags], repo=repo)
         self.histories, self.timings = {}, Counter()
         for record in path.glob("*/run.json"):
             run = json.loads(record.read_text(encoding="utf-8"))

@@ -536,7 +536,7 @@ def test_a_key_that_is_not_there_is_named(google, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "nowhere/key.json")
     finding = checkup.Check("credentials", Cloud(SETTINGS).check_credentials).run()
     assert finding.state == "wrong"
-    assert "GOOGLE_APPLICATION_CREDENTIALS (nowhere/key.json) counts" in finding.text
+    assert "GOOGLE_APPLICATION_CREDENTIALS is nowhere/key.json, which counts" in finding.text
     assert "File nowhere/key.json was not found" in finding.text
     assert finding.remedies == ("unset GOOGLE_APPLICATION_CREDENTIALS", clients.LOGIN)
 

@@ -12,26 +12,12 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from launcher.cloud import errors
 from launcher.cloud.errors import CloudError, clean, sdk
 
-# What an API says when it refuses a request (403) that no role would allow, and what that means.
-FORBIDDEN = {
-    "SERVICE_DISABLED|has not been used in project|it is disabled": (
-        "{api} is not enabled; run: gcloud services enable {api} --project={project}"
-    ),
-    "quota project": (
-        "your own credentials belong to no project; "
-        "run: gcloud auth application-default set-quota-project {project}"
-    ),
-    r"\b[Bb]illing\b": (
-        "the project {project} has no billing account: {text}; "
-        "see https://console.cloud.google.com/billing/linkedaccount?project={project}"
-    ),
-}
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LOGIN = "gcloud auth application-default login"
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"  # names a file that counts before any login
@@ -75,11 +61,9 @@ def load_credentials():
     auth = sdk("google.auth")
     try:
         return auth.default(scopes=[SCOPE])[0]
-    except (auth.exceptions.GoogleAuthError, ValueError, OSError) as error:
-        why = clean(error)
-    except AttributeError:  # JSON that is no mapping, which google.auth does not expect
-        why = f"{os.environ.get(VARIABLE)} holds no credentials"
-    raise CloudError(f"nobody is logged in ({why}); {advise_login()}")
+    except (auth.exceptions.GoogleAuthError, ValueError, OSError, AttributeError) as error:
+        # AttributeError: JSON that is no mapping, which google.auth does not expect.
+        raise CloudError(f"nobody is logged in ({clean(error)}); {advise_login()}") from None
 
 
 def may_have_login() -> bool:
@@ -120,10 +104,9 @@ def _request_email(token: str | None) -> str:
 
 def advise_login() -> str:
     """What to do where Google lets nobody in."""
-    if named := os.environ.get(VARIABLE):
-        first = f"{VARIABLE} ({named}) counts before any login: correct it, or unset it and"
-        return f"{first} run: {LOGIN}"
-    return f"run: {LOGIN}"
+    named = os.environ.get(VARIABLE)
+    note = f" ({VARIABLE} is {named}, which counts before any login)" if named else ""
+    return f"run: {' && '.join(login_commands())}{note}"
 
 
 def login_commands() -> tuple[str, ...]:
@@ -165,7 +148,7 @@ class Need:
     """What a request needs, for the message where that is missing."""
 
     role: str  # roles/aiplatform.user
-    api: str  # aiplatform.googleapis.com
+    _: KW_ONLY
     bucket: str = ""  # the role is needed on it alone
     repository: str = ""  # likewise
     create: str = ""  # the command that creates what is missing
@@ -233,32 +216,26 @@ class Connection:
             seconds = f"{errors.LIMIT:.0f} s"
             return f"no good answer within {seconds} ({text}); give the same command again later"
         if errors.is_quota(error):
-            see = f"see {quota_page(self.project)}, or take other machines"
-            return f"the quota is used up, or there is none: {text}; {see}"
+            return f"the quota is used up, or there is none: {text}; see {quota_page(self.project)}"
         if status == 401 or isinstance(error, sdk("google.auth.exceptions").GoogleAuthError):
-            advice = advise_login()
-            return f"signed in as {self._caller()}, who was not let in: {text}; {advice}"
+            return f"signed in as {self._caller()}, who was not let in: {text}; {advise_login()}"
         if status == 403:
-            return self._explain_forbidden(text, need)
-        if status != 404 and not re.search("does not exist|not found", text, re.IGNORECASE):
-            return text
+            return f"signed in as {self._caller()}, {self._explain_forbidden(text, need)}"
         if self.account and self.account in text:
             name, _, rest = self.account.partition("@")
             create = f"gcloud iam service-accounts create {name} --project={rest.partition('.')[0]}"
-            return f"the service account {self.account} does not exist; run: {create}"
-        return text + (f"; run: {need.create}" if need.create else "")
+            return f"{text}; if it does not exist, run: {create}"
+        missing = status == 404 or re.search("does not exist|not found", text, re.IGNORECASE)
+        return text + (f"; run: {need.create}" if missing and need.create else "")
 
     def _explain_forbidden(self, text: str, need: Need) -> str:
-        api = (re.search(r"[a-z]+\.googleapis\.com", text) or [need.api])[0]
-        for sign, form in FORBIDDEN.items():
-            if re.search(sign, text):
-                return form.format(api=api, project=self.project, text=text)
-        lacks, account = need.role, ""
+        if not re.search("ermission| access", text):  # an API that is off, no billing account, …
+            return f"refused: {text}; python scripts/doctor.py --cloud names what is missing"
+        account = ""
         if self.account and re.search("actAs|act as", text):
-            need, account = Need("roles/iam.serviceAccountUser", need.api), self.account
-            lacks = f"{need.role} on {account}"
+            need, account = Need("roles/iam.serviceAccountUser"), self.account
         grant = self.grant(need, account)
-        return f"signed in as {self._caller()}, who lacks {lacks}: {text}; to grant it: {grant}"
+        return f"who lacks {need.role}: {text}; to grant it: {grant}"
 
     def _caller(self) -> str:
         if is_anonymous():

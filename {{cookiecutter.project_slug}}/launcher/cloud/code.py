@@ -37,7 +37,7 @@ BUILDER = "gcr.io/cloud-builders/docker"
 BUILD = 3600  # seconds that Cloud Build may take
 POLL = 5.0  # seconds between two looks at it
 RUNNING = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
-TO_BUILD = Need("roles/cloudbuild.builds.editor", "cloudbuild.googleapis.com")
+TO_BUILD = Need("roles/cloudbuild.builds.editor")
 SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
 SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
 
@@ -210,7 +210,6 @@ class Registry:
         create = "gcloud artifacts repositories create"
         return Need(
             role=f"roles/artifactregistry.{role}",
-            api="artifactregistry.googleapis.com",
             repository=repository,
             create=f"{create} {repository} --repository-format=docker {where}",
         )

@@ -108,12 +108,8 @@ def is_quota(error: BaseException) -> bool:
 def clean(error: BaseException) -> str:
     """The text of an error: a line, not too long, without anything secret."""
     requests = sdk("requests.exceptions")
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.ConnectionError):
-        if re.search("resolve|Name or service|getaddrinfo", str(error)):
-            return "no network, or no such host"
-        return f"the connection was {'refused' if 'refused' in str(error) else 'dropped'}"
+    if isinstance(error, (requests.ConnectionError, requests.Timeout)):
+        return f"no connection, or no answer in time: {type(error).__name__}"
     inner = getattr(getattr(error, "response", None), "text", None)
     if isinstance(error, sdk("google.auth.exceptions").GoogleAuthError) and error.args:
         inner = error.args[0]  # what follows is the cause, or the answer's body

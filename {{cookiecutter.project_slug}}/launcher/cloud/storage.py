@@ -167,7 +167,6 @@ class Store:
         location = f" --location={self.connection.region}" if self.connection.region else ""
         need = Need(
             role="roles/storage.objectUser",
-            api="storage.googleapis.com",
             bucket=bucket,
             create=f"gcloud storage buckets create gs://{bucket} --project={project}{location} "
             "--uniform-bucket-level-access",

@@ -13,7 +13,6 @@ from just before it is sent until its fate is known; the same command, given aga
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import re
@@ -36,9 +35,9 @@ FIELDS = ("custom_job", "hyperparameter_tuning_job")  # of requests, and in name
 SETTLE = 3.0  # seconds until a new job appears in lists
 PAGE = 100  # jobs in an answer, as many as the service gives
 MOST = 1000  # jobs that are looked through
-NAMED = 5  # candidates in a message
+NAMED = 5  # jobs in a message
 RESOURCE = re.compile(r"projects/[^/]+/locations/([^/]+)/(?:customJobs|\w+TuningJobs)/\d+")
-NEED = Need("roles/aiplatform.user", "aiplatform.googleapis.com")
+NEED = Need("roles/aiplatform.user")
 FOLDER = RUNS / ".pending"
 LATEST = 600.0  # seconds after which a request without effect will never have one
 
@@ -145,28 +144,21 @@ class Vertex:
         Raises:
             CloudError: there is none, or there are several: which ones.
         """
-        hint = "python scripts/jobs.py list shows those that there are"
-        if not text.strip():
-            raise CloudError(f"an empty name; {hint}")
-        whole = RESOURCE.fullmatch(text)
-        number, jobs = text.rpartition("/")[2] if whole else text, []
-        if not whole and not re.search(r'["\\]', text):
+        number, jobs = text.rpartition("/")[2] if RESOURCE.fullmatch(text) else text, []
+        if number.isdecimal() and (job := self._find_number(number)):
+            return job
+        if text.strip() and not re.search(r'["\\]', text):  # a name, which may be anybody's
             jobs = self.list(f'display_name="{text}"', NAMED + 1)
-        ours = [] if jobs else self.list(self.own)
-        jobs = jobs or [job for job in ours if job.id == number]
-        jobs = jobs or [j for j in ours if j.name.startswith(text) or j.id.startswith(text)]
+            ours = [] if jobs else self.list(self.own)
+            jobs += [job for job in ours if job.name.startswith(text) or job.id.startswith(text)]
         if len(jobs) == 1:
             return self.get(jobs[0])
+        what = f"no such job in {self.connection.project}, {self.connection.region}"
         if jobs:
-            raise CloudError(f"{text}: which one? {_list_names(jobs)}")
-        if number.isdecimal() and (job := self._find_number(number)):  # another project's, or old
-            return job
-        names = {job.name: job for job in reversed(ours)}
-        near = [names[name] for name in difflib.get_close_matches(text, names, NAMED)]
-        if ours:
-            hint += f"; {'near it' if near else 'the newest'}: {_list_names(near or ours)}"
-        where = f"{self.connection.project}, {self.connection.region}"
-        raise CloudError(f"{text}: no such job in {where}; {hint}")
+            names = [printable(f"{job.name} ({job.id})") for job in jobs[:NAMED]]
+            more = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
+            what = f"which one? {', '.join(names)}{more}"
+        raise CloudError(f"{text}: {what}; python scripts/jobs.py list shows all")
 
     def cancel(self, job: RemoteJob) -> None:
         """Ask the service to stop a job; it ends some moments later."""
@@ -252,16 +244,6 @@ class Vertex:
             f"{problem}; python scripts/jobs.py show {job.name} shows whether it did; the same "
             "command looks, too, and sends nothing while this is unknown"
         )
-
-
-def _list_names(jobs: list[RemoteJob]) -> str:
-    names = [job.name for job in jobs]
-    texts = [
-        job.name if names.count(job.name) == 1 else f"{job.id} ({job.name})"  # one name, two jobs
-        for job in jobs[:NAMED]
-    ]
-    rest = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
-    return ", ".join(map(printable, texts)) + rest
 
 
 def find_note(submission: Submission) -> Path:

@@ -6,6 +6,15 @@ pattern and reads no file.
 
 from setuptools import find_packages, setup
 
+SERVE = [  # for the prediction server, and for the serving image, which has no TensorFlow
+    "onnxruntime>=1.20,<2",  # runs an exported network
+    "uvicorn>=0.34,<1",  # the server
+    "starlette>=0.46,<2",  # its routes
+    "httptools>=0.6.4,<1",  # parses HTTP for it, with limits of ours: predictor/protocol.py
+    "uvloop>=0.21,<1; sys_platform != 'win32'",  # its event loop, faster than Python's own
+    "orjson>=3.10.12,<4",  # reads and writes JSON, NumPy's numbers too
+]
+
 setup(
     name="{{ cookiecutter.project_slug }}",
     version="0.1.0",
@@ -30,7 +39,9 @@ setup(
             "google-cloud-aiplatform>=1.60,<3",  # sends jobs to Vertex AI
             "google-cloud-storage>=2.18,<4",  # copies files to and from buckets
         ],
+        "serve": SERVE,
         "dev": [
+            *SERVE,  # scripts/serve.py and the tests
             "pyyaml>=6.0.2",  # project.yaml and the job files
             "rich>=13",  # tables and progress on the terminal
             "filelock>=3.16,<5",  # a run's directory is locked while the run is alive

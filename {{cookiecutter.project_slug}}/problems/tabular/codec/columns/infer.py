@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from codec.columns import blocks, dates, meaning, rows, tables
+from codec import dates
+from codec.columns import blocks, meaning, rows, tables
 from codec.columns.profiles import Profile, look_at
 from codec.columns.rows import Part, Split
 from codec.columns.sample import Sample

@@ -443,6 +443,15 @@ def test_a_study_of_seeds_compares_its_settings(capsys):
     assert "The best trial" not in page and not Path("configs/best.yaml").exists()
 
 
+def test_a_study_of_folds_compares_its_settings(capsys):
+    """The toy ignores its fold, so that a setting has no spread, and the difference is certain."""
+    folds = {"parameterId": "fold", "integerValueSpec": {"minValue": 1, "maxValue": 3}}
+    assert make(job_file(grid(numbers("x", 0.3, 0.5), folds), maxTrialCount=6)).run() == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^x 0.3: loss \S+, over 3 folds$", printed, re.MULTILINE)
+    assert re.search(r"^x 0.3 beats x 0.5: .*, over the same 3 folds\.$", printed, re.MULTILINE)
+
+
 def test_a_terminal_gets_a_table(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     study = make(job_file(grid(numbers("x", 0.3, 0.5), choices("kind", "[bold]"))))

@@ -5,7 +5,7 @@ search     optuna suggests parameters; study.journal keeps the trials; a trial's
 trial      run one trial; its learning curve, which may stop it early
 directory  find, lock and resume the directory of a study
 results    write the leaderboard and job files of the best trials
-repeats    compare settings whose trials differ in their seed
+repeats    compare settings whose trials differ in their seed or fold
 page       write the page of a study, with its figures
 parallel   its parallel coordinates
 """

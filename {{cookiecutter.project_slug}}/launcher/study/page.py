@@ -60,7 +60,7 @@ def _tiles(study: StudyRecord, goal: str) -> list[dict[str, Any]]:
     trials, settings, tiles = study.trials, study.settings, []
     best = trials[0]
     if settings:
-        note = f"{goal} mean over seeds, of {settings[0].name}"
+        note = f"{goal} mean over {settings[0].repeats}, of {settings[0].name}"
         tile = {"value": settings[0].describe(), "label": study.job.study.metric, "note": note}
         tiles.append(tile | {"main": True})
     elif best.counts:

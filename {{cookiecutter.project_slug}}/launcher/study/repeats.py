@@ -1,4 +1,4 @@
-"""A study that repeats each setting with other seeds: its mean, its spread, which setting is better."""
+"""A study that repeats each setting with other seeds or folds: its mean and spread, which is better."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from launcher.report.pairs import compare_pairs
 from launcher.study import search
 from launcher.study.search import Trial
 
-SEED = "seed"  # the parameter whose values repeat a setting; all others make the setting
+REPEATS = ("seed", "fold")  # parameters whose values repeat a setting; all others make the setting
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The trials that differ in nothing but their seed."""
+    """The trials that differ in nothing but their seed, or their fold."""
 
     parameters: Mapping[str, Value]
-    values: dict[Value, float] = field(default_factory=dict)  # of the metric, by seed
+    repeats: str  # "seeds", "folds", or both
+    values: dict[tuple[Value, ...], float] = field(default_factory=dict)  # of the metric, by repeat
     verdict: str = ""  # whether the best setting beats this one; "" for the best itself
 
     @property
@@ -35,7 +36,7 @@ class Setting:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation over the seeds."""
+        """The standard deviation over the repeats."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
     def describe(self) -> str:
@@ -47,13 +48,15 @@ class Setting:
 
 
 def compare_settings(trials: Sequence[Trial], metric: str, maximize: bool) -> list[Setting]:
-    """The settings of a study, the best mean first; [] where its trials have no seed to vary."""
+    """The settings of a study, the best mean first; [] where its trials have no seed or fold."""
     settings: dict[tuple, Setting] = {}
     for trial in trials:
-        if trial.counts and SEED in trial.parameters:
-            others = {id: value for id, value in trial.parameters.items() if id != SEED}
-            setting = settings.setdefault(tuple(others.items()), Setting(others))
-            setting.values[trial.parameters[SEED]] = trial.value
+        repeats = {id: trial.parameters[id] for id in REPEATS if id in trial.parameters}
+        if trial.counts and repeats:
+            others = {id: v for id, v in trial.parameters.items() if id not in repeats}
+            new = Setting(others, " and ".join(f"{id}s" for id in repeats))
+            setting = settings.setdefault(tuple(others.items()), new)
+            setting.values[tuple(repeats.values())] = trial.value
     if all(len(setting.values) < 2 for setting in settings.values()):
         return []
     ranked = sorted(settings.values(), key=lambda s: -s.mean if maximize else s.mean)
@@ -62,11 +65,11 @@ def compare_settings(trials: Sequence[Trial], metric: str, maximize: bool) -> li
 
 
 def _judge(best: Setting, other: Setting, metric: str, maximize: bool) -> str:
-    """Whether the best setting beats another one, over the seeds that both have."""
-    seeds = [seed for seed in best.values if seed in other.values]
-    pair = [[setting.values[seed] for seed in seeds] for setting in (best, other)]
+    """Whether the best setting beats another one, over the repeats that both have."""
+    both = [repeat for repeat in best.values if repeat in other.values]
+    pair = [[setting.values[repeat] for repeat in both] for setting in (best, other)]
     gain = compare_pairs(*(pair if maximize else reversed(pair)))
     verb = "beats" if gain.is_clear else "does not clearly beat"
-    what = f"{metric} is better by {gain}, over the same {gain.pairs} seeds"
-    advice = "" if gain.is_clear else "; more seeds may show more"
+    what = f"{metric} is better by {gain}, over the same {gain.pairs} {best.repeats}"
+    advice = "" if gain.is_clear else f"; more {best.repeats} may show more"
     return f"{best.name} {verb} {other.name}: {what}{advice}."

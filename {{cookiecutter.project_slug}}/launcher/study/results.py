@@ -108,7 +108,7 @@ def leaderboard(
 ) -> None:
     """Show ranked trials: a table in colour on a terminal, plain columns elsewhere.
 
-    Of a study of seeds it also shows what each setting gives, and whether the best one is better.
+    Of a study of seeds or folds it also shows what each setting gives, and whether the best one is better.
     """
     ids, metric = columns(trials), spec.metric
     interval = ["95 % interval"] if certainty.intervals else []
@@ -146,7 +146,9 @@ def leaderboard(
         say(text)
     settings = compare_settings(trials, metric, spec.maximize)
     for setting in settings:
-        say(f"{setting.name}: {metric} {setting.describe()}, over {len(setting.values)} seeds")
+        say(
+            f"{setting.name}: {metric} {setting.describe()}, over {len(setting.values)} {setting.repeats}"
+        )
     for setting in settings[1:]:
         say(setting.verdict)
 

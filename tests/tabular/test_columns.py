@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import io
+import json
 import random
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from conftest import write
 from own import column, load, refusal
 
+from codec import dates
 from codec.schema import Schema
 from codec.values import is_number
 from predictor.inputs import Inputs
@@ -188,14 +191,17 @@ def test_a_word_among_numeric_targets_costs_its_row_and_is_counted():
 
 
 @pytest.mark.parametrize("part", ["training", "held-out"])
-def test_a_client_may_send_the_words_that_training_or_evaluation_took_for_missing(part):
+def test_a_client_may_send_words_where_training_or_evaluation_took_some_for_missing(part):
     write_words(0)
     words = write_words(3) if part == "training" else "t.csv"
     write("e.csv", "a,b,y\n" + "lost,1,p\n" + "1,1,q\n" * 40)
     schema = load(words, "y", "--eval-files", "e.csv").schema
     inputs = Inputs(Schema.from_json(schema.to_json()))
-    [row] = read(io.StringIO("a,b\n lost ,2\n"), "f", inputs)
-    assert np.isnan(row["a"]) and row["b"] == 2
+    for word in (" lost ", "gone"):
+        [row] = read(io.StringIO(f"a,b\n{word},2\n"), "f", inputs)
+        assert np.isnan(row["a"]) and row["b"] == 2
+    [error] = read(io.StringIO('{"a": "lost", "b": 2}'), "f", inputs)  # JSON has null for it
+    assert isinstance(error, InstanceError) and "feature 'a' is \"lost\"" in str(error)
     [error] = read(io.StringIO("a,b\n1,lost\n"), "f", inputs)
     assert isinstance(error, InstanceError) and "feature 'b' is \"lost\"" in str(error)
 
@@ -229,33 +235,49 @@ DATES = [
     ],
     *["2020-01-{:02d}T10:15:00Z", "2020-01-{:02d} 10:15:30.25+01:00", "1/{}/2020 9:05 PM"],
     *["{} Jan 2020", "{}-Jan-20", "Jan {}, 2020", "January {}, 2020 10:15", "Mon, {:02d} Feb 2020"],
-    *[
-        "{}. März 2020",
-        "{} août 2020",
-        "{} de enero de 2020",
-        "{}Mar2020",
-        "20{:02d}-01",
-        "Mar-{:02d}",
-    ],
-    # As cameras, PsychoPy, browsers, Java and databases write them.
-    *["2020:01:{:02d} 10:15:30", "2020-01-{:02d}_10h15.30.250", "2020_Jan_{}_1015"],
-    *["Mon Jan {:02d} 2020 10:15:30 GMT+0100 (CET)", "2020-01-{:02d}T10:15:30Z[UTC]"],
-    *["{:02d}-JAN-20 10.15.30.000000 AM", "10:15 {:02d}/01/2020", "Mon 2020-01-{:02d}"],
-    *["2020-01-{:02d}_10-15-30", "2020-01-{:02d} (Mon)"],
+    *["{}Mar2020", "20{:02d}-01", "1/20{:02d}", "20{:02d} Jan", "May 20{:02d}"],
+    # As cameras, PsychoPy, Java and databases write them.
+    *["2020:01:{:02d} 10:15:30", "2020-01-{:02d}_10h15.30.250", "Mon 2020-01-{:02d}"],
+    "{:02d}-JAN-20 10.15.30.000000 AM",
     # As phones write them, and people, with a word before the time.
-    *["Jan {}, 2020 at 10:15:00\u202fAM", "{}. März 2020 um 10:15", "{}.3.2020 um 8 Uhr"],
-    *["{} mars 2020 à 10h15", "2020-01-{} at 10.15.30", "Monday {} March 2020 at 3pm"],
-    *["2020-W{:02d}", "20{:02d}Q1", "May {:02d}", "Thu Nov {:02d} 00:38:03 UTC 2026"],
+    *["Jan {}, 2020 at 10:15:00\u202fAM", "2020-01-{} at 10.15.30", "Monday {} March 2020 at 3pm"],
+    *["2020-W{:02d}", "20{:02d}Q1", "20{:02d} Q1"],
+]
+OTHER_DATES = [
+    *["{}. März 2020", "{} août 2020", "{} de enero de 2020", "Mar-{:02d}", "2020_Jan_{}_1015"],
+    *["Mon Jan {:02d} 2020 10:15:30 GMT+0100 (CET)", "2020-01-{:02d}T10:15:30Z[UTC]"],
+    *["10:15 {:02d}/01/2020", "2020-01-{:02d}_10-15-30", "2020-01-{:02d} (Mon)"],
+    *["{}. März 2020 um 10:15", "{}.3.2020 um 8 Uhr", "{} mars 2020 à 10h15", "May {:02d}"],
+    "Thu Nov {:02d} 00:38:03 UTC 2026",
 ]
 
 
-@pytest.mark.parametrize("form", DATES)
-def test_dates_that_repeat_are_no_categories(form):
+def write_dates(form: str) -> str:
     rows = [f'"{form.format(10 + i % 9)}",{i % 7},{"pq"[i % 2]}\n' for i in range(99)]
-    write("t.csv", "a,b,y\n" + "".join(rows) + "unknown,1,p\n" * 9)
-    loaded = load("t.csv", "y")
+    return write("t.csv", "a,b,y\n" + "".join(rows) + "unknown,1,p\n" * 4)
+
+
+@pytest.mark.parametrize("form", DATES)
+def test_dates_are_numbers_beside_a_few_words(form):
+    loaded = load(write_dates(form), "y", "--eval-files", "t.csv")
+    a = column(loaded, "a")
+    assert (a.kind, a.missing) == ("date", 4)
+    assert "the model sees its trend" in a.why and "'unknown' (4)" in a.why
+    assert a.example == form.format(10)
+    trend, *_, flag = loaded.schema.places["a"]["numbers"]
+    numbers = loaded.train.arrays()["numbers"]
+    assert len(np.unique(numbers[:99, trend])) == 9
+    assert (np.diff(numbers[:9, trend]) > 0).all()
+    assert numbers[:, flag].tolist() == [0] * 99 + [1] * 4
+
+
+@pytest.mark.parametrize("form", OTHER_DATES)
+def test_dates_in_other_forms_are_no_categories(form):
+    loaded = load(write_dates(form), "y")
     assert column(loaded, "a").kind == "ignore"
-    assert "a: ignore (dates, which are not used: make numbers of them ('" in loaded.describe()
+    assert "a: ignore (dates, but not of one form that is used, such as 2020-01-31 ('" in (
+        loaded.describe()
+    )
 
 
 def test_dates_are_no_categories_beside_a_word_that_is_more_frequent():
@@ -290,10 +312,103 @@ def test_what_is_no_date_stays(values, kind):
     assert column(load(path, "y"), "a").kind == kind
 
 
-def test_a_schema_may_take_dates_for_categories():
-    path = write("t.csv", "a,y\n" + "".join(f"2020-01-{1 + i % 9},{i % 2}\n" for i in range(99)))
-    write("s.json", '{"columns": [{"name": "a", "kind": "category"}]}')
-    assert column(load(path, "y", "--schema", "s.json"), "a").kind == "category"
+@pytest.mark.parametrize("kind", ["category", "date", "ignore"])
+def test_a_schema_settles_dates(kind):
+    lines = [f"{1 + i % 9}/1/2020,{i},{i % 2}\n" for i in range(99)]
+    path = write("t.csv", "a,b,y\n" + "".join(lines))
+    settled = {"name": "a", "kind": kind, "form": "day/month/year"}
+    write("s.json", json.dumps({"columns": [settled]}))
+    a = column(load(path, "y", "--schema", "s.json"), "a")
+    assert a.kind == kind
+    if kind == "date":
+        assert a.form == "day/month/year" and "2020-01-01 to 2020-01-09" in a.why
+        assert column(load(path, "y"), "a").form == "month/day/year"
+
+
+@pytest.mark.parametrize(
+    ("settled", "expected"),
+    [
+        (
+            {"name": "b", "kind": "date"},
+            "t.csv:2: column 'b': expected a date (year-month-day), got '0'",
+        ),
+        (
+            {"name": "a", "form": "Y-M"},
+            "--schema s.json: column 'a' has form 'Y-M'; write one of year-",
+        ),
+    ],
+)
+def test_a_schema_names_dates_that_are_none(settled, expected):
+    write("t.csv", "a,b,y\n" + "".join(f"2020-01-{1 + i % 9},{i},{i % 2}\n" for i in range(99)))
+    write("s.json", json.dumps({"columns": [settled]}))
+    assert refusal("t.csv", "y", "--schema", "s.json").startswith(expected)
+
+
+def test_held_out_dates_in_another_form_are_refused():
+    write("t.csv", "a,b,y\n" + "".join(f"2020-01-{1 + i % 9},{i},{i % 2}\n" for i in range(99)))
+    write("e.csv", "a,b,y\n" + "".join(f"{1 + i % 9}.1.2020,{i},{i % 2}\n" for i in range(99)))
+    assert refusal("t.csv", "y", "--eval-files", "e.csv").startswith(
+        "e.csv:2: column 'a': expected a date (year-month-day), got '1.1.2020'; fix it"
+    )
+
+
+def count_days(*date: float) -> float:
+    year, month, day, *time = date
+    days = datetime.date(year, month, day) - datetime.date(1970, 1, 1)
+    return days.days + sum(n / f for n, f in zip(time, (24, 1440, 86400), strict=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2020-02-29", (2020, 2, 29)),
+        ("1500-03-01", (1500, 3, 1)),
+        ("31/1/69", (1969, 1, 31)),
+        ("1/31/68 12:10 AM", (2068, 1, 31, 0, 10)),
+        ("1/31/2020 12:10 pm", (2020, 1, 31, 12, 10)),
+        ("2020-12-31T23:59:30.5-08:00", (2020, 12, 31, 23, 59, 30.5)),
+        ("December 2020", (2020, 12, 1)),
+        ("3 Sept 2021", (2021, 9, 3)),
+        ("1956 Q4", (1956, 10, 1)),
+        ("2020-W53", (2020, 12, 28)),
+        ("1991 W01", (1990, 12, 31)),
+    ],
+)
+def test_dates_are_days(text, date):
+    form, example = dates.find_form(pa.array([text, ""]))
+    days = dates.parse(pa.array([text, "", None, "2020-13-01", "x"]), form)
+    assert example == text
+    assert days.to_pylist() == [pytest.approx(count_days(*date), abs=1e-9), *[None] * 4]
+
+
+def test_the_calendar():
+    days = np.arange(-170_000.0, 80_000)
+    texts = pa.array(days.astype(int).astype("datetime64[D]").astype(str))
+    assert dates.parse(texts, "year-month-day").to_pylist() == days.tolist()
+
+
+@pytest.mark.parametrize(
+    ("days", "parts"),
+    [
+        (np.arange(1000), ["season", "weekday"]),
+        (np.arange(100), ["weekday"]),
+        (np.arange(0, 3000, 7), ["season"]),
+        (np.arange(0, 3000, 365.25) // 1, []),
+        (
+            np.arange("1990-01", "1999-01", dtype="datetime64[M]").astype("datetime64[D]"),
+            ["season"],
+        ),
+        (
+            np.arange("1990-02", "1999-01", 3, "datetime64[M]").astype("datetime64[D]") - 1,
+            ["season"],
+        ),
+        (np.arange(0, 60, 1 / 24), ["weekday", "hour"]),
+        (np.arange(0, 0.5, 1 / 1440), []),
+        (np.random.default_rng(0).uniform(0, 9000, 500), ["season", "weekday", "hour"]),
+    ],
+)
+def test_the_model_sees_what_varies(days, parts):
+    assert dates.choose_parts(days.astype(float)) == parts
 
 
 # Numbers beyond float32

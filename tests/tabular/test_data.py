@@ -357,9 +357,9 @@ FLAG_FAULTS = {
     "cache below a file": (["--cache-dir", "t.csv/x"], "t.csv/x: the encoded data cannot be written there"),
     "schema is not there": (["--schema", "none.json"], "--schema none.json: cannot be read"),
     "schema is not JSON": (["--schema", "t.csv"], "--schema t.csv: expected {"),
-    "no such kind": (["--schema", "in/kind.json"], "--schema in/kind.json: column 'a' has kind 'text'; write one of number, category, ignore"),
+    "no such kind": (["--schema", "in/kind.json"], "--schema in/kind.json: column 'a' has kind 'text'; write one of number, category, date, ignore"),
     "no such column": (["--schema", "in/column.json"], "--schema in/column.json: no column 'c' in the data; there are: a, b, species"),
-    "nothing settled": (["--schema", "in/nothing.json"], "--schema in/nothing.json: column 'a': expected any of kind, codes, low, high, categories"),
+    "nothing settled": (["--schema", "in/nothing.json"], "--schema in/nothing.json: column 'a': expected any of kind, form, codes, low, high, categories"),
     "codes are no list": (["--schema", "in/codes.json"], "--schema in/codes.json: column 'a': codes: expected a list of numbers, got '9'"),
     "categories are numbers": (["--schema", "in/categories.json"], "--schema in/categories.json: column 'b': categories: expected a list of texts, got '[1]'"),
     "target has a kind": (["--schema", "in/target.json"], "--schema in/target.json: 'species' is the target, which has no kind"),
@@ -639,7 +639,7 @@ def test_a_message_shows_the_beginning_of_a_long_value():
 
 def test_what_is_ignored_is_told_by_what_it_looks_like():
     rows = [
-        f'2024-01-{i % 28 + 1:02d} {i}:00,"{i},5",s-{i}{"x" * (i % 9)},{i % 7},{"ab"[i % 2]}'
+        f'{i % 28 + 1}. Mai 2024 {i}:00,"{i},5",s-{i}{"x" * (i % 9)},{i % 7},{"ab"[i % 2]}'
         for i in range(99)
     ]
     path = write("a.csv", "\n".join(["when,price,note,n,y", *rows]))
@@ -650,7 +650,7 @@ def test_what_is_ignored_is_told_by_what_it_looks_like():
         *["ignore"] * 3,
         "number",
     ]
-    assert "dates, which are not used" in columns["when"].why
+    assert "dates, but not of one form that is used" in columns["when"].why
     assert "numbers with a comma or a unit: write 10.4 ('0,5')" in columns["price"].why
     assert "an id?" in columns["note"].why
 

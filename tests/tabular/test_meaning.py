@@ -273,7 +273,8 @@ def test_dates_that_repeat_under_a_header_with_blanks():
     ]
     loaded = load(write("t.csv", "\n".join(["date, value, kind", *lines, ""])), "value")
     assert loaded.train.rows + loaded.eval.rows == 51
-    assert "  date: ignore (dates, which are not used: make numbers of them (" in loaded.describe()
+    assert column(loaded, "date").kind == "date" and column(loaded, "date").missing == 0
+    assert "2020-01-01 to 2020-01-27; the model sees its trend, weekday)" in loaded.describe()
     assert column(loaded, "kind").categories == ["a", "b"] or ["b", "a"]
 
 
@@ -397,3 +398,11 @@ def test_what_is_learned_of_such_tables():
     assert measure("noise", id=range(1, 301), noise=noise, y=np.arange(300) // 100) < 0.55
     target[200] = 1e6
     assert measure("far", x=values, y=target) > 0.9
+
+
+def test_a_table_of_dates_and_values():
+    months = np.arange("1990-01", "2005-01", dtype="datetime64[M]")
+    number = np.arange(len(months))
+    season = 25 * np.sin(2 * np.pi * number / 12) + 30 * (number % 12 == 11)
+    sales = (100 + 0.8 * number + season + RNG.normal(0, 5, len(number))).round(2)
+    assert measure("sales", month=months, y=sales) > 0.9

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, Trained, train, write
 from own import load
 
-from codec.schema import Schema
+from codec.schema import Column, Schema
 from launcher.jobfile import trainer_rules
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError, read
@@ -287,7 +287,7 @@ def encode_three_ways(schema: Schema, path: str) -> list[dict]:
     raw = {}
     for column in schema.features:
         values = [instance[column.name] for instance in instances]
-        if column.kind == "category":  # as a client might send it who does not use our reader
+        if column.kind != "number":  # as a client might send it who does not use our reader
             values = [f" {value or '?'}\t" for value in values]
         raw[column.input] = tf.constant(values, tf.float64 if column.kind == "number" else None)
     served = tf.function(inputs.Inputs(schema))(raw)
@@ -320,6 +320,49 @@ def test_what_a_client_sends_is_encoded_as_training_encodes_it(seed):
     encoded = assert_equal(encode_three_ways(schema, "wild.csv"))
     assert len(np.unique(encoded["categories"])) > 15
     assert len(np.unique(encoded["numbers"])) > 1000
+
+
+DATES = {
+    "2020-01-31": "year-month-day",
+    "1/31/2020 9:05 PM": "month/day/year",
+    "31/1/20 23:59:59.75": "day/month/year",
+    "31.1.2020 10.15": "day.month.year",
+    "1/2020": "month/year",
+    "2020 Jan": "year month's name",
+    "31. January 2020": "day month's name year",
+    "Sat, Feb 29th, 2020 at 3pm": "month's name day year",
+    "Sept 2020": "month's name year",
+    "2020-W05": "year-week",
+    "2020Q1": "year-quarter",
+}
+
+
+@pytest.mark.parametrize("example", DATES)
+def test_a_date_is_encoded_as_training_encodes_it(example):
+    """Dates of all forms, and texts that are none in this one, which count as missing."""
+    texts = [*DATES, "", " NA", "2020-02-30", "0000-00-00", "2020", "é", "x", f"\t{example} "]
+    texts += [f"19{i}-{1 + i % 13}-{1 + i % 32} {i % 25}:{i}" for i in range(10, 99)]
+    texts += [f"{1 + i % 13}/{1 + i % 32}/{i} {i % 13}:{i}:{i}.{i} PM" for i in range(10, 99)]
+    write("t.csv", "a,n,y\n" + "".join(f'"{text}",{i},{i}\n' for i, text in enumerate(texts)))
+    parts = ["season", "weekday", "hour"]
+    numbers = [Column("n", "number", input="n")]
+    a = Column("a", "date", "", 1, mean=1e4, std=5e3, form=DATES[example], parts=parts, input="a")
+    encoded = assert_equal(encode_three_ways(Schema("y", "regression", [a, *numbers]), "t.csv"))
+    numbers = encoded["numbers"]
+    assert numbers.shape == (len(texts), 21)
+    missing = numbers[:, -1] == 1
+    assert not numbers[missing, 1:-1].any() and 0 < (~missing).sum() < len(texts)
+    assert np.abs(numbers[:, 2:]).max() <= 1
+
+
+def test_a_client_sends_dates_as_texts():
+    a = Column("a", "date", form="year-month-day", example="2020-01-31")
+    inputs = Inputs(Schema("y", "regression", [a]))
+    for value in (None, "2020-01-31", "soon", "\ud800"):
+        inputs.check("f", {"a": value})
+    for value in (20200131, True, ["2020-01-31"]):
+        with pytest.raises(InstanceError, match="f: feature 'a' is .*; expected a date in quotes"):
+            inputs.check("f", {"a": value})
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,36 @@ def test_a_wrong_group_is_refused_in_a_line(flags, expected):
     assert refusal(path, "y", *flags).startswith(expected)
 
 
+@pytest.mark.parametrize("group", [[], ["--group", "subject"]])
+def test_folds_hold_out_each_row_once(group):
+    rows = [f"s{i % 13},{7 * i % 520},{i % 2}\n" for i in range(520)]
+    write("t.csv", "subject,n,y\n" + "".join(rows))
+    held_out = []
+    for fold in range(1, 6):
+        loaded = load("t.csv", "y", *group, "--fold", str(fold))
+        assert not loaded.reused and loaded.train.rows + loaded.eval.rows == 520
+        [n] = loaded.schema.numbers
+        values = loaded.eval.arrays()["numbers"][:, 0] * n.std + n.mean
+        held_out.append(np.round(values).astype(int).tolist())
+    assert sorted(n for fold in held_out for n in fold) == list(range(520))
+    if group:
+        subjects = [{n * 223 % 520 % 13 for n in fold} for fold in held_out]  # 7 * 223 is 1
+        assert sorted(map(len, subjects)) == [2, 2, 3, 3, 3] and set.union(*subjects) == {
+            *range(13)
+        }
+    assert load("t.csv", "y", *group).reused  # the first fold is what is held out without the flag
+
+
+def test_a_fold_needs_rows_and_groups_of_its_own():
+    write_subjects(4)
+    assert refusal("t.csv", "y", "--group", "subject", "--fold", "2").startswith(
+        "--fold 2: 'subject' has 4 values in t.csv; 5 folds take at least 5"
+    )
+    assert refusal("t.csv", "y", "--eval-files", "t.csv", "--fold", "1").startswith(
+        "--fold 1: files of their own hold rows out"
+    )
+
+
 def test_a_group_is_another_encoding():
     write_subjects(4)
     load("t.csv", "y")

@@ -32,7 +32,14 @@ def rank(groups: Iterable[str]) -> list[str]:
     return sorted(set(groups), key=lambda group: (hash_text(group), group))
 
 
-def hold_out(groups: Iterable[str], share: float) -> set[str]:
-    """The groups that are held out: this share of them, but at least one, and never all."""
+def hold_out(groups: Iterable[str], share: float, fold: int = 1) -> set[str]:
+    """The groups that are held out: this share of them, but at least one, and never all.
+
+    Each `fold`, from 1 to 1 / share, holds out others; together all, of that many groups or more.
+    """
     ranked = rank(groups)
+    if fold > 1:
+        return set(
+            ranked[round(len(ranked) * share * (fold - 1)) : round(len(ranked) * share * fold)]
+        )
     return set(ranked[: max(1, min(len(ranked) - 1, round(len(ranked) * share)))])

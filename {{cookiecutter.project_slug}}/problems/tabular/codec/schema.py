@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 
 from codec.base_schema import BaseSchema
 
-KINDS = ("number", "category", "ignore")
+KINDS = ("number", "category", "date", "ignore")
 TASKS = ("classification", "regression")
+FOLDS = 5  # one of so many rows, or groups, is held out
+
+PERIODS = {"season": 365.2425, "weekday": 7.0, "hour": 1.0}  # of a date, in days
+WAVES = 3  # of each period, with a sine and a cosine each: all days of a week can differ then
 
 # Spellings of "no value", without white space around them: in the trainer and, through
 # schema.json, in every client.
@@ -61,7 +65,20 @@ class Column:
     low: float = -LARGEST  # number: a lower value counts as this one,
     high: float = LARGEST  # and a higher one as this one
     categories: list[str] = field(default_factory=list)  # category: most frequent first
+    form: str = ""  # date: one of dates.FORMS; mean, std, low and high are in days since 1970
+    example: str = ""  # date: one of training, as it is written
+    parts: list[str] = field(default_factory=list)  # date: of PERIODS, those that count
     input: str = ""  # the name in the exported signature: `name`, made a legal identifier
+
+    @property
+    def waves(self) -> list[tuple[float, float]]:
+        """Of a date: (period in days, share of it that it is shifted by) of sines for its parts."""
+        return [
+            (PERIODS[part] / wave, shift)
+            for part in self.parts
+            for wave in range(1, WAVES + 1)
+            for shift in (0.0, 0.25)
+        ]
 
 
 @dataclass
@@ -89,18 +106,40 @@ class Schema(BaseSchema):
         return [c for c in self.columns if c.kind == "category"]
 
     @property
+    def dates(self) -> list[Column]:
+        return [c for c in self.columns if c.kind == "date"]
+
+    @property
+    def measured(self) -> list[Column]:
+        """Columns with a mean and a standard deviation."""
+        return self.numbers + self.dates
+
+    @property
     def features(self) -> list[Column]:
         return [c for c in self.columns if c.kind != "ignore"]
 
     @property
     def indicated(self) -> list[Column]:
-        """Number columns that lacked values in training: the model gets a flag for each."""
-        return [c for c in self.numbers if c.missing]
+        """Numbers and dates that lacked values in training: the model gets a flag for each."""
+        return [c for c in self.measured if c.missing]
 
     @property
     def width(self) -> int:
-        """float32 values a row: the numbers, then one indicator for each of `indicated`."""
-        return len(self.numbers) + len(self.indicated)
+        """float32 values a row: a number for each of `measured`, waves of dates, indicators."""
+        waves = sum(len(c.waves) for c in self.dates)
+        return len(self.measured) + waves + len(self.indicated)
+
+    @property
+    def places(self) -> dict[str, dict[str, list[int]]]:
+        """{column: {array: its columns}}: where the encoder puts what it makes of each feature.
+
+        In the array `numbers`, that is its number, its waves if it is a date, and its indicator.
+        """
+        places = {c.name: {"numbers": [i]} for i, c in enumerate(self.measured)}
+        more = [c.name for c in self.dates for _ in c.waves] + [c.name for c in self.indicated]
+        for i, name in enumerate(more, len(self.measured)):
+            places[name]["numbers"].append(i)
+        return places | {c.name: {"categories": [i]} for i, c in enumerate(self.categories)}
 
     @property
     def offsets(self) -> list[int]:

@@ -10,8 +10,12 @@ from codec import values
 from codec.schema import Column, Schema
 from predictor.instances import InstanceError, JsonInputs, show
 
-_KINDS = {"number": "number", "category": "text"}
-_FIXES = {"number": " without quotes, or null where it is missing", "category": " in quotes"}
+_KINDS = {"number": "number", "category": "text", "date": "date"}
+_FIXES = {
+    "number": " without quotes, or null where it is missing",
+    "category": " in quotes",
+    "date": " in quotes",
+}
 
 Row = dict[
     str, float | str
@@ -62,19 +66,25 @@ class Inputs(JsonInputs):
         return row
 
     def check_csv(self, where: str, texts: dict[str, str]) -> Row:
-        """A row of texts, as `check` returns it."""
+        """A row of texts, as `check` returns it.
+
+        Where a column of numbers had a few words in training, which count as missing, any word does.
+        """
         instance: dict[str, float | str | None] = {}
         for name, text in texts.items():
             text, column = values.strip(text), self._features.get(name)
-            if text in self._missing or (column and text in column.words):
+            if text in self._missing:
                 instance[name] = None
             elif column and column.kind == "number":
-                if not values.is_number(text):
+                if values.is_number(text):
+                    instance[name] = float(text)
+                elif column.words:
+                    instance[name] = None
+                else:
                     raise InstanceError(
                         f"{where}: feature {name!r} is {show(text)}; expected a number, or "
                         "nothing where it is missing"
                     )
-                instance[name] = float(text)
             else:
                 instance[name] = text
         return self.check(where, instance)

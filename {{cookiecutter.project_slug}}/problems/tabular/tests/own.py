@@ -11,5 +11,7 @@ MISTAKE = (["--target", "nothing"], "no column 'nothing'; there are: ")  # flags
 
 def make_instances(schema) -> list[dict]:
     """Make instances as a client sends them to scripts/predict.py."""
-    typical = {c.name: c.mean if c.kind == "number" else c.categories[0] for c in schema.features}
+    typical = {c.name: c.mean for c in schema.numbers}
+    typical |= {c.name: c.categories[0] for c in schema.categories}
+    typical |= {c.name: c.example for c in schema.dates}
     return [typical, dict.fromkeys(typical)]  # and one with no value known

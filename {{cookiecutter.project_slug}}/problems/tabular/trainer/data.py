@@ -33,7 +33,7 @@ from trainer.engine.runtime import JobError, Runtime
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
-FORMAT = 3  # raise it when the encoding changes: old caches are then no longer used
+FORMAT = 4  # raise it when the encoding changes: old caches are then no longer used
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
 HASHED = 1 << 25  # bytes of a file that a thread hashes; a larger one is hashed in pieces
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
@@ -193,11 +193,13 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
         "eval": {"files": [_identity(s.path) for s in held_out]},
     }
     group = choose_group(flags, train[0], target, hints)
-    depends_on = [FORMAT, manifest, target, flags.task, flags.columns, sorted(hints.items()), group]
+    fold = flags.fold or 1
+    settled = [target, flags.task, flags.columns, sorted(hints.items()), group, fold]
+    depends_on = [FORMAT, manifest, *settled]
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:20]
 
     def encode_all(folder: str) -> None:
-        split, about = choose_groups(train, held_out, group)
+        split, about = choose_groups(train, held_out, group, fold)
         parts = [Part(train, f"{folder}-train"), Part(held_out or train, f"{folder}-eval")]
         schema = infer.infer(parts[:1] if held_out else parts, split, target, flags.task, hints)
         schema.notes += about

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from codec.schema import KINDS, TASKS
+from codec.schema import FOLDS, KINDS, TASKS
 from trainer.engine.flags import amount, optimizer, positive, share, whole, widths
 
 # Defaults of flags, the same for any table; `derive` has those that depend on the table.
@@ -35,6 +35,12 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--group",
         metavar="NAME",
         help="a column, such as a subject, whose rows stay on one side of the split; no feature",
+    )
+    parser.add_argument(
+        "--fold",
+        type=int,
+        choices=range(1, FOLDS + 1),
+        help=f"which of {FOLDS} parts of the rows, or of the groups, is held out (default: 1)",
     )
     parser.add_argument("--target", metavar="NAME", help="the column to predict")
     parser.add_argument(

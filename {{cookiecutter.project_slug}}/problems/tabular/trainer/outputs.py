@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.columns.alone import read_sample
-from trainer.columns.importance import find_parts, rank_columns
+from trainer.columns.importance import rank_columns
 from trainer.engine import answers, sections
 from trainer.engine.intervals import bootstrap, wilson
 
@@ -34,21 +34,27 @@ BARS = 16  # of a column's histogram
 def describe_data(examples) -> list[dict]:
     """The sections of the report that say what the model is trained on."""
     schema, rows = examples.schema, []
-    sample, parts = read_sample(examples.train), find_parts(schema)
+    from codec.dates import show  # with Arrow, for which the launcher does not wait
+
+    sample, places = read_sample(examples.train), schema.places
     for column in schema.columns:
         values, counts = "", []
-        if column.kind == "number":
-            i, *flag = parts[column.name]["numbers"]  # the flag is 1 where the value is missing
-            scaled = sample["numbers"][~sample["numbers"][:, flag].any(axis=1), i]
+        if column.kind in ("number", "date"):
+            numbers, own = sample["numbers"], places[column.name]["numbers"]
+            if column.missing:  # the last is 1 where the value is missing
+                numbers = numbers[numbers[:, own[-1]] == 0]
+            scaled = numbers[:, own[0]]
             low, high = (end * column.std + column.mean for end in (scaled.min(), scaled.max()))
             values = f"{low:.6g} to {high:.6g}, mean {column.mean:.5g}, "
             values += f"standard deviation {column.std:.5g}"
+            if column.kind == "date":
+                values = f"{show(low)} to {show(high)}, the middle {show(column.mean)}"
             counts = np.histogram(scaled, min(BARS, len(np.unique(scaled))))[0]
         elif column.kind == "category":
             values = ", ".join(name[:40] for name in column.categories[:4])
             if more := len(column.categories[4:]):
                 values += f" and {more} more"
-            [i] = parts[column.name]["categories"]
+            [i] = places[column.name]["categories"]
             first = sample["categories"][:, i] - schema.offsets[i] - 1  # -1 is a missing value
             counts = np.bincount(first[first >= 0])[:BARS]  # the most frequent ones
         shape = sections.histogram(counts) if len(counts) else None

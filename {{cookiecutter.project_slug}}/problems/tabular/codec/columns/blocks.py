@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codec import dates
 from codec.columns import tables
 from codec.schema import MISSING
 from codec.values import NUMBER
 
 NUMBERS = pa.float64()  # null for a missing value, and for a word
 TEXTS = pa.dictionary(pa.int32(), pa.string())  # without white space around, "" if missing
+Kind = pa.DataType | str  # NUMBERS, TEXTS, or one of dates.FORMS, whose dates are NUMBERS: days
 _JOINED = 8  # MiB of a file in a block
 _THREADS = min(pa.cpu_count(), 8)
 _MISSING = pa.array(MISSING, pa.string())
@@ -45,7 +47,8 @@ class Block:
         rows: the number of each row over all files, uint64 [rows].
         ends: where each MiB of the file ends, in rows. Means are made of these: their last bit
             does not depend on how many MiB are in a block.
-        words: texts in columns of NUMBERS, null elsewhere; of columns that have some.
+        words: texts in columns of NUMBERS, null elsewhere; of columns that have some. In a column of
+            dates, all that are none.
     """
 
     columns: dict[str, pa.Array]
@@ -71,10 +74,10 @@ def count_true(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def read_blocks(
     sources: Sequence[tables.Source],
-    types: Mapping[str, pa.DataType],
+    types: Mapping[str, Kind],
     work: Callable[[Block], object] = lambda block: block,
 ) -> Iterator:
-    """Read columns as NUMBERS or TEXTS, and yield what `work` makes of each block, in a thread.
+    """Read columns as each Kind says, and yield what `work` makes of each block, in a thread.
 
     Raises:
         JobError: a row of another length, a quote that never ends, a text that is not UTF-8.
@@ -103,7 +106,7 @@ def _join_batches(
 
 
 def _encode(
-    types: Mapping[str, pa.DataType],
+    types: Mapping[str, Kind],
     checked: set[tables.Source],
     joined: tuple[tables.Source, int, list[pa.RecordBatch]],
 ) -> Block:
@@ -119,6 +122,8 @@ def _encode(
         else:
             encoded = table.column(name).dictionary_encode("encode").combine_chunks()
             texts, columns[name] = encoded.dictionary, _clean(encoded)
+            if kind != TEXTS:
+                columns[name], words[name] = _to_days(columns[name], kind)
         if source not in checked and _have_line_breaks(texts):
             checked.add(source)
             tables.check_quotes(source)
@@ -137,6 +142,14 @@ def _to_numbers(texts: pa.ChunkedArray) -> tuple[pa.Array, pa.Array | None]:
     are_numbers = match_numbers(texts)
     numbers = pc.cast(pc.if_else(are_numbers, texts, None), NUMBERS)
     return numbers, pc.if_else(are_numbers, None, texts)
+
+
+def _to_days(texts: pa.DictionaryArray, form: str) -> tuple[pa.Array, pa.Array]:
+    """NUMBERS, and the texts that are no dates, null elsewhere."""
+    days = dates.parse(texts.dictionary, form)
+    is_date = pc.or_(days.is_valid(), pc.equal(texts.dictionary, ""))
+    words = pc.if_else(is_date, None, texts.dictionary)
+    return days.take(texts.indices), words.take(texts.indices)
 
 
 def _have_line_breaks(texts: pa.Array) -> bool:

@@ -17,7 +17,7 @@ from codec.columns.rows import Part
 from codec.columns.target import label
 from codec.encoder import Encoder, are_present
 from codec.errors import JobError
-from codec.schema import Schema
+from codec.schema import Column, Schema
 from codec.values import is_number
 
 
@@ -100,14 +100,15 @@ def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
 
 
 def check_words(schema: Schema, part: Part, done: Encoded) -> None:
-    """Refuse held-out files with many words, unknown to training, in a column of numbers.
+    """Refuse held-out files with many words, unknown to training, in a column of numbers or dates.
 
     Raises:
         JobError: of the values over 5 % are such words, or a single class.
     """
-    known = {column.name: column.words for column in schema.numbers}
+    measured = {column.name: column for column in schema.measured}
     for name, words in done.words.items():
-        known_words = known.get(name, {})
+        column = measured.get(name, Column(name, "number"))
+        known_words = column.words
         new = sum(n for word, n in words.items() if word not in known_words)
         limit = 0 if name == schema.target and schema.labels else rows.WORDS
         if new > limit * (done.rows + done.dropped) and tables.OTHERS not in known_words:
@@ -115,7 +116,7 @@ def check_words(schema: Schema, part: Part, done: Encoded) -> None:
             if name != schema.target:
                 remedy += "; or make the column a category with --schema"
             allowed = {*schema.missing, *known_words}
-            raise tables.not_a_number(part.sources, name, allowed, remedy)
+            raise tables.not_a_number(part.sources, name, allowed, remedy, column.form)
 
 
 def _unknown_class(schema: Schema, sources: Sequence[tables.Source], unknown: str) -> JobError:
@@ -141,7 +142,8 @@ class TableEncoder:
         self._classes = pa.array(list(map(float, schema.labels)) if numeric else schema.labels)
         self._features = Encoder(schema)
         self.types = {
-            c.name: blocks.NUMBERS if c.kind == "number" else blocks.TEXTS for c in schema.features
+            c.name: c.form or (blocks.NUMBERS if c.kind == "number" else blocks.TEXTS)
+            for c in schema.features
         }
         self.types[schema.target] = blocks.NUMBERS if numeric else blocks.TEXTS
 

@@ -46,11 +46,12 @@ def infer(
     """
     train = parts[0]
     names = [name for name in train.sources[0].names if name]
-    limits = {"number": 1.0, "category": -1.0, "ignore": -1.0}  # a kind that is given stays
+    # A kind that is given stays.
+    limits = {"number": 1.0, "date": 1.0, "category": -1.0, "ignore": -1.0}
     limits = {name: limits.get(hints.get(name, {}).get("kind"), MIXED) for name in names}
     limits[target] = 0 if task == "classification" else rows.WORDS  # each word is a class
     limits.pop(split.group, None)
-    profiles, values = _read(parts, split, target, limits)
+    profiles, values, forms = _read(parts, split, target, limits, hints)
     for alone in (False, True):
         columns = []
         for name in names:
@@ -58,7 +59,7 @@ def infer(
                 columns.append(Column(name, "ignore", "the group of a row (--group), no feature"))
             elif name != target:
                 settled = profiles[name], values.get(name), hints.get(name, {}), train, alone
-                columns.append(_column(*settled))
+                columns.append(_column(*settled, forms.get(name, ("", ""))))
         if not all(column.kind == "ignore" for column in columns):
             break
     else:
@@ -71,11 +72,19 @@ def infer(
 
 
 def _read(
-    parts: Sequence[Part], split: Split, target: str, limits: Mapping[str, float]
-) -> tuple[dict[str, Profile], dict[str, np.ndarray]]:
+    parts: Sequence[Part],
+    split: Split,
+    target: str,
+    limits: Mapping[str, float],
+    hints: Mapping[str, dict],
+) -> tuple[dict[str, Profile], dict[str, np.ndarray], dict[str, tuple[str, str]]]:
     """Read columns as what the first MiB shows; those that turn out to be others once more.
 
-    Returns a profile of each column, and a sample of the values of each column of numbers.
+    Returns a profile of each column, a sample of the values of each column of numbers, and the form
+    of each column of dates, with an example.
+
+    Raises:
+        JobError: a column that --schema calls dates has none.
     """
     first = blocks.read_first(parts[0].sources[0], list(limits))
     profiles = {name: look_at(name, first, False) for name in limits}
@@ -84,6 +93,16 @@ def _read(
         for name, profile in profiles.items()
         if limits[name] < 0 or (profile.values and not _are_numbers(profile, limits[name], {}))
     }
+    given = {name for name in limits if hints.get(name, {}).get("kind") == "date"}
+    forms = {}
+    for name in given | {name for name in texts if limits[name] == MIXED}:
+        form, example = dates.find_form(first.columns[name].dictionary, 0 if name in given else 0.5)
+        if form:
+            forms[name] = hints.get(name, {}).get("form") or form, example
+        elif name in given:
+            sources = parts[0].sources
+            raise tables.not_a_number(sources, name, MISSING, "ignore it", "year-month-day")
+    texts -= forms.keys()
 
     def look(block: blocks.Block) -> tuple[list[Profile], tuple]:
         counted = {n for n in (*texts, target) if profiles[n].counts is not None}
@@ -92,7 +111,10 @@ def _read(
 
     misread, values = list(limits), {}
     for _ in range(2):
-        types = {name: blocks.TEXTS if name in texts else blocks.NUMBERS for name in misread}
+        types = {
+            name: blocks.TEXTS if name in texts else forms.get(name, (blocks.NUMBERS,))[0]
+            for name in misread
+        }
         profiles |= {name: Profile(name, name in texts) for name in misread}
         sample = Sample([name for name in misread if name not in texts])
         for looked_at, chosen in rows.parse(parts, types, split, look) if types else ():
@@ -106,7 +128,7 @@ def _read(
             if _is_misread(profiles[n], limits[n], parts[0].words[n], values.get(n, ()))
         ]
         texts ^= {*misread}
-    return profiles, values
+    return profiles, values, {name: form for name, form in forms.items() if name not in texts}
 
 
 def _is_misread(profile: Profile, limit: float, words: Counter, values: Sequence[float]) -> bool:
@@ -131,7 +153,12 @@ def _are_numbers(
 
 
 def _column(
-    profile: Profile, values: np.ndarray | None, hint: Mapping, train: Part, alone: bool
+    profile: Profile,
+    values: np.ndarray | None,
+    hint: Mapping,
+    train: Part,
+    alone: bool,
+    form: tuple[str, str],
 ) -> Column:
     """Settle a feature.
 
@@ -139,12 +166,13 @@ def _column(
         values: a sample of a column of numbers.
         hint: what --schema has on it.
         alone: the table has no other.
+        form: of a column of dates, with an example.
     """
     codes, scale = [], None
     if not profile.text:
-        codes = hint.get("codes", meaning.find_codes(values))
+        codes = hint.get("codes", [] if form[0] else meaning.find_codes(values))
         scale = meaning.find_scale(profile, values, codes)
-    kind, why = _kind(profile, scale)
+    kind, why = _kind(profile, scale) if not form[0] else _kind_of_dates(profile, scale, *form)
     files = len(train.sources)
     if kind == "number" and meaning.are_row_numbers(profile, values, files, alone):
         kind, why = "ignore", f"row numbers, {profile.low:.0f} to {profile.high:.0f}"
@@ -154,10 +182,10 @@ def _column(
     if words:
         why += f"; words, which count as missing: {tables.counted(words)}"
     column = Column(profile.name, kind, why, profile.missing)
-    if kind == "number":
-        if words and not profile.present:
+    if kind in ("number", "date"):
+        if not profile.present and (words or kind == "date"):
             remedy = "make it a category, or ignore it, with --schema"
-            raise tables.not_a_number(train.sources, profile.name, MISSING, remedy)
+            raise tables.not_a_number(train.sources, profile.name, MISSING, remedy, form[0])
         if not math.isfinite(scale.std):
             raise JobError(
                 f"column {profile.name!r}: {_kind_of_numbers(profile, scale)[1]}; divide the whole column "
@@ -170,6 +198,14 @@ def _column(
             column.why += f"; codes, which count as missing: {tables.counted(counts)}"
         column.mean, column.std = scale.mean, scale.std or 1.0
         column.low, column.high = hint.get("low", scale.low), hint.get("high", scale.high)
+        if kind == "date":
+            column.form, column.example = form
+            column.parts = dates.choose_parts(values)
+            low, high = dates.show(profile.low), dates.show(profile.high)
+            parts = ", ".join(["trend", *column.parts])
+            column.why += f"; {low} to {high}; the model sees its {parts}"
+            far = f"dates far before {dates.show(column.low)} or after {dates.show(column.high)} count "
+            scale.about = scale.about and f"{far}as these"
         column.why += f"; {scale.about}" if scale.about else ""
     elif kind == "category":
         if profile.counts is None:
@@ -209,7 +245,7 @@ def _kind(profile: Profile, scale: meaning.Scale | None) -> tuple[str, str]:
     distinct = len(profile.counts)
     if dates.are_dates(profile.counts):
         first = tables.shown(next(iter(profile.counts)))
-        return "ignore", f"dates, which are not used: make numbers of them ({first})"
+        return "ignore", f"dates, but not of one form that is used, such as 2020-01-31 ({first})"
     if distinct == 1 and not profile.missing:
         return "ignore", f"always {tables.shown(next(iter(profile.counts)))}"
     if distinct > 20 and distinct > profile.present / 2:
@@ -230,6 +266,16 @@ def _kind_of_numbers(profile: Profile, scale: meaning.Scale) -> tuple[str, str]:
     if profile.words:
         return "number", f"all but {profile.words} of {profile.values} values are numbers"
     return "number", "every value is a number"
+
+
+def _kind_of_dates(
+    profile: Profile, scale: meaning.Scale, form: str, example: str
+) -> tuple[str, str]:
+    if not profile.present:
+        return "ignore", "no row has a value"
+    if not scale.std:
+        return "ignore", f"always {example}"
+    return "date", f"{form}, such as {tables.shown(example)}"
 
 
 def _resembles(texts: Iterable[str]) -> str:

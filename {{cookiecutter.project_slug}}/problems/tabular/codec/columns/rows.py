@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from codec import split
 from codec.columns import blocks, tables
 from codec.errors import JobError
+from codec.schema import FOLDS
 
 WORDS = 0.05  # of the values in a column of numbers, at most; words count as missing
 MAX_WORDS = 1_000  # words of a column that are kept by name; the rest are counted as tables.OTHERS
-HELD_OUT = 5  # one row of so many, or one group
 
 
 class Part:
@@ -32,12 +32,13 @@ class Part:
         self.sources, self.words = sources, defaultdict(Counter)
         self._path, self._files = path, []
 
-    def open(self, types: Mapping[str, pa.DataType]) -> pa.ipc.RecordBatchStreamWriter:
+    def open(self, types: Mapping[str, blocks.Kind]) -> pa.ipc.RecordBatchStreamWriter:
         """Open a file for columns of these types; they take the place of earlier ones."""
         for name in types:
             self.words.pop(name, None)
         self._files.append(f"{self._path}-{len(self._files)}")
-        return pa.ipc.new_stream(self._files[-1], pa.schema(types))
+        stored = {n: kind if kind == blocks.TEXTS else blocks.NUMBERS for n, kind in types.items()}
+        return pa.ipc.new_stream(self._files[-1], pa.schema(stored))
 
     def count_words(self, block: blocks.Block) -> None:
         for name, texts in block.words.items():
@@ -66,10 +67,12 @@ class Split:
     """Which rows are held out: those of some groups, or some by a hash of their number.
 
     groups: empty if files of their own have the other groups.
+    fold: from 1 to FOLDS; each holds out other rows.
     """
 
     group: str = ""
     groups: frozenset[str] = frozenset()
+    fold: int = 1
 
     def hold_out(self, block: blocks.Block) -> np.ndarray:
         """bool [rows]: the same rows in every run, on every machine."""
@@ -77,7 +80,7 @@ class Split:
             names = _name_groups(block.columns[self.group])
             held_out = pc.is_in(names, pa.array(sorted(self.groups), pa.string()))
             return held_out.to_numpy(zero_copy_only=False)
-        return (hash_rows(block.rows) >> np.uint64(40)) % np.uint64(HELD_OUT) == 0
+        return (hash_rows(block.rows) >> np.uint64(40)) % np.uint64(FOLDS) == self.fold - 1
 
 
 def hash_rows(numbers: np.ndarray) -> np.ndarray:
@@ -89,7 +92,7 @@ def hash_rows(numbers: np.ndarray) -> np.ndarray:
 
 def parse(
     parts: Sequence[Part],
-    types: Mapping[str, pa.DataType],
+    types: Mapping[str, blocks.Kind],
     split: Split,
     look: Callable[[blocks.Block], object] = lambda block: None,
 ) -> Iterator:
@@ -116,15 +119,15 @@ def parse(
 
 
 def choose_groups(
-    train: Sequence[tables.Source], held_out: Sequence[tables.Source], group: str
+    train: Sequence[tables.Source], held_out: Sequence[tables.Source], group: str, fold: int
 ) -> tuple[Split, list[str]]:
     """The groups to hold out, if --eval-files does not, and what --group did, for the log.
 
     Raises:
-        JobError: a single group, or a group in files of both kinds.
+        JobError: a single group, too few for another fold, or a group in files of both kinds.
     """
     if not group:
-        return Split(), []
+        return Split(fold=fold), []
     groups = _count_groups(train, group)
     if held_out:
         others = _count_groups(held_out, group)
@@ -142,7 +145,12 @@ def choose_groups(
             f"--group {group}: {tables.shown(next(iter(groups), ''))} is its only value in "
             f"{train[0].path}; it takes two at least, one to train on and one to hold out"
         )
-    chosen = frozenset(split.hold_out(groups, 1 / HELD_OUT))
+    if fold > 1 and len(groups) < FOLDS:
+        raise JobError(
+            f"--fold {fold}: {group!r} has {len(groups)} values in {train[0].path}; {FOLDS} folds take at "
+            f"least {FOLDS}"
+        )
+    chosen = frozenset(split.hold_out(groups, 1 / FOLDS, fold))
     about = f"{len(groups) - len(chosen)} values in training, {len(chosen)} held out: "
     about += tables.listed([tables.shown(name) for name in sorted(chosen)], 5)
     return Split(group, chosen), _describe(group, groups, about)

@@ -11,13 +11,14 @@ import io
 import itertools
 import math
 import os
+import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.csv
 
-from codec import files
+from codec import dates, files
 from codec.errors import JobError
 from codec.schema import MISSING
 from codec.values import is_number, strip
@@ -180,11 +181,19 @@ def find(sources: Sequence[Source], column: str, wrong: Callable[[str], bool]) -
 
 
 def not_a_number(
-    sources: Sequence[Source], column: str, missing: Container[str], remedy: str
+    sources: Sequence[Source],
+    column: str,
+    missing: Container[str],
+    remedy: str,
+    form: str = "",
 ) -> JobError:
-    """Name the first text in a column of numbers, and what can be done about it."""
-    where, value = find(sources, column, lambda v: v not in missing and not is_number(v))
-    return JobError(f"{where}: column {column!r}: expected a number, got {shown(value)}; {remedy}")
+    """Name the first text in a column of numbers, or of dates in a form, and what can be done about it."""
+    is_right = re.compile(dates.FORMS[form]).match if form else is_number
+    expected = f"a date ({form})" if form else "a number"
+    where, value = find(sources, column, lambda v: v not in missing and not is_right(v))
+    return JobError(
+        f"{where}: column {column!r}: expected {expected}, got {shown(value)}; {remedy}"
+    )
 
 
 def too_large(

@@ -21,7 +21,7 @@ class Alone:
     """What one column alone says of held-out rows: each gets the usual target of its value.
 
     Attributes:
-        kind: number or category.
+        kind: number, category or date, of which the trend counts.
         wrong: rows whose class it gets wrong; of a regression the sum of squared errors.
         usual: the same where each row gets the most frequent class, or the mean, of training.
         rows: how many there are.
@@ -70,8 +70,8 @@ def read_sample(table) -> dict[str, np.ndarray]:
 
 def _number_values(schema: Schema, known: dict, new: dict) -> Iterator[tuple]:
     """Yields (column, kind, values of known rows, of new rows, how many values): values from 0."""
-    indicator = len(schema.numbers)
-    for i, column in enumerate(schema.numbers):
+    places = schema.places
+    for i, column in enumerate(schema.measured):
         values, new_values = known["numbers"][:, i], new["numbers"][:, i]
         edges = np.unique(values)
         if len(edges) > BINS:
@@ -79,9 +79,8 @@ def _number_values(schema: Schema, known: dict, new: dict) -> Iterator[tuple]:
         pair = [np.searchsorted(edges, array, "right") for array in (values, new_values)]
         if column.missing:
             for bins, arrays in zip(pair, (known, new), strict=True):
-                bins[arrays["numbers"][:, indicator] > 0] = len(edges) + 1
-            indicator += 1
-        yield column.name, "number", *pair, len(edges) + 2
+                bins[arrays["numbers"][:, places[column.name]["numbers"][-1]] > 0] = len(edges) + 1
+        yield column.name, column.kind, *pair, len(edges) + 2
     for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
         pair = [arrays["categories"][:, i] - offset for arrays in (known, new)]
         yield column.name, "category", *pair, len(column.categories) + 1

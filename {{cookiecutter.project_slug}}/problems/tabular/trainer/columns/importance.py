@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from codec.schema import Schema
 from trainer.columns.alone import measure_alone
 from trainer.engine import sections
 from trainer.engine.intervals import bootstrap
@@ -19,7 +18,7 @@ SHUFFLES = 5  # of each column; their mean counts
 def rank_columns(examples, context, figure: str, score: Callable) -> dict:
     """The section of the report with the columns that matter most first.
 
-    A column's own number, the flag that it is missing, and its category are shuffled together.
+    All that the model sees of a column is shuffled together.
 
     Args:
         examples, context: as `outputs.evaluate` gets them.
@@ -32,7 +31,7 @@ def rank_columns(examples, context, figure: str, score: Callable) -> dict:
     target = inputs.pop("target")
     whole = np.asarray(score(target, context.predict(inputs)), np.float64)
     random = np.random.default_rng(context.flags.seed)
-    parts = find_parts(schema)
+    parts = schema.places
     names = list(parts)
     if len(names) > COLUMNS:
         alone = measure_alone(schema, examples.train, table)
@@ -63,11 +62,3 @@ def rank_columns(examples, context, figure: str, score: Callable) -> dict:
     ranked = sorted(falls.items(), key=lambda item: -item[1][0])
     cells = [[name, sections.bar(*fall)] for name, fall in ranked]
     return sections.table("Which columns matter", ("column", f"fall of {figure}"), cells, text)
-
-
-def find_parts(schema: Schema) -> dict[str, dict[str, list[int]]]:
-    """{column: {array: its columns}}: where the encoded values of each column are."""
-    parts = {c.name: {"numbers": [i]} for i, c in enumerate(schema.numbers)}
-    for i, column in enumerate(schema.indicated, len(schema.numbers)):
-        parts[column.name]["numbers"].append(i)
-    return parts | {c.name: {"categories": [i]} for i, c in enumerate(schema.categories)}

@@ -25,7 +25,7 @@ def warn_of_leaks(schema: Schema, train, held_out) -> list[str]:
     warnings = [
         _describe_leak(schema, name, alone)
         for name, alone in measure_alone(schema, train, held_out).items()
-        if _is_leak(schema, alone)
+        if alone.kind != "date" and _is_leak(schema, alone)
     ]
     warnings += [
         f"warning: {column.name!r} is nearly a key: {len(column.categories)} different values in "

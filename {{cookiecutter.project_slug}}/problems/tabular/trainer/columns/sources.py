@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from codec import files
 from codec.columns import tables
+from codec.dates import FORMS
 from codec.schema import KINDS
 from trainer.engine.runtime import JobError, join
 
@@ -15,6 +16,7 @@ OWN_TARGET = "species"
 # What --schema may settle of a column. All else that a run writes down follows from its own data.
 SETTLED = {
     "kind": "a text",
+    "form": "a text",
     "codes": "a list of numbers",
     "low": "a number",
     "high": "a number",
@@ -36,6 +38,11 @@ def find_sources(flags, own: str) -> tuple[list[tables.Source], list[tables.Sour
     train = [tables.open_source(p, columns) for p in tables.expand(train, "--train-files")]
     held_out = held_out and tables.expand(held_out, "--eval-files")
     held_out = [tables.open_source(p, columns) for p in held_out or ()]
+    if flags.fold and held_out:
+        raise JobError(
+            f"--fold {flags.fold}: files of their own hold rows out; leave --eval-files out, and name "
+            "all rows with --train-files"
+        )
     names = train[0].names
     known = tables.listed(names)
     target = flags.target or (OWN_TARGET if flags.train_files is None else None)
@@ -108,6 +115,10 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
             raise JobError(
                 f"{where}: column {name!r} has kind {hint['kind']!r}; write one of {', '.join(KINDS)}"
             )
+        if hint.get("form") and hint["form"] not in FORMS:
+            raise JobError(
+                f"{where}: column {name!r} has form {hint['form']!r}; write one of {', '.join(FORMS)}"
+            )
         for key in hint:
             if not _is_valid(key, hint[key]):
                 got = tables.shown(json.dumps(hint[key]))
@@ -128,6 +139,6 @@ def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
 def _is_valid(key: str, value: object) -> bool:
     """Whether a value of JSON has the form that SETTLED says."""
     is_list = isinstance(value, list)
-    kind = str if key in ("kind", "categories") else (int, float)
+    kind = str if key in ("kind", "form", "categories") else (int, float)
     items = value if is_list else [value]
     return is_list == (key in ("codes", "categories")) and all(isinstance(i, kind) for i in items)

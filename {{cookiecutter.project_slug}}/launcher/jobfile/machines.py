@@ -14,11 +14,14 @@ from launcher.jobfile.job import Pool
 from launcher.jobfile.schema import Problem, suggest
 
 NO_ACCELERATOR = ("", "ACCELERATOR_TYPE_UNSPECIFIED")
-OLD_TPUS = ("TPU_V2", "TPU_V3")  # on cloud-tpu; 8 are one machine, more are a pod
 # {accelerator that the service takes no more: (its last day, what to write instead)}
 GONE = {
     "NVIDIA_TESLA_K80": ("2024-05-01", "NVIDIA_TESLA_T4 on n1-standard-4 is the cheapest today"),
     "NVIDIA_TESLA_P100": ("2026-09-15", "take NVIDIA_L4 on g2-standard-8, which is faster"),
+}
+RESERVATION = {
+    "key": "compute.googleapis.com/reservation-name",
+    "values": "the name of the reservation",
 }
 DISKS = ("pd-ssd", "pd-standard", "hyperdisk-balanced")
 DISK_GB = (100, 64_000)
@@ -55,7 +58,7 @@ def is_pod(pool: Pool) -> bool:
         return False
     if topologies := MACHINES[pool.machine].topologies:
         return pool.topology not in ("", topologies[0])
-    return pool.accelerators > 8
+    return pool.accelerators > 8  # of cloud-tpu
 
 
 def check_machine(spec: dict) -> Iterator[Problem]:
@@ -65,93 +68,43 @@ def check_machine(spec: dict) -> Iterator[Problem]:
     if not name:
         return  # a required field
     if machine is None:
-        yield "machineType", f"{name} is no machine type for training", _find_machine_like(name)
-    yield from _check_accelerators(spec, machine)
-    if machine:
-        yield from _check_topology(spec.get("tpuTopology"), machine)
-    reservation = spec.get("reservationAffinity", {})
-    if reservation.get("reservationAffinityType") == "SPECIFIC_RESERVATION":
-        what = "is missing, and SPECIFIC_RESERVATION needs it"
-        if not reservation.get("key"):
-            instead = "write compute.googleapis.com/reservation-name"
-            yield "reservationAffinity.key", what, instead
-        if not reservation.get("values"):
-            yield "reservationAffinity.values", what, "name the reservation"
-
-
-def _check_accelerators(spec: dict, machine: Machine | None) -> Iterator[Problem]:
+        families = sorted({machine.partition("-")[0] for machine in MACHINES})
+        instead = suggest(name, MACHINES) or f"there are the families {', '.join(families)}"
+        yield "machineType", f"{name} is no machine type for training", instead
     kind, count = spec.get("acceleratorType", ""), int(spec.get("acceleratorCount", 0))
-    fitting = machine.accelerators if machine else {}
-    if count < 0:
-        yield "acceleratorCount", f"is {count}", "write how many each machine has"
-    elif kind in NO_ACCELERATOR:
-        own = "remove it, or name an acceleratorType and a machine that has it"
-        if fitting:
-            name = next(iter(fitting))
-            own = f"write acceleratorType: {name} and acceleratorCount: {fitting[name][0]}"
-        if count:
-            what = f"is {count} without an acceleratorType: no accelerator is attached"
-            yield "acceleratorCount", what, own
-        elif machine and machine.comes_with:
-            what = f"is missing: {machine.name} comes with accelerators, which must be named"
-            yield "acceleratorType", what, own
-    elif kind in GONE:
+    if kind in GONE:
         day, instead = GONE[kind]
         yield "acceleratorType", f"{kind} is gone since {day}", instead
-    elif kind.startswith("TPU") and kind not in OLD_TPUS:
-        instead = "write machineType: ct5lp-hightpu-1t and tpuTopology: 1x1, without an accelerator"
-        yield "acceleratorType", f"{kind} is not chosen here but by the machine", instead
-    elif not count:
-        what = f"there is no {kind} without an acceleratorCount"
-        yield "acceleratorType", what, f"write acceleratorCount: {fitting.get(kind, (1,))[0]}"
-    elif machine and kind not in fitting:
-        has = " and ".join(fitting) or "no accelerator"
-        what = f"{kind} does not go with {machine.name}, which takes {has}"
-        yield "acceleratorType", what, _find_machine_with(kind, count)
-    elif machine and count not in fitting[kind]:
-        instead = f"possible here: {', '.join(str(n) for n in fitting[kind] if n <= 64)}"
-        if " go with " in (advice := _find_machine_with(kind, count)):
-            instead += f"; {advice}"
-        yield "acceleratorCount", f"{count} × {kind} do not go with {machine.name}", instead
+    elif machine:
+        yield from _check_accelerators("" if kind in NO_ACCELERATOR else kind, count, machine)
+        topology, known = spec.get("tpuTopology", ""), machine.topologies or ("",)
+        if topology not in known:
+            what = f"{topology or 'nothing'} does not go with {name}"
+            instead = f"possible here: {', '.join(known)}" if any(known) else "remove it"
+            yield "tpuTopology", what, instead
+    reservation = spec.get("reservationAffinity", {})
+    if reservation.get("reservationAffinityType") == "SPECIFIC_RESERVATION":
+        for key, instead in RESERVATION.items():
+            if not reservation.get(key):
+                what = "is missing, and SPECIFIC_RESERVATION needs it"
+                yield f"reservationAffinity.{key}", what, f"write {instead}"
 
 
-def _check_topology(topology: str | None, machine: Machine) -> Iterator[Problem]:
-    name, known = machine.name, machine.topologies
-    if topology and not known:
-        what = f"{name} has no topology to choose"
-        yield "tpuTopology", what, "remove it, or take ct5lp-hightpu-1t"
-    elif known and not topology:
-        what = f"is missing, and {name} needs it"
-        yield "tpuTopology", what, f"write tpuTopology: {known[0]}"
-    elif known and topology not in known:
-        what = f"{topology} does not go with {name}"
-        yield "tpuTopology", what, f"possible here: {', '.join(known)}"
-
-
-def _find_machine_like(name: str) -> str:
-    """What to write instead of an unknown machine type."""
-    lower = name.strip().lower().replace("_", "-")
-    if "custom" in lower:
-        return "custom machine types are not for training; n2-standard-8 has 8 cores and 32 GB"
-    family = lower.rpartition("-")[0]
-    sizes = [machine for machine in MACHINES if machine.rpartition("-")[0] == family]
-    if sizes and lower not in sizes:
-        return f"there are {', '.join(sizes)}"
-    if hint := suggest(lower, MACHINES):
-        return hint
-    families = sorted({machine.partition("-")[0] for machine in MACHINES})
-    return f"take for instance n2-standard-4; there are the families {', '.join(families)}"
-
-
-def _find_machine_with(kind: str, count: int) -> str:
-    """The smallest machine with that accelerator, as advice; "" where there is none."""
-    fitting = [machine for machine in MACHINES.values() if kind in machine.accelerators]
-    fitting.sort(key=lambda m: (m.cores < 4, m.cores))  # with two cores, a GPU starves
-    for machine in fitting:
-        if count in machine.accelerators[kind]:
-            return f"{count} × {kind} go with {machine.name}"
-    counts = sorted({n for machine in fitting for n in machine.accelerators[kind] if n <= 32})
-    return f"{kind} comes in numbers of {', '.join(map(str, counts))}" if fitting else ""
+def _check_accelerators(kind: str, count: int, machine: Machine) -> Iterator[Problem]:
+    possible = machine.accelerators
+    if count in possible.get(kind, ()) if kind else not (count or machine.comes_with):
+        return
+    numbers = {kind: possible[kind]} if kind in possible else possible
+    listed = [f"{', '.join(map(str, fitting[:6]))} × {name}" for name, fitting in numbers.items()]
+    instead = f"possible here: {'; '.join(listed)}" if listed else "it takes none: remove it"
+    others = [m for m in MACHINES.values() if count in m.accelerators.get(kind, ())]
+    if others:  # with two cores, a GPU starves
+        other = min(others, key=lambda m: (m.cores < 4, m.cores))
+        instead += f"; {count} × {kind} go with {other.name}"
+    what = f"{count} × {kind}" if kind and count else f"{kind or count or 'nothing'} alone"
+    what += f" does not go with {machine.name}"
+    right_kind = count and (not kind or kind in possible)
+    yield "acceleratorCount" if right_kind else "acceleratorType", what, instead
 
 
 def check_disk(spec: dict) -> Iterator[Problem]:

@@ -24,15 +24,9 @@ FOLDERS = ("trainer", "codec")  # of this repo: the project's image and package 
 CONTRACT = re.compile(r"(AIP|CLOUD_ML)_\w*|TF_CONFIG|CLUSTER_SPEC")
 ARGS = 100_000  # characters
 PACKAGES = ENV = 100
-# Google's images for training with TensorFlow, all of which are gone: the last day by version.
+# Google's images for training with TensorFlow: none up to this version is there since that day.
 PREBUILT = re.compile(r"[a-z]+-docker\.pkg\.dev/vertex-ai/training/tf-\w+\.(\d+)-(\d+)\b.*")
-LAST_DAYS = {
-    (2, 17): "2026-07-11",
-    (2, 16): "2026-06-28",
-    (2, 15): "2025-11-14",
-    (2, 14): "2025-09-26",
-    (2, 13): "2025-07-05",
-}
+GONE, LAST_DAY = (2, 17), "2026-07-11"
 
 
 @dataclass(frozen=True)
@@ -156,15 +150,18 @@ def expand_all(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, st
 
 def check_task(task: dict) -> Iterator[Problem]:
     """Find problems of a ContainerSpec or a PythonPackageSpec."""
-    size = sum(map(len, task.get("args", [])))
-    if size > ARGS:
-        what = f"are {size:,} characters together, and {ARGS:,} are passed on"
-        yield "args", what, "put long lists into a file and give its path"
+    names = [variable.get("name", "") for variable in task.get("env", [])]
+    packages = task.get("packageUris", [])
+    for key, size, unit, most in (
+        ("args", sum(map(len, task.get("args", []))), "characters", ARGS),
+        ("env", len(names), "variables", ENV),
+        ("packageUris", len(packages), "packages", PACKAGES),
+    ):
+        if size > most:
+            what = f"holds {size:,} {unit}, and the service takes {most:,}"
+            yield key, what, "write fewer, or a file that lists them"
     for key in ("imageUri", "executorImageUri"):
         yield from find_image_problems(key, task.get(key) or "")
-    names = [variable.get("name", "") for variable in task.get("env", [])]
-    if len(names) > ENV:
-        yield "env", f"are {len(names)} variables, and {ENV} are passed on", "put them into a file"
     for i, name in enumerate(names):
         where = f"env[{i}].name"
         if name and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
@@ -174,10 +171,6 @@ def check_task(task: dict) -> Iterator[Problem]:
             yield where, f"{name} is set by the service, with a value for each replica", "remove it"
         elif name in names[:i]:
             yield where, f"{name} stands twice in this list", "keep one of them"
-    packages = task.get("packageUris", [])
-    if len(packages) > PACKAGES:
-        what = f"are {len(packages)} packages, and {PACKAGES} are installed"
-        yield "packageUris", what, "put some of them together"
     for i, uri in enumerate(packages):
         problem = find_uri_problem(uri)
         if problem or uri.endswith("/") or uri.count("/") < 3:
@@ -194,18 +187,10 @@ def check_program(pool: dict) -> Iterator[Problem]:
     task, program = pool.get(key, {}), read_program(pool)
     if program.foreign:
         return  # what others do is their own affair
-    if not program.module and key == "pythonPackageSpec":
-        what = f"this repo has no module {task['pythonModule']}"
-        instead = "write trainer.task, or name the packageUris that have it"
-        yield "pythonPackageSpec.pythonModule", what, instead
-    elif not program.module:
-        what = "replaces the image's entrypoint, which is the trainer, by no module of this repo"
-        yield "containerSpec.command", what, "remove it, or write [python, -m, trainer.task]"
-    elif program.module.partition(".")[0] not in FOLDERS:
-        where = f"{key}.{'command' if key == 'containerSpec' else 'pythonModule'}"
-        held = ", ".join(FOLDERS)
-        what = f"{program.module} is not in the project's image, which holds {held}"
-        yield where, what, f"move the module to {FOLDERS[0]}/"
+    if program.module.partition(".")[0] not in FOLDERS:
+        field = "command" if key == "containerSpec" else "pythonModule"
+        what = f"runs no module of {' or '.join(FOLDERS)}, which the project's image holds"
+        yield f"{key}.{field}", what, f"remove it, or let it run {MODULE}"
     args, env = task.get("args", []), task.get("env", [])
     for i, problem in find_uri_problems(args):
         yield f"{key}.args[{i}]", problem, "write gs://BUCKET/PATH"
@@ -224,12 +209,10 @@ def find_image_problems(path: str, uri: str) -> Iterator[Problem]:
         instead = "write REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE:TAG"
         yield path, f"{uri} is not written as an image", instead
     elif host == "gcr.io" or host.endswith(".gcr.io"):
-        instead = "REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"
-        instead = f"write {OWN_IMAGE}, for the project's own image, or {instead}"
+        instead = f"write {OWN_IMAGE}, for the project's own image"
         yield path, "Container Registry (gcr.io) takes no images since 2025-03-18", instead
-    elif match := PREBUILT.fullmatch(uri):
-        version = int(match[1]), int(match[2])
-        if version <= max(LAST_DAYS):
-            since = f"since {LAST_DAYS[version]}" if version in LAST_DAYS else "for years"
-            what = f"Google's image with TensorFlow {match[1]}.{match[2]} is gone {since}"
-            yield path, what, f"write {OWN_IMAGE}, for the project's own image"
+    elif (match := PREBUILT.fullmatch(uri)) and (int(match[1]), int(match[2])) <= GONE:
+        what = (
+            f"Google's images with TensorFlow up to {GONE[0]}.{GONE[1]} are gone since {LAST_DAY}"
+        )
+        yield path, what, f"write {OWN_IMAGE}, for the project's own image"

@@ -7,7 +7,7 @@ this file are about a job as a whole: its pools together, times, names.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from launcher.common.document import inner
 from launcher.jobfile import machines, program, study
@@ -21,7 +21,6 @@ from launcher.project.settings import ACCOUNT, TENSORBOARD, Settings
 POOLS = ("the chief", "workers", "parameter servers", "evaluators")
 FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)")
 REDUCTION_SERVER = "vertex-ai-restricted/training/reductionserver"
-IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/([^/]+)/.*")
 NETWORK = re.compile(r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?")
 REQUIRED = {
     **TABLE["required"],
@@ -30,22 +29,11 @@ REQUIRED = {
 }
 # The launcher fills these in from project.yaml, so a job file may go without.
 FILLED_IN = {"imageUri", "executorImageUri", "packageUris"}
-EXAMPLES = {
-    "workerPoolSpecs": "write at least the chief's pool, as in configs/cpu.yaml",
-    "replicaCount": "write how many machines, such as 1",
-    "machineSpec": "write machineSpec: {machineType: n2-standard-4}",
-    "machineType": "write for instance n2-standard-4",
-    "trialJobSpec": "write the job of one trial, as in configs/tuning.yaml",
-    "studySpec": "write metrics and parameters, as in configs/tuning.yaml",
-    "metrics": "write - metricId: val_loss, and below it goal: MINIMIZE",
-    "goal": "write MINIMIZE or MAXIMIZE",
-    "parameters": "write what is to be tuned, as in configs/tuning.yaml",
-    "displayName": "write a name for the list of jobs",
-    "maxTrialCount": "write how many trials there are to be",
-    "parallelTrialCount": "write how many of them may run at a time, such as 2",
-    "outputUriPrefix": "write gs://BUCKET/PATH",
-    "pythonModule": "write trainer.task",
-    "values": "write at least one",
+# {field: (its form, what to write)}
+FORMS = {
+    "serviceAccount": (ACCOUNT, "NAME@PROJECT.iam.gserviceaccount.com"),
+    "network": (NETWORK, "projects/NUMBER/global/networks/NAME, with the project's number"),
+    "tensorboard": (TENSORBOARD, "projects/NUMBER/locations/REGION/tensorboards/ID"),
 }
 
 
@@ -58,16 +46,11 @@ def find_problems(job: Job) -> Iterator[Problem]:
         for rule in RULES.get(kind, ()):
             for field, what, instead in rule(part):
                 yield ".".join(filter(None, (path, field))), what, instead
-        for field, what, instead in _find_missing(kind, part):
-            yield inner(path, field), what, instead
-
-
-def _find_missing(name: str, message: dict) -> Iterator[Problem]:
-    for field in REQUIRED.get(name, ()):
-        empty = message.get(field) in (None, "", []) and (name, field) != ("EnvVar", "value")
-        if field not in FILLED_IN and (empty or field not in message):
-            word = "is empty" if field in message else "is missing"
-            yield field, word, EXAMPLES.get(field, f"write {field}: …")
+        for field in REQUIRED.get(kind, ()):
+            empty = part.get(field) in (None, "", []) and (kind, field) != ("EnvVar", "value")
+            if field not in FILLED_IN and (empty or field not in part):
+                word = "is empty" if field in part else "is missing"
+                yield inner(path, field), word, f"write {field}: …; configs/ has examples"
 
 
 def check_roles(spec: dict) -> Iterator[Problem]:
@@ -78,7 +61,8 @@ def check_roles(spec: dict) -> Iterator[Problem]:
         yield f"workerPoolSpecs[{len(POOLS)}]", what, "put machines of one role into one pool"
     if not count:
         return  # a required field
-    chief, workers, servers = ({pool.index: pool for pool in pools}.get(i) for i in range(3))
+    by_index = {pool.index: pool for pool in pools}
+    chief, workers, servers = map(by_index.get, range(3))
     if not chief:
         what = "is empty, and the first pool is the chief's"
         yield "workerPoolSpecs[0]", what, "describe the chief here"
@@ -87,7 +71,7 @@ def check_roles(spec: dict) -> Iterator[Problem]:
         instead = "write 1 here, and put the others into the second pool, as workers"
         yield "workerPoolSpecs[0].replicaCount", what, instead
     if servers and REDUCTION_SERVER in servers.program.image:
-        yield from _check_reduction_server(chief, workers, servers)
+        yield from _check_reduction_server(by_index)
     elif servers and not workers and not (chief and chief.program.foreign):
         # To other programs the third pool may be anything.
         what = "is empty: parameter servers need workers that compute"
@@ -99,20 +83,15 @@ def check_roles(spec: dict) -> Iterator[Problem]:
         yield f"workerPoolSpecs[{tpus[0].index}]", what, instead
 
 
-def _check_reduction_server(
-    chief: Pool | None, workers: Pool | None, servers: Pool
-) -> Iterator[Problem]:
-    if not workers:
-        what = "is empty: a Reduction Server is for workers with GPUs"
-        yield "workerPoolSpecs[1]", what, "describe the workers here"
-    for pool in filter(None, (chief, workers)):
-        if not pool.accelerators:
-            what = "has no GPU, and the Reduction Server in the third pool is for GPUs only"
-            instead = "name GPUs here, or remove the third pool"
-            yield f"workerPoolSpecs[{pool.index}].machineSpec", what, instead
-    if servers.accelerators:
-        where = "workerPoolSpecs[2].machineSpec.acceleratorType"
-        yield where, "a Reduction Server computes without GPUs", "take n1-highcpu-16 without one"
+def _check_reduction_server(pools: Mapping[int, Pool]) -> Iterator[Problem]:
+    for index, role in enumerate(POOLS[:3]):
+        pool, server = pools.get(index), index == 2
+        if not pool or bool(pool.accelerators) == server:
+            what = f"{role} {'have GPUs' if server else 'have no GPU'}"
+            instead = (
+                "a Reduction Server, which has none, is for a chief and workers that have them"
+            )
+            yield f"workerPoolSpecs[{index}]", what, instead
 
 
 def check_pool(pool: dict) -> Iterator[Problem]:
@@ -134,26 +113,16 @@ def check_scheduling(spec: dict) -> Iterator[Problem]:
     """How long a job runs and waits, and what starts again."""
     scheduling = spec.get("scheduling", {})
     timeout, wait = scheduling.get("timeout"), scheduling.get("maxWaitDuration")
-    if timeout is None:
-        what = "is missing: a job that hangs would run, and be paid for, for seven days"
+    if not 0 < parse_duration(timeout or "0s") <= WEEK:
+        what = f"is {timeout or 'missing'}: it ends a job that hangs, and {WEEK:.0f}s is the most"
         yield "scheduling.timeout", what, "write timeout: 3600s for an hour"
-    elif parse_duration(timeout) <= 0:
-        yield "scheduling.timeout", f"is {timeout}", "write 3600s for an hour"
-    elif parse_duration(timeout) > WEEK:
-        what = f"is {timeout}, and a job runs for seven days at most"
-        instead = f"write {WEEK:.0f}s, and resume from the checkpoint in another job"
-        yield "scheduling.timeout", what, instead
     if scheduling.get("restartJobOnWorkerRestart") and scheduling.get("disableRetries"):
         what = "has no effect beside disableRetries, which overrides it"
         yield "scheduling.restartJobOnWorkerRestart", what, "keep one of them"
     strategy = scheduling.get("strategy", "STANDARD")
-    if wait is not None and parse_duration(wait) < 0:
-        instead = "write 86400s for a day, 0s to wait for ever"
-        yield "scheduling.maxWaitDuration", f"is {wait}", instead
-    elif wait is not None and strategy != "FLEX_START":
-        what = f"is for strategy FLEX_START only, and the strategy is {strategy}"
-        instead = "remove it, or write strategy: FLEX_START"
-        yield "scheduling.maxWaitDuration", what, instead
+    if wait is not None and (strategy != "FLEX_START" or parse_duration(wait) < 0):
+        what = f"is {wait}: how long a FLEX_START job waits for machines, 0s for ever"
+        yield "scheduling.maxWaitDuration", what, f"remove it: this job is {strategy}"
 
 
 def check_strategy(spec: dict) -> Iterator[Problem]:
@@ -182,19 +151,9 @@ def check_names(spec: dict) -> Iterator[Problem]:
     if output and (problem := find_uri_problem(output)):
         instead = f"write gs://BUCKET/PATH; {problem}"
         yield "baseOutputDirectory.outputUriPrefix", f"{output} is no folder in a bucket", instead
-    account = spec.get("serviceAccount")
-    if account and not ACCOUNT.fullmatch(account):
-        instead = "write NAME@PROJECT.iam.gserviceaccount.com"
-        yield "serviceAccount", f"{account} is no service account", instead
-    network = spec.get("network")
-    if network and not NETWORK.fullmatch(network):
-        instead = "write projects/NUMBER/global/networks/NAME"
-        instead += ", with the project's number, not its id"
-        yield "network", f"{network} is not the full name of a network", instead
-    tensorboard = spec.get("tensorboard")
-    if tensorboard and not TENSORBOARD.fullmatch(tensorboard):
-        instead = "write projects/NUMBER/locations/REGION/tensorboards/ID"
-        yield "tensorboard", f"{tensorboard} is not the full name of a TensorBoard", instead
+    for key, (form, right) in FORMS.items():
+        if (name := spec.get(key)) and not form.fullmatch(name):
+            yield key, f"{name} is not of the form that the service takes", f"write {right}"
 
 
 RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
@@ -222,18 +181,6 @@ def find_conflicts(spec: dict, settings: Settings) -> Iterator[Problem]:
         if region and tensorboard[1] != region:
             what = f"is in {tensorboard[1]}, and the job runs in {region}: it cannot write there"
             yield "tensorboard", what, f"take one in {region}, or another region in project.yaml"
-        for field, word, default in (
-            ("serviceAccount", "a service account", settings.service_account),
-            ("baseOutputDirectory", "an output directory", bucket),
-        ):
-            if not spec.get(field) and not default:
-                what = f"needs {word}, and there is none, here or in project.yaml"
-                yield "tensorboard", what, "fill in project.yaml, or leave the TensorBoard out"
-    for i, pool in enumerate(spec.get("workerPoolSpecs", [])):
-        for task, key in (("containerSpec", "imageUri"), ("pythonPackageSpec", "executorImageUri")):
-            image = IMAGE.fullmatch(pool.get(task, {}).get(key, ""))
-            # Where others keep their images is theirs to say: us-docker.pkg.dev has no region.
-            if image and image[2] == settings.project and region not in ("", image[1]):
-                what = f"is an image in {image[1]}, and the job runs in {region}"
-                instead = f"take one in {region}: each start of a machine fetches it"
-                yield f"workerPoolSpecs[{i}].{task}.{key}", what, instead
+        if not spec.get("serviceAccount") and not settings.service_account:
+            what = "needs a service account, and there is none, here or in project.yaml"
+            yield "tensorboard", what, "fill in project.yaml, or leave the TensorBoard out"

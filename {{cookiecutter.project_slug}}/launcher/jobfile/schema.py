@@ -15,23 +15,24 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from launcher.common.document import Document, Fault, inner, outer, show
+from launcher.common.document import Document, Fault, inner, show
 from launcher.jobfile.scalars import SCALARS
 
 TABLE = json.loads(Path(__file__).with_name("messages.json").read_text(encoding="utf-8"))
 MESSAGES, ENUMS = TABLE["messages"], TABLE["enums"]
 FIELDS = {field for fields in MESSAGES.values() for field in fields}
 UNREADABLE = object()  # in place of a value that is not of its type
-# What people look for in a CustomJobSpec.
-AROUND_IT = ("labels", "name", "displayName", "encryptionSpec")
+DEEPEST = 4  # levels of a message in which a field is looked for
+# What people look for in a CustomJobSpec, and what belongs to the message around it.
 OF_THE_PROJECT = ("project", "projectId", "region", "location", "bucket")
+OF_THE_PROJECT += ("labels", "name", "displayName", "encryptionSpec")
 # What is wrong with a message: a path from the message to a field, what is wrong, what to write.
 Problem = tuple[str, str, str]
 
 
 def read_message(document: Document, name: str) -> tuple[dict, list[Fault]]:
     """Read what a document holds of a message, and list the faults of everything else in it."""
-    reader = _Reader(document)
+    reader = _Reader(document, name)
     return reader.read(document.value, name, ""), reader.faults
 
 
@@ -61,22 +62,23 @@ def suggest(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
 
 
 def similarity(one: str, other: str) -> float:
-    """How alike two names are, 0 to 1: by their letters, or by how they begin.
+    """How alike two names are, 0 to 1: by their letters, or by how they begin, or by whole words.
 
     "params" and "parameters" share five letters of six, and so "parallelTrialCount", which has more
-    letters in common with "parameterSpec", is not what was meant.
+    letters in common with "parameterSpec", is not what was meant; "T4" is in "NVIDIA_TESLA_T4".
     """
     one, other = one.lower(), other.lower()
+    if f"_{one}_" in f"_{other}_":
+        return len(one) / (len(one) + 1) if one != other else 1.0
     ratio = difflib.SequenceMatcher(None, one, other).ratio()
     start = len(os.path.commonprefix([one, other]))
     return max(ratio, start / min(len(one), len(other))) if start >= 3 else ratio
 
 
 class _Reader:
-    def __init__(self, document: Document):
-        self.document = document
+    def __init__(self, document: Document, root: str):
+        self.document, self.root = document, root  # the name of the whole message
         self.faults: list[Fault] = []
-        self.names: dict[str, str] = {}  # {path: name of the message there}
 
     def read(self, value: Any, kind: str, path: str) -> Any:
         """Return the value without what does not fit; UNREADABLE where all of it does not."""
@@ -105,11 +107,10 @@ class _Reader:
         return self.read_fields(value, kind, path)
 
     def read_fields(self, value: dict, name: str, path: str) -> dict:
-        self.names[path] = name
         fields, message = MESSAGES[name], {}
         for key, item in value.items():
             if key not in fields:
-                self.report(inner(path, key), *self.explain_unknown(key, name, path))
+                self.report(inner(path, key), *self.explain_unknown(key, name))
             elif item is not None:  # an empty value is as if the key were not there
                 message[key] = self.read(item, fields[key], inner(path, key))
         for group in TABLE["oneofs"].get(name, []):
@@ -123,68 +124,42 @@ class _Reader:
         if value in ENUMS[kind]:
             return value
         known = [name for name in ENUMS[kind] if not name.endswith("_UNSPECIFIED")]
-        wanted = re.sub(r"[^A-Z0-9]+", "_", str(value).upper())
-        parts = [name for name in known if f"_{wanted}_" in f"_{name}_"]
-        hint = f"did you mean {parts[0]}?" if parts else suggest(wanted, known)
-        hint = hint or f"known are {', '.join(known)}"
+        wanted = re.sub(r"\W+", "_", str(value))
+        hint = suggest(wanted, known) or f"known are {', '.join(known)}"
         return self.report(path, f"the API knows no {show(text)}", hint)
 
     def read_scalar(self, value: Any, text: str, kind: str, path: str) -> Any:
         problem = SCALARS[kind](value, text)
-        if problem is None:
-            return value
-        what, instead = problem
-        arg = re.search(r"\.args\[(\d+)\]$", path)
-        if arg and not isinstance(value, (dict, list, str)):
-            # A number after its flag is best written in one text with it.
-            flag = self.document.texts.get(f"{outer(path)}[{int(arg[1]) - 1}]", "")
-            instead = f'put it in quotes, with its flag: "--name={text}"'
-            if flag.startswith("--") and "=" not in flag:
-                instead = f'write "{flag}={text}" as one text'
-        return self.report(path, what, instead)
+        return self.report(path, *problem) if problem else value
 
-    def explain_unknown(self, key: str, name: str, path: str) -> tuple[str, str]:
-        """What is wrong with a key that is no field of this message, and where it belongs."""
-        what, meant = "the API has no such field here", camel(key)
-        if meant in MESSAGES[name]:
-            return what, f"did you mean {meant}? gcloud drops other spellings without a word"
+    def explain_unknown(self, key: str, name: str) -> tuple[str, str]:
+        """What is wrong with a key that is no field of this message, and what may be meant."""
         if key in TABLE["output"].get(name, ()):
             return "only the service writes this", "remove it"
-        around = path
-        while around:
-            around = outer(around)
-            if meant in MESSAGES.get(self.names.get(around, ""), ()):
-                return what, f"it belongs to {around or 'the top level'}: look at the indentation"
-        if name == "CustomJobSpec" and key in (*AROUND_IT, *OF_THE_PROJECT):
-            what = "belongs to the job around it" if key in AROUND_IT else "is no part of a job"
-            return what, "the launcher takes it from project.yaml"
-        return what, _find_similar_field(meant, name) or f"known are {', '.join(MESSAGES[name])}"
+        if name == "CustomJobSpec" and key in OF_THE_PROJECT:
+            return "is no part of a job", "the launcher takes it from project.yaml"
+        meant = camel(key)
+        # The farther away a field is, the more its name must be like the key.
+        rated = {
+            path: similarity(meant, path.rpartition(".")[2]) * 0.9 ** (path.count(".") + far)
+            for far, message in enumerate((name, self.root))
+            for path in _list_fields(message)
+            if not far or path not in MESSAGES[name]
+        }
+        best = max(rated, key=rated.get)
+        known = f"known are {', '.join(MESSAGES[name])}"
+        hint = f"did you mean {best}?" if rated[best] > 0.6 else known
+        return "the API has no such field here", hint
 
     def report(self, path: str, what: str, instead: str) -> object:
         self.faults.append(self.document.fault(path, what, instead))
         return UNREADABLE
 
 
-def _find_similar_field(key: str, message: str) -> str:
-    """Where a message, or one within it, has a field of this or a similar name; "" for none."""
-
-    def rate(field: tuple[int, str, str]) -> float:
-        depth, _, name = field  # the deeper it is, the more its name must be like the key
-        return similarity(key, name) * 0.9**depth
-
-    best = max(_list_fields(message), key=rate)
-    if rate(best) <= 0.6:
-        return ""
-    depth, path, name = best
-    if name != key:
-        return f"did you mean {inner(path, name)}?"
-    return f"it stands {'one level down, ' if depth == 1 else ''}below {path}"
-
-
-def _list_fields(message: str, depth: int = 0, path: str = "") -> Iterator[tuple[int, str, str]]:
-    """Yield (depth, path of the message around it, field), down to the second level below."""
+def _list_fields(message: str, path: str = "") -> Iterator[str]:
+    """Yield the paths of all fields of a message and of those in it: "scheduling.timeout"."""
     for field, kind in MESSAGES[message].items():
-        yield depth, path, field
+        yield inner(path, field)
         kind = kind.removesuffix("[]")
-        if kind in MESSAGES and depth < 2:
-            yield from _list_fields(kind, depth + 1, inner(path, field))
+        if kind in MESSAGES and path.count(".") < DEEPEST:
+            yield from _list_fields(kind, inner(path, field))

@@ -120,27 +120,15 @@ def _explain_other(file: Document) -> tuple[int, str, str] | None:
 
     It may be empty, a list, a message around the job, or a file of the old service.
     """
-    value = file.value
-    if value is None:
-        return 1, "empty", "a job file begins with workerPoolSpecs:, see configs/cpu.yaml"
-    if not isinstance(value, dict):
-        word = "a list" if isinstance(value, list) else "a single value"
-        return 1, f"{word}, not a mapping", "a job file begins with workerPoolSpecs:"
-    for key in value:
+    if not isinstance(file.value, dict):
+        what = "no job file: it holds no mapping"
+        return 1, what, "a job file begins with workerPoolSpecs:, see configs/cpu.yaml"
+    for key in file.value:
         if schema.camel(key) in LEGACY_KEYS:
             what = f"{key} belongs to AI Platform Training, which was shut down in 2025"
             instead = f"run: python TEMPLATE/tools/migrate_config.py {file.path}"
             return file.line(key), what, instead
-    known = {*schema.MESSAGES["CustomJobSpec"], *schema.MESSAGES["HyperparameterTuningJob"]}
-    for key, child in value.items():
-        inside = set(map(schema.camel, child)) if isinstance(child, dict) else set()
-        job_inside = bool(inside & {"workerPoolSpecs", "trialJobSpec"})
-        if schema.camel(key) in WRAPPERS or (job_inside and schema.camel(key) not in known):
+        if schema.camel(key) in WRAPPERS:
             what = f"{key} is a message around the job, which gcloud reads as an empty job"
             return file.line(key), what, f"keep what stands below {key}, and remove the rest"
-    spelled = map(schema.camel, value)
-    if value and not any(key in known or schema.suggest(key, known, 0.9) for key in spelled):
-        shown = ", ".join(list(value)[:4])
-        what = f"no job file: the API has no field {shown}"
-        return 1, what, "it begins with workerPoolSpecs:"
     return None

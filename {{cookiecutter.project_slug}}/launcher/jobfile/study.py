@@ -147,17 +147,14 @@ def check_job(job: dict) -> Iterator[Problem]:
         if not all(LABEL.fullmatch(text) and text == text.lower() for text in (key, value)):
             instead = "lower-case letters, digits, - and _ only, 63 at most"
             yield f"labels.{key}", f"{key}: {value} is no label", instead
-    for key in ("maxTrialCount", "parallelTrialCount"):
-        if int(job.get(key, 1)) < 1:
-            yield key, f"is {job[key]}", "write 1 or more"
+    for key, least in (("maxTrialCount", 1), ("parallelTrialCount", 1), ("maxFailedTrialCount", 0)):
+        if int(job.get(key, least)) < least:
+            yield key, f"is {job[key]}", f"write {least} or more"
     most, parallel = job.get("maxTrialCount", 0), job.get("parallelTrialCount", 0)
     if int(parallel) > int(most) > 0:
         what = f"is {parallel}, more than there are trials: maxTrialCount is {most}"
         instead = "write a few, such as 2: a search learns from finished ones"
         yield "parallelTrialCount", what, instead
-    if int(job.get("maxFailedTrialCount", 0)) < 0:
-        what = f"is {job['maxFailedTrialCount']}"
-        yield "maxFailedTrialCount", what, "write 1 or more, or 0 to leave it to the service"
 
 
 def check_study(study: dict) -> Iterator[Problem]:
@@ -167,20 +164,14 @@ def check_study(study: dict) -> Iterator[Problem]:
     metrics = study.get("metrics", [])
     names = [metric.get("metricId", "") for metric in metrics]
     for i, name in enumerate(names):
-        if re.search(r"\s", name):
-            yield f"metrics[{i}].metricId", f"{name!r} holds a blank", "write it without"
         if name and name in names[:i]:
             yield f"metrics[{i}].metricId", f"{name} stands twice", "keep one of them"
         if metrics[i].get("goal") == "GOAL_TYPE_UNSPECIFIED":
-            yield f"metrics[{i}].goal", "is not given", "write MINIMIZE or MAXIMIZE"
-    first: dict[str, str] = {}  # {flag: how it is written where it is first}
-    for i, parameter in enumerate(study.get("parameters", [])):
-        name = parameter.get("parameterId", "")
-        flag = name.replace("-", "_")
-        if flag and flag in first:
-            same = "tuned twice" if name == first[flag] else f"the same flag as {first[flag]}"
-            yield f"parameters[{i}].parameterId", f"{name} is {same}", "keep one of them"
-        first.setdefault(flag, name)
+            yield f"metrics[{i}].goal", "is none", "write MINIMIZE or MAXIMIZE"
+    flags = [p.get("parameterId", "").replace("-", "_") for p in study.get("parameters", [])]
+    for i, flag in enumerate(flags):
+        if flag and flag in flags[:i]:
+            yield f"parameters[{i}].parameterId", f"{flag} is tuned twice", "keep one of them"
     if study.get("algorithm") == "GRID_SEARCH":
         for path, parameter in walk_parameters(study):
             if "doubleValueSpec" in parameter:
@@ -191,9 +182,6 @@ def check_study(study: dict) -> Iterator[Problem]:
 
 def check_parameter(spec: dict) -> Iterator[Problem]:
     """Find problems of a ParameterSpec; those under a condition are checked on their own."""
-    name = spec.get("parameterId", "")
-    if re.search(r"\s", name):
-        yield "parameterId", f"{name!r} holds a blank", "write the flag's name, with _ for -"
     kind = next((kind for kind in KINDS if kind in spec), None)
     if kind is None:
         yield "", "has no values to choose from", f"write one of {', '.join(KINDS)}"
@@ -205,21 +193,16 @@ def check_parameter(spec: dict) -> Iterator[Problem]:
     if low is not None and high is not None and float(low) >= float(high):
         what = f"is {low}, not below maxValue, {high}"
         yield f"{kind}.minValue", what, "swap them, or leave the parameter out"
-    if kind == "categoricalValueSpec":
-        yield from _check_categories(spec, listed)
-    else:
+    if kind != "categoricalValueSpec":
         yield from _check_numbers(spec, kind, listed or [low])
+    else:
+        if len(set(listed)) < len(listed):
+            yield f"{kind}.values", "holds a value twice", "keep one of them"
+        if spec.get("scaleType", "SCALE_TYPE_UNSPECIFIED") != "SCALE_TYPE_UNSPECIFIED":
+            yield "scaleType", "categories have no scale", "remove it"
     for i, condition in enumerate(spec.get("conditionalParameterSpecs", [])):
         for where, what, instead in _check_condition(condition, kind, values):
             yield f"conditionalParameterSpecs[{i}]{where}", what, instead
-
-
-def _check_categories(spec: dict, values: list[str]) -> Iterator[Problem]:
-    if twice := sorted({value for value in values if values.count(value) > 1}):
-        what = f"{', '.join(twice)} stands twice"
-        yield "categoricalValueSpec.values", what, "keep one of them"
-    if spec.get("scaleType", "SCALE_TYPE_UNSPECIFIED") != "SCALE_TYPE_UNSPECIFIED":
-        yield "scaleType", "categories have no scale", "remove it"
 
 
 def _check_numbers(spec: dict, kind: str, values: list) -> Iterator[Problem]:
@@ -246,20 +229,17 @@ def _check_condition(condition: dict, kind: str, values: dict) -> Iterator[Probl
         kind: the field with the parent's own values.
         values: what that field holds.
     """
-    key = next((key for key in PARENTS if key in condition), None)
-    if key is None:
-        what = "does not say for which values of its parent the parameter is there"
-        yield "", what, f"write one of {', '.join(PARENTS)}"
-    elif PARENTS[key] != kind:
+    key = next((key for key in PARENTS if key in condition), "")
+    if PARENTS.get(key) != kind:
         right = next((right for right, parent in PARENTS.items() if parent == kind), None)
-        instead = f"write {right}" if right else "no parameter can hang on a doubleValueSpec"
-        yield f".{key}", f"the parent is a {kind}", instead
-    elif values.keys() & {"values", "minValue", "maxValue"}:
-        whole = kind == "integerValueSpec"
-        known = values.get("values", [])
-        if whole:
-            known = range(int(values.get("minValue", 0)), int(values.get("maxValue", 0)) + 1)
+        instead = f"write {right}" if right else "no parameter can hang on one of real numbers"
+        what = f"does not say for which values of its parent, a {kind}, the parameter is there"
+        yield f".{key}".rstrip("."), what, instead
+    elif values:
+        number = KINDS[kind][1]
+        low, high = (int(values.get(bound, 0)) for bound in ("minValue", "maxValue"))
+        known = list(map(number, values.get("values", ()))) or range(low, high + 1)
         for i, value in enumerate(condition[key].get("values", [])):
-            if (int(value) if whole else value) not in known:
+            if number(value) not in known:
                 what = f"{value} is no value of the parent"
                 yield f".{key}.values[{i}]", what, "write some of the values that it has"

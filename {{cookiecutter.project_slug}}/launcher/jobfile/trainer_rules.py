@@ -7,7 +7,6 @@ is one line of JSON; without TensorFlow it takes a tenth of a second.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import os
@@ -39,29 +38,28 @@ def check_flags(job: Job, flags: Sequence[str] = ()) -> Iterator[Problem]:
     pools = [pool for pool in job.pools if pool.program.is_trainer]
     if not pools:
         return
-    groups = [_list_flags(pool, flags) for pool in pools]
-    commands = [_join(*group) for group in groups]
+    words = [flag for pool in pools for flag in _list_flags(pool, flags)]
     # The chief gets the parameters as flags.
     study = job.message.get("studySpec", {}) if job.tuning and pools[0].index == 0 else {}
     for path, parameter in walk_parameters(study) if study else ():
-        groups.append([[pair] for pair in _list_values(f"studySpec.{path}", parameter)])
-    alone = [_join(flag) for group in groups for flag in group]
-    questions = tuple(dict.fromkeys([*alone, *commands]))
+        words += [[pair] for pair in _list_values(f"studySpec.{path}", parameter)]
+    questions = tuple(dict.fromkeys(map(_join, words)))
     description = ask_trainer(questions)
     if description is None:
         return
     answers = dict(zip(questions, description["answers"], strict=True))
-    complaints = [answers[words] for words in alone]
-    for group in groups:
-        reported: set[str] = set()  # names of unknown flags
-        for flag in group:
-            if (answer := answers.pop(_join(flag), None)) is not None:  # equal flags: once
-                yield from _check_flag(flag, answer, description["flags"], reported)
-    for group, command in zip(groups, commands, strict=False):
-        answer = answers.pop(command, None)
-        if isinstance(answer, str) and answer not in complaints:
-            yield from _find_conflict(group, answer)
-    yield from _check_metrics(study, commands[0], description["metrics"])
+    reported: set[tuple[str, str]] = set()  # (pool or parameter, name of an unknown flag)
+    for flag in words:
+        if (answer := answers.pop(_join(flag), None)) is not None:  # equal flags: once
+            yield from _check_flag(flag, answer, description["flags"], reported)
+    metrics = description["metrics"]
+    tasks = re.findall(r"--task[= ](\S+)", " ".join(map(" ".join, questions)))[-1:] or metrics
+    known = dict.fromkeys(name for task in tasks for name in metrics.get(task, ()))
+    for i, metric in enumerate(study.get("metrics", [])):
+        name = metric.get("metricId")
+        if name and known and name not in known:
+            what, hint = f"the trainer reports no {name}", suggest(name, known)
+            yield f"studySpec.metrics[{i}].metricId", what, hint
 
 
 def _list_flags(pool: Pool, flags: Sequence[str]) -> list[Flag]:
@@ -86,20 +84,20 @@ def _list_values(path: str, spec: dict) -> Iterator[tuple[str, str]]:
             yield f"{path}.{kind}.{key}", _hyphenate(word)
 
 
-def _join(*flags: Flag) -> tuple[str, ...]:
-    """The words of flags, without their paths."""
-    return tuple(word for flag in flags for _, word in flag)
+def _join(flag: Flag) -> tuple[str, ...]:
+    """The words of a flag, without their paths."""
+    return tuple(word for _, word in flag)
 
 
 def _check_flag(
-    flag: Flag, answer: str | list[str], known: dict, reported: set[str]
+    flag: Flag, answer: str | list[str], known: dict, reported: set[tuple[str, str]]
 ) -> Iterator[Problem]:
     """Find problems of one flag.
 
     Args:
         answer: the trainer's complaint, or the words that are no flags of it.
         known: the trainer's flags, without their hyphens.
-        reported: the names of unknown flags, each of which is reported once.
+        reported: the unknown flags so far, each of which is reported once.
     """
     if isinstance(answer, str):
         # A flag that is missing may still come from the command line.
@@ -109,51 +107,17 @@ def _check_flag(
     unknown = [word for word in answer if word.startswith("-")] or answer[:1]
     for path, word in flag:
         name = word.partition("=")[0]
-        if word not in unknown or name in reported:
+        if word not in unknown or (where := (path.rpartition("[")[0], name)) in reported:
             continue
-        reported.add(name)
+        reported.add(where)
         if not name.startswith("--"):
             yield path, f"{word} is no flag", "write each flag with its value: --name=value"
             continue
-        hint = _suggest_flag(name, [f"--{flag}" for flag in known])
+        hint = suggest(name, [f"--{flag}" for flag in known], 0.7) if len(name) > 5 else ""
         if path.startswith("studySpec."):
             path = re.sub(r"\.\w+ValueSpec\b.*", ".parameterId", path)
             hint = hint.replace("--", "").replace("-", "_")
         yield path, f"the trainer has no flag {name}", hint or HELP
-
-
-def _suggest_flag(name: str, flags: list[str]) -> str:
-    """ "did you mean --learning-rate?" for --lr, --learning, --learning-rates; "" for others."""
-    for flag in flags:
-        initials = "".join(part[0] for part in flag.split("-") if part)
-        if name in (f"--{initials}", flag[: len(name)]) and len(name) > 3:
-            return f"did you mean {flag}?"
-    return suggest(name, flags, cutoff=0.7) if len(name) > 5 else ""
-
-
-def _find_conflict(group: list[Flag], complaint: str) -> Iterator[Problem]:
-    """A flag that is right alone, and wrong beside the others: of two that exclude each other."""
-    match = re.match(r"argument (?:-\w/)?(--[\w-]+)", complaint)
-    for path, word in (flag[0] for flag in reversed(group)):
-        if match and word.partition("=")[0] == match[1]:
-            yield path, f"the trainer says: {complaint}", HELP
-            return
-
-
-def _check_metrics(
-    study: dict, command: Sequence[str], metrics: dict[str, list[str]]
-) -> Iterator[Problem]:
-    """Metrics that the trainer does not report, for its task where the args name one."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--task", nargs="?")
-    task = parser.parse_known_args(command)[0].task
-    tasks = [task] if task else metrics
-    known = dict.fromkeys(name for task in tasks for name in metrics.get(task, ()))
-    for i, metric in enumerate(study.get("metrics", [])):
-        name = metric.get("metricId")
-        if name and known and name not in known:
-            hint = suggest(name, known)
-            yield f"studySpec.metrics[{i}].metricId", f"the trainer reports no {name}", hint
 
 
 def _hyphenate(word: str) -> str:

@@ -4,8 +4,7 @@
         google.buckets["runs"] = {"location": "EUROPE-WEST4"}
         subprocess.run([...], env={**os.environ, **google.environ()})
 
-Answers in the API's own shapes, so that gcloud itself can be pointed at it. It knows no permissions
-but those that a test takes away.
+Answers in the API's own shapes, so that gcloud itself can be pointed at it. It knows no permissions.
 """
 
 from __future__ import annotations
@@ -52,7 +51,6 @@ class Google(ThreadingHTTPServer):
 
     Attributes:
         enabled: the APIs that are switched on; with None all are.
-        denied: permissions that nobody has.
         faults: {part of a path: (status, message, reason)}, for what is refused.
         quota: {metric: {region: limit}}; "" for the regions that are not named.
         requests: (method, path) of each request that came.
@@ -70,7 +68,6 @@ class Google(ThreadingHTTPServer):
         self.policies: dict[str, dict] = {}
         self.budgets: list[dict] = []
         self.quota: dict[str, dict[str, int]] = {}
-        self.denied: set[str] = set()
         self.faults: dict[str, tuple[int, str, str]] = {}
         self.requests: list[tuple[str, str]] = []
         self.headers: dict[str, str] = {}
@@ -110,7 +107,7 @@ class Google(ThreadingHTTPServer):
 
     def changes(self) -> list[tuple[str, str]]:
         """The requests that changed, or would have changed, something."""
-        looks = re.compile(r":(getIamPolicy|testIamPermissions)$")
+        looks = re.compile(r":getIamPolicy$")
         return [(m, path) for m, path in self.requests if m != "GET" and not looks.search(path)]
 
     def answer(self, method: str, path: str, query: list[tuple[str, str]], body: dict) -> dict:
@@ -126,11 +123,6 @@ class Google(ThreadingHTTPServer):
     def check_project(self, name: str) -> None:
         if name != self.project:
             raise Refused(403, f"Permission denied on resource project {name}.", "")
-
-
-def _permissions(google, query, body, *_):
-    names = body.get("permissions") or [value for key, value in query if key == "permissions"]
-    return {"permissions": [name for name in names if name not in google.denied]}
 
 
 def _batch_get(google, query, body, project):
@@ -227,20 +219,16 @@ ROUTES = (
     ("POST", rf"{PROJECT}/services/([^/]+):enable", lambda g, q, b, p, name: _enable(g, q, {"serviceIds": [name]}, p)),
     ("GET", QUOTA, _quota),
     ("GET", rf"{PROJECT}/billingInfo", _billing),
-    ("POST", rf"{PROJECT}:testIamPermissions", _permissions),
     ("POST", rf"{PROJECT}:getIamPolicy", _policy),
     ("POST", rf"{PROJECT}:setIamPolicy", _set_policy),
     ("GET", BUCKET, _thing("buckets", "{}")),
     ("POST", "storage/v1/b", _create_bucket),
     ("PATCH", BUCKET, _update_bucket),
-    ("GET", rf"{BUCKET}/iam/testPermissions", _permissions),
     ("GET", rf"{BUCKET}/iam", _policy),
     ("PUT", rf"{BUCKET}/iam", _set_policy),
     ("GET", REPOSITORY, _thing("repositories", "projects/{}/locations/{}/repositories/{}")),
-    ("POST", rf"{REPOSITORY}:testIamPermissions", _permissions),
     ("POST", rf"{PROJECT}/locations/([^/]+)/repositories", _create_repository),
     ("GET", ACCOUNT, _thing("accounts", "projects/-/serviceAccounts/{}")),
-    ("POST", rf"{ACCOUNT}:testIamPermissions", _permissions),
     ("POST", rf"{PROJECT}/serviceAccounts", _create_account),
 )  # fmt: skip
 

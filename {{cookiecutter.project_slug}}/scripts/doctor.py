@@ -15,7 +15,7 @@ sys.path.insert(0, ROOT)
 
 def main():
     # This file alone is plain enough for any Python, even one of the last century.
-    if sys.version_info < (3, 8):  # noqa: UP036
+    if sys.version_info < (3, 10):  # noqa: UP036
         version = sys.version.split()[0]
         print("wrong    python           " + version + " is too old; install 3.10 to 3.13")
         return 1
@@ -29,4 +29,5 @@ if __name__ == "__main__":
         code = main()
     except KeyboardInterrupt:
         code = 130
-    sys.exit(code)
+    sys.stdout.flush()
+    os._exit(code)  # a check that hangs is not waited for

@@ -168,7 +168,9 @@ class Connection:
         """
         self.project, self.region, self.account = project, region, account
         self.credentials = load_credentials()
-        self.session = open_session(self.credentials)
+        requests = sdk("google.auth.transport.requests")
+        # A request whose token is refused fetches a new one, once.
+        self.session = requests.AuthorizedSession(self.credentials, max_refresh_attempts=1)
 
     def ask(self, what: str, need: Need, method: str, url: str, **options) -> dict:
         """Send a request as `ask` does, repeated as `errors.retry` says.
@@ -252,16 +254,6 @@ def endpoint(service: str, usual: str = "") -> str:
 def quota_page(project: str) -> str:
     """The page of a project's quotas."""
     return f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
-
-
-def open_session(credentials, refreshes: int = 1):
-    """A requests.Session with credentials.
-
-    Args:
-        refreshes: new access tokens that a request may fetch where its own is refused.
-    """
-    requests = sdk("google.auth.transport.requests")
-    return requests.AuthorizedSession(credentials, max_refresh_attempts=refreshes)
 
 
 def ask(session, method: str, url: str, **options) -> dict:

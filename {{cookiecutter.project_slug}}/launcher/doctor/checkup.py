@@ -1,20 +1,17 @@
 """Checks that run side by side and all end in time: what `doctor` is made of.
 
-Standard library only, and nothing newer than Python 3.8: the wrong Python is what it looks for.
+Standard library only: what is missing may be everything else.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 
 OK, WARN, WRONG, SKIPPED = "ok", "warn", "wrong", "skipped"
@@ -37,11 +34,11 @@ class Finding:
 
 
 class Skip(Exception):
-    """A check cannot be made, and why."""
+    """A check cannot be made: why."""
 
 
 class Wrong(Exception):
-    """Something is wrong that no command fixes."""
+    """What is wrong, and the commands that fix it."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,10 @@ class Check:
     def run(self) -> Finding:
         try:
             state, text, *remedies = self.look()
+        except Wrong as wrong:
+            state, text, *remedies = WRONG, *wrong.args
         except Skip as skip:
             state, text, remedies = SKIPPED, str(skip), []
-        except Wrong as wrong:
-            state, text, remedies = WRONG, str(wrong), []
         except Exception as error:  # a fault of ours; the other checks are worth having
             state, text, remedies = SKIPPED, f"could not be checked ({error!r})", []
         return Finding(self.name, self.where, state, one_line(text), tuple(remedies))
@@ -67,29 +64,16 @@ class Check:
 def run(checks: Sequence[Check], seconds: float) -> Iterator[Finding]:
     """Run checks side by side; yield their findings in order, each as soon as those before it exist.
 
-    A check that has not answered in time is skipped.
+    A check that has not answered in time is skipped. Its thread may outlive this call.
     """
-    end = time.monotonic() + seconds
-    for check, future in [(check, start(check.run)) for check in checks]:
+    end, threads = time.monotonic() + seconds, ThreadPoolExecutor(len(checks))
+    for check, future in [(check, threads.submit(check.run)) for check in checks]:
         try:
             yield future.result(max(0.0, end - time.monotonic()))
-        except concurrent.futures.TimeoutError:
+        except Late:
             late = f"no answer in {seconds:.0f} s"
             yield Finding(check.name, check.where, SKIPPED, late)
-
-
-def start(function: Callable, *args) -> Future:
-    """Run a function in a thread that no exit waits for, unlike those of an executor."""
-    future = Future()
-
-    def run():
-        try:
-            future.set_result(function(*args))
-        except Exception as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
+    threads.shutdown(wait=False)
 
 
 def command(*words: str, seconds: float = 0, cwd=None) -> tuple[int, str, str]:
@@ -105,36 +89,26 @@ def command(*words: str, seconds: float = 0, cwd=None) -> tuple[int, str, str]:
     program = shutil.which(words[0])  # with its ending: on Windows gcloud is gcloud.cmd
     if not program:
         return NOT_FOUND, "", ""
+    # We search its messages, in English; gcloud must not wait for an answer.
+    environ = {**os.environ, "LC_ALL": "C", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+    options = {"stdin": subprocess.DEVNULL, "capture_output": True, "errors": "replace"}
     try:
-        child = subprocess.Popen(
+        done = subprocess.run(
             [program, *words[1:]],
+            timeout=seconds,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            env=environ,
             encoding="utf-8",
-            errors="replace",
-            # We search its messages, in English; gcloud must not wait for an answer.
-            env={**os.environ, "LC_ALL": "C", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
-            start_new_session=True,  # so that what it starts can be ended with it
+            **options,
         )
-    except OSError as error:
-        raise Skip(f"{words[0]} cannot be started ({error.strerror or error})") from None
-    try:
-        out, err = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise Skip(f"{words[0]} gave no answer in {seconds:.0f} s") from None
-    finally:
-        if child.returncode is None:  # too late, or Ctrl-C
-            with contextlib.suppress(OSError):
-                if os.name == "nt":
-                    child.kill()
-                else:
-                    os.killpg(child.pid, signal.SIGKILL)
-    return child.returncode, out.strip(), err.strip()
+    except OSError as error:
+        raise Skip(f"{words[0]} cannot be started ({error.strerror or error})") from None
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
-def one_line(text: object, longest: int = 300) -> str:
+def one_line(text: str, longest: int = 300) -> str:
     """What a program wrote, fit for one line of a terminal."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -8,14 +8,16 @@ from __future__ import annotations
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.cloud.clients import quota_page
-from launcher.doctor.checkup import OK, WARN, Skip, start
+from launcher.doctor.checkup import OK, WARN, Skip, Wrong
 from launcher.jobfile import spec
 from launcher.jobfile.machines import MACHINES
 from launcher.project.settings import ROOT, Settings
 
+SERVICE = "v1beta1/projects/{}/services/aiplatform.googleapis.com/consumerQuotaMetrics/"
 METRIC = "aiplatform.googleapis.com/custom_model_training_"
 # As Google names the quotas. H200 and later are not here: their quotas' names are not public.
 GPUS = {
@@ -33,36 +35,31 @@ UNLIMITED = -1  # as Google writes it
 
 def check(settings: Settings, ask: Callable[..., dict]) -> tuple[str, ...]:
     """`ask(api, path)` gives an API's answer."""
-    if not settings.region:
-        raise Skip("gcp.region in project.yaml is empty")
     needs = list_needs(sorted((ROOT / "configs").glob("*.yaml")))
-    limits, why = {}, "no config asks for a known machine"
-    for metric, answer in {m: start(_read_limit, settings, ask, m) for m in needs}.items():
+    path = SERVICE.format(settings.project)
+
+    def read_limit(metric: str) -> int | None:
         try:
-            limits[metric] = answer.result()
-        except Skip as skip:
-            why = str(skip)
-    limits = {metric: limit for metric, limit in limits.items() if limit is not None}
-    if not limits:
-        raise Skip(why)
+            answer = ask("serviceusage", path + urllib.parse.quote(METRIC + metric, safe=""))
+        except Wrong:
+            return None
+        return get_limit(answer, settings.region)
+
+    with ThreadPoolExecutor() as threads:
+        limits = dict(zip(needs, threads.map(read_limit, needs), strict=True))
+    unread = list(limits.values()).count(None)
+    if unread == len(needs):
+        raise Skip("no quota may be read")
     short = [
         f"{' and '.join(files)}: {count} {metric}, quota {limits[metric]}"
         for metric, (count, files) in needs.items()
-        if 0 <= limits.get(metric, UNLIMITED) < count
+        if limits[metric] is not None and UNLIMITED < limits[metric] < count
     ]
     if short:
         text = f"in {settings.region} these jobs would wait for ever: {'; '.join(short)}"
         return WARN, f"{text}. Ask for more at {quota_page(settings.project)}"
-    unread = len(needs) - len(limits)
     rest = f" ({unread} of {len(needs)} kinds could not be read)" if unread else ""
     return OK, f"enough in {settings.region} for all of configs/{rest}"
-
-
-def _read_limit(settings: Settings, ask: Callable[..., dict], metric: str) -> int | None:
-    service = f"v1beta1/projects/{settings.project}/services/aiplatform.googleapis.com"
-    name = urllib.parse.quote(METRIC + metric, safe="")
-    answer = ask("serviceusage", f"{service}/consumerQuotaMetrics/{name}")
-    return get_limit(answer, settings.region)
 
 
 def list_needs(paths: Iterable[Path]) -> dict[str, tuple[int, list[str]]]:
@@ -99,14 +96,10 @@ def _count_needs(path: Path) -> Counter[str]:
 
 def get_limit(answer: dict, region: str) -> int | None:
     """The limit that holds in a region; None where the answer has none."""
-    everywhere = None
+    limits = {}
     for limit in answer.get("consumerQuotaLimits", ()):
         for bucket in limit.get("quotaBuckets", ()):
-            where = bucket.get("dimensions") or {}
+            where = (bucket.get("dimensions") or {}).get("region", "")
             # An int64 is a text in JSON; one that is 0 may be left out.
-            value = int(bucket.get("effectiveLimit", 0))
-            if where.get("region") == region:
-                return value
-            if not where:
-                everywhere = value
-    return everywhere
+            limits.setdefault(where, int(bucket.get("effectiveLimit", 0)))
+    return limits.get(region, limits.get(""))

@@ -1,11 +1,11 @@
 """What local work needs: Python, the packages of setup.py, disk, GPU, git, Docker; and project.yaml.
 
-Standard library only. setup.py is read, not run.
+Standard library only.
 """
 
 from __future__ import annotations
 
-import ast
+import builtins
 import importlib.metadata
 import importlib.util
 import os
@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import sys
+import types
 from pathlib import Path
 
 from launcher.doctor.checkup import NOT_FOUND, OK, WARN, WRONG, Skip, Wrong, command
@@ -31,7 +32,7 @@ def check_python() -> tuple[str, ...]:
     text = f"{platform.python_version()} ({sys.executable})"
     if python_fits():
         return OK, text
-    text += f" does not fit {find_keyword('python_requires')} of setup.py"
+    text += f" does not fit {read_setup()['python_requires']} of setup.py"
     if shutil.which("uv"):
         return WRONG, text, "uv venv --python 3.12", ACTIVATE, _write_install("dev")
     return WRONG, f"{text}; get one from https://www.python.org/downloads"
@@ -152,24 +153,31 @@ def read_project():
     return settings
 
 
-def find_keyword(name: str):
-    """What setup.py passes to setup() by this name, as far as it is written out; None otherwise.
+def read_setup() -> dict:
+    """What setup.py passes to setup(): it is run with a stand-in for setuptools, which may be missing.
 
     Raises:
-        Wrong: the file cannot be read.
+        Wrong: the file cannot be read, or does not run.
     """
+    passed: dict = {}
+    stand_in = types.SimpleNamespace(setup=passed.update, find_packages=lambda **_: [])
+
+    def load(name: str, *rest):
+        return stand_in if name == "setuptools" else __import__(name, *rest)
+
     try:
-        tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
-        return next((ast.literal_eval(node.value) for node in nodes if node.arg == name), None)
-    except (OSError, ValueError, SyntaxError) as error:
+        code = compile((ROOT / "setup.py").read_text(encoding="utf-8"), "setup.py", "exec")
+        exec(code, {"__builtins__": {**vars(builtins), "__import__": load}})
+    except Exception as error:
         raise Wrong(f"setup.py cannot be read ({error})") from None
+    return passed
 
 
 def requirements() -> list[str]:
-    """What setup.py requires of everybody: "keras>=3.12,<4"."""
-    extras = find_keyword("extras_require") or {}
-    return [*(find_keyword("install_requires") or ()), *extras.get("dev", ())]
+    """What setup.py requires of everybody, on any system: "keras>=3.12,<4"."""
+    keywords = read_setup()
+    texts = [*keywords.get("install_requires", ()), *keywords.get("extras_require", {})["dev"]]
+    return [text for text in texts if ";" not in text]
 
 
 def installed(package: str) -> str:

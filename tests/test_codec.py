@@ -41,4 +41,19 @@ LABELS = np.array([b"cat", "größer".encode()], object)
     ],
 )
 def test_the_outputs_of_any_model_become_an_answer(answers, outputs, expected):
-    assert json.dumps(answers.word_answer(outputs), ensure_ascii=False) == expected
+    arrays = {name: np.array([value]) for name, value in outputs.items()}
+    [answer] = answers.word_answers(arrays)
+    assert json.dumps(answer, ensure_ascii=False, default=answers.to_plain) == expected
+
+
+def test_each_row_has_its_answer_and_top_keeps_the_likeliest(answers):
+    shares = np.float32([[0.2, 0.7, 0.1], [0.4, 0.2, 0.4]])
+    outputs = {"probabilities": shares, "labels": np.array([["a", "b", "c"]])}
+    whole = [{"a": 0.2, "b": 0.7, "c": 0.1}, {"a": 0.4, "b": 0.2, "c": 0.4}]
+    likeliest = ['{"b": 0.7, "a": 0.2}', '{"a": 0.4, "c": 0.4}']
+
+    worded = json.dumps(answers.word_answers(outputs), default=answers.to_plain)
+    cut = [one["probabilities"] for one in answers.word_answers(outputs, top=2)]
+
+    assert json.loads(worded) == [{"probabilities": row} for row in whole]
+    assert [json.dumps(one, default=answers.to_plain) for one in cut] == likeliest

@@ -25,6 +25,14 @@ class Loaded(NamedTuple):
     value: Any  # or an InstanceError
 
 
+class Encoded(NamedTuple):
+    """Instances of a request as the model takes them, without those that it does not take."""
+
+    inputs: dict[str, Any]  # arrays [rows, …] by name; {} where there is no row
+    errors: dict[int, str]  # by position among the instances: why it has no row
+    rows: int
+
+
 class JsonInputs:
     """What a client may send. `predictor/inputs.py` makes of it the `Inputs(schema)` of one kind of data.
 
@@ -33,7 +41,6 @@ class JsonInputs:
     """
 
     FORMS = '{"instances": [{…}, …]}, or a JSON object a line'  # of a file
-    SIGNATURE = "serving_default"  # of the model
     AT_ONCE = 1024  # instances a call
 
     def open(self, path: str) -> Iterator[Any]:
@@ -60,8 +67,30 @@ class JsonInputs:
         return Loaded({}, checked)
 
     def encode(self, loaded: list) -> dict[str, Any]:
-        """Instances as the model's signature takes them: arrays [instances, …] by name."""
+        """Instances as the model takes them: arrays [instances, …] by name."""
         raise NotImplementedError
+
+    def encode_request(self, instances: list) -> Encoded:
+        """The instances of a request, straight from JSON: checked, loaded and encoded."""
+        good, errors = [], {}
+        for i, instance in enumerate(instances):
+            try:
+                value = self.load(self.check(f"instance {i}", instance)).value
+            except InstanceError as error:
+                value = error
+            if isinstance(value, InstanceError):
+                errors[i] = str(value)
+            else:
+                good.append(value)
+        return Encoded(self.encode(good) if good else {}, errors, len(good))
+
+    def make_baseline(self) -> dict:
+        """An instance of which nothing is known: `explain` asks what each feature adds to it.
+
+        Raises:
+            InstanceError: instances of this kind have no features.
+        """
+        raise InstanceError("explain: answers of this model are explained by no feature")
 
 
 def read_file(path: str, checks: JsonInputs) -> Iterator[Any]:

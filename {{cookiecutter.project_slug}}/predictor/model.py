@@ -2,114 +2,187 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import difflib
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from codec.answers import word_answer
+import numpy as np
+
+from codec.answers import word_answers
 from codec.schema import Schema
+from predictor import runtime
+from predictor.explain import explain
 from predictor.inputs import Inputs
-from predictor.instances import InstanceError
+from predictor.instances import Encoded, InstanceError, show
+from predictor.runtime import Arrays, ModelError
+
+
+class Parameters(NamedTuple):
+    """What a client may ask for beside the answers: the `parameters` of a request."""
+
+    top: int | None = None  # so many probabilities, the likeliest first; None: all
+    explain: bool = False  # add what each feature adds to the answer
+    partial: bool = False  # instances that are wrong keep the others from no answer
+
+
+DEFAULTS = Parameters()
+
+
+def read_parameters(value: object) -> Parameters:
+    """Check the `parameters` of a request; None stands for none.
+
+    Raises:
+        InstanceError: no object, an unknown name, a wrong value.
+    """
+    if value is None:
+        return DEFAULTS
+    names = Parameters._fields
+    if not isinstance(value, dict):
+        raise InstanceError(f"parameters: expected an object, got {show(value)}")
+    for name, setting in value.items():
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+            raise InstanceError(f"parameters: unknown name {name!r}; {hint}")
+        is_flag = isinstance(setting, bool)
+        if name == "top" and (is_flag or not isinstance(setting, int) or setting < 1):
+            raise InstanceError(f"parameters: top is {show(setting)}; expected a number from 1")
+        if name != "top" and not is_flag:
+            raise InstanceError(f"parameters: {name} is {show(setting)}; expected true or false")
+    return Parameters(**value)
 
 
 def read_schema(model_dir: str | Path) -> Schema:
     """The schema that was exported with a model.
 
     Raises:
-        InstanceError: the directory holds no model of this kind of data.
+        ModelError: the directory holds no model of this kind of data.
     """
     path = Path(model_dir) / "assets.extra" / "schema.json"
     try:
         return Schema.from_json(path.read_text(encoding="utf-8"))
     except OSError:
-        raise InstanceError(
+        raise ModelError(
             f"{model_dir}: no exported model (no {path.name} in assets.extra/); give a run's "
             "model/ directory"
         ) from None
     except ValueError as error:
-        raise InstanceError(f"{path}: cannot be read ({error})") from None
+        raise ModelError(f"{path}: cannot be read ({error})") from None
     except (KeyError, TypeError):
-        raise InstanceError(
+        raise ModelError(
             f"{model_dir}: a model of another kind of data; predict with it in the repo that "
             "trained it"
         ) from None
 
 
 class Model:
-    """A model in a directory; TensorFlow is imported, and the model loaded, by the first prediction."""
+    """A model in a directory. Its network is loaded by `load`, or by the first call.
+
+    A server takes `encode`, `call` and `word`, and joins many requests into one call; whoever has one
+    request takes `answer`, and for files there is `predict`. Threads may use it side by side.
+    """
 
     def __init__(self, model_dir: str | Path):
         """Reads what the model takes.
 
         Raises:
-            InstanceError: the directory holds no model of this kind of data.
+            ModelError: the directory holds no model of this kind of data.
         """
         self.path = str(model_dir)
-        self.inputs = Inputs(read_schema(model_dir))
-        self._call: Callable[[dict], list[dict]] | None = None
+        self.schema = read_schema(model_dir)
+        self.inputs = Inputs(self.schema)
+        self.runtime_name = runtime.choose(model_dir)
+        self._runtime: runtime.Runtime | None = None
+        self._lock = threading.Lock()
+
+    def load(self) -> runtime.Runtime:
+        """Load the network, once: it takes 0.2 s, or seconds with TensorFlow.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = runtime.load(self.path)
+            return self._runtime
+
+    def close(self) -> None:
+        """End what runs the network."""
+        with self._lock:
+            if self._runtime is not None:
+                self._runtime.close()
+                self._runtime = None
+
+    def encode(self, instances: object) -> Encoded:
+        """The instances of a request as the network takes them, and which ones it does not take.
+
+        Raises:
+            InstanceError: no list of them, or an empty one.
+        """
+        if not isinstance(instances, list) or not instances:
+            raise InstanceError(f"instances: expected a list of them, got {show(instances)}")
+        return self.inputs.encode_request(instances)
+
+    def call(self, requests: Sequence[Arrays]) -> list[Arrays]:
+        """The network's outputs for each of these inputs, all of them in one call.
+
+        Raises:
+            ModelError: the network cannot be loaded, or fails.
+        """
+        network = self._runtime or self.load()
+        if len(requests) == 1:
+            return [network.call(requests[0])]
+        names = requests[0]
+        joined = network.call({n: np.concatenate([one[n] for one in requests]) for n in names})
+        ends = np.cumsum([len(next(iter(one.values()))) for one in requests])[:-1]
+        labels = joined.pop("labels", None)  # the same for all rows: there may be one row of it
+        parts = {name: np.split(array, ends) for name, array in joined.items()}
+        same = {} if labels is None else {"labels": labels}
+        return [same | {n: parts[n][i] for n in parts} for i in range(len(requests))]
+
+    def word(self, outputs: Arrays, parameters: Parameters = DEFAULTS) -> list[dict]:
+        """The answer of each row: see `codec.answers`, which says how to write their numbers, too."""
+        return word_answers(outputs, parameters.top)
+
+    def answer(self, instances: list, parameters: Parameters = DEFAULTS) -> list[dict]:
+        """Each instance's answer, or {"error": why}.
+
+        Raises:
+            InstanceError: no list of instances; or `explain` where it cannot be done.
+            ModelError: the network cannot be loaded, or fails.
+        """
+        encoded = self.encode(instances)
+        rows = self._answer_rows(encoded, parameters)
+        answers = []
+        for i, instance in enumerate(instances):
+            if i in encoded.errors:
+                answers.append({"error": encoded.errors[i]})
+                continue
+            answers.append(next(rows))
+            if parameters.explain:
+                baseline = self.inputs.make_baseline()
+                answers[i]["explanation"] = explain(self.answer, instance, baseline)
+        return answers
+
+    def _answer_rows(self, encoded: Encoded, parameters: Parameters) -> Iterator[dict]:
+        at_once = self.inputs.AT_ONCE
+        for start in range(0, encoded.rows, at_once):
+            part = {name: array[start : start + at_once] for name, array in encoded.inputs.items()}
+            yield from self.word(*self.call([part]), parameters)
 
     def predict(self, requests: Sequence) -> Iterator[dict]:
         """Yield an answer for each request of `inputs.open`: see `codec.answers`, or {"error": why}.
 
         Raises:
-            InstanceError: the model was exported without the signature that is called here.
+            ModelError: the network cannot be loaded, or fails.
         """
         inputs = self.inputs
         for start in range(0, len(requests), inputs.AT_ONCE):
             batch = [inputs.load(request) for request in requests[start : start + inputs.AT_ONCE]]
             good = [one.value for one in batch if not isinstance(one.value, InstanceError)]
-            if good and self._call is None:
-                self._call = load_signature(self.path, inputs.SIGNATURE)
-            rows = iter(self._call(inputs.encode(good)) if good else ())
+            rows = iter(self.word(*self.call([inputs.encode(good)])) if good else ())
             for head, value in batch:
                 failed = isinstance(value, InstanceError)
-                yield head | ({"error": str(value)} if failed else word_answer(next(rows)))
-
-
-def load_signature(model_dir: str, name: str) -> Callable[[dict], list[dict]]:
-    """Return a function from a signature's inputs to a row of its outputs for each instance.
-
-    Raises:
-        InstanceError: the model has no such signature.
-    """
-    with _hold_stderr():
-        import tensorflow as tf
-
-        model = tf.saved_model.load(model_dir)
-    if name not in model.signatures:
-        raise InstanceError(
-            f"{model_dir}: the model has no signature {name!r}; train it again, or predict with the "
-            "code that trained it"
-        )
-    function = model.signatures[name]
-
-    def call(inputs: dict) -> list[dict]:
-        specs = function.structured_input_signature[1]
-        with _hold_stderr():  # the first call starts devices
-            tensors = {key: tf.constant(inputs[key], spec.dtype) for key, spec in specs.items()}
-            arrays = {name: value.numpy() for name, value in function(**tensors).items()}
-        count = len(next(iter(arrays.values())))
-        return [{name: array[i] for name, array in arrays.items()} for i in range(count)]
-
-    call.model = model  # its variables live only as long as it does
-    return call
-
-
-@contextlib.contextmanager
-def _hold_stderr():
-    """Hold back what TensorFlow's C++ writes to stderr, which no variable turns off; show it where
-    TensorFlow fails."""
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+                yield head | ({"error": str(value)} if failed else next(rows))

@@ -37,14 +37,14 @@ def main(argv: list[str]) -> int:
         args.model = next((str(path) for path in models if path.is_dir()), None)
         if not args.model:
             return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
-        print(f"model: {args.model}", file=sys.stderr)
-    from predictor.model import Model  # --help needs no NumPy
+    from predictor.model import Model, ModelError  # --help needs no NumPy
 
     try:
         model = Model(args.model)
+        print(f"model: {args.model} ({model.runtime_name})", file=sys.stderr)
         requests = [request for file in args.file for request in model.inputs.open(file)]
         errors = _print_answers(model.predict(requests))
-    except InstanceError as error:
+    except (InstanceError, ModelError) as error:
         return _refuse(str(error))
     if errors:
         return _refuse(f'{errors} of {len(requests)} instances have no answer; see "error"')
@@ -53,12 +53,14 @@ def main(argv: list[str]) -> int:
 
 def _print_answers(answers: Iterator[dict]) -> int:
     """Print an answer a line; return how many are errors."""
+    from codec.answers import to_plain
+
     sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
     errors = 0
     with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
         for answer in answers:
             errors += "error" in answer
-            print(json.dumps(answer, ensure_ascii=False))
+            print(json.dumps(answer, ensure_ascii=False, default=to_plain))
         sys.stdout.flush()
     return errors
 
@@ -69,4 +71,4 @@ def _refuse(message: str) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv[1:]))  # TensorFlow takes 0.8 s to tear itself down, for nothing
+    os._exit(main(sys.argv[1:]))  # libraries take a while to tear themselves down, for nothing

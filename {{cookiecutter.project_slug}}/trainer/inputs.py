@@ -16,7 +16,7 @@ class Inputs(tf.Module):
         super().__init__()
 
     def signatures(self, encoded: dict[str, tf.TensorSpec]) -> dict:
-        """{name: (what prepares its inputs for the model, what they are)}.
+        """{name: (what prepares its inputs for the model, what they are)}, beside `encoded`.
 
         Args:
             encoded: what the model itself takes, [batch, …] by name.

@@ -1,15 +1,19 @@
 """After the last epoch: the exported model, the sections of the report, the last record."""
 
 import hashlib
+import io
+import math
 import tempfile
 import traceback
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from codec import files
 from trainer import outputs
+from trainer.engine import network
 from trainer.engine.evaluation import Context
 from trainer.engine.machine import peak_memory_bytes
 from trainer.engine.record import Record
@@ -108,37 +112,55 @@ def write(model: keras.Model, examples, path: str) -> Exception | None:
     Returns the error of an `answer` that does not fit the model: it then returns its raw outputs,
     by their names, or as `output`, `output_1`, …
     """
-    _, (inputs, *_) = next(examples.eval.batches(1))  # arrays [K, 1, …] by name
-    encoded = {n: tf.TensorSpec([None, *a.shape[2:]], a.dtype, n) for n, a in inputs.items()}
+    rows = _read_rows(examples)
+    encoded = {n: tf.TensorSpec([None, *a.shape[1:]], a.dtype, n) for n, a in rows.items()}
     exported = tf.Module()  # what the signatures use must hang on it, or it is not saved
     exported.model, exported.inputs = model, Inputs(examples.schema)
 
-    def trace(answer: Callable) -> dict:
+    def trace(answer: Callable) -> tuple[Callable, dict]:
+        # Traced once, for all signatures.
+        core = tf.function(lambda inputs: answer(model(inputs, training=False)), [encoded])
+
         def serving(prepare: Callable, takes: dict[str, tf.TensorSpec]):
             # inputs.py is written in operations of graphs: to rewrite its Python takes seconds.
             prepare = tf.autograph.experimental.do_not_convert(prepare)
+            serve = tf.function(lambda raw: core(prepare(raw)), [takes])
+            return serve.get_concrete_function()
 
-            def serve(raw):
-                return answer(exported.model(prepare(raw), training=False))
-
-            return tf.function(serve, input_signature=[takes]).get_concrete_function()
-
-        return {name: serving(*how) for name, how in exported.inputs.signatures(encoded).items()}
+        ways = exported.inputs.signatures(encoded) | {"encoded": (lambda inputs: inputs, encoded)}
+        return core, {name: serving(*how) for name, how in ways.items()}
 
     failed = None
     try:
-        signatures = trace(lambda output: _check(outputs.answer(examples, output)))
+        core, signatures = trace(lambda output: _check(outputs.answer(examples, output)))
     except Exception as error:  # any model may have come here
-        failed, signatures = error, trace(_raw)
+        failed = error
+        core, signatures = trace(_raw)
     with tempfile.TemporaryDirectory() as folder:
         # In a bucket TensorFlow would take 75 requests, and leave half a model when it is killed.
         local = folder if files.is_remote(path) else path
+        extra = join(local, "assets.extra")  # TensorFlow leaves this folder to us
+        files.remove(join(path, "assets.extra", "network.onnx"))  # that of a shorter training
         tf.saved_model.save(exported, local, signatures=signatures)
-        # TensorFlow leaves this folder to us: what a client must know goes with the model.
-        files.write_text(join(local, "assets.extra", "schema.json"), examples.schema.to_json())
+        # What a client must know goes with the model.
+        files.write_text(join(extra, "schema.json"), examples.schema.to_json())
+        try:
+            data = io.BytesIO(network.convert(core, encoded, rows))
+            files.write_from(data, join(extra, "network.onnx"))
+        except network.NoNetwork as error:
+            print(f"model/ has no network.onnx, so TensorFlow will serve it: {error}", flush=True)
         if files.is_remote(path):
             files.upload(folder, path, last="saved_model.pb")
     return failed
+
+
+def _read_rows(examples) -> dict[str, np.ndarray]:
+    """Some held-out examples, as the model takes them: arrays [rows, …] by name."""
+    _, (inputs, *_) = next(examples.eval.batches(1))  # arrays [K, 1, …]
+    values = sum(math.prod(array.shape[2:]) for array in inputs.values())
+    rows = min(network.ROWS, max(1, network.VALUES // values), examples.eval.rows)
+    _, (inputs, *_) = next(examples.eval.batches(rows))
+    return {name: np.asarray(array[0]) for name, array in inputs.items()}
 
 
 def _check(answer) -> dict:

@@ -59,7 +59,6 @@ class Inputs(JsonInputs):
     """Checks, decodes and resizes what the model takes."""
 
     FORMS = f"an image, a folder of images, {JsonInputs.FORMS}"
-    SIGNATURE = "pixels"
     AT_ONCE = 32
 
     def __init__(self, schema: Schema):
@@ -87,7 +86,7 @@ class Inputs(JsonInputs):
         if not _is_json(data):
             yield Picture(path, data)
             return
-        yield from read(io.StringIO(data.decode("utf-8", "rewhere")), path, self)
+        yield from read(io.StringIO(data.decode("utf-8", "replace")), path, self)
 
     def check(self, where: str, instance: object) -> Picture:
         """One instance of a request.
@@ -107,7 +106,7 @@ class Inputs(JsonInputs):
         return Picture(where, _decode_base64(where, value["b64"]))
 
     def load(self, picture: Picture | InstanceError) -> Loaded:
-        """Its pixels as the model takes them, uint8 [size, size, 3]."""
+        """Its pixels as the model takes them, uint8 [size, size, channels]."""
         if isinstance(picture, InstanceError):
             return Loaded({}, picture)
         looks = self._looks
@@ -117,10 +116,10 @@ class Inputs(JsonInputs):
             return Loaded(picture.head, _unreadable(picture.where, error))
         except images.Rejected as rejected:
             return Loaded(picture.head, InstanceError(f"{picture.where}: {rejected}"))
-        return Loaded(picture.head, np.asarray(image.convert("RGB")))
+        return Loaded(picture.head, np.asarray(image).reshape(looks.shape))
 
     def encode(self, loaded: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """Images as the model's signature takes them."""
+        """Images as the model takes them."""
         return {"image": np.stack(loaded)}
 
 

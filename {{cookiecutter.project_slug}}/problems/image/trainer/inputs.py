@@ -24,7 +24,7 @@ class Inputs(tf.Module):
         self.schema = schema
 
     def signatures(self, _encoded: dict[str, tf.TensorSpec]) -> dict:
-        """{name: (what prepares its inputs for the model, what they are)}.
+        """{name: (what prepares its inputs for the model, what they are)}, beside `encoded`.
 
         serving_default: image string [batch], each a JPEG file, or a PNG file of 8 bits a channel;
         pixels: image uint8 [batch, height, width, 3], RGB, upright, of any size.

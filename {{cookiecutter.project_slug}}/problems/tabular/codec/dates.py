@@ -6,16 +6,19 @@ these, the trend, a model gets sines and cosines of the day of the year, of the 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from codec.schema import PERIODS
+
+if TYPE_CHECKING:  # where a model is served, there is no Arrow
+    import pyarrow as pa
 
 _YEAR = r"(?:1[5-9]|2[01])\d\d"
 _MONTH = r"(?:0?[1-9]|1[0-2])"
@@ -67,7 +70,7 @@ def are_dates(counts: Counter) -> bool:
     return 2 * len(dates) > len(common) or 2 * sum(dates) > sum(count for _, count in common)
 
 
-# Forms that become numbers: patterns for RE2, which pyarrow and TensorFlow share.
+# Forms that become numbers: patterns for RE2, which pyarrow and TensorFlow share, and for Python.
 _Y, _SHORT_Y = rf"(?P<year>{_YEAR})", rf"(?P<year>{_YEAR}|\d\d)"
 _M, _D, _TH = rf"(?P<month>{_MONTH})", rf"(?P<day>{_DAY})", r"(?:st|nd|rd|th|\.)?"
 _N = (
@@ -116,6 +119,8 @@ WORDS = [
 def find_form(texts: pa.Array, least: float = 0.5) -> tuple[str, str]:
     """The form that most of different texts have, and the first of these; ("", "") where they are fewer
     than this share."""
+    import pyarrow.compute as pc
+
     texts = texts.filter(pc.not_equal(texts, ""))
     dates = {form: texts.filter(pc.match_substring_regex(texts, FORMS[form])) for form in FORMS}
     form = max(dates, key=lambda form: len(dates[form]))
@@ -125,6 +130,9 @@ def find_form(texts: pa.Array, least: float = 0.5) -> tuple[str, str]:
 
 def parse(texts: pa.Array, form: str) -> pa.Array:
     """Days since 1970-01-01, float64, of texts without white space around; null for what is no date."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     matches = pc.extract_regex(texts, FORMS[form])
     fields = {}
     for name in list_fields(form):
@@ -137,6 +145,26 @@ def parse(texts: pa.Array, form: str) -> pa.Array:
             fields[name] = pc.cast(field, pa.float64()).to_numpy(zero_copy_only=False)
     days = count_days(fields, np.where)
     return pa.array(days, mask=matches.is_null().to_numpy(zero_copy_only=False))
+
+
+def parse_texts(texts: Sequence[str | None], form: str) -> np.ndarray:
+    """`parse` of a few texts without Arrow: float64 [texts], NaN for what is no date."""
+    pattern = _compile(form)
+    matches = [pattern.match(text) if text else None for text in texts]
+
+    def read(name: str, match: re.Match | None) -> float:
+        text = match[name] if match else None
+        if name in NAMED:
+            return WORDS.index(text.lower()) + 1.0 if text else 0.0
+        return float(text or get_default(name))
+
+    fields = {name: np.array([read(name, m) for m in matches]) for name in list_fields(form)}
+    return np.where([m is not None for m in matches], count_days(fields, np.where), np.nan)
+
+
+@functools.cache
+def _compile(form: str) -> re.Pattern:
+    return re.compile(FORMS[form].replace(r"\d", "[0-9]"))  # Python's \d knows the digits of all scripts
 
 
 def list_fields(form: str) -> list[str]:

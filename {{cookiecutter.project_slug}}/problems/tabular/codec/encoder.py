@@ -1,6 +1,7 @@
 """Rows of a table to the arrays that a model takes: the one encoder, for training and predictions.
 
 `trainer/inputs.py` repeats it in a graph, for clients that send raw values to an exported model.
+Plain NumPy: the image that serves a model has no Arrow.
 """
 
 from __future__ import annotations
@@ -8,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from codec import dates
 from codec.schema import Schema
@@ -31,50 +30,54 @@ class Encoder:
 
     def __init__(self, schema: Schema):
         self.schema = schema
-        self.types = {
-            c.name: pa.string() if c.kind == "category" else pa.float64() for c in schema.features
-        }
-        self._vocabularies = [pa.array(c.categories, pa.string()) for c in schema.categories]
+        self._places = [  # a dictionary for each category column: text to place in the vocabulary
+            {text: place for place, text in enumerate(column.categories, offset + 1)}
+            for column, offset in zip(schema.categories, schema.offsets, strict=True)
+        ]
 
-    def encode_rows(self, rows: Sequence[Mapping[str, float | str | None]]) -> dict:
-        """`encode` of some rows, a float, a text or None for each feature by its name."""
-        columns = {}
-        for column in self.schema.features:
-            values = [row[column.name] for row in rows]
-            if column.kind == "date":
-                columns[column.name] = dates.parse(pa.array(values, pa.string()), column.form)
-            else:
-                columns[column.name] = pa.array(values, self.types[column.name])
-        return self.encode(pa.record_batch(columns))
+    def encode(self, columns: Mapping[str, Sequence]) -> dict[str, np.ndarray]:
+        """Inputs of the model: see `join`.
 
-    def encode(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-        """Inputs of the model from columns of `types`, null where a value is missing; dates as days.
+        Args:
+            columns: by name, the values of each feature: numbers, where None and NaN are missing, or
+                texts without white space around them, where None and "" are missing.
+        """
+        numbers = [np.array(columns[c.name], np.float64) for c in self.schema.numbers]
+        days = [dates.parse_texts(columns[c.name], c.form) for c in self.schema.dates]
+        places = [
+            [known.get(text, offset) for text in columns[column.name]]
+            for column, known, offset in zip(
+                self.schema.categories, self._places, self.schema.offsets, strict=True
+            )
+        ]
+        return self.join(numbers + days, places, len(next(iter(columns.values()))))
+
+    def join(self, values: Sequence[np.ndarray], places: Sequence, rows: int) -> dict:
+        """Inputs of the model.
+
+        Args:
+            values: of each column of `schema.measured` float64 [rows], dates as days; not finite where
+                a value is missing.
+            places: of each category column int [rows], in the vocabulary that all columns share.
 
         Returns:
             numbers float32 [rows, schema.width]: cut off at each column's low and high,
                 standardised, 0 where a value is missing, then the waves of dates, then an indicator
                 for each column that lacked values in training;
-            categories int32 [rows, columns]: places in the vocabulary that all columns share.
+            categories int32 [rows, columns]: the places.
         """
         schema = self.schema
-        numbers = np.zeros((len(batch), schema.width), np.float32)
-        places = schema.places
-        for column in schema.measured:
-            values = batch.column(column.name).to_numpy(zero_copy_only=False)
-            present = are_present(values, column.codes)
-            scaled = (np.clip(values, column.low, column.high) - column.mean) / column.std
-            waves = (np.sin(dates.find_angle(values, *wave)) for wave in column.waves)
+        numbers = np.zeros((rows, schema.width), np.float32)
+        positions = schema.places
+        for column, array in zip(schema.measured, values, strict=True):
+            present = are_present(array, column.codes)
+            scaled = (np.clip(array, column.low, column.high) - column.mean) / column.std
+            waves = (np.sin(dates.find_angle(array, *wave)) for wave in column.waves)
             parts = [np.where(present, part, 0) for part in (scaled, *waves)]
             parts += [~present] if column.missing else []
-            for i, part in zip(places[column.name]["numbers"], parts, strict=True):
+            for i, part in zip(positions[column.name]["numbers"], parts, strict=True):
                 numbers[:, i] = part
-        categories = np.zeros((len(batch), len(schema.categories)), np.int32)
-        for i, (column, offset) in enumerate(zip(schema.categories, schema.offsets, strict=True)):
-            texts, vocabulary = batch.column(column.name), self._vocabularies[i]
-            if isinstance(texts, pa.DictionaryArray):  # looked up once for each different text
-                index = pc.index_in(texts.dictionary, vocabulary).take(texts.indices)
-            else:
-                index = pc.index_in(texts, vocabulary)
-            index = pc.fill_null(index, -1)
-            categories[:, i] = index.to_numpy(zero_copy_only=False) + 1 + offset
+        categories = np.zeros((rows, len(schema.categories)), np.int32)
+        for i, column_places in enumerate(places):
+            categories[:, i] = column_places
         return {"numbers": numbers, "categories": categories}

@@ -32,16 +32,16 @@ class Inputs(tf.Module):
         )
         self.words = tf.lookup.StaticHashTable(pairs, default_value=0.0)
 
-    def signatures(self, encoded: dict[str, tf.TensorSpec]) -> dict:
-        """{name: (what prepares its inputs for the model, what they are)}.
+    def signatures(self, _encoded: dict[str, tf.TensorSpec]) -> dict:
+        """{name: (what prepares its inputs for the model, what they are)}, beside `encoded`.
 
-        serving_default: a vector [batch] for each feature; encoded: what `codec.encoder` makes.
+        serving_default: a vector [batch] for each feature.
         """
         raw = {
             c.input: tf.TensorSpec([None], tf.float64 if c.kind == "number" else tf.string, c.input)
             for c in self.schema.features
         }
-        return {"serving_default": (self, raw), "encoded": (lambda inputs: inputs, encoded)}
+        return {"serving_default": (self, raw)}
 
     def __call__(self, raw):
         schema, rows = self.schema, tf.shape(raw[self.schema.features[0].input])[0]

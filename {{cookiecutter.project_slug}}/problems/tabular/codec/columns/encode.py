@@ -141,6 +141,7 @@ class TableEncoder:
         numeric = all(is_number(label) for label in schema.labels)  # or a regression
         self._classes = pa.array(list(map(float, schema.labels)) if numeric else schema.labels)
         self._features = Encoder(schema)
+        self._vocabularies = [pa.array(c.categories, pa.string()) for c in schema.categories]
         self.types = {
             c.name: c.form or (blocks.NUMBERS if c.kind == "number" else blocks.TEXTS)
             for c in schema.features
@@ -164,6 +165,18 @@ class TableEncoder:
         target = places.to_numpy(zero_copy_only=False)
         known = (target >= 0) & present if is_class else present
         target = target.astype(np.int32) if is_class else target.astype(np.float32)[:, np.newaxis]
-        features = {name: columns[name] for name in self._features.types}
-        arrays = self._features.encode(pa.record_batch(features))
+        values = [columns[c.name].to_numpy(zero_copy_only=False) for c in self.schema.measured]
+        places = [
+            _find_places(columns[c.name], vocabulary) + offset
+            for c, vocabulary, offset in zip(
+                self.schema.categories, self._vocabularies, self.schema.offsets, strict=True
+            )
+        ]
+        arrays = self._features.join(values, places, len(target))
         return arrays | {"target": target}, present, known
+
+
+def _find_places(texts: pa.DictionaryArray, vocabulary: pa.Array) -> np.ndarray:
+    """int [rows]: the place of each text in a vocabulary, from 1; 0 where it is in none."""
+    index = pc.index_in(texts.dictionary, vocabulary).take(texts.indices)  # each text once
+    return pc.fill_null(index, -1).to_numpy(zero_copy_only=False) + 1

@@ -30,6 +30,8 @@ setup(
         "tensorflow>=2.20,<2.22",  # checkpoints and exported models pass between these two
         "keras>=3.12,<4",  # the models; Python 3.10 can have no newer one than 3.12
         "numpy>=2.1,<3",  # arrays of examples, checkpoints
+        "tf2onnx>=1.17,<2",  # writes the network without TensorFlow, for servers
+        "onnxruntime>=1.20,<2",  # checks that it answers as TensorFlow does
         "tensorboard>=2.20,<3",  # the training logs; TensorFlow writes them, this shows them
         "{{ {'image': 'pillow>=11.3,<14', 'tabular': 'pyarrow>=18,<26'}.get(cookiecutter.problem, 'numpy>=1.26') }}",  # reads the data
     ],

@@ -2,8 +2,10 @@
 
     instances   JSON, JSON lines and CSV, and what is wrong with them
     inputs      what a client may send for this kind of data; a subclass of `instances.JsonInputs`
-    model       loads an exported model, calls it
+    model       an exported model: encodes instances, calls its network, words answers
+    runtime     runs a network: onnxruntime, else TensorFlow in a process of its own (tensorflow_child)
+    explain     what each feature adds to an answer
 
-It imports `codec`, and neither the trainer nor the launcher. TensorFlow is imported inside of
-functions, so that a bad request is refused in milliseconds.
+It imports `codec`, and neither the trainer nor the launcher. Runtimes are imported inside of functions,
+so that a bad request is refused in milliseconds.
 """

@@ -164,7 +164,9 @@ def parse_texts(texts: Sequence[str | None], form: str) -> np.ndarray:
 
 @functools.cache
 def _compile(form: str) -> re.Pattern:
-    return re.compile(FORMS[form].replace(r"\d", "[0-9]"))  # Python's \d knows the digits of all scripts
+    return re.compile(
+        FORMS[form].replace(r"\d", "[0-9]")
+    )  # Python's \d knows the digits of all scripts
 
 
 def list_fields(form: str) -> list[str]:

@@ -145,9 +145,9 @@ def test_ports_are_held_while_the_job_runs():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("worker:1@epoch2", faults.Kill("worker", 1, faults.Moment(epoch=2))),
-        ("chief@30s", faults.Kill("chief", 0, faults.Moment(seconds=30))),
-        ("ps:0@1.5m", faults.Kill("ps", 0, faults.Moment(seconds=90))),
+        ("worker:1@epoch2", faults.Kill("worker:1", faults.Moment(epoch=2))),
+        ("chief@30s", faults.Kill("chief:0", faults.Moment(seconds=30))),
+        ("ps:0@1.5m", faults.Kill("ps:0", faults.Moment(seconds=90))),
     ],
 )
 def test_faults_as_they_are_written(text, expected):

@@ -74,8 +74,9 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
         (["job.yaml"], 2, "error: job.yaml:1: no job file: the API has no field x"),
         (["none.yaml"], 2, "error: none.yaml: cannot be read (No such file or directory)"),
         (["--epochs", "2"], 2, "unknown: --epochs; the trainer's flags stand after a lone --"),
+        (["configs/cpu.yaml", "--top=2"], 2, "are for a study, and cpu.yaml is one job"),
     ],
-    ids=["data", "flag", "job", "no-job", "no-dashes"],
+    ids=["data", "flag", "job", "no-job", "no-dashes", "no-study"],
 )
 def test_a_run_that_fails_says_why_and_leaves_its_log_alone(project, words, code, expected):
     write(str(project / "job.yaml"), "x: 1")

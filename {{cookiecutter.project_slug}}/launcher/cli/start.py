@@ -25,6 +25,9 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         SpecError: a fault in the file, the options or the directory; nothing was started.
     """
     job = spec.load(options.job)
+    if not job.tuning and (options.top or options.new or not options.fork):
+        what = f"--top, --new and --no-fork are for a study, and {job.path.name} is one job"
+        raise spec.SpecError(what)
     flags, run_dir = run_dirs.take_job_dir(flags)
     replicas = contract.list_replicas(job, counts=options.replicas)
     _refuse_foreign(job, replicas, options.container)
@@ -84,7 +87,7 @@ def _run_study(
             job,
             flags,
             study_dir,
-            top=options.top,
+            top=options.top or 1,
             new=options.new,
             counts=options.replicas,
             host=host,

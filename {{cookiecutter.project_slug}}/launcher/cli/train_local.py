@@ -45,7 +45,6 @@ def main(argv: list[str]) -> int:
     add(
         "--top",
         type=int,
-        default=1,
         metavar="N",
         help="of a study: write job files of the N best trials",
     )

@@ -40,7 +40,7 @@ def ranked(job: RemoteJob) -> list[Trial]:
 def print_leaderboard(job: RemoteJob) -> None:
     """Show the trials, as a study on this machine does at its end."""
     no_records = results.Certainty({})  # those of the trials are in the bucket
-    results.leaderboard(ranked(job), job.sent.study, no_records, print)
+    results.print_leaderboard(ranked(job), job.sent.study, no_records)
 
 
 def to_json(job: RemoteJob) -> list[dict]:

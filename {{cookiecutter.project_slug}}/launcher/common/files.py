@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under another name first, then renamed."""
+"""Files: written under another name first, then renamed, so that they are whole or absent; hashed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def update_hash(digest, path: Path) -> None:
+    """Feed a file of any size to a hash of `hashlib`, a part at a time."""
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
 
 
 def write_file(path: Path, data: bytes | str) -> None:

@@ -49,6 +49,8 @@ def last_line(text: str) -> str:
 class Containers:
     """Start a job's replicas as containers of this machine."""
 
+    is_ready = True  # replicas can start
+
     def __init__(self, foreign: Iterable[str], gpus: bool = False):
         """Build the project's image, and pull those of others, where they are not here yet.
 
@@ -67,10 +69,6 @@ class Containers:
         self.name, self.numbers = f"{slug}-{secrets.token_hex(3)}", itertools.count(1)
         # A study runs several jobs at once, each of them opened and started in a thread of its own.
         self.job = threading.local()
-
-    def is_ready(self) -> bool:
-        """Whether replicas can start."""
-        return True
 
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:

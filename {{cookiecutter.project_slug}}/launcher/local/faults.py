@@ -40,8 +40,7 @@ class Moment:
 class Kill:
     """`kill -9` of one replica."""
 
-    role: str
-    index: int
+    replica: str  # "worker:1"
     when: Moment
 
 
@@ -67,4 +66,4 @@ def parse_kill(text: str) -> Kill:
     match = re.fullmatch(r"(chief|worker|ps|evaluator)(?::(\d+))?@(.+)", text)
     if not match:
         raise ArgumentTypeError(f"{text!r} is no fault; write worker:1@epoch2 or chief@30s")
-    return Kill(match[1], int(match[2] or 0), parse_moment(match[3]))
+    return Kill(f"{match[1]}:{int(match[2] or 0)}", parse_moment(match[3]))

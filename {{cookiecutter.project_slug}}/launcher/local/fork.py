@@ -24,7 +24,6 @@ from launcher.local.process import LOST, Guarded, Processes
 from launcher.project.settings import ROOT
 
 SERVER = ("-m", "launcher.local.fork_server", MODULE, str(guard.ORPHANED))
-CLEAN_UP = [sys.executable, "-I", "-S", guard.__file__, "[]"]
 
 
 def can_fork(replica: Replica) -> bool:
@@ -49,7 +48,7 @@ class Forks(Processes):
         self.numbers, self.lock = itertools.count(1), threading.RLock()
         self.env = _without_contract({**self.own, **expand_all(replica.program.env, {})})
         self.running: dict[int, Forked] = {}
-        self.started = threading.Event()  # or failed to
+        self.is_ready = False  # the trainer is imported, or that has failed
         self.works = self.closed = False
         self.server = subprocess.Popen(
             [sys.executable, *SERVER],
@@ -72,10 +71,6 @@ class Forks(Processes):
             self.server.stdin.close()
         self.server.wait()
 
-    def is_ready(self) -> bool:
-        """Whether replicas can start: the trainer is imported, or that has failed."""
-        return self.started.is_set()
-
     def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded | Forked:
         if can_fork(replica) and _without_contract(env) == self.env:
             with self.lock:
@@ -91,7 +86,6 @@ class Forks(Processes):
             args=replica.program.args,
             env={**env, guard.MARK: child.mark},
             output=f"/proc/{os.getpid()}/fd/{child.writer}",
-            last=CLEAN_UP,
         )
         return child
 
@@ -107,7 +101,7 @@ class Forks(Processes):
             if "ready" in line:
                 self.works = line["ready"]
                 why = line.get("why", "the process that forks was killed")
-                self.started.set()
+                self.is_ready = True
             elif "exit" in line:
                 self.running.pop(line["run"]).end(line["exit"], line.get("why", ""))
         with self.lock:
@@ -116,7 +110,7 @@ class Forks(Processes):
             print(f"from here on each trial imports TensorFlow by itself: {why}", flush=True)
         for child in lost:
             child.end(LOST)
-        self.started.set()
+        self.is_ready = True
 
 
 class Forked:

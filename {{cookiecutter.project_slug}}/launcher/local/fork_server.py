@@ -4,15 +4,15 @@
 
 Each line of standard input and output is a JSON object:
 
-    in   {"run": 1, "args": […], "env": {…}, "output": "run.log", "last": […]}   start a run
+    in   {"run": 1, "args": […], "env": {…}, "output": "run.log"}   start a run
     in   {"run": 1, "signal": 15}     send a signal to it, and to what it has started
     out  {"ready": true}              once; or false with "why", and this process ends
     out  {"run": 1, "exit": 0}        when it has ended; 128 + N after signal N
 
-A run is what `python -m MODULE ARGS` is in that environment; after it, the command `last` runs. The
-modules in `PRELOAD` of MODULE's package are imported first, and TensorFlow with them. At the end of
-the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later SIGKILL. When this
-process is killed, Linux kills its runs.
+A run is what `python -m MODULE ARGS` is in that environment. Whatever has its `MARK` is killed when
+it has ended. The modules in `PRELOAD` of MODULE's package are imported first, and TensorFlow with
+them. At the end of the input, as when the launcher was killed, runs get SIGTERM, and SECONDS later
+SIGKILL. When this process is killed, Linux kills its runs.
 """
 
 import contextlib
@@ -23,7 +23,6 @@ import os
 import runpy
 import select
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +30,7 @@ from pathlib import Path
 
 from numpy import random
 
-from launcher.local.guard import die_with_parent
+from launcher.local.guard import MARK, die_with_parent, kill_marked
 
 TICK = 0.02  # seconds between looks for runs that have ended
 
@@ -60,7 +59,7 @@ class Server:
 
     def __init__(self, output: int, patience: float):
         self.output, self.patience = output, patience
-        self.runs: dict[int, tuple[int, dict]] = {}  # by number: process id, line that started it
+        self.runs: dict[int, tuple[int, str]] = {}  # by number: process id, mark
 
     def report(self, **line) -> None:
         with contextlib.suppress(BrokenPipeError):  # the launcher was killed
@@ -107,7 +106,7 @@ class Server:
             self.report(run=line["run"], exit=1, why=f"cannot start a process: {error.strerror}")
             return False
         if pid:
-            self.runs[line["run"]] = pid, line
+            self.runs[line["run"]] = pid, line["env"][MARK]
             return False
         os.setsid()  # its signals, and its share of the processors, are its own
         die_with_parent()
@@ -131,11 +130,11 @@ class Server:
 
     def collect(self) -> None:
         """Report the runs that have ended, after all that they left behind."""
-        for number, (pid, line) in list(self.runs.items()):
+        for number, (pid, mark) in list(self.runs.items()):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 self.send(number, signal.SIGKILL)  # what it has left behind
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                subprocess.run(line["last"], env=line["env"], stdin=subprocess.DEVNULL)
+                kill_marked(mark)
                 del self.runs[number]
                 self.report(run=number, exit=code if code >= 0 else 128 - code)
 

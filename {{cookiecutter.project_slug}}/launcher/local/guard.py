@@ -1,7 +1,6 @@
 """Runs a command, and ends it when its launcher has ended.
 
     python guard.py '["what", "to", "run", "last"]' COMMAND …
-    python guard.py '[]'      kill only what a command with this `MARK` has left
 
 The launcher holds the other end of this process's standard input. A byte in it is an order:
 `POLITE` or `FIRM`. Its end means that the launcher has ended, by whatever means, `kill -9`
@@ -82,7 +81,7 @@ def run(command):
 
 
 def main(last, *command):
-    code = run(command) if command else 0
+    code = run(command)
     kill_marked(os.environ.get(MARK))
     if json.loads(last):
         subprocess.run(json.loads(last), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -19,12 +19,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.common.files import update_hash
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import contract, faults, run_dirs
 from launcher.local.contract import Replica
 from launcher.local.process import LOST, Process, Processes
 
-REPLICA_RESTARTS, JOB_RESTARTS, PREEMPTIONS = 5, 3, 6  # the service's own limits
+REPLICA_RESTARTS, JOB_RESTARTS = 5, 3  # the service's own limits
 GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a kill
 AFTER_PRIMARY = 2.0  # seconds that the others have to end by themselves when the primary has
 MISTAKE = 2  # a trainer's exit code for what would happen again: a wrong flag, wrong data
@@ -150,14 +151,13 @@ class Run:
         return Outcome(state, codes[state])
 
     def _run_attempts(self) -> str:
-        failures = preemptions = 0
+        failures = 0
         while True:
             for member in self.members:
                 member.restarts = 0
                 self._start(member)
             state = self._run_attempt()
-            if state == "preempted" and preemptions < PREEMPTIONS:
-                preemptions += 1
+            if state == "preempted":
                 self.say("the machines are back: the job starts again from its beginning")
             elif state == "failed" and not self.final and failures < JOB_RESTARTS:
                 failures += 1
@@ -191,9 +191,8 @@ class Run:
     def _restart(self, member: Member) -> bool:
         """Start a failed replica again, or all; return False where the job has failed by it."""
         if member.code == LOST:
-            self.say(
-                f"{member.replica} was killed with the process that forked it: it starts again"
-            )
+            why = "was killed with the process that forked it"
+            self.say(f"{member.replica} {why}: it starts again")
             self._start(member)
             return True
         event = f"{member.replica} ended with exit code {member.code}"
@@ -243,11 +242,11 @@ class Run:
         return False
 
     def _find_member(self, kill: faults.Kill) -> Member:
-        for member in self.members:
-            if (member.replica.role, member.replica.index) == (kill.role, kill.index):
-                return member
-        names = ", ".join(str(member.replica) for member in self.members)
-        raise SpecError(f"--kill {kill.role}:{kill.index}: no such replica; there are: {names}")
+        members = {str(member.replica): member for member in self.members}
+        if kill.replica not in members:
+            names = ", ".join(members)
+            raise SpecError(f"--kill {kill.replica}: no such replica; there are: {names}")
+        return members[kill.replica]
 
     def _start(self, member: Member) -> None:
         member.code, member.stopped, member.progress = None, False, faults.Progress()
@@ -298,16 +297,14 @@ class Run:
             killed = kill
             self._take_events()
 
-    def _hash_checkpoints(self) -> dict[str, bytes]:
-        """{path: digest}: a program may write its newest checkpoint over the one before."""
-        digests = {}
-        for path in (self.run_dir / "checkpoints").rglob("*"):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-                digests[str(path)] = digest.digest()
-        return digests
+    def _hash_checkpoints(self) -> bytes:
+        """By content: a program may write its newest checkpoint over the one before."""
+        digest = hashlib.sha256()
+        for path in sorted((self.run_dir / "checkpoints").rglob("*")):
+            digest.update(str(path).encode())
+            with contextlib.suppress(OSError):  # a folder, or just removed
+                update_hash(digest, path)
+        return digest.digest()
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import json
 import os
@@ -89,7 +88,7 @@ class Process:
             OSError: its log cannot be written.
         """
         self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
-        self.line, self.end, self.log_is_full = line, end, False
+        self.line, self.end = line, end
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
         self.child = start()
         reader = threading.Thread(target=self._read, daemon=True)
@@ -101,29 +100,21 @@ class Process:
         self.child.stop(firmly)
 
     def _read(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a part may end inside a letter
         is_new = True
         with self.log:
             while part := self.child.output.readline(LONGEST_LINE):
-                text = decoder.decode(part).replace("\r\n", "\n")
-                self._write(text)
-                is_whole = text.endswith("\n")
+                with contextlib.suppress(OSError):  # on a full disk only the log ends
+                    self.log.write(part)
+                is_whole = part.endswith(b"\n")
+                text = part.decode(errors="replace").rstrip("\r\n")
                 if is_new and not re.match(NOISE, text):
-                    cut = len(part) == LONGEST_LINE and not is_whole
-                    line = text.rstrip("\r\n") + (CUT if cut else "")
-                    self.tail.append(line)
-                    self.line(self, line)
+                    text += CUT if len(part) == LONGEST_LINE and not is_whole else ""
+                    self.tail.append(text)
+                    self.line(self, text)
                 is_new = is_whole
             if not is_new:
-                self._write("\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            self.log.write(text.encode())
-        except OSError as error:  # a full disk; who no longer reads its output makes it wait
-            if not self.log_is_full:
-                self.line(self, f"{self.log.name}: {error.strerror}; the log lacks what follows")
-            self.log_is_full = True
+                with contextlib.suppress(OSError):
+                    self.log.write(b"\n")
 
     def _wait(self, reader: threading.Thread) -> None:
         code = self.child.wait()
@@ -134,13 +125,11 @@ class Process:
 class Processes:
     """Start a job's replicas as processes of this machine, with this Python."""
 
+    is_ready = True  # replicas can start
+
     def __init__(self):
         env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
         self.own = env | {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
-
-    def is_ready(self) -> bool:
-        """Whether replicas can start."""
-        return True
 
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:

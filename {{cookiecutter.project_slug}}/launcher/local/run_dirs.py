@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -59,27 +59,34 @@ def take_job_dir(flags: list[str]) -> tuple[list[str], Path | None]:
     return rest, Path(os.path.abspath(ROOT / job_dir))
 
 
-@contextlib.contextmanager
-def lock(run_dir: Path) -> Iterator[None]:
-    """Make the directory, and refuse other launchers in it until the job has ended.
-
-    The system releases the lock of a process that was killed.
+def lock(run_dir: Path) -> AbstractContextManager:
+    """Make the directory, and refuse other launchers in it within the block.
 
     Raises:
         SpecError: the directory is in use, is not a run's, or cannot be made.
     """
     _refuse_foreign(run_dir)
+    return acquire(run_dir, LOCK, "give another --job-dir")
+
+
+def acquire(folder: Path, name: str, instead: str) -> filelock.AcquireReturnProxy:
+    """Make a folder and lock a file in it; the system releases the lock of a process that was killed.
+
+    Args:
+        instead: what to do where another process has the lock.
+
+    Raises:
+        SpecError: another process has it, or the folder cannot be made.
+    """
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(run_dir / LOCK).acquire(timeout=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(folder / name).acquire(timeout=0)
     except filelock.Timeout:
         raise SpecError(
-            f"{run_dir}: another run is using it; wait for its end, or give another --job-dir"
+            f"{folder}: another run is using it; wait for its end, or {instead}"
         ) from None
     except OSError as error:
-        raise _cannot_make(run_dir, error.strerror) from None
-    with held:
-        yield
+        raise _cannot_make(folder, error.strerror) from None
 
 
 def _refuse_foreign(run_dir: Path) -> None:

@@ -12,14 +12,11 @@ from launcher.local import faults
 from launcher.local.contract import Replica
 from launcher.local.local import Run
 
-COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red")
-
 
 class Lines:
     """Print each line when it comes, with its replica's name where there are several."""
 
-    def __init__(self):
-        self.width = 0  # of the names; 0: one replica needs none
+    width = 0  # of the names; 0: one replica needs none
 
     def say(self, text: str) -> None:
         print(f"[launcher] {text}", flush=True)
@@ -38,51 +35,39 @@ class Lines:
 
 
 class Table(Lines):
-    """On a terminal, for several replicas: print lines above a table with a row for each."""
-
-    def __init__(self):
-        super().__init__()
-        from rich.console import Console
-
-        self.console = Console(highlight=False, soft_wrap=True)
-
-    def say(self, text: str) -> None:
-        from rich.text import Text
-
-        self.console.print(Text(f"[launcher] {text}", "bold"))
+    """On a terminal, for several replicas: the same lines, above a table with a row for each."""
 
     def show(self, replica: Replica, line: str) -> None:
-        from rich.text import Text
-
-        if faults.read_progress(line):
-            return  # the table has it
-        name = (f"{str(replica):{self.width}} | ", self.colours[str(replica)])
-        self.console.print(Text.assemble(name, line))
+        if not faults.read_progress(line):  # the table has it
+            super().show(replica, line)
 
     @contextlib.contextmanager
     def watching(self, run: Run) -> Iterator[None]:
+        from rich.console import Console
         from rich.live import Live
 
-        names = [str(member.replica) for member in run.members]
-        self.width = max(map(len, names))
-        self.colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-        self.began = time.monotonic()
-        with Live(
-            get_renderable=lambda: self._draw(run), console=self.console, refresh_per_second=4
+        began = time.monotonic()
+        console = Console(
+            highlight=False, soft_wrap=True
+        )  # it prints above the table what we print
+        with (
+            super().watching(run),
+            Live(get_renderable=lambda: _draw(run, time.monotonic() - began), console=console),
         ):
             yield
 
-    def _draw(self, run: Run):
-        from rich.table import Table as Grid
-        from rich.text import Text
 
-        seconds = time.monotonic() - self.began
-        grid = Grid("replica", "state", "epoch", "values", caption=f"{seconds:.0f} s")
-        for member in run.members:
-            progress, name = member.progress, str(member.replica)
-            epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
-            grid.add_row(Text(name, self.colours[name]), member.state, epoch, Text(progress.values))
-        return grid
+def _draw(run: Run, seconds: float):
+    """The replicas as a table."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid("replica", "state", "epoch", "values", caption=f"{seconds:.0f} s")
+    for member in run.members:
+        progress = member.progress
+        epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
+        grid.add_row(str(member.replica), member.state, epoch, Text(progress.values))
+    return grid
 
 
 def choose(replicas: int) -> Lines:

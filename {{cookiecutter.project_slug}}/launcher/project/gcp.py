@@ -20,40 +20,25 @@ class Role:
     name: str
     on: str  # "project" or "bucket"
     why: str
-    # Roles that hold all of it, so that the doctor asks for no grant that exists.
-    within: tuple[str, ...] = ()
 
     def granted_by(self, roles: set[str]) -> bool:
-        return bool({self.name, *self.within, "roles/owner"} & roles)
+        """Whether one of these is the role, or holds all of it: the doctor asks for no such grant."""
+        admin = self.name.rpartition(".")[0] + ".admin"
+        return bool({self.name, admin, "roles/editor", "roles/owner"} & roles)
 
 
 def job_roles(settings: Settings) -> list[Role]:
     """What a job may do. It may not pull its image: that does Vertex AI's own service agent."""
+    objects = "reads data, writes checkpoints and models; changes no permissions"
+    bucket = "TensorFlow looks whether the bucket is there before it makes a folder in it"
     roles = [
-        Role(
-            "roles/storage.objectUser",
-            "bucket",
-            "reads data, writes checkpoints and models; changes no permissions",
-            ("roles/storage.objectAdmin", "roles/storage.admin", "roles/editor"),
-        ),
-        Role(
-            "roles/storage.legacyBucketReader",
-            "bucket",
-            "TensorFlow looks whether the bucket is there before it makes a folder in it",
-            ("roles/storage.legacyBucketWriter", "roles/storage.legacyBucketOwner")
-            + ("roles/storage.admin", "roles/editor"),
-        ),
-        Role(
-            "roles/logging.logWriter",
-            "project",
-            "writes the job's log, and reads none",
-            ("roles/logging.admin", "roles/editor"),
-        ),
+        Role("roles/storage.objectUser", "bucket", objects),
+        Role("roles/storage.legacyBucketReader", "bucket", bucket),
+        Role("roles/logging.logWriter", "project", "writes the job's log, and reads none"),
     ]
     if settings.tensorboard:
         why = "sends its logs to the Vertex TensorBoard that project.yaml names"
-        within = ("roles/aiplatform.admin", "roles/editor")
-        roles.append(Role("roles/aiplatform.user", "project", why, within))
+        roles.append(Role("roles/aiplatform.user", "project", why))
     return roles
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from launcher.common.files import update_hash
 from launcher.project.settings import ROOT
 
 
@@ -23,9 +24,7 @@ def digest(names: Sequence[str], more: str = "") -> str:
     total = hashlib.sha256(more.encode())
     for path in list_files(names):
         total.update(f"{path.relative_to(ROOT).as_posix()}\0{path.stat().st_size}\0".encode())
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                total.update(chunk)
+        update_hash(total, path)
     return total.hexdigest()[:16]
 
 

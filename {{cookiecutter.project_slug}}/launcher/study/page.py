@@ -18,7 +18,6 @@ from launcher.study.results import StudyRecord
 from launcher.study.search import UNFINISHED, Trial
 from launcher.study.trial import Curves
 
-ROWS = 200  # trials on the page; the rest are in study.csv
 LINES = 60  # trials whose curves, or lines, can be distinguished at all: the best ones
 
 
@@ -35,45 +34,41 @@ def _describe(study: StudyRecord) -> dict[str, Any]:
     """Everything that the page shows; sections that have nothing to show are None or empty."""
     spec, trials = study.job.study, study.trials
     with_value = [trial for trial in trials if trial.counts]
-    goal = "the highest" if spec.maximize else "the lowest"
     return {
         "study": study,
         "started": study.started.replace("T", " ").replace("+00:00", " UTC"),
         "metric": spec.metric,
-        "goal": goal,
+        "goal": "the highest" if spec.maximize else "the lowest",
         "settings": study.settings,
-        "numbers": _tiles(study, goal),
+        "numbers": _list_numbers(study),
         "best": with_value[0] if with_value else None,
         "certainty": study.certainty,
-        "trials": trials[:ROWS],
-        "rest": len(trials[ROWS:]),
+        "trials": trials,
         "ids": results.columns(trials),
-        "pages": {trial.id: _find_page(study.path, trial.id) for trial in trials[:ROWS]},
+        "pages": {trial.id: _find_page(study.path, trial.id) for trial in trials},
         "values": draw_values(trials, spec.maximize) if with_value else None,
         "curves": draw_curves(with_value[:LINES], study.curves),
-        "parallel": parallel.draw(spec.parameters, spec.metric, with_value[:LINES]),
+        "parallel": parallel.draw(spec.metric, with_value[:LINES]),
     }
 
 
-def _tiles(study: StudyRecord, goal: str) -> list[dict[str, Any]]:
+def _list_numbers(study: StudyRecord) -> list[dict[str, Any]]:
     """The numbers that a reader wants first."""
-    trials, settings, tiles = study.trials, study.settings, []
-    best = trials[0]
+    best, settings = study.trials[0], study.settings
+    numbers = [{"label": study.job.study.metric, "main": True}]
     if settings:
-        note = f"{goal} mean over {settings[0].repeats}, of {settings[0].name}"
-        tile = {"value": settings[0].describe(), "label": study.job.study.metric, "note": note}
-        tiles.append(tile | {"main": True})
-    elif best.counts:
+        note = f"the best mean over {settings[0].repeats}, of {settings[0].name}"
+        numbers[0] |= {"value": settings[0].describe(), "note": note}
+    else:
         value, interval = measured(best.value, study.certainty.intervals.get(best.id))
-        note = f"{interval}; {goal}, of trial {best.id}".removeprefix("; ")
-        tile = {"value": value, "label": study.job.study.metric, "note": note}
-        tiles.append(tile | {"main": True})
-    states = [trial.state for trial in trials]
+        note = f"{interval}; the best, of trial {best.id}".removeprefix("; ")
+        numbers[0] |= {"value": value, "note": note if best.counts else "no trial has a value"}
+    states = [trial.state for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    seconds = duration(sum(trial.seconds for trial in trials))
+    seconds = duration(sum(trial.seconds for trial in study.trials))
     return [
-        *tiles,
-        {"value": f"{len(trials)} of {study.count}", "label": "trials", "note": counts},
+        *numbers,
+        {"value": f"{len(states)} of {study.count}", "label": "trials", "note": counts},
         {"value": seconds, "label": "of training", "note": "all trials together"},
     ]
 
@@ -89,20 +84,13 @@ def _find_page(path: Path, trial: int) -> str:
 @matplotlib.rc_context(STYLE)
 def draw_values(trials: Sequence[Trial], maximize: bool) -> str:
     """The value of each trial, and the best so far; see `report.charts`."""
-    trials = sorted(trials, key=lambda trial: trial.id)
-    counted = [trial for trial in trials if trial.counts]
+    counted = sorted((trial for trial in trials if trial.counts), key=lambda trial: trial.id)
+    ids, values = [trial.id for trial in counted], [trial.value for trial in counted]
+    best = list(accumulate(values, max if maximize else min))
     axes = new_axes(3.2, "trial")
-    fit_scale(axes, [trial.value for trial in counted])
-    best = accumulate([trial.value for trial in counted], max if maximize else min)
-    ids = [trial.id for trial in counted]
-    axes.step(ids, list(best), where="post", color=EVAL, label="best so far")
-    for state, word, face in (
-        ("succeeded", "trial", TRAIN),
-        ("stopped early", "stopped early", "white"),
-    ):
-        if points := [(trial.id, trial.value) for trial in counted if trial.state == state]:
-            style = {"color": TRAIN, "markerfacecolor": face, "markersize": 5, "label": word}
-            axes.plot(*zip(*points, strict=True), "o", **style)
+    fit_scale(axes, values)
+    axes.step(ids, best, where="post", color=EVAL, label="best so far")
+    axes.plot(ids, values, "o", color=TRAIN, markersize=5, label="trial")
     if lost := [trial.id for trial in trials if not trial.counts and trial.state != UNFINISHED]:
         style = {"color": DARK, "label": "without a value"}
         style["transform"] = axes.get_xaxis_transform()  # on the axis, whatever the values are
@@ -122,20 +110,19 @@ def draw_curves(trials: Sequence[Trial], curves: Curves) -> str | None:
     lines = [(trial, curves.of(trial.id)) for trial in trials]
     if all(len(points) < 2 for _, points in lines):
         return None
-    axes, legend = new_axes(3.2, "step"), {}
+    axes = new_axes(3.2, "step")
     fit_scale(axes, [value for _, points in lines for _, value, _ in points])
     for trial, points in reversed(lines):
-        best, early = trial is trials[0], trial.state == "stopped early"
-        [line] = axes.plot(
+        best = trial is trials[0]
+        axes.plot(
             [step for step, _, _ in points],
             [value for _, value, _ in points],
             color=EVAL if best else TRAIN,
-            linestyle=":" if early else "-",
             linewidth=2.0 if best else 0.9,
             alpha=1.0 if best else 0.55,
             marker="." if len(points) == 1 else "",
+            label="best" if best else "trial" if trial is trials[-1] else None,
         )
-        legend["best" if best else "stopped early" if early else "trial"] = line
     axes.set_ylabel("value")
-    axes.legend(legend.values(), legend.keys(), fontsize=8)
+    axes.legend(fontsize=8)
     return to_uri(axes)

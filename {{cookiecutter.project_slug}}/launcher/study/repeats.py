@@ -27,8 +27,7 @@ class Setting:
     @property
     def name(self) -> str:
         """For people: "learning_rate 0.003"."""
-        pairs = (f"{id} {search.shorten(value)}" for id, value in self.parameters.items())
-        return ", ".join(pairs) or "these flags"
+        return search.describe(self.parameters) or "these flags"
 
     @property
     def mean(self) -> float:

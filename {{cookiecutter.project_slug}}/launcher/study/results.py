@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,13 +102,8 @@ class StudyRecord:
         return compare_settings(self.trials, self.job.study.metric, self.job.study.maximize)
 
 
-def leaderboard(
-    trials: Sequence[Trial], spec: StudySpec, certainty: Certainty, say: Callable[[str], None]
-) -> None:
-    """Show ranked trials: a table in colour on a terminal, plain columns elsewhere.
-
-    Of a study of seeds or folds it also shows what each setting gives, and whether the best one is better.
-    """
+def print_leaderboard(trials: Sequence[Trial], spec: StudySpec, certainty: Certainty) -> None:
+    """Print ranked trials, and of a study of seeds or folds what each setting gives and which is better."""
     ids, metric = columns(trials), spec.metric
     interval = ["95 % interval"] if certainty.intervals else []
     header = ["", "trial", metric, *interval, *ids, "state", "time"]
@@ -124,33 +118,21 @@ def leaderboard(
         ]
         for rank, trial in enumerate(trials[:LEADERS], 1)
     ]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table()
-        for name in header:
-            table.add_column(Text(name), justify="right")
-        for i, row in enumerate(rows):
-            table.add_row(*map(Text, row), style="bold green" if i == 0 and row[0] else None)
-        Console().print(table)
-    else:
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        for row in (header, *rows):
-            line = zip(row, widths, strict=True)
-            say("  ".join(cell.rjust(width) for cell, width in line).rstrip())
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = zip(row, widths, strict=True)
+        print("  ".join(cell.rjust(width) for cell, width in cells).rstrip())
     if len(trials) > LEADERS:
-        say(f"{len(trials) - LEADERS} more trials are in study.csv")
+        print(f"{len(trials) - LEADERS} more trials are in study.csv")
     if text := certainty.explain(metric):
-        say(text)
+        print(text)
     settings = compare_settings(trials, metric, spec.maximize)
     for setting in settings:
-        say(
+        print(
             f"{setting.name}: {metric} {setting.describe()}, over {len(setting.values)} {setting.repeats}"
         )
     for setting in settings[1:]:
-        say(setting.verdict)
+        print(setting.verdict)
 
 
 def write_csv(study: StudyRecord) -> None:

@@ -26,6 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 # It warns that some of what it offers may change; setup.py bounds its version.
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
+NAME = "study"  # in its journal
 SEED = 0  # of every study: the same file gives the same suggestions
 FIRST = 5  # trials at random before the search learns; optuna's own 10 are most of a small study
 UNFINISHED = "unfinished"
@@ -74,10 +75,11 @@ class Search:
             count = len(self.points)
         self.count = count
         cut_partial_line(journal)
+        # Among processes the study's directory is locked already; see `directory`.
+        self.storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=threading.Lock()))
         self.study = optuna.create_study(
-            # Among processes the study's directory is locked already; see `directory`.
-            storage=JournalStorage(JournalFileBackend(str(journal), lock_obj=threading.Lock())),
-            study_name="study",
+            storage=self.storage,
+            study_name=NAME,
             direction="maximize" if maximize else "minimize",
             load_if_exists=True,
         )
@@ -90,8 +92,12 @@ class Search:
 
     def unfinished(self) -> list[Trial]:
         """The trials that ran when the study was last left; they are to run again."""
-        left = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        return [self._suggest(optuna.Trial(self.study, t._trial_id), t.number) for t in left]
+        study_id = self.storage.get_study_id_from_name(NAME)
+        left = []
+        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+            left.append(self._suggest(optuna.Trial(self.study, id), trial.number))
+        return left
 
     def next(self) -> Trial | None:
         """A new trial; None when there are as many as are wanted."""
@@ -125,8 +131,7 @@ class Search:
         """Give the trial its parameters; those that it has already, it keeps."""
         self.study.sampler = self._sampler(number)
         chosen = suggest(self.space, handle)
-        if handle.user_attrs.get("parameters") != chosen:
-            handle.set_user_attr("parameters", chosen)
+        handle.set_user_attr("parameters", chosen)
         self.running[number + 1] = handle
         return Trial(number + 1, chosen)
 
@@ -218,3 +223,8 @@ def format_value(value: Value) -> str:
 def shorten(value: Value) -> str:
     """For people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def describe(chosen: Mapping[str, Value]) -> str:
+    """For people: "learning_rate 0.003, layers 2"."""
+    return ", ".join(f"{id} {shorten(value)}" for id, value in chosen.items())

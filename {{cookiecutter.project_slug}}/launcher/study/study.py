@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from launcher.common.document import SpecError
 from launcher.jobfile.job import Job
 from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
+from launcher.local.guard import ORPHANED
 from launcher.local.process import Processes
 from launcher.project.settings import ROOT
 from launcher.report import runs
@@ -43,10 +44,6 @@ FIRST_FAILURES = 5
 LOOK = 0.1  # seconds between looks at what the trials report: hypertune keeps only 100 reports
 
 
-def show(text: str) -> None:
-    print(text, flush=True)  # at once, through a pipe too: a study takes long
-
-
 class Study:
     """One study. `stop` may be called from a signal handler, or from any thread."""
 
@@ -58,7 +55,6 @@ class Study:
         *,
         top: int = 1,
         new: bool = False,
-        say: Callable[[str], None] = show,
         counts: Mapping[str, int] | None = None,
         host=None,
         runs_dir: Path = run_dirs.RUNS,
@@ -77,7 +73,7 @@ class Study:
         Raises:
             SpecError: a study that cannot run here, or a directory that cannot be its own.
         """
-        self.job, self.flags, self.top, self.say = job, list(flags), top, say
+        self.job, self.flags, self.top = job, list(flags), top
         self.counts, self.host, self.configs = counts, host or Processes(), configs
         self.objective, self.space = job.study, job.study.parameters
         self._refuse_what_only_vertex_has()
@@ -98,6 +94,9 @@ class Study:
         self.digests: dict[str, str] = {}  # of the files that the trials trained on
         for trial in self.search.trials():
             self._find_changed_data(trial)
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)  # at once, through a pipe too: a study takes long
 
     def stop(self, firmly: bool = False) -> None:
         """End the study: its trials write checkpoints, and resume when it is run again."""
@@ -143,11 +142,9 @@ class Study:
 
     def _run_trials(self, threads: ThreadPoolExecutor) -> None:
         waiting = self.search.unfinished()
-        if waiting:
-            self.dir.wait_for_orphans()
-        stopped = killed = False
+        if waiting:  # where a launcher was killed just now, its guards end its replicas
+            time.sleep(ORPHANED + 1)
         while True:
-            self.dir.beat()
             ending = self.stopping or bool(self.failure)
             while not ending and len(self.running) < self.job.parallel:
                 trial = waiting.pop(0) if waiting else self.search.next()
@@ -156,10 +153,9 @@ class Study:
                 self._start(trial, threads)
             if not self.running:
                 return
-            if (ending and not stopped) or (self.firmly and not killed):
-                stopped, killed = True, self.firmly
+            if ending:
                 for running in self.running:
-                    running.run.stop(firmly=killed)
+                    running.run.stop(self.firmly)
             wait([running.future for running in self.running], LOOK, FIRST_COMPLETED)
             for running in list(self.running):
                 over = running.future.done()  # before the measurement, which must not miss a report
@@ -171,7 +167,7 @@ class Study:
                     running.stop_early(self.search.trials())
 
     def _start(self, trial: Trial, threads: ThreadPoolExecutor) -> None:
-        while not (self.stopping or self.host.is_ready()):
+        while not (self.stopping or self.host.is_ready):
             time.sleep(LOOK)
         run = local.Run(
             self.job,
@@ -182,8 +178,8 @@ class Study:
             host=self.host,
             say=lambda text: self.say(f"trial {trial.id}: {text}"),
         )
-        values = ", ".join(f"{id} {search.shorten(v)}" for id, v in trial.parameters.items())
         verb = "resumes" if run.run_dir.exists() else "starts"
+        values = search.describe(trial.parameters)
         self.say(f"trial {trial.id} of {self.search.count} {verb}: {values}")
         running = Running(trial, run, self.objective, self.curves)
         running.start(threads)
@@ -259,7 +255,7 @@ class Study:
         over = sum(trial.state != UNFINISHED for trial in trials) == self.search.count
         state = directory.FAILED if self.failure else directory.FINISHED
         self.dir.write(state=state if over or self.failure else directory.RUNNING)
-        page, written = None, []
+        written = []
         if trials:
             record = results.StudyRecord(
                 path=self.path,
@@ -280,14 +276,14 @@ class Study:
                 command = f"scripts/train_local.py configs/{self.job.path.name}"
                 written = results.write_best(record, command, self.configs, self.top)
             self.say("")
-            results.leaderboard(trials, self.objective, record.certainty, self.say)
+            results.print_leaderboard(trials, self.objective, record.certainty)
             self.say("")
         if self.failure:
             self.say(f"the study failed: {self.failure}")
         for path in written:
             self.say(f"job file: {path}")
         self.say(f"study directory: {self.path}")
-        if page:
+        if trials:
             self.say(f"report: {page}")
         if not over and not self.failure:
             self.say("stopped: the same command resumes it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
@@ -20,7 +21,6 @@ from launcher.study.search import Trial, cut_partial_line
 _pages = threading.Lock()  # matplotlib draws for one thread at a time
 Curve = Sequence[tuple[float, float]]
 ENOUGH = 3  # trials that must be over before a median means anything
-_FRAME = {"timestamp", "trial", "global_step", "checkpoint_path"}  # of a report; the rest: a metric
 
 
 class Running:
@@ -31,8 +31,7 @@ class Running:
         curve = curves.of(trial.id)
         self.before = curve[-1][2] if curve else 0.0  # seconds that it ran before it was stopped
         self.began, self.ended = time.time(), math.nan
-        self.early = ""  # why it was stopped early
-        self.others: set[str] = set()  # what it reported beside the metric
+        self.early = False  # stopped, being below the median
 
     def start(self, threads: Executor) -> None:
         self.future = threads.submit(self._run)
@@ -44,16 +43,14 @@ class Running:
             outcome = local.Outcome("failed", 1, str(error))
         self.ended = time.time()
         if outcome.state != "stopped" or self.early:
-            try:
-                with _pages:
-                    report.write(self.run.run_dir)
-            except (runs.RunError, OSError):  # a module of the owner's need not keep a record
-                pass
+            # A module of the owner's need not keep a record.
+            with _pages, contextlib.suppress(runs.RunError, OSError):
+                report.write(self.run.run_dir)
         return outcome
 
     def measure(self) -> None:
         """Add what it has reported to the curves."""
-        values, self.others = reports(self.run.metric_file, self.objective.metric)
+        values = read_reports(self.run.metric_file, self.objective.metric)
         for step, (value, when) in values.items():
             seconds = self.before + max(0.0, when - self.began)
             self.curves.add(self.trial.id, step, value, seconds)
@@ -64,12 +61,10 @@ class Running:
         Args:
             trials: all of the study.
         """
-        over = [trial for trial in trials if trial.counts]
-        if self.early or not over:
+        if self.early or not (curve := self._find_curve(self.trial)):
             return
-        curve = self._find_curve(self.trial)
-        if curve and below_median(curve, [self._find_curve(trial) for trial in over]):
-            self.early = "below the median"
+        if below_median(curve, [self._find_curve(trial) for trial in trials if trial.counts]):
+            self.early = True
             self.run.stop()
 
     def _find_curve(self, trial: Trial) -> list[tuple[float, float]]:
@@ -84,49 +79,39 @@ class Running:
         if outcome.state == "stopped" and not self.early:
             return self.trial
         trial = replace(self.trial, seconds=round(self.before + self.ended - self.began, 3))
-        if outcome.state in ("failed", "timeout"):
+        if outcome.state == "timeout":
+            return replace(trial, state="failed", why="ran out of time")
+        if outcome.state == "failed":
             last = outcome.tail.strip().splitlines()[1:][-1:]  # the first one is a heading
             why = ": ".join([f"exit code {outcome.code}", *last])
-            if outcome.state == "timeout":
-                why = "ran out of time"
-            elif outcome.code > 128:  # what it printed last says nothing of that
+            if outcome.code > 128:  # what it printed last says nothing of that
                 why = f"killed by signal {outcome.code - 128}"
             return replace(trial, state="failed", why=why)
         early, metric = outcome.state == "stopped", self.objective.metric
         best = early or self.objective.takes_best
         chosen = self.curves.chosen(trial.id, best, self.objective.maximize)
         if chosen and math.isfinite(chosen[1]):
-            trial = replace(trial, value=chosen[1], step=chosen[0], state="succeeded")
-            return replace(trial, state="stopped early", why=self.early) if early else trial
-        if self.curves.of(trial.id):
-            why = f"{metric} was not a finite number"
-        else:
-            why = f"it never reported {metric}"
-            why += f", only {', '.join(sorted(self.others))}" if self.others else ""
+            state, why = ("stopped early", "below the median") if early else ("succeeded", "")
+            return replace(trial, state=state, value=chosen[1], step=chosen[0], why=why)
+        known = self.curves.of(trial.id)
+        why = f"{metric} was not a finite number" if known else f"it never reported {metric}"
         return replace(trial, state="infeasible", why=why)
 
 
-def reports(path: Path, metric: str) -> tuple[dict[float, tuple[float, float]], set[str]]:
-    """Read hypertune's file: {step: (value, timestamp)} of the metric, and the names of the others.
+def read_reports(path: Path, metric: str) -> dict[float, tuple[float, float]]:
+    """Read hypertune's file: {step: (value of the metric, timestamp)}.
 
     The file is written whole at each report, not always in one go: lines that make no sense are
     left for the next time. Of a step that stands twice, the later line counts.
     """
-    values, others = {}, set()
-    try:
-        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
-    except OSError:  # not there yet, or just being replaced
-        return values, others
-    for line in lines:
-        try:
-            report = json.loads(line)
-            others |= set(report) - _FRAME - {metric}
-            if metric in report:
-                step = float(report.get("global_step") or 0)
-                values[step] = (float(report[metric]), float(report.get("timestamp") or 0))
-        except (ValueError, TypeError):
-            continue
-    return values, others
+    values = {}
+    with contextlib.suppress(OSError):  # not there yet, or just being replaced
+        for line in path.read_bytes().decode("utf-8", "replace").split("\n"):
+            with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError):
+                report = json.loads(line)
+                step, when = (float(report.get(key) or 0) for key in ("global_step", "timestamp"))
+                values[step] = float(report[metric]), when
+    return values
 
 
 class Curves:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from conftest import forked, user_environ
 
-TRAINER = ("-m", "trainer.task")
-
 
 @dataclass
 class Replica:
@@ -32,11 +30,8 @@ class Replica:
         return found[-1] if found else None
 
 
-def start(project, logs, roles, job_dir, *flags, trainer=TRAINER):
-    """Starts the trainer once for each role; `roles` counts them: {"chief": 1, "worker": 2}.
-
-    Each is a process of its own from the beginning, and may be killed; those of `run` are forked.
-    """
+def start(project, logs, roles, job_dir, *flags):
+    """Starts the trainer once for each role; `roles` counts them: {"chief": 1, "worker": 2}."""
     logs.mkdir(parents=True, exist_ok=True)
     sockets = {role: [socket.socket() for _ in range(count)] for role, count in roles.items()}
     for group in sockets.values():
@@ -46,7 +41,7 @@ def start(project, logs, roles, job_dir, *flags, trainer=TRAINER):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             one.bind(("127.0.0.1", 0))
     cluster = {r: [f"127.0.0.1:{s.getsockname()[1]}" for s in g] for r, g in sockets.items()}
-    command = [sys.executable, *trainer, "--job-dir", str(job_dir), *flags]
+    command = [sys.executable, *forked("trainer.task"), "--job-dir", str(job_dir), *flags]
     replicas = []
     for role, hosts in cluster.items():
         for index in range(len(hosts)):
@@ -76,7 +71,7 @@ def finish(replicas, timeout=300):
 
 def run(project, logs, roles, job_dir, *flags):
     """Starts, waits, and shows the logs where something went wrong."""
-    replicas = start(project, logs, roles, job_dir, *flags, trainer=forked("trainer.task"))
+    replicas = start(project, logs, roles, job_dir, *flags)
     codes = finish(replicas)
     assert set(codes) == {0}, "\n".join(f"{r.role} {r.index}: {r.text()[-3000:]}" for r in replicas)
     return replicas

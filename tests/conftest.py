@@ -67,6 +67,16 @@ def forked(program, **environ):
     return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(**environ)[0], program]
 
 
+def fork_trainers():
+    """Return the variables with which every trainer below a process is a fork, as forked.py explains.
+
+    For a launcher, or a shell, that starts trainers with the Python of the tests.
+    """
+    if sys.platform != "linux":
+        return {}
+    return {"PYTHONPATH": str(HERE / "at_start"), "FORK_SERVER": start_fork_server()[0]}
+
+
 class Project:
     """A baked repo."""
 
@@ -184,7 +194,8 @@ class FileInBake(pytest.File):
             # The launcher's tests start processes, and need no TensorFlow.
             launcher = self.path.parent.name == "launcher"
             module = ["-m", "pytest"] if launcher else forked("pytest")
-            done = project.run(["python", *module, *words], timeout=1800, check=False)
+            command = ["python", *module, *words]
+            done = project.run(command, timeout=1800, check=False, **fork_trainers())
             if done.returncode:
                 command = f"in {project.path}: python -m pytest {' '.join(words)}"
                 pytest.fail(f"{command}\n{done.stdout}\n{done.stderr}", pytrace=False)

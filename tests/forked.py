@@ -5,10 +5,10 @@
                                      the program is a file.py, `python PROGRAM ARGS…`
 
 The fork has the arguments, variables, folder, input and outputs of its client. The client passes
-SIGTERM on and ends as the fork does; the fork dies with its client. Linux only.
+SIGTERM on and ends as the fork does; where it is killed, the fork is killed. Linux only.
 
-Tests of how a process starts, how it is killed, or what TensorFlow does with a variable when it is
-imported start a real process: users have no such server.
+Tests of how a process starts, or what TensorFlow does with a variable when it is imported, start a
+real process: users have no such server.
 """
 
 import gc
@@ -62,7 +62,8 @@ def start_run(client):
         os.close(stream)
     # New objects: those of the server remember what kind of file each was.
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    lines = 1 if variables.get("PYTHONUNBUFFERED") else -1
+    sys.stdout = os.fdopen(1, "w", lines, encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     os.chdir(folder)
     process.ORIGINAL_DIR = folder  # where processes that the run spawns look for the program

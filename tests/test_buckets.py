@@ -52,9 +52,11 @@ class Lab:
         assert process.returncode == code, f"{process.returncode}:\n{out}\n{err}"
         return out, err
 
+    def trainer(self):
+        return forked("trainer.task", **self.proxy.environ())
+
     def train(self, name, *flags, code=0):
-        trainer = forked("trainer.task", **self.proxy.environ())
-        return self.run(*trainer, f"--job-dir=gs://lab/{name}", *flags, code=code)
+        return self.run(*self.trainer(), f"--job-dir=gs://lab/{name}", *flags, code=code)
 
     def checkpoints(self, name):
         return self.buckets.names("lab", f"{name}/checkpoints/step-")
@@ -247,8 +249,9 @@ def test_the_model_answers_from_the_bucket_and_from_a_copy(lab, undisturbed, tmp
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(lab.buckets.read("lab", name))
     (tmp_path / "penguin.json").write_text(json.dumps(PENGUIN), encoding="utf-8")
-    predict = ["scripts/predict.py", "--model", tmp_path / "model", tmp_path / "penguin.json"]
-    here = json.loads(lab.run(*predict)[0])
+    predict = forked("scripts/predict.py", **lab.proxy.environ())
+    here, _ = lab.run(*predict, "--model", tmp_path / "model", tmp_path / "penguin.json")
+    here = json.loads(here)
     assert here["class"] == max(there, key=there.get) == "Gentoo"
     assert here["probabilities"] == pytest.approx(there, abs=1e-6)
 
@@ -259,7 +262,7 @@ def test_the_model_answers_from_the_bucket_and_from_a_copy(lab, undisturbed, tmp
 )
 def test_a_bucket_that_cannot_be_had_is_told_in_one_line(lab, flags):
     start = time.monotonic()
-    _, err = lab.run("-m", "trainer.task", *flags, code=2)
+    _, err = lab.run(*lab.trainer(), *flags, code=2)
     assert time.monotonic() - start < 60, "TensorFlow tried it again and again"
     (line,) = (line for line in err.splitlines() if line.startswith("error: "))
     assert re.search(r"gs://(absent/.* not exist|closed.* not have access)", line)

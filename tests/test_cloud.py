@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from cloud_lab import BUCKET, EXECUTOR, PROJECT, REGION
-from conftest import PRODUCT
+from conftest import PRODUCT, forked
 from standins.cloud import DAMAGED, DROPPED, LATE, LOST, SECRET, SLOW, Fault, states
 
 pytestmark = pytest.mark.slow  # the real clients, for a minute in all
@@ -109,8 +109,8 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
         copied = storage.sync(store, f"gs://{BUCKET}/{folder}", lab.folder / name)
     assert copied == len([path for path in in_bucket(lab, folder) if path[-1] != "/"])
     penguin = lab.project.path / "data" / "penguins_eval.csv"
-    predict = ["python", "scripts/predict.py", "--model", lab.folder / name / "model", penguin]
-    answers = lab.project.run(predict).stdout.splitlines()
+    predict = ["python", *forked("scripts/predict.py"), "--model", lab.folder / name / "model"]
+    answers = lab.project.run([*predict, penguin]).stdout.splitlines()
     assert len(answers) == record["data"]["eval"]["rows"]
     assert json.loads(answers[0])["class"] in ("Adelie", "Chinstrap", "Gentoo")
 

@@ -18,6 +18,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from cloud_lab import BUCKET, PROJECT, REGION
+from conftest import forked
 from standins.cloud import DAMAGED, DROPPED, SECRET, Fault, states
 from standins.jobs import NUMBER
 from standins.vertex import Refused
@@ -709,7 +710,7 @@ def test_a_run_of_the_cloud_is_used_like_one_of_this_machine(busy):
     page = busy.project.run(["python", "scripts/report.py", path]).stdout.strip()
     assert name in (path / "report.html").read_text(encoding="utf-8") and page.endswith(".html")
     # Without --model: the newest run, which is that one.
-    words = ["python", "scripts/predict.py", "data/penguins_eval.csv"]
+    words = ["python", *forked("scripts/predict.py"), "data/penguins_eval.csv"]
     for other in here(busy, ".").iterdir():
         if other != path and (other / "run.json").exists():
             (other / "run.json").unlink()

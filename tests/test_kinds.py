@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import PRODUCT, ROOT, Project, copy_tests, forked
+from conftest import PRODUCT, ROOT, Project, copy_tests, fork_trainers, forked
 
 KIND = ROOT / "tests/data/waves"
 LONGEST = 150  # lines of all its files
@@ -95,14 +95,14 @@ def test_its_repo_is_clean_and_tells_nothing_of_other_kinds(waves):
 
 @pytest.mark.slow
 def test_its_own_tests_pass(waves):
-    waves.run(["python", "-m", "pytest"], timeout=900)
+    waves.run(["python", *forked("pytest")], timeout=900, **fork_trainers())
 
 
 @pytest.mark.slow
 def test_the_launcher_runs_and_packs_it(waves):
     copy_tests("launcher", waves)
     files = [f"tests/test_{name}.py" for name in ("cloud", "jobs")]
-    waves.run(["python", "-m", "pytest", *files], timeout=900)
+    waves.run(["python", "-m", "pytest", *files], timeout=900, **fork_trainers())
 
 
 @pytest.mark.slow

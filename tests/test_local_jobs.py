@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import answers
+from conftest import fork_trainers
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def project(bake, request):
 def train(project, config, run_dir, *words, flags=()):
     """Runs a job file into a directory; gives its output."""
     command = ["python", "scripts/train_local.py", f"configs/{config}.yaml", *words]
-    return project.run([*command, "--", "--job-dir", run_dir, *flags]).stdout
+    return project.run([*command, "--", "--job-dir", run_dir, *flags], **fork_trainers()).stdout
 
 
 def weights(said):

@@ -159,7 +159,7 @@ def test_an_exit_in_the_model_is_a_mistake(with_model, tmp_path):
     code = "import sys\n\n\ndef build(examples, flags):\n    sys.exit(1)\n\n\nJIT = ()\n"
     (copy / "trainer/model.py").write_text(code, encoding="utf-8")
 
-    done = type(project)(copy).run(["python", "-m", "trainer.task"], check=False)
+    done = type(project)(copy).run(["python", *forked("trainer.task")], check=False)
 
     assert done.returncode == 2
     assert "trainer/model.py:5: sys.exit(1) ends the job" in done.stderr.replace("\\", "/")

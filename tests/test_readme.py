@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import answers
+from conftest import fork_trainers
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ class Readme:
         # `python` and the tools are those of the environment that the README has just set up.
         path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
         command = ["bash", "-euo", "pipefail", "-c", self.blocks[block]]
-        return self.project.run(command, timeout=600, PATH=path).stdout
+        return self.project.run(command, timeout=600, PATH=path, **fork_trainers()).stdout
 
 
 @pytest.fixture(params=answers.PROBLEMS)

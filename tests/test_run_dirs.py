@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from conftest import fork_trainers, forked
+
 pytestmark = pytest.mark.slow  # starts many processes
 JOB = """
 workerPoolSpecs:
@@ -36,9 +38,9 @@ def project(bake):
     return project
 
 
-def launch(project, job, run_dir, *flags):
+def launch(project, job, run_dir, *flags, **environ):
     command = ["python", "scripts/train_local.py", f"configs/{job}.yaml"]
-    return project.run([*command, "--", "--job-dir", run_dir, *flags], check=False)
+    return project.run([*command, "--", "--job-dir", run_dir, *flags], check=False, **environ)
 
 
 def content(folder):
@@ -138,9 +140,10 @@ def test_a_directory_in_use_is_refused_until_its_launcher_is_dead(project, tmp_p
 
 @pytest.mark.slow
 def test_two_trainers_do_not_share_a_directory(project, tmp_path):
-    command = [sys.executable, "-m", "trainer.task", "--job-dir", str(tmp_path / "run")]
+    job_dir = ["--job-dir", str(tmp_path / "run")]
+    command = ["python", *forked("trainer.task"), *job_dir]
     first = subprocess.Popen(
-        [*command, "--epochs=100000", "--checkpoint-every=0"],
+        [sys.executable, "-m", "trainer.task", *job_dir, "--epochs=100000", "--checkpoint-every=0"],
         cwd=project.path,
         stdout=subprocess.PIPE,
         text=True,
@@ -191,7 +194,7 @@ def test_a_bug_does_not_start_again_and_again(bake, tmp_path, where, starts):
     job = project.path / "configs" / "retried.yaml"
     job.write_text(project.read("configs/cpu.yaml").replace("disableRetries: true", ""))
 
-    done = launch(project, "retried", tmp_path / "run", "--epochs=5")
+    done = launch(project, "retried", tmp_path / "run", "--epochs=5", **fork_trainers())
 
     log = (tmp_path / "run" / "chief-0.log").read_text()
     assert log.count("ValueError: my bug") == starts

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conftest import fork_trainers
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="Ctrl-C and kill -9 are another matter there"),
@@ -92,7 +94,7 @@ def study(bake):
 
 def train(project, config, *flags):
     """Runs a job file; its directory and its metrics."""
-    done = project.run([*TRAIN, config, *flags], timeout=WAIT)
+    done = project.run([*TRAIN, config, *flags], timeout=WAIT, **fork_trainers())
     line = next(line for line in done.stdout.splitlines() if line.startswith("run directory: "))
     return metrics(Path(line.removeprefix("run directory: ")))
 

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 import answers
 import dev
-from conftest import ROOT
+from conftest import ROOT, fork_trainers
 
 # What Colab shipped in August 2026, under Python 3.13.
 COLAB = {
@@ -101,7 +101,8 @@ def test_all_tests_pass_on_the_oldest(bake_with_tests, oldest, problem):
 def train(project, python, job_dir, epochs):
     """A local run to the end of this epoch, and its report; return what it printed."""
     flags = ["--job-dir", job_dir, "--epochs", str(epochs)]
-    return project.run([python, "scripts/train_local.py", "--", *flags]).stdout
+    environ = fork_trainers() if python == sys.executable else {}
+    return project.run([python, "scripts/train_local.py", "--", *flags], **environ).stdout
 
 
 def predict(project, python, job_dir, problem):

@@ -235,19 +235,27 @@ def build_image(gpus: bool = False, platform: str = "") -> str:
         ContainerError: the build failed; Docker has printed why.
     """
     name = image_tag(gpus, platform)
+    build(name, list_build_args(gpus, platform), *(["--platform", platform] if platform else []))
+    return name
+
+
+def build(name: str, arguments: Mapping[str, str], *options: str) -> None:
+    """Build an image of this repo, unless there is one with this name.
+
+    Raises:
+        ContainerError: the build failed; Docker has printed why.
+    """
     if docker("image", "inspect", name).returncode == 0:
-        return name
+        return
     print(f"[launcher] building the image {name}: minutes at first, then seconds", flush=True)
-    words = ["docker", "build", "--tag", name]
-    for argument in list_build_args(gpus, platform).items():
+    words = ["docker", "build", "--tag", name, *options]
+    for argument in arguments.items():
         words += ["--build-arg", "=".join(argument)]
-    words += ["--platform", platform] if platform else []
     if code := subprocess.run([*words, "."], cwd=ROOT).returncode:
         raise ContainerError(
             f"docker build failed with exit code {code}; see above, correct the Dockerfile or "
             "setup.py, and give the same command again"
         )
-    return name
 
 
 def pull_image(uri: str) -> None:

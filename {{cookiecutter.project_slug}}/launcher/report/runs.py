@@ -18,6 +18,7 @@ from typing import Any
 
 from launcher.common.document import SpecError
 from launcher.common.times import parse_time
+from launcher.project.settings import ROOT
 from launcher.report.numbers import number, whole_number
 
 # The keys that are read here and in the report. A value of another type is left out and named.
@@ -138,6 +139,23 @@ def load_all(root: str | Path) -> list[Run]:
         except RunError as error:
             print(f"skipped {error}", file=sys.stderr)
     return sorted(runs, key=_age)
+
+
+def find_model(run_dir: Path | None, root: Path = ROOT / "runs") -> Path:
+    """The exported model of a run; of the newest run that has one, where none is given.
+
+    Raises:
+        RunError: there is none.
+    """
+    if run_dir is None:
+        models = [run.path / "model" for run in load_all(root)]
+        if model := next((path for path in models if path.is_dir()), None):
+            return model
+        raise RunError(f"no run in {root} has a model; train one first")
+    for path in (run_dir / "model", run_dir):
+        if (path / "assets.extra").is_dir():
+            return path
+    raise RunError(f"{run_dir}: no exported model; give a run's directory, such as runs/NAME")
 
 
 def main_metric(run: Run) -> str | None:

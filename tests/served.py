@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
+from pathlib import Path
 
-SECONDS = 3  # for a start with TensorFlow, on a busy machine
+SECONDS = 60  # for a start with TensorFlow, on a busy machine
 
 
 class Served:
@@ -26,15 +27,17 @@ class Served:
     """
 
     def __init__(self, project, model_dir, **environ):
-        self.log, self.access = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self.folder = tempfile.TemporaryDirectory()
+        self.log, self.access = (Path(self.folder.name) / name for name in ("log", "access"))
         contract = {"AIP_HTTP_PORT": "0", "AIP_STORAGE_URI": str(model_dir)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "predictor"],
-            cwd=project,
-            env={**os.environ, **contract, **environ},
-            stdout=self.access,
-            stderr=self.log,
-        )
+        with open(self.log, "wb") as log, open(self.access, "wb") as access:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "predictor"],
+                cwd=project,
+                env={**os.environ, **contract, **environ},
+                stdout=access,
+                stderr=log,
+            )
         self.port = self._wait_for(lambda: re.search(r"listening on http://127.0.0.1:(\d+)", self.said))[1]  # fmt: skip
 
     def __enter__(self):
@@ -43,17 +46,16 @@ class Served:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+        self.folder.cleanup()
 
     @property
     def said(self):
         """What it has written to standard error."""
-        self.log.seek(0)
-        return self.log.read().decode()
+        return self.log.read_text(encoding="utf-8")
 
     def lines(self):
         """The access log so far."""
-        self.access.seek(0)
-        return [json.loads(line) for line in self.access.read().splitlines()]
+        return [json.loads(line) for line in self.access.read_bytes().splitlines()]
 
     def _wait_for(self, check):
         deadline = time.monotonic() + SECONDS
@@ -113,6 +115,3 @@ def read_statuses(connection):
             received += part
     statuses = re.findall(rb"HTTP/1.1 (\d+) ", received)
     return [int(status) for status in statuses if status != b"100"]
-
-
-__all__ = ["HTTPException", "Served", "read_statuses"]

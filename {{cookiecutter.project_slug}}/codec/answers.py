@@ -45,7 +45,7 @@ def _to_texts(value):
             return value.decode()
         except UnicodeDecodeError:
             return {"b64": base64.b64encode(value).decode()}
-    return value
+    return str(value) if isinstance(value, str) else value  # NumPy's texts are no JSON to orjson
 
 
 def to_plain(value: object) -> object:

@@ -92,6 +92,13 @@ class JsonInputs:
         """
         raise InstanceError("explain: answers of this model are explained by no feature")
 
+    def list_fields(self) -> list[dict]:
+        """What an instance is made of, for a form: {"name", "kind", "example"}, and "choices" of texts.
+
+        Kinds are "number", "text" and "image". None, where instances have another form.
+        """
+        return []
+
 
 def read_file(path: str, checks: JsonInputs) -> Iterator[Any]:
     """Checked instances from a file; - is standard input.
@@ -199,6 +206,9 @@ def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
 
 def show(value: object) -> str:
     """A value as it stands in a message: in quotes, on one line, short."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "a value of a thousand levels"
     text = text.encode("utf-8", "backslashreplace").decode()  # JSON can hold half a surrogate pair
     return text if len(text) <= 60 else text[:57] + "…"

@@ -88,6 +88,13 @@ class Inputs(JsonInputs):
             return
         yield from read(io.StringIO(data.decode("utf-8", "replace")), path, self)
 
+    def list_fields(self) -> list[dict]:
+        """One image; a grey one of the model's size is the example."""
+        side = self._looks.size
+        data = images.encode(Image.new("RGB", (side, side), "grey"), "png", quality=0)
+        example = {"b64": base64.b64encode(data).decode()}
+        return [{"name": "image", "kind": "image", "example": example}]
+
     def check(self, where: str, instance: object) -> Picture:
         """One instance of a request.
 

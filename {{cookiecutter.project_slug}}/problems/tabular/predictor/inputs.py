@@ -80,6 +80,19 @@ class Inputs(JsonInputs):
 
         return {name: choose(column) for name, column in self._features.items()}
 
+    def list_fields(self) -> list[dict]:
+        """The features; the baseline is the example."""
+        baseline = self.make_baseline()
+        return [
+            {
+                "name": name,
+                "kind": _KINDS[column.kind],
+                "example": _shorten(baseline[name]),
+                "choices": column.categories,
+            }
+            for name, column in self._features.items()
+        ]
+
     def check(self, where: str, instance: object) -> Row:
         """One instance of a request.
 
@@ -127,6 +140,11 @@ class Inputs(JsonInputs):
             else:
                 instance[name] = text
         return self.check(where, instance)
+
+
+def _shorten(value: float | str | None) -> float | str | None:
+    """A number in four digits, as a person would write it."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _check(where: str, column: Column, value: object) -> float | str:

@@ -48,6 +48,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         port, routes = read_contract()
+        host = Host(os.environ.get("AIP_STORAGE_URI") or str(MODEL), *routes)
         listener = socket.create_server((options.host, port), backlog=2048)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,9 +56,9 @@ def main() -> int:
     except OSError as error:
         print(f"error: port {port}: {error.strerror}; set AIP_HTTP_PORT", file=sys.stderr)
         return 2
-    host, port = listener.getsockname()
-    print(f"listening on http://{host}:{port}", file=sys.stderr, flush=True)
-    return Host(os.environ.get("AIP_STORAGE_URI") or str(MODEL), *routes).run(listener)
+    address, port = listener.getsockname()
+    print(f"listening on http://{address}:{port}", file=sys.stderr, flush=True)
+    return host.run(listener)
 
 
 def read_contract() -> tuple[int, tuple[str, str]]:
@@ -95,13 +96,13 @@ class Host:
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         self.uvicorn = uvicorn.Server(config)
+        # uvicorn sets these handlers, too, but restores the ones before at its end and raises the
+        # signal again: the process would die of it, and not end with 0.
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, self.uvicorn.handle_exit)
 
     def run(self, listener: socket.socket) -> int:
         """Serve until a signal; return the exit code."""
-        # uvicorn restores these handlers at its end and raises the signal again: with the default
-        # ones the process would die of it, and not end with 0.
-        for number in HANDLED_SIGNALS:
-            signal.signal(number, self.uvicorn.handle_exit)
         self.uvicorn.run(sockets=[listener])
         self.server.log.flush()
         if self.model:

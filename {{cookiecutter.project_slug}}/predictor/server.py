@@ -11,6 +11,7 @@ A response to a request that cannot be answered is {"error": "…"}.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from datetime import datetime, timezone
@@ -131,8 +132,10 @@ class Predict:
         if status == 408:  # nobody waits for the rest
             headers.append((b"connection", b"close"))
         if status != 499:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": response.body})
+            # Of several requests sent at once, uvicorn does not see that their client has gone.
+            with contextlib.suppress(RuntimeError):
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": response.body})
         seconds = time.perf_counter() - began
         server.metrics.requests[status] += 1
         server.metrics.seconds.add(seconds)

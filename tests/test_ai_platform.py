@@ -37,14 +37,22 @@ def rows(beginning):
 
 
 def test_every_row_is_run_by_one_of_these_tests():
-    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
-    assert len(ROWS) == TEXT.count("\n| ") - 1 == 19
+    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/predict.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
+    assert len(ROWS) == TEXT.count("\n| ") - 1 == 20
     assert [row for row in ROWS if not row.startswith(beginnings)] == []
 
 
 @rows("python scripts/train_local.py")
 def test_a_run_on_this_machine(bake, row):
     assert "report: " in bake().run(row.split()).stdout
+
+
+@rows("python scripts/predict.py")
+def test_instances_are_answered(bake, row):
+    project = bake()
+    project.run(["python", "scripts/train_local.py", "--", "--epochs=1", "--job-dir=runs/asked"])
+    row = row.replace("DIR", "runs/asked/model").replace("FILE", "data/penguins_eval.csv")
+    assert project.run(row.split()).stdout.count('"class"') == 69
 
 
 @rows("python scripts/train_cloud.py")

@@ -5,6 +5,10 @@
     model       an exported model: encodes instances, calls its network, words answers
     runtime     runs a network: onnxruntime, else TensorFlow in a process of its own (tensorflow_child)
     explain     what each feature adds to an answer
+    server      the server: routes, limits, access log; started by __main__, `python -m predictor`
+    batching    answers all requests that wait by one call of the model
+    protocol    HTTP with limits of time and size
+    metrics     counts, latencies and batch sizes for Prometheus
 
 It imports `codec`, and neither the trainer nor the launcher. Runtimes are imported inside of functions,
 so that a bad request is refused in milliseconds.

@@ -3,6 +3,7 @@
 train_local  run a job or a study on this machine
 start        the same, from parsed arguments to the last line printed
 train_cloud  send a job to Vertex AI
+serve        serve a model on this machine
 check        check job files
 jobs         list, show and cancel cloud jobs; fetch their results
 prices       show prices

@@ -10,4 +10,6 @@ container  a replica as a container; build the project's image with the local Do
 faults     kill or preempt a replica on purpose
 run_dirs   create or reuse a run directory
 view       show the replicas on the terminal
+serving    a model served on this machine, as a process or in its image
+load       measure a server
 """

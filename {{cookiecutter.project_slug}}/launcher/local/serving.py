@@ -135,6 +135,8 @@ def build_image(model_dir: Path) -> str:
         raise SpecError(f"--container: {model_dir} is outside of {ROOT}; copy its run to runs/")
     model = model_dir.resolve().relative_to(ROOT).as_posix()
     arguments = {"MODEL": model}
+    if not (model_dir / "assets.extra" / "network.onnx").is_file():
+        arguments["RUNTIME"] = "tensorflow"
     if base := os.environ.get("BASE_IMAGE"):
         arguments["BASE_IMAGE"] = base
     digest = sources.digest((*SOURCES, model), repr(arguments))

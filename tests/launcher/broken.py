@@ -236,7 +236,7 @@ IN_A_TPU_JOB = {
     "no topology": [(", tpuTopology: 2x2}", "} #! tpuTopology: nothing does not go with ct5lp-hightpu-4t")],
     "a topology of another machine": [("2x2}", "1x1} #! 1x1 does not go with ct5lp-hightpu-4t; possible here: 2x2, 2x4")],
     "an accelerator beside the machine": [("tpuTopology: 2x2}", "tpuTopology: 2x2, acceleratorType: TPU_V5_LITEPOD, acceleratorCount: 4} #! 4 × TPU_V5_LITEPOD does not go with ct5lp-hightpu-4t; it takes none")],
-    "two replicas": [("replicaCount: 1", "replicaCount: 2 #! a job has one chief #! a TPU pool has one replica")],
+    "two replicas": [("replicaCount: 1", "replicaCount: 2 #! a job has one chief")],
     "two pools": [("scheduling:", "  - {machineSpec: {machineType: n2-standard-4}, replicaCount: 1, containerSpec: {}}\nscheduling:"), ("2x2}", "2x2} #! a TPU job has one pool with one replica")],
     "a spot pod": [("2x2}", "4x4}"), ("{timeout: 600s}", "{timeout: 600s, strategy: SPOT} #! SPOT is not for TPU pods")],
     "a spot pod of old TPUs": [("ct5lp-hightpu-4t, tpuTopology: 2x2}", "cloud-tpu, acceleratorType: TPU_V3, acceleratorCount: 32}"), ("{timeout: 600s}", "{timeout: 600s, strategy: SPOT} #! SPOT is not for TPU pods")],

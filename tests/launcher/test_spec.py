@@ -126,24 +126,12 @@ scheduling: {timeout: 3600.5s}
     ("change", "expected"),
     [
         ({"bucket": "other"}, "21: baseOutputDirectory.outputUriPrefix: gs://my-bucket/runs/1 is not in the project's bucket, other"),
-        ({"region": "europe-west4"}, "22: tensorboard: is in us-central1, and the job runs in europe-west4"),
     ],
 )  # fmt: skip
 def test_a_job_that_does_not_fit_the_project(change, expected):
     write("job.yaml", broken.JOB)
     conflicts = spec.check(spec.read("job.yaml"), replace(PROJECT, **change))
     assert any(str(fault).startswith(f"job.yaml:{expected}") for fault in conflicts), conflicts
-
-
-def test_a_tensorboard_needs_an_account():
-    lines = [line for line in broken.JOB.splitlines() if line[:4] not in ("serv", "base")]
-    write("job.yaml", "\n".join(lines))
-    job = spec.read("job.yaml")
-    assert spec.check(job) == []
-    needed = [fault.what for fault in spec.check(job, Settings(region="us-central1"))]
-    assert [what.partition(",")[0] for what in needed] == ["needs a service account"]
-    account = "robot@my-lab.iam.gserviceaccount.com"
-    assert not spec.check(job, replace(PROJECT, service_account=account))
 
 
 @pytest.mark.parametrize(

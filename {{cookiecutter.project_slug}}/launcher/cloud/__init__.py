@@ -4,7 +4,7 @@ submit        start here: from a command line to a job that was sent
 submission    complete the job file: image or package, folder, account, labels
 code          the training image, or the trainer as a Python package: make it if it is missing
 vertex        send a job once, even where its answer is lost; list, find and cancel jobs
-remote_job    a job as the service describes it, as a table row, as lines, as JSON
+remote_job    a job as the service describes it, as a table row, as lines
 watch         follow a job until it ends, with its output from Cloud Logging
 jobs          the verbs of scripts/jobs.py
 study         a cloud study as a local one: leaderboard, study.csv, report

@@ -158,13 +158,10 @@ class Connection:
     """Sends requests in one project and region, by the credentials of this machine."""
 
     def __init__(self, project: str, region: str = "", account: str = ""):
-        """Sends nothing yet.
+        """Log in, and send nothing yet.
 
         Args:
             account: the service account that jobs are to run under, for messages.
-
-        Raises:
-            CloudError: nobody is logged in, or Google's libraries are not installed.
         """
         self.project, self.region, self.account = project, region, account
         self.credentials = load_credentials()

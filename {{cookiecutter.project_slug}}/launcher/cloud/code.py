@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from launcher.cloud import clients, storage
@@ -39,7 +38,6 @@ POLL = 5.0  # seconds between two looks at it
 RUNNING = ("STATUS_UNKNOWN", "PENDING", "QUEUED", "WORKING")
 TO_BUILD = Need("roles/cloudbuild.builds.editor")
 SOURCES = ("setup.py", "pyproject.toml", "MANIFEST.in", "codec", "trainer")
-SETUPTOOLS = 77  # the oldest that builds it, as pyproject.toml has it
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
             store.upload(built, code.package, new=True)  # another's of the same sources is as good
         print(f"package: {code.package}", flush=True)
     if code.data:
-        storage.sync(store, ROOT / "data", code.data)
+        storage.upload_folder(store, ROOT / "data", code.data)
 
 
 def image_uri(settings: Settings, gpus: bool) -> str:
@@ -156,17 +154,12 @@ class Registry:
         command, pipe = ["docker", "push", wanted], subprocess.PIPE
         pushed = subprocess.run(command, stderr=pipe, encoding="utf-8", errors="replace")
         if pushed.returncode:
-            raise ContainerError(f"docker push: {self._explain_push(last_line(pushed.stderr))}")
-
-    def _explain_push(self, text: str) -> str:
-        lower = text.lower()
-        if any(word in lower for word in ("unauthenticated", "no basic auth", "unauthorized")):
-            command = f"gcloud auth configure-docker {self.settings.region}-docker.pkg.dev"
-            return f"{text}; let Docker log in by gcloud: {command}"
-        if "denied" in lower or "forbidden" in lower:
+            login = f"gcloud auth configure-docker {wanted.partition('/')[0]}"
             need = self._need("writer")
-            return f"{text}; to grant {need.role}: {self.connection.grant(need)}"
-        return text
+            raise ContainerError(
+                f"docker push: {last_line(pushed.stderr)}; let Docker log in by gcloud: {login}; to "
+                f"grant {need.role}: {self.connection.grant(need)}"
+            )
 
     def _build_there(self, wanted: str, gpus: bool) -> None:
         """Build the image by Cloud Build, once: a build that is running is waited for."""
@@ -195,8 +188,7 @@ class Registry:
             time.sleep(POLL)
             build = self._ask_builder("GET", f"/{build['id']}")
         if build["status"] != "SUCCESS":
-            detail = (build.get("failureInfo") or {}).get("detail") or build.get("statusDetail")
-            how = f"{build['status']} ({detail})" if detail else build["status"]
+            how = build["status"]
             raise CloudError(f"Cloud Build: the image's build ended with {how}; its log: {log}")
 
     def _ask_builder(self, method: str, path: str = "", **options) -> dict:
@@ -247,10 +239,9 @@ def build_package(folder: Path) -> Path:
             (stage / source).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, stage / source)
         # In an environment of its own, build would fetch setuptools again from the network.
-        alone = ["--no-isolation"] if _has_setuptools() else []
-        command = [sys.executable, "-m", "build", "--sdist", *alone, "--outdir", folder, stage]
+        words = ["build", "--sdist", "--no-isolation", "--outdir", folder, stage]
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", *words],
             cwd=stage,
             env={**os.environ, "PYTHONIOENCODING": "utf-8"},
             capture_output=True,
@@ -259,17 +250,14 @@ def build_package(folder: Path) -> Path:
         )
     if done.returncode:
         why = last_line(done.stdout + done.stderr)
-        hint = "; install it: pip install build" if "No module named build" in why else ""
-        raise SpecError(f"setup.py: the package cannot be built: {why}{hint}")
+        raise SpecError(f"setup.py: the package cannot be built: {why}")
     [path] = folder.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     if missing := sorted(set(files) - packed):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise SpecError(
-            f"{missing[0]}{more}: not in the package; setup.py (package_data) and MANIFEST.in decide "
-            "what is: change them, or move the file"
-        )
+        how = "setup.py (package_data) and MANIFEST.in decide what is: change them"
+        raise SpecError(f"{missing[0]}{more}: not in the package; {how}, or move the file")
     return path
 
 
@@ -279,17 +267,9 @@ def refuse_links() -> None:
     Raises:
         SpecError: names the link.
     """
-    for name in SOURCES:
-        for path in sorted((ROOT / name).rglob("*")):
-            if path.is_symlink() and path.is_dir():
-                raise SpecError(
-                    f"{path.relative_to(ROOT).as_posix()}: is a link to a folder, which a package "
-                    "cannot hold; copy the folder there, or write gcp.code: container"
-                )
-
-
-def _has_setuptools() -> bool:
-    try:
-        return int(metadata.version("setuptools").split(".")[0]) >= SETUPTOOLS
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
+    paths = [path for name in SOURCES for path in sorted((ROOT / name).rglob("*"))]
+    if links := [path for path in paths if path.is_symlink() and path.is_dir()]:
+        raise SpecError(
+            f"{links[0].relative_to(ROOT).as_posix()}: is a link to a folder, which a package "
+            "cannot hold; copy the folder there, or write gcp.code: container"
+        )

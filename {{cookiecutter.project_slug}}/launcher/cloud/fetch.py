@@ -56,12 +56,6 @@ def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> i
     return 0
 
 
-def find_folder(job: RemoteJob) -> Path | None:
-    """The local folder with what was fetched of a job; None where there is none."""
-    folder = RUNS / _choose_name(job)
-    return folder if job.folder and _read_source(folder) == job.folder else None
-
-
 def _choose_target(job: RemoteJob) -> Path:
     if not storage.split(job.folder)[1]:
         what = f"writes to the top of {job.folder}" if job.folder else "has no baseOutputDirectory"
@@ -119,18 +113,18 @@ def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
             path.unlink(missing_ok=True)
         target.mkdir(parents=True, exist_ok=True)
         write_file(target / JOB, message)  # whose folder this is
-    copied = _sync(store, job, target, say)
+    copied = _sync(store, job, target)
     for path, data in outdated.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, data)
     return bool(outdated or copied)
 
 
-def _sync(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> int:
+def _sync(store: Store, job: RemoteJob, target: Path) -> int:
     """Bring the files; those of a running job may change meanwhile, hence several attempts."""
     for left in reversed(range(ATTEMPTS)):
         try:
-            return storage.sync(store, job.folder, target, f"{RECORD}|{OWN}", say)
+            return storage.download_folder(store, job.folder, target, f"{RECORD}|{OWN}")
         except CloudError as error:
             if not left or not re.search(CHANGED, str(error)):
                 raise

@@ -12,7 +12,6 @@ from argparse import Namespace
 
 from launcher.cloud import remote_job, watch
 from launcher.cloud.clients import Connection
-from launcher.cloud.errors import CloudError
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import join_labels
 from launcher.cloud.vertex import MOST, RESOURCE, Vertex
@@ -45,7 +44,7 @@ def list_(options: Namespace) -> int:
     vertex = connect()
     jobs = vertex.list("" if options.all else vertex.own, options.most)
     if options.json:
-        print(json.dumps([remote_job.to_json(job) for job in jobs], indent=2))
+        print(json.dumps([job.message for job in jobs], indent=2))
     elif jobs:
         remote_job.print_table(remote_job.COLUMNS, [remote_job.to_row(job) for job in jobs])
         if len(jobs) == options.most:
@@ -56,20 +55,16 @@ def list_(options: Namespace) -> int:
 
 
 def show(options: Namespace) -> int:
-    from launcher.cloud import fetch
-
     jobs = connect(options.id)
     job = jobs.find(options.id)
-    if job.tuning:  # optuna takes a second
-        from launcher.cloud import study
     if options.json:
-        trials = {"trials": study.to_json(job)} if job.tuning else {}
-        print(json.dumps(remote_job.to_json(job) | trials, indent=2))
+        print(json.dumps(job.message, indent=2))
         return 0
-    fetched = str(fetch.find_folder(job) or "")
-    for line in remote_job.to_lines(job, jobs.connection.project, fetched):
+    for line in remote_job.to_lines(job, jobs.connection.project):
         print(remote_job.printable(line))
     if job.trials:
+        from launcher.cloud import study  # optuna takes a second
+
         print()
         study.print_leaderboard(job)
     return 0
@@ -90,22 +85,12 @@ def logs(options: Namespace) -> int:
 def cancel(options: Namespace) -> int:
     jobs = connect(options.id)
     job = jobs.find(options.id)
-    if not job.ended and job.state != "CANCELLING":
-        try:
-            jobs.cancel(job)
-        except CloudError:
-            job = jobs.get(job)
-            if not job.ended:  # else it ended in the meantime
-                raise
-        else:
-            name = shlex.quote(job.name)
-            print(f"{job.name} is being cancelled; see: python scripts/jobs.py show {name}")
-            return 0
     if job.ended:
-        since = format_time(job.end)
-        print(f"{job.name} has ended already: {job.state.lower()} since {since}")
+        print(f"{job.name} has ended already: {job.state.lower()} since {format_time(job.end)}")
     else:
-        print(f"{job.name} is being cancelled already")
+        jobs.cancel(job)
+        name = shlex.quote(job.name)
+        print(f"{job.name} is being cancelled; see: python scripts/jobs.py show {name}")
     return 0
 
 
@@ -113,26 +98,17 @@ def cost(options: Namespace) -> int:
     vertex = connect()
     jobs = [connect(name).find(name) for name in options.id] or vertex.list(vertex.own)
     jobs = list({job.resource: job for job in jobs}.values())  # each once
-    known, unknown, failed = 0.0, 0, 0.0
+    known, unknown = 0.0, 0
     for job in jobs:
         price = remote_job.compute_cost(job)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
-        failed += (price.most or 0.0) if job.state == "FAILED" else 0.0
-        span = format_span(3600 * price.hours)
-        print(
-            remote_job.printable(
-                f"{job.name}: {remote_job.format_cost(job, price)}, for {span} of running"
-            )
-        )
-        if options.id:
-            notes = remote_job.other_notes(price)
-            for line in [*map(str, price.parts), *remote_job.list_trial_costs(job), *notes]:
-                print(f"  {line}")
+        text, span = remote_job.format_cost(job, price), format_span(3600 * price.hours)
+        print(remote_job.printable(f"{job.name}: {text}, for {span} of running"))
+        for line in (*price.parts, *price.notes) if options.id else ():
+            print(f"  {line}")
     if len(jobs) > 1:
         more = f", and {unknown} of unknown cost" if unknown else ""
         print(f"together: {dollars(known)}{more}")
-    if failed:
-        print(f"of this, {dollars(failed)} for jobs that failed; {remote_job.FAILED_RULE}")
     if len(jobs) == MOST and not options.id:
         print(f"these are the {MOST} newest")
     print("list prices; see also the bill, by the label project" if jobs else "no jobs yet")

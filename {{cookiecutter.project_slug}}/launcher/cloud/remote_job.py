@@ -1,13 +1,12 @@
-"""A job on Vertex AI, as the service describes it; for people as lines, for programs as JSON."""
+"""A job on Vertex AI, as the service describes it, and its text for people."""
 
 from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from launcher.cloud.clients import quota_page
 from launcher.common.times import format_span, format_time, seconds_between
@@ -19,13 +18,6 @@ ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 WAITS = ("QUEUED", "PENDING")
 LONG = 600.0  # seconds of waiting after which we say that this is long, and again after as many
 DAY = 86_400  # seconds
-# The page says so below "Pricing for AutoML models"; of custom training it says nothing (2026-06).
-FAILED_RULE = (
-    "failed jobs are counted: https://cloud.google.com/vertex-ai/pricing exempts failed training of "
-    "AutoML models only"
-)
-ATTRIBUTES = ("name", "id", "resource", "kind", "state", "since", "error", "created", "started")
-ATTRIBUTES += ("seconds", "folder", "page", "curves")  # of a job: what a program may want
 _load_prices = functools.cache(prices.load)  # once for all jobs of a list
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
@@ -91,30 +83,11 @@ class RemoteJob:
         """Where its TensorBoard is: a page, or the command that opens one here."""
         board = self.sent.tensorboard
         if not board:
-            return f"tensorboard --logdir {self.folder}{'' if self.tuning else '/logs'}"
+            logs = self.folder if self.tuning else f"{self.folder}/logs"
+            return f"tensorboard --logdir {shlex.quote(logs)}"
         region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"
         host = f"https://{region}.tensorboard.googleusercontent.com"
         return f"{host}/experiment/{experiment.replace('/', '+')}"
-
-
-def to_json(job: RemoteJob) -> dict[str, Any]:
-    """For a program. Times are RFC 3339; what is missing or unknown is None or ""."""
-    price = compute_cost(job)
-    return {
-        **{name: getattr(job, name) for name in ATTRIBUTES},
-        "ended": job.end,
-        "config": job.labels.get("config", ""),
-        "commit": job.labels.get("git_commit", ""),
-        "user": job.labels.get("user", ""),
-        "labels": dict(job.labels),
-        "trials": len(job.trials),
-        "cost": {
-            "usd": price.most,  # None: unknown
-            "usd_per_hour": price.per_hour,
-            "hours": price.hours,
-            "notes": list(price.notes),
-        },
-    }
 
 
 def to_row(job: RemoteJob) -> list[str]:
@@ -132,13 +105,8 @@ def to_row(job: RemoteJob) -> list[str]:
     ]
 
 
-def to_lines(job: RemoteJob, project: str, fetched: str = "") -> list[str]:
-    """For people: its state, where it writes, what can be done with it.
-
-    Args:
-        project: of the job, by its name.
-        fetched: the local folder that holds what it has written; "" where there is none.
-    """
+def to_lines(job: RemoteJob, project: str) -> list[str]:
+    """For people: its state, where it writes, what can be done with it."""
     price, seconds = compute_cost(job), job.seconds
     state = f"{job.state.lower()} since {format_time(job.since)}"
     if seconds is not None:
@@ -146,10 +114,8 @@ def to_lines(job: RemoteJob, project: str, fetched: str = "") -> list[str]:
     words = {"config": "from configs/{}.yaml", "git_commit": "commit {}", "user": "by {}"}
     labels = [(text, job.labels.get(key)) for key, text in words.items()]
     origin = [text.format(value) for text, value in labels if value]
-    notes = [*other_notes(price), *([FAILED_RULE] if job.state == "FAILED" and price.most else [])]
     waits = job.state in WAITS and job.age > LONG
     verb = f"python scripts/jobs.py {{}} {shlex.quote(job.name)}".format
-    logs = shlex.quote((fetched or job.folder) + ("" if job.tuning else "/logs"))
     lines = [
         (job.name, f"{job.kind} {job.id}, {state}"),
         ("error", job.error),
@@ -157,40 +123,29 @@ def to_lines(job: RemoteJob, project: str, fetched: str = "") -> list[str]:
         ("sent", ", ".join([format_time(job.created), *origin])),
         *(("machines", part) for part in price.parts),
         ("cost", format_cost(job, price)),
-        *(("", note) for note in notes),
+        *(("", note) for note in price.notes),
         ("page", job.page),
         ("folder", job.folder),
         ("log", verb("logs") + ("" if job.ended else " --follow")),
         ("stop", not job.ended and verb("cancel")),
-        ("fetched", fetched),
-        (f"bring {'the rest ' if fetched else ''}back", job.folder and verb("fetch")),
-        ("curves", job.folder and f"tensorboard --logdir {logs}"),
-        ("curves for all", job.sent.tensorboard and job.curves),
+        ("bring back", job.folder and verb("fetch")),
+        ("curves", job.folder and job.curves),
     ]
     return [f"{name}: {text}" if name else f"  {text}" for name, text in lines if text]
 
 
-def compute_cost(job: RemoteJob, trials: Sequence[Mapping] = ()) -> cost.Estimate:
-    """What a job has cost, by its own times; of a study, by those of its trials, or of some."""
+def compute_cost(job: RemoteJob) -> cost.Estimate:
+    """What a job has cost, by its own times; of a study, by those of its trials."""
     region, times = job.resource.split("/")[3], [(job.started, job.end)]
-    trials = trials or job.trials
     if job.tuning:
-        times = [(t.get("startTime"), t.get("endTime") or job.end) for t in trials]
+        times = [(t.get("startTime"), t.get("endTime") or job.end) for t in job.trials]
     price = cost.spent(job.sent, region, times, table=_load_prices())
-    begun = [trial for trial in trials if trial.get("state") not in (None, "REQUESTED")]
+    begun = [trial for trial in job.trials if trial.get("state") not in (None, "REQUESTED")]
     silent = [trial.get("id", "?") for trial in begun if not trial.get("startTime")]
-    if silent or (job.tuning and job.started and not trials):
+    if silent or (job.tuning and job.started and not job.trials):
         which = f"trial {', '.join(silent)}" if silent else "its trials"
         return replace(price, most=None, notes=(f"the service gives no times of {which}",))
     return price
-
-
-def list_trial_costs(job: RemoteJob) -> Iterator[str]:
-    """A line for each trial of a study."""
-    for trial in job.trials:
-        price = compute_cost(job, [trial])
-        span = format_span(3600 * price.hours)
-        yield f"trial {trial.get('id')}: {format_cost(job, price)}, {span}"
 
 
 def format_cost(job: RemoteJob, price: cost.Estimate) -> str:
@@ -198,11 +153,6 @@ def format_cost(job: RemoteJob, price: cost.Estimate) -> str:
     if price.most is None:
         return "unknown"
     return dollars(price.most) + (" so far" if job.started and not job.ended else "")
-
-
-def other_notes(price: cost.Estimate) -> list[str]:
-    """The notes on a cost, without what `format_cost` says."""
-    return [note for note in price.notes if not note.startswith("so far")]
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -175,48 +175,55 @@ class Store:
             return method(*args, **options, retry=errors.retry(), timeout=errors.ANSWER)
 
 
-def sync(
-    store: Store,
-    source: str | Path,
-    target: str | Path,
-    skip: str = "",
-    say: Callable[[str], None] = print,
-) -> int:
-    """Copy a folder into another, from a bucket or to one; what is equal there already stays.
+def upload_folder(store: Store, source: Path, target: str) -> int:
+    """Copy a local folder, without litter, to gs://…; what is equal there already stays.
+
+    Returns:
+        The number of files that were copied.
+    """
+    with disk_errors(source):
+        names = list_local(source)
+        return _copy_changed(
+            names,
+            store.list(target),
+            lambda name: store.upload(source / name, f"{target}/{name}"),
+            f"to {target}",
+        )
+
+
+def download_folder(store: Store, source: str, target: Path, skip: str = "") -> int:
+    """Copy a folder of a bucket, gs://…, to a local one; what is equal there already stays.
 
     Args:
-        source, target: gs://…, or a local folder; one of them is local.
         skip: a regular expression for names, within the folder, that are left out.
 
     Returns:
         The number of files that were copied.
 
     Raises:
-        CloudError: a file cannot be read or written, or an object's name is not legal here.
+        CloudError: an object cannot be read, or its name is not legal here, or the disk is full.
     """
-    source, target = str(source).rstrip("/"), str(target).rstrip("/")
-    down = _is_bucket(source)
-    if down == _is_bucket(target):
-        kind = "both are buckets: gcloud storage cp -r copies them" if down else "both are local"
-        raise CloudError(f"copy {source} to {target}: {kind}; give a local folder and a gs:// one")
-    with disk_errors(target if down else source):
-        names = store.list_for_disk(source, Path(target)) if down else list_local(Path(source))
+    with disk_errors(target):
+        names = store.list_for_disk(source, target)
         names = {n: e for n, e in names.items() if not (skip and re.search(skip, n))}
-        there = read_entries(Path(target), names) if down else store.list(target)
-        missing = [name for name in names if there.get(name) != names[name]]
+        return _copy_changed(
+            names,
+            read_entries(target, names),
+            lambda name: store.download(f"{source}/{name}", target / name, names[name]),
+            f"from {source}",
+        )
 
-        def copy(name: str) -> None:
-            if down:
-                store.download(f"{source}/{name}", Path(target, name), names[name])
-            else:
-                store.upload(Path(source, name), f"{target}/{name}")
 
-        if missing:
-            size = sum(names[name].size for name in missing)
-            say(f"[launcher] {len(missing)} files, {size / 1e6:.1f} MB, to {target}")
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(copy, missing))
-    return len(missing)
+def _copy_changed(
+    names: dict[str, Entry], there: dict[str, Entry], copy: Callable[[str], None], way: str
+) -> int:
+    changed = [name for name in names if there.get(name) != names[name]]
+    if changed:
+        size = sum(names[name].size for name in changed) / 1e6
+        print(f"[launcher] {len(changed)} files, {size:.1f} MB, {way}", flush=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(copy, changed))
+    return len(changed)
 
 
 @contextlib.contextmanager
@@ -256,24 +263,14 @@ def refuse_obstacles(target: Path, names: Iterable[str]) -> None:
     Raises:
         CloudError: a folder has the name of a file, or a file or a link that of a folder.
     """
-    paths = [target / name for name in names]
-    for path in paths:
-        for taken in (path, path.with_name(path.name + PARTIAL)):
-            if taken.is_dir():
-                raise CloudError(
-                    f"{taken}: is a folder, and a file is to be written there; move it"
-                )
-    for folder in sorted({parent for path in paths for parent in path.parents}):
-        if os.path.lexists(folder) and not folder.is_dir():
-            raise CloudError(f"{folder}: is a file, and a folder is to be made there; move it")
-        if folder.is_symlink() and target in folder.parents:
-            raise CloudError(f"{folder}: is a link, and nothing is written through it; move it")
-
-
-def _is_bucket(uri: str) -> bool:
-    if re.match("gs:(?!//[^/])", uri):  # "gs:/lab" would be a folder here
-        raise CloudError(f"{uri}: is no bucket; write gs://BUCKET/FOLDER")
-    return uri.startswith("gs://")
+    files = [target / f"{name}{end}" for name in names for end in ("", PARTIAL)]
+    taken = [path for path in files if path.is_dir()]
+    for folder in {parent for path in files for parent in path.parents}:
+        link = folder.is_symlink() and target in folder.parents  # nothing is written through it
+        if link or (os.path.lexists(folder) and not folder.is_dir()):
+            taken.append(folder)
+    if taken:
+        raise CloudError(f"{min(taken)}: is in the way of what is to be written there; move it")
 
 
 def compute_entry(source: Path | bytes) -> Entry:

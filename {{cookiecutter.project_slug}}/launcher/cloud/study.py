@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-
-import optuna
 
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.files import write_file
 from launcher.common.times import format_time, parse_time, seconds_between
 from launcher.jobfile import completion
-from launcher.jobfile.study import Parameter, StudySpec, Value
 from launcher.project.settings import ROOT
 from launcher.report import runs
 from launcher.study import directory, page, results, search
-from launcher.study.search import METHODS, UNFINISHED, Trial, compute_importance
+from launcher.study.search import METHODS, UNFINISHED, Trial
 from launcher.study.trial import Curves
 
 READ = {"double": float, "discrete": float, "categorical": str, "integer": lambda v: int(float(v))}
@@ -41,12 +37,6 @@ def print_leaderboard(job: RemoteJob) -> None:
     """Show the trials, as a study on this machine does at its end."""
     no_records = results.Certainty({})  # those of the trials are in the bucket
     results.print_leaderboard(ranked(job), job.sent.study, no_records)
-
-
-def to_json(job: RemoteJob) -> list[dict]:
-    """For a program; the best first."""
-    names = ("id", "state", "value", "step", "seconds", "parameters", "why")
-    return [{name: getattr(trial, name) for name in names} for trial in ranked(job)]
 
 
 def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[Path]:
@@ -70,7 +60,7 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
         method=f"{METHODS.get(spec.algorithm, 'Bayesian search')} (Vertex AI)",
         count=job.sent.trials,
         trials=trials,
-        importance=_importance(spec, trials),
+        importance={},
         curves=_curves(job, path, spec.metric),
     )
     results.write_csv(study)
@@ -83,19 +73,6 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
     text = json.dumps({**about, "cloud": job.resource}, indent=2, ensure_ascii=False) + "\n"
     write_file(path / "study.json", text)
     return written
-
-
-def _importance(spec: StudySpec, trials: Sequence[Trial]) -> dict[str, float]:
-    """What decided: the service does not say, so optuna computes it from the trials."""
-    study = optuna.create_study(direction="maximize" if spec.maximize else "minimize")
-    with warnings.catch_warnings():  # of values at a bound, which the service has rounded
-        warnings.simplefilter("ignore")
-        for trial in filter(lambda trial: trial.counts, trials):
-            study.enqueue_trial(_inner(spec.parameters, trial.parameters))
-            handle = study.ask()
-            search.suggest(spec.parameters, handle)
-            study.tell(handle, trial.value)
-    return compute_importance(study)
 
 
 def _trial(job: RemoteJob, message: Mapping, kinds: Mapping[str, str], metric: str) -> Trial:
@@ -125,31 +102,13 @@ def _trial(job: RemoteJob, message: Mapping, kinds: Mapping[str, str], metric: s
 
 
 def _curves(job: RemoteJob, path: Path, metric: str) -> Curves:
-    """What the service has measured; where it has nothing, what the trial itself recorded."""
+    """What the trials have recorded themselves: the service keeps no more than their last value."""
     curves = Curves(path / "measurements.csv")
     for trial in job.trials:
-        points = [
-            (float(measured.get("stepCount") or 0), float(m.get("value", 0.0)))
-            for measured in trial.get("measurements") or []
-            for m in measured.get("metrics") or []
-            if m.get("metricId") == metric
-        ]
         try:
-            history = {} if points else runs.load(path / str(trial["id"])).history
+            history = runs.load(path / str(trial["id"])).history
         except runs.RunError:  # it left nothing
-            history = {}
-        points += zip(history.get("epoch", ()), history.get(metric, ()), strict=False)
-        for step, value in points:
+            continue
+        for step, value in zip(history.get("epoch", ()), history.get(metric, ()), strict=False):
             curves.add(int(trial["id"]), step, value, 0.0)
     return curves
-
-
-def _inner(parameters: Sequence[Parameter], chosen: Mapping[str, Value]) -> dict[str, Value]:
-    """The values of a trial as optuna has them, by its own names; see `space`."""
-    values: dict[str, Value] = {}
-    for parameter in parameters:
-        if parameter.id in chosen:
-            outer = chosen[parameter.id]
-            values[parameter.key] = parameter.inner(outer)
-            values |= _inner(parameter.brings(outer), chosen)
-    return values

@@ -27,7 +27,6 @@ from launcher.project.settings import Settings, read_settings
 COMMIT = "git_commit"  # a label
 ID = "submission"  # the label by which a job is found whose answer was lost
 LONGEST = 63  # characters of a label
-MOST = 64  # labels of a resource
 
 
 @dataclass(frozen=True)
@@ -100,24 +99,14 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     code, tree = find_code(job, settings, flags), git.read()
     name = _choose_name(job)
     output = folder or _choose_folder(job.output or f"gs://{settings.bucket}", name)
-    account = job.service_account or settings.service_account
-    tensorboard = job.tensorboard or settings.tensorboard
     env = {completion.DATA: code.data} if code.data else {}
     if tree:
         env |= {completion.COMMIT: tree.commit, completion.DIRTY: json.dumps(bool(tree.changed))}
     message = completion.complete(
-        job,
-        flags,
-        output=output,
-        service_account=account,
-        tensorboard=tensorboard,
-        image=code.image,
-        package=code.package,
-        executor=settings.executor_image,
-        env=env,
+        job, flags, settings, output=output, image=code.image, package=code.package, env=env
     )
     faults = _find_strays(job, flags, settings.bucket, bool(code.image))
-    faults += spec.check_project(job, message, settings)
+    faults += spec.check_project(job, output, settings)
     if code.package:
         problems = program.find_image_problems("gcp.executor_image", settings.executor_image)
         faults += [Fault(settings.path, 0, *problem) for problem in problems]
@@ -127,8 +116,8 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     commit = {COMMIT: tree.label} if tree else {}
     # To commit, or to save a notebook, makes no other job.
     lasting = join_labels(own, settings.labels, job.labels)
-    parts = [settings.project, settings.region, account, tensorboard, settings.executor_image]
-    parts += [lasting, job.message, flags, folder, astuple(code)]
+    given = [settings.project, settings.region, settings.service_account, settings.tensorboard]
+    parts = [*given, settings.executor_image, lasting, job.message, flags, folder, astuple(code)]
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
     every = join_labels(own, commit, settings.labels, job.labels, {ID: uuid.uuid4().hex[:16]})
     return Submission(
@@ -155,13 +144,11 @@ def take_folder(flags: Sequence[str]) -> tuple[list[str], str | None]:
     rest, job_dir = program.take_job_dir(flags)
     if job_dir is None:
         return rest, None
-    problem = buckets.find_uri_problem(job_dir)
     folder = job_dir.removesuffix("/")
-    if not problem and folder.count("/") < 3:
-        problem = "it is a whole bucket"
-    if problem:
-        instead = "a cloud job writes to a bucket: gs://BUCKET/runs/NAME"
-        raise SpecError(f"--job-dir {job_dir}: {problem}; {instead}")
+    if buckets.find_uri_problem(job_dir) or folder.count("/") < 3:
+        raise SpecError(
+            f"--job-dir {job_dir}: a cloud job writes to a bucket: gs://BUCKET/runs/NAME"
+        )
     return rest, folder
 
 
@@ -202,18 +189,13 @@ def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> li
         bucket: where a copy may lie.
         image: the trainer travels in the project's image.
     """
-    words = [("", flag, image) for flag in flags]
-    for pool in job.pools:
-        if not pool.program.foreign:  # whose args name files of its own image
-            inside = image and pool.program.needs == "image"
-            words += [(field, word, inside) for field, word in pool.args()]
     faults = []
-    for field, word, inside in words:
+    ours = [pool for pool in job.pools if not pool.program.foreign]  # theirs name their own files
+    for field, word in [*(("", flag) for flag in flags), *(w for p in ours for w in p.args())]:
         value = word.partition("=")[2] if word.startswith("-") else word
         for path in value.split(","):
-            if path.startswith("/gcs/") or (inside and path.startswith("data/")):
-                continue  # it is there, too
-            if sources.find_path(path) in (None, Path("/"), Path(".")):
+            there = path.startswith("/gcs/") or (image and path.startswith("data/"))
+            if there or sources.find_path(path) in (None, Path("/"), Path(".")):
                 continue
             what = f"{path} is on this machine, and the job runs on another"
             copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
@@ -240,7 +222,7 @@ def join_labels(*several: Mapping) -> dict[str, str]:
     """Labels that are legal; of two with one name the later one counts."""
     joined = {legal_key(key): legal(value) for part in several for key, value in part.items()}
     joined.pop("", None)
-    return dict(list(joined.items())[-MOST:])
+    return joined
 
 
 def find_user() -> str:

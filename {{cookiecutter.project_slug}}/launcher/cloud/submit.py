@@ -69,11 +69,9 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
     price = "an unknown sum" if estimate.most is None else f"up to {cost.dollars(estimate.most)}"
     limit = f"gcp.max_cost in project.yaml is {cost.dollars(most)}"
     if not sys.stdin.isatty():
-        instead = "give a --max-cost that it keeps, or set another limit there"
-        if estimate.most is None:  # no limit holds for an unknown price
-            instead = "; ".join([*estimate.notes[:1], "or empty gcp.max_cost to send it anyway"])
         raise SpecError(
-            f"this job may cost {price}, and {limit}; there is no terminal to ask on: {instead}"
+            f"this job may cost {price}, and {limit}; there is no terminal to ask on: set another "
+            "limit there, or none"
         )
     print(f"This job may cost {price}, and {limit}. Send it? [y/N] ", end="", flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -12,6 +12,7 @@ import yaml
 
 from launcher.jobfile.job import Job
 from launcher.jobfile.program import MODULE, OWN_IMAGE
+from launcher.project.settings import Settings
 
 # What the trainer cannot see in a job: the commit, and where the repo's data/ is.
 COMMIT, DIRTY, DATA = "GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI"
@@ -20,23 +21,20 @@ COMMIT, DIRTY, DATA = "GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI"
 def complete(
     job: Job,
     flags: Sequence[str],
+    settings: Settings,
     *,
     output: str,
-    service_account: str,
-    tensorboard: str,
     image: str,
     package: str,
-    executor: str,
     env: Mapping[str, str],
 ) -> dict:
     """Return the CustomJobSpec that is sent; the job's own stays as it is.
 
     Args:
         flags: come after the args of every pool that runs the chief's program.
+        settings: what project.yaml gives where the job file is silent.
         output: gs://…, the job's folder.
-        image: the project's; "": its package runs on the executor.
-        package: gs://….tar.gz.
-        executor: the image that the package is installed on, where a pool names none.
+        image: the project's; "": its package, gs://….tar.gz, is installed on an executor.
         env: variables of pools that run the project's image or package.
     """
     spec = copy.deepcopy(job.spec)
@@ -51,7 +49,7 @@ def complete(
         if runs.needs == "image" and image:
             task["imageUri"] = image
         elif runs.needs:
-            task["executorImageUri"] = runs.executor or executor
+            task["executorImageUri"] = runs.executor or settings.executor_image
             task["packageUris"] = [package]
             task["pythonModule"] = task.get("pythonModule") or MODULE
         new = [{"name": n, "value": text} for n, text in env.items() if n not in runs.env]
@@ -59,12 +57,9 @@ def complete(
             task["env"] = [*task.get("env", []), *new]
         if flags and pool.takes_flags:
             task["args"] = [*task.get("args", []), *flags]
-    spec = set_output(spec, output)
-    if service_account:
-        spec["serviceAccount"] = service_account
-    if tensorboard:
-        spec["tensorboard"] = tensorboard
-    return spec
+    given = {"serviceAccount": settings.service_account, "tensorboard": settings.tensorboard}
+    given = {key: value for key, value in given.items() if value and not spec.get(key)}
+    return {**set_output(spec, output), **given}
 
 
 def set_output(spec: dict, output: str) -> dict:

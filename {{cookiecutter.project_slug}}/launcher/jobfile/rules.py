@@ -16,7 +16,7 @@ from launcher.jobfile.machines import is_pod, is_tpu
 from launcher.jobfile.scalars import parse_duration
 from launcher.jobfile.schema import TABLE, Problem, walk
 from launcher.project.buckets import find_uri_problem
-from launcher.project.settings import ACCOUNT, TENSORBOARD, Settings
+from launcher.project.settings import ACCOUNT, TENSORBOARD
 
 POOLS = ("the chief", "workers", "parameter servers", "evaluators")
 FLEXIBLE = re.compile(r"NVIDIA_(L4|TESLA_A100|A100_80GB|H100_\w+|H200_\w+|B200)")
@@ -100,10 +100,6 @@ def check_pool(pool: dict) -> Iterator[Problem]:
     if count is not None and int(count) < 1:
         instead = "write 1 or more, or {} for the whole pool to skip it"
         yield "replicaCount", f"is {count}: a pool has machines", instead
-    tpu = is_tpu(pool.get("machineSpec", {}).get("machineType", ""))
-    if tpu and int(count or 1) > 1:
-        what = f"is {count}, and a TPU pool has one replica"
-        yield "replicaCount", what, "write 1; tpuTopology says how many chips"
     if "containerSpec" not in pool and "pythonPackageSpec" not in pool:
         what = "has neither containerSpec nor pythonPackageSpec: nothing would run"
         yield "", what, "write containerSpec: {args: []}"
@@ -167,20 +163,3 @@ RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {
     "StudySpec": (study.check_study,),
     "StudySpec.ParameterSpec": (study.check_parameter,),
 }
-
-
-def find_conflicts(spec: dict, settings: Settings) -> Iterator[Problem]:
-    """Yield what in a CustomJobSpec does not go together with project.yaml."""
-    region, bucket = settings.region, settings.bucket
-    output = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "")
-    if bucket and not find_uri_problem(output) and output.split("/")[2] != bucket:
-        what = f"{output} is not in the project's bucket, {bucket}"
-        instead = "leave it out: the launcher takes a folder of the job's own there"
-        yield "baseOutputDirectory.outputUriPrefix", what, instead
-    if tensorboard := TENSORBOARD.fullmatch(spec.get("tensorboard", "")):
-        if region and tensorboard[1] != region:
-            what = f"is in {tensorboard[1]}, and the job runs in {region}: it cannot write there"
-            yield "tensorboard", what, f"take one in {region}, or another region in project.yaml"
-        if not spec.get("serviceAccount") and not settings.service_account:
-            what = "needs a service account, and there is none, here or in project.yaml"
-            yield "tensorboard", what, "fill in project.yaml, or leave the TensorBoard out"

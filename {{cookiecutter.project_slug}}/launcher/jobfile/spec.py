@@ -16,6 +16,7 @@ from launcher.common.document import Document, Fault, SpecError, outer
 from launcher.jobfile import rules, schema, trainer_rules
 from launcher.jobfile.job import Job
 from launcher.jobfile.program import OWN_IMAGE
+from launcher.project.buckets import find_uri_problem
 from launcher.project.settings import Settings, read_settings
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
@@ -65,18 +66,21 @@ def check(job: Job, project: Settings | None = None, flags: Sequence[str] = ()) 
     problems = [*rules.find_problems(job), *trainer_rules.check_flags(job, flags)]
     faults = [job.fault(*problem) for problem in problems]
     if project is not None:
-        faults += check_project(job, job.spec, project)
+        faults += check_project(job, job.output, project)
     return sorted(faults, key=lambda fault: fault.line)
 
 
-def check_project(job: Job, spec: dict, project: Settings) -> list[Fault]:
-    """Return what does not go together with project.yaml.
+def check_project(job: Job, output: str, project: Settings) -> list[Fault]:
+    """Return a fault where a job writes to another bucket than the one in project.yaml.
 
     Args:
-        spec: the job's CustomJobSpec, or the one that is sent.
+        output: gs://…; what is no URI is another rule's fault.
     """
-    problems = rules.find_conflicts(spec, project)
-    return [job.fault(job.locate(field), what, instead) for field, what, instead in problems]
+    if not project.bucket or find_uri_problem(output) or output.split("/")[2] == project.bucket:
+        return []
+    what = f"{output} is not in the project's bucket, {project.bucket}"
+    instead = "leave it out: the launcher takes a folder of the job's own there"
+    return [job.fault(job.locate("baseOutputDirectory.outputUriPrefix"), what, instead)]
 
 
 def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:

@@ -60,11 +60,6 @@ class Parameter:
             return min(max(self.low + self.high - inner, self.low), self.high)
         return inner
 
-    def inner(self, outer: Value) -> Value:
-        if self.kind == "discrete":
-            return self.values.index(outer)
-        return self.low + self.high - outer if self.scale == "reverse log" else outer
-
     def brings(self, outer: Value) -> list[Parameter]:
         """The parameters that exist only where this one has that value."""
         return [child for values, child in self.children if outer in values]

@@ -323,7 +323,7 @@ def test_phases_are_marked(run):
     figures = [re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)[0] for page in (one, two)]
     drawn = [base64.b64decode(figure).decode() for figure in figures]
     assert ["<!-- phase 2 -->" in figure for figure in drawn] == [False, True]
-    change(run, "run.json", lambda record: record.update(phases={"a": "x", "b": 11, "c": 99}))
+    change(run, "run.json", lambda record: record.update(phases={"a": 1, "b": 11, "c": 99}))
     assert "<!-- phase 3 -->" not in page_of(run)  # it never began
 
 
@@ -406,5 +406,5 @@ def test_a_run_that_has_not_ended_has_a_page_without_pictures(run):
     shutil.rmtree(run / "gallery")
     change(run, "run.json", lambda record: record.update(status="running"))
     words = words_of(page_of(run))
-    assert "There is no evaluation.json." in words and "examples a second" in words
+    assert "had not ended when this page was written" in words and "examples a second" in words
     assert "What it looked at" not in words and "Images and predictions" not in words

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 import numpy as np
@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# From Okabe and Ito's palette, which colour-blind people can tell apart; dashes tell in print.
+# From Okabe and Ito's palette, which colour-blind people can tell apart.
 TRAIN, EVAL, DARK, PHASE = "#0072B2", "#D55E00", "#333333", "#666666"
 COLOURS = (TRAIN, EVAL, "#009E73", "#CC79A7", "#E69F00", DARK)
 STYLE = {
@@ -35,44 +35,43 @@ STYLE = {
 
 
 @matplotlib.rc_context(STYLE)
-def curves(
-    epochs: Sequence[float],
-    lines: Mapping[str, Sequence[float]],
-    marks: Mapping[str, tuple[int, float]],
-    phases: Sequence[int] = (),
+def lines(
+    x: Sequence[float],
+    lines: Iterable[Sequence[float]],
+    height: float = 3.0,
+    bottom: float | None = None,
+    counted: str = "",
+    marks: Iterable[tuple[float, float]] = (),
+    phases: Iterable[float] = (),
 ) -> str:
-    """Training and evaluation by epoch.
+    """Lines over the same x, in the order of COLOURS.
 
     Args:
-        lines: {"training": values, "evaluation": values}, or one of them.
-        marks: {word: (epoch, value)} of points to mark, such as the exported epoch.
-        phases: the first epoch of the second phase of the training, of the third, …
+        height: of the figure, in inches.
+        bottom: the lower end of the y axis, where the values do not decide it.
+        counted: what x counts, such as "epoch": its ticks are whole numbers, and y is logarithmic
+            where the values are far apart.
+        marks: points (x, y) to mark: the first by a dot, the second by a ring.
+        phases: the x with which the second phase begins, the third, …
     """
-    axes = new_axes(3.0, "epoch")
-    fit_scale(axes, [value for values in lines.values() for value in values])
-    few, many = len(epochs) <= 30, len(epochs) > 300
-    for word, values in lines.items():
-        axes.plot(
-            epochs,
-            values,
-            color=TRAIN if word == "training" else EVAL,
-            linestyle="--" if word == "training" and not many else "-",
-            linewidth=0.8 if many else 1.6,
-            marker="." if few else "",  # one epoch alone makes no line
-            label=word,
-            rasterized=len(epochs) > 2000,  # drawn as vectors it would be megabytes
-        )
+    axes, lines = new_axes(height, counted), list(lines)
+    if counted:
+        fit_scale(axes, [value for values in lines for value in values])
+    style = {
+        "marker": "." if counted and len(x) <= 30 else "",  # one epoch alone makes no line
+        "linewidth": 0.8 if len(x) > 300 else 1.6,
+        "rasterized": len(x) > 2000,  # drawn as vectors it would be megabytes
+    }
+    for values, colour in zip(lines, COLOURS, strict=False):
+        axes.plot(x, values, color=colour, **style)
     for number, first in enumerate(phases, 2):
-        if epochs[0] < first <= epochs[-1]:
-            axes.axvline(first - 0.5, color=PHASE, linewidth=1)
-            top = {"transform": axes.get_xaxis_transform(), "va": "top", "rotation": 90}
-            axes.text(first - 0.5, 0.98, f"phase {number}", color=PHASE, fontsize=8, **top)
-    for (word, (epoch, value)), fill in zip(marks.items(), (EVAL, "white"), strict=False):
-        axes.axvline(epoch, color=DARK, linewidth=0.8, linestyle=":")
-        label = f"{word}: epoch {epoch}"
-        axes.plot(epoch, value, "o:", color=DARK, markerfacecolor=fill, zorder=3, label=label)
-    if len(lines) > 1:
-        axes.legend()
+        axes.axvline(first - 0.5, color=PHASE, linewidth=1)
+        top = {"transform": axes.get_xaxis_transform(), "va": "top", "rotation": 90}
+        axes.text(first - 0.5, 0.98, f"phase {number}", color=PHASE, fontsize=8, **top)
+    for (at, value), fill in zip(marks, (DARK, "white"), strict=False):
+        axes.axvline(at, color=DARK, linewidth=0.8, linestyle=":")
+        axes.plot(at, value, "o", color=DARK, markerfacecolor=fill, zorder=3)
+    axes.set_ylim(bottom=bottom)
     return to_uri(axes)
 
 
@@ -96,23 +95,6 @@ def histogram(values: np.ndarray) -> str:
     axes.hist(values, bins=min(40, max(5, round(math.sqrt(len(values))))), color=TRAIN)
     axes.axvline(0, color=DARK, linewidth=1, linestyle="--")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    return to_uri(axes)
-
-
-@matplotlib.rc_context(STYLE)
-def lines(
-    x: Sequence[float], lines: Iterable[Sequence[float]], height: float = 3.0, bottom=None
-) -> str:
-    """Lines over the same x, in the order of COLOURS.
-
-    Args:
-        height: of the figure, in inches.
-        bottom: the lower end of the y axis, where the values do not decide it.
-    """
-    axes = new_axes(height)
-    for values, colour in zip(lines, COLOURS, strict=False):
-        axes.plot(x, values, color=colour, linewidth=1.6, rasterized=len(x) > 2000)
-    axes.set_ylim(bottom=bottom)
     return to_uri(axes)
 
 

@@ -30,15 +30,6 @@ class Group:
         sign = -1 if higher_is_better(metric) else 1
         return sorted(finite, key=lambda run: sign * run.metrics[metric])
 
-    def find_ties(self, metric: str | None = None) -> list[Run]:
-        """The runs within the interval of the best one, which is not among them."""
-        metric = metric or self.metric
-        ranked = self.rank(metric)
-        if not ranked or metric not in ranked[0].intervals:
-            return []
-        low, high = ranked[0].intervals[metric]
-        return [run for run in ranked[1:] if low <= run.metrics[metric] <= high]
-
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Group runs by task, target, main metric and held-out rows: grams say nothing of millimetres.
@@ -95,19 +86,6 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
         for i, run in enumerate(runs)
     ]
     return pl.DataFrame(rows, infer_schema_length=None, strict=False)
-
-
-def histories(runs: Iterable[Run]) -> pl.DataFrame:
-    """All learning curves in long form: run, epoch, metric, value; the newest run's first."""
-    rows = [
-        (run.name, int(epoch), metric, value)
-        for run in runs
-        for metric, values in run.history.items()
-        if metric != "epoch"
-        for epoch, value in zip(run.history["epoch"], values, strict=True)
-    ]
-    schema = {"run": pl.String, "epoch": pl.Int64, "metric": pl.String, "value": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def compare_rows(first: Run, second: Run, metric: str) -> tuple[pl.DataFrame, Difference]:

@@ -14,12 +14,6 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def whole_number(value: Any) -> int | None:
-    """An integer, such as an epoch; None for anything else, or for what no count can reach."""
-    value = number(value)
-    return int(value) if value.is_integer() and abs(value) < 1e15 else None
-
-
 def figures(value: Any) -> str:
     """Four significant digits; a dash for what is no number."""
     value = number(value)
@@ -72,13 +66,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def size(count: Any) -> str:
-    """Bytes."""
-    count = number(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{figures(count)} TB" if math.isfinite(count) else "–"

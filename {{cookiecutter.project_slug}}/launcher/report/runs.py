@@ -1,7 +1,7 @@
 """Read run directories: what a run recorded. `comparison` has what concerns many runs.
 
 A run may still be going, may have been killed half-way, or come from an older trainer. So only
-`run.json` must be there; whatever else is missing or damaged is left out and named in `Run.gaps`.
+`run.json` must be there.
 """
 
 from __future__ import annotations
@@ -12,29 +12,19 @@ import math
 import sys
 from dataclasses import dataclass
 from datetime import datetime
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from launcher.common.document import SpecError
 from launcher.common.times import parse_time
 from launcher.project.settings import ROOT
-from launcher.report.numbers import number, whole_number
+from launcher.report.numbers import number
 
-# The keys that are read here and in the report. A value of another type is left out and named.
-_RECORD = {
-    **dict.fromkeys(("status", "error", "project", "author", "name", "started", "ended"), str),
-    **dict.fromkeys(("task", "target"), str),
-    **dict.fromkeys(("flags", "git", "versions", "machine", "environment"), dict),
-    **dict.fromkeys(("data", "metrics", "timings", "phases"), dict),
-    **dict.fromkeys(("exported", "intervals", "metric_meanings"), dict),
-    **dict.fromkeys(("command", "data_sections"), list),
-    **dict.fromkeys(("parameters", "rows_per_second"), Real),
-}
-_EVALUATION = {"sections": list}
-_NO_METRICS = ("epoch", "learning_rate")
-_LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
+NO_METRICS = ("epoch", "learning_rate")
+LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
 STUDY = "study.json"  # in a study's directory, not in a run's
+# What Python raises where JSON or CSV does not hold what a trainer writes.
+DAMAGED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
 
 class RunError(SpecError):
@@ -53,11 +43,10 @@ class Run:
     metrics: dict[str, float]  # of the exported model by metric id; {} while there is none
     intervals: dict[str, tuple[float, float]]  # (low, high), 95 %, of held-out metrics by id
     exported: int | None  # the epoch whose weights were exported
-    record: dict[str, Any]  # run.json, without what is of another type than it should be
+    record: dict[str, Any]  # run.json
     history: dict[str, list[float]]  # history.csv by column, such as "epoch"
     evaluation: dict[str, Any]  # evaluation.json
     utilisation: dict[str, list[float]]  # logs/utilisation.csv by column
-    gaps: tuple[str, ...]  # what could not be read, a sentence for each
 
     @property
     def why_exported(self) -> str:
@@ -77,51 +66,47 @@ def load(run_dir: str | Path) -> Run:
     """Read one run directory.
 
     Raises:
-        RunError: no such directory, or no readable run.json in it.
+        RunError: no such directory, no run.json in it, or files that no trainer writes.
     """
-    path, gaps = Path(run_dir), []
+    path = Path(run_dir)
     if not path.is_dir():
         raise RunError(f"{path}: no such directory")
-    if (path / "study.json").is_file():
+    if (path / STUDY).is_file():
         raise RunError(
             f"{path}: a study, whose report is {path / 'report.html'}; name a trial: {path / '1'}"
         )
     if not (path / "run.json").is_file():
         raise RunError(f"{path}: no run.json in it, so it is not a run directory")
     try:
-        record = _read_json(path / "run.json", _RECORD, gaps)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path / 'run.json'}: cannot be read ({error})") from None
-    record["data"] = {name: _read_part(part) for name, part in record.get("data", {}).items()}
-    for key in ("timings", "phases"):
-        values = {name: number(value) for name, value in record.get(key, {}).items()}
-        record[key] = {name: value for name, value in values.items() if math.isfinite(value)}
-    intervals = {name: _read_interval(ends) for name, ends in record.get("intervals", {}).items()}
-    evaluation = {}
-    try:
-        evaluation = _read_json(path / "evaluation.json", _EVALUATION, gaps)
-    except FileNotFoundError:
-        gaps.append("There is no evaluation.json.")
-    except (OSError, ValueError) as error:
-        gaps.append(f"evaluation.json cannot be read ({error}).")
-    history = _read_history(path / "history.csv", gaps)
-    started, ended = _read_time(record.get("started")), _read_time(record.get("ended"))
+        return _read(path)
+    except (OSError, csv.Error, *DAMAGED) as error:
+        raise RunError(f"{path}: its files cannot be read ({error!r})") from None
+
+
+def _read(path: Path) -> Run:
+    record = {"data": {}, "timings": {}, **_read_json(path / "run.json")}
+    started, ended = (
+        parse_time(record[key]) if record.get(key) else None for key in ("started", "ended")
+    )
     whole = path.resolve()
     in_study = (whole.parent / STUDY).is_file()
+    history = _read_columns(path / "history.csv")
     return Run(
         path=path,
         name=f"{whole.parent.name}/{whole.name}" if in_study else whole.name,
         status=record.get("status", "unknown"),
         started=started,
         seconds=(ended - started).total_seconds() if started and ended else None,
-        metrics={name: number(value) for name, value in record.get("metrics", {}).items()},
-        intervals={name: ends for name, ends in intervals.items() if ends},
-        exported=whole_number(record.get("exported", {}).get("epoch")),
+        metrics={name: number(value) for name, value in (record.get("metrics") or {}).items()},
+        intervals={
+            name: (number(low), number(high))
+            for name, (low, high) in record.get("intervals", {}).items()
+        },
+        exported=(record.get("exported") or {}).get("epoch"),
         record=record,
-        history=history,
-        evaluation=evaluation,
-        utilisation=_read_samples(path / "logs" / "utilisation.csv"),
-        gaps=tuple(gaps),
+        history=history if history.get("epoch") else {},
+        evaluation=_read_json(path / "evaluation.json"),
+        utilisation=_read_columns(path / "logs" / "utilisation.csv"),
     )
 
 
@@ -164,95 +149,27 @@ def main_metric(run: Run) -> str | None:
     ids = [
         id
         for id, values in known.items()
-        if id not in _NO_METRICS and any(map(math.isfinite, values))
+        if id not in NO_METRICS and any(map(math.isfinite, values))
     ]
     return min(ids, key=lambda id: (not id.startswith("val_"), id.endswith("loss")), default=None)
 
 
 def higher_is_better(metric: str) -> bool:
-    return not any(word in metric.lower() for word in _LOWER_IS_BETTER)
+    return not any(word in metric.lower() for word in LOWER_IS_BETTER)
 
 
-def _read_json(path: Path, types: dict[str, type], gaps: list[str]) -> dict[str, Any]:
-    document = json.loads(path.read_text(encoding="utf-8-sig"))
-    # JSON may spell half a character ("\\ud83d"), which neither pages nor tables can hold.
-    whole = json.dumps(document, ensure_ascii=False).encode(errors="replace")
-    document = json.loads(whole)
-    if not isinstance(document, dict):
-        raise ValueError("expected a JSON object")
-    for key, expected in types.items():
-        value = document.get(key)
-        if not isinstance(value, expected):
-            document.pop(key, None)
-            if value is not None:
-                gaps.append(f"{path.name}: {key} is not what was expected, and is left out.")
-    return document
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _read_part(part: Any) -> dict[str, Any]:
-    """One part of the data; its `files` are a list of dictionaries, whatever the record holds."""
-    part = part if isinstance(part, dict) else {}
-    files = part.get("files")
-    files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
-    return part | {"files": files}
-
-
-def _read_interval(ends: Any) -> tuple[float, float] | None:
-    """(low, high); None where they are no interval."""
-    low, high = map(number, ends) if isinstance(ends, list) and len(ends) == 2 else (math.nan,) * 2
-    return (low, high) if -math.inf < low <= high < math.inf else None
-
-
-def _read_columns(path: Path) -> tuple[dict[str, list[float]], int]:
-    """Read a CSV file of numbers: {column: its values}, and how many damaged lines it has.
-
-    Raises:
-        OSError, csv.Error: it cannot be read.
-    """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+def _read_columns(path: Path) -> dict[str, list[float]]:
+    """Read a CSV file of numbers by column; a line that is not whole, where a run was killed, is skipped."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         header, *lines = list(filter(None, csv.reader(file))) or [[]]
     rows = [list(map(number, line)) for line in lines if len(line) == len(header)]
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return columns, len(lines) - len(rows)
-
-
-def _read_samples(path: Path) -> dict[str, list[float]]:
-    """By column; damaged lines are left out without a word, since nothing depends on them."""
-    try:
-        return _read_columns(path)[0]
-    except (OSError, csv.Error):
-        return {}
-
-
-def _read_history(path: Path, gaps: list[str]) -> dict[str, list[float]]:
-    """By column. Damaged lines are left out; of an epoch that stands twice, the later line counts."""
-    try:
-        columns, damaged = _read_columns(path)
-    except FileNotFoundError:
-        gaps.append("There is no history.csv, so there are no learning curves.")
-        return {}
-    except (OSError, csv.Error) as error:
-        gaps.append(f"history.csv cannot be read ({error}).")
-        return {}
-    if "epoch" not in columns:
-        gaps.append("history.csv has no column epoch, so there are no learning curves.")
-        return {}
-    epochs = list(map(whole_number, columns["epoch"]))
-    if damaged := damaged + epochs.count(None):
-        gaps.append(f"history.csv: {damaged} damaged line(s) left out.")
-    latest = {epoch: i for i, epoch in enumerate(epochs) if epoch is not None}
-    if not latest:
-        gaps.append("history.csv holds no epoch yet.")
-        return {}
-    rows = [latest[epoch] for epoch in sorted(latest)]
-    return {id: [values[i] for i in rows] for id, values in columns.items()}
-
-
-def _read_time(text: str | None) -> datetime | None:
-    try:
-        return parse_time(text or "")
-    except ValueError:
-        return None
+    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
 def _age(run: Run) -> tuple[float, str]:

@@ -104,9 +104,9 @@ def look_at(name: str, block: blocks.Block, counted: bool) -> Profile:
 
 
 def _look_at_texts(name: str, column: pa.DictionaryArray, counted: bool) -> Profile:
-    indices, counts = pc.value_counts(column.indices).flatten()
-    texts = column.dictionary.take(indices)
-    filled = pc.not_equal(texts, "")
+    texts = column.dictionary
+    counts = pa.array(np.bincount(column.indices.to_numpy(), minlength=len(texts)))
+    filled = pc.and_(pc.not_equal(texts, ""), pc.greater(counts, 0))
     texts, counts = texts.filter(filled), counts.filter(filled)
     present = pc.sum(counts).as_py() or 0
     numbers = pc.sum(counts.filter(blocks.match_numbers(texts))).as_py() or 0

@@ -12,8 +12,9 @@ from trainer.columns.alone import Alone, measure_alone, read_sample
 
 FEWEST = 3  # rows; fewer may be luck
 FEWEST_OF_NUMBER = 20  # rows that a number gets right alone, beyond the usual; a good one may, too
-CELLS = 1 << 20  # hashed at a time
-HASHES = 1 << 20  # of held-out rows in memory; of more rows, the first ones
+CELLS = 1 << 18  # hashed at a time, so that they stay in a processor's cache
+HASHED = 1 << 15  # held-out rows that are looked for in training; of more, a sample
+BITS = 20  # of a hash, that most rows of training share with no row that is looked for
 
 
 def warn_of_leaks(schema: Schema, train, held_out) -> list[str]:
@@ -34,9 +35,10 @@ def warn_of_leaks(schema: Schema, train, held_out) -> list[str]:
         for column in schema.categories
         if len(column.categories) > max(20, train.rows / 5)
     ]
-    if duplicates := count_duplicates(train, held_out):
+    duplicates, rows = count_duplicates(train, held_out)
+    if duplicates:
         warnings.append(
-            f"warning: {duplicates} of {held_out.rows} held-out rows are in training, too, with the same "
+            f"warning: {duplicates} of {rows} held-out rows are in training, too, with the same "
             "values and the same target: the model may know them by heart; remove duplicates from "
             "the files, or keep the rows of a subject on one side (--group)"
         )
@@ -72,22 +74,27 @@ def _describe_leak(schema: Schema, name: str, alone: Alone) -> str:
     )
 
 
-def count_duplicates(train, held_out) -> int:
-    """Held-out rows that training has, too; 0 where they are few, or what chance explains.
+def count_duplicates(train, held_out) -> tuple[int, int]:
+    """How many held-out rows training has, too, and of how many: 0 where few, or what chance explains.
 
     Rows are equal if their encoded values and targets are. In a table of a few categories most new
     rows have been seen before: there it means nothing.
     """
-    hashes = np.concatenate([*_hash_blocks(held_out)])[:HASHES]
+    every = -(-held_out.rows // HASHED)
+    hashes = _hash_rows([array[::every] for array in held_out.arrays().values()])
     distinct, counts = np.unique(hashes, return_counts=True)
-    in_training = np.zeros(len(distinct), bool)
+    in_training, shift = np.zeros(len(distinct), bool), np.uint64(64 - BITS)
+    likely = np.zeros(1 << BITS, bool)
+    likely[distinct >> shift] = True
     for block in _hash_blocks(train):
+        block = block[likely[block >> shift]]  # a search for each row would take most of the time
         positions = np.minimum(np.searchsorted(distinct, block), len(distinct) - 1)
         in_training[positions[distinct[positions] == block]] = True
     duplicates = int(counts[in_training].sum())
-    if duplicates < max(FEWEST, len(hashes) / 100):
-        return 0
-    return duplicates if duplicates > 10 * len(hashes) * _expect_equal_rows(train) else 0
+    many = duplicates >= max(FEWEST, len(hashes) / 100)
+    if many and duplicates > 10 * len(hashes) * _expect_equal_rows(train):
+        return duplicates, len(hashes)
+    return 0, len(hashes)
 
 
 def _expect_equal_rows(table) -> float:
@@ -115,4 +122,4 @@ def _hash_rows(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """uint64 [rows]: random bits of everything that the model sees of a row, and of its target."""
     cells = np.hstack([array.reshape(len(array), -1).view(np.uint32) for array in arrays])
     factors = np.random.default_rng(0).integers(1 << 63, size=cells.shape[1], dtype=np.uint64)
-    return (cells * (2 * factors + 1)).sum(axis=1, dtype=np.uint64)
+    return cells.astype(np.uint64) @ (2 * factors + 1)

@@ -345,7 +345,18 @@ DATES = {
 @pytest.mark.parametrize("example", DATES)
 def test_a_date_is_encoded_as_training_encodes_it(example):
     """Dates of all forms, and texts that are none in this one, which count as missing."""
-    texts = [*DATES, "", " NA", "2020-02-30", "0000-00-00", "2020", "é", "x", f"\t{example} "]
+    texts = [
+        *DATES,
+        "",
+        " NA",
+        "2020-02-30",
+        "0000-00-00",
+        "2020",
+        "1 \u017fep 2020",
+        "\u0663.1.2020",
+        "x",
+        f"\t{example} ",
+    ]
     texts += [f"19{i}-{1 + i % 13}-{1 + i % 32} {i % 25}:{i}" for i in range(10, 99)]
     texts += [f"{1 + i % 13}/{1 + i % 32}/{i} {i % 13}:{i}:{i}.{i} PM" for i in range(10, 99)]
     write("t.csv", "a,n,y\n" + "".join(f'"{text}",{i},{i}\n' for i, text in enumerate(texts)))

@@ -155,7 +155,8 @@ def parse_texts(texts: Sequence[str | None], form: str) -> np.ndarray:
     def read(name: str, match: re.Match | None) -> float:
         text = match[name] if match else None
         if name in NAMED:
-            return WORDS.index(text.lower()) + 1.0 if text else 0.0
+            word = (text or "").lower()
+            return WORDS.index(word) + 1.0 if word in WORDS else 0.0  # ſ is an s for a pattern
         return float(text or get_default(name))
 
     fields = {name: np.array([read(name, m) for m in matches]) for name in list_fields(form)}

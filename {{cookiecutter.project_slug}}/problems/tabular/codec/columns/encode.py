@@ -178,5 +178,5 @@ class TableEncoder:
 
 def _find_places(texts: pa.DictionaryArray, vocabulary: pa.Array) -> np.ndarray:
     """int [rows]: the place of each text in a vocabulary, from 1; 0 where it is in none."""
-    index = pc.index_in(texts.dictionary, vocabulary).take(texts.indices)  # each text once
-    return pc.fill_null(index, -1).to_numpy(zero_copy_only=False) + 1
+    index = pc.fill_null(pc.index_in(texts.dictionary, vocabulary), -1)  # each text once
+    return (index.to_numpy() + 1)[texts.indices.to_numpy()]

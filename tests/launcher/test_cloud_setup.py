@@ -212,7 +212,6 @@ def test_what_is_there_in_part_is_completed(gcloud):
     [
         ({}, {"buckets": {f"gs://{BUCKET}": {"location": "US"}}}, f"is in us, jobs run in {REGION}"),
         ({}, {"buckets": {f"gs://{BUCKET}": {"location": REGION, "uniform_bucket_level_access": True, "lifecycle_config": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 9}}]}}}}, "lifecycle rules already"),
-        ({}, {"repositories": {"images": {"format": "NPM"}}}, "holds NPM"),
         ({"service_account": "a@other-1.iam.gserviceaccount.com"}, {}, f"write a@{PROJECT}.iam"),
         ({}, {"billing": ""}, "billing projects link"),
         ({}, {"faults": [["services list", 9, "(gcloud.services.list) PERMISSION_DENIED: no"]]}, "PERMISSION_DENIED: no (signed in as nobody)"),

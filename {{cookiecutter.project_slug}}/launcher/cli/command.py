@@ -28,6 +28,18 @@ def parse_job(
     return options, argv[end + 1 :]
 
 
+def amount(text: str) -> float:
+    """Read an amount of money or a number of things, for an option.
+
+    Raises:
+        ValueError: it is not above 0, which argparse reports.
+    """
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise ValueError
+    return value
+
+
 def run(verb: Callable[[], int], interrupted: str = "") -> int:
     """Run a verb and return its exit code: 2 after an error, 130 after Ctrl-C; no traceback.
 

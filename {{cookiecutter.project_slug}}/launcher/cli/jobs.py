@@ -16,9 +16,7 @@ VERBS = ("list", "show", "logs", "cancel", "cost", "fetch")
 
 
 def count(text: str) -> int:
-    if not 1 <= int(text) <= 100_000:
-        raise ValueError
-    return int(text)
+    return int(command.amount(text))
 
 
 def main(argv: list[str]) -> int:

@@ -7,7 +7,6 @@ All names stand in project.yaml. The service account gets the roles that a job n
 """
 
 import argparse
-import math
 
 from launcher.cli import command
 from launcher.common.document import SpecError
@@ -21,7 +20,7 @@ def main(argv: list[str]) -> int:
     how.add_argument("--apply", "--yes", action="store_true", help="do it")
     add = parser.add_argument
     text = "a month, in the currency of the billing account (default: 100); only warns"
-    add("--budget", type=_amount, default=100.0, metavar="AMOUNT", help=text)
+    add("--budget", type=command.amount, default=100.0, metavar="AMOUNT", help=text)
     add("--no-budget", dest="budget", action="store_const", const=None, help="no warning")
     add("--no-scratch", action="store_true", help="keep what lies in scratch/ of the bucket")
     options = parser.parse_args(argv)
@@ -43,10 +42,3 @@ def _set_up(options: argparse.Namespace) -> int:
     else:
         print("# Nothing was done. To do what is not done yet: add --apply")
     return 0
-
-
-def _amount(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no amount of money; write 100")
-    return value

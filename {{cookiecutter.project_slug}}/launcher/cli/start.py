@@ -44,7 +44,6 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         return _run_study(job, options, flags, run_dir, containers)
     shown = view.choose(len(replicas))
     path = run_dir or run_dirs.make(options.job.stem)
-    before = _record_version(path)
     try:
         run = machine.Run(
             job,
@@ -67,7 +66,7 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
             with contextlib.suppress(OSError):
                 path.rmdir()  # made above, and only if it is still empty
         raise
-    return _report(run, outcome, recorded=_record_version(path) != before)
+    return _report(run, outcome)
 
 
 def _run_study(
@@ -130,21 +129,8 @@ def _find_absent(job: spec.Job) -> str:
     return "" if shutil.which("nvidia-smi") else ", ".join(sorted(names))
 
 
-def _record_version(run_dir: Path) -> tuple[int, int] | None:
-    """What differs after each write of the run's record; None without one."""
-    with contextlib.suppress(OSError):
-        status = (run_dir / "run.json").stat()
-        return status.st_ino, status.st_mtime_ns
-    return None
-
-
-def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
-    """Print how the job ended, its metrics, and its paths; return its exit code.
-
-    Args:
-        recorded: the job wrote the run's record. Otherwise the record and the report in its
-            directory are another run's, and stay as they are.
-    """
+def _report(run: machine.Run, outcome: machine.Outcome) -> int:
+    """Print how the job ended, its metrics, and its paths; return its exit code."""
     from launcher.report import report, runs
     from launcher.report.numbers import measured
 
@@ -154,19 +140,18 @@ def _report(run: machine.Run, outcome: machine.Outcome, recorded: bool) -> int:
     if outcome.tail and (several or run.members[0].starts > 1):
         print(outcome.tail, file=sys.stderr)
     if outcome.code:
-        print(f"the job {outcome}", file=sys.stderr)
+        print(f"the job {outcome}; its output: {run.run_dir}/*.log", file=sys.stderr)
     if outcome.code == machine.START_AGAIN:
         print(f"to resume, add to the same command: -- --job-dir {run.run_dir}", file=sys.stderr)
-    if outcome.code and not recorded:
-        print(f"its output: {run.run_dir}/*.log", file=sys.stderr)
-        return outcome.code
     try:
-        record, page = runs.load(run.run_dir), report.write(run.run_dir)
+        record = runs.load(run.run_dir)
+        if outcome.code and record.status == "succeeded":  # of an earlier run in this directory
+            return outcome.code
+        page = report.write(run.run_dir)
     except runs.RunError as error:
-        if run.members[0].replica.program.is_trainer:
+        print(f"run directory: {run.run_dir}")  # another program need not keep a record
+        if run.members[0].replica.program.is_trainer and not outcome.code:
             print(f"no report: {error}", file=sys.stderr)
-        else:  # another program need not keep a record
-            print(f"run directory: {run.run_dir}")
         return outcome.code
     print()
     for name, value in record.metrics.items():

@@ -12,20 +12,13 @@ from pathlib import Path
 from launcher.cli import command
 
 
-def dollars(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1e9:
-        raise ValueError
-    return value
-
-
 def main(argv: list[str]) -> int:
     parser = command.new_parser(__doc__)
     add = parser.add_argument
     add("job", type=Path, metavar="JOB.yaml")
     add("--dry-run", action="store_true", help="print what would be sent, for gcloud; send nothing")
     add("--wait", action="store_true", help="show the log, and end as the job ends; Ctrl-C leaves")
-    add("--max-cost", type=dollars, metavar="USD", help="refuse a job that may cost more")
+    add("--max-cost", type=command.amount, metavar="USD", help="refuse a job that may cost more")
     options, flags = command.parse_job(parser, argv)
     from launcher.cloud import submit  # --help needs none of it
 

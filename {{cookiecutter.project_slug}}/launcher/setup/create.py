@@ -75,10 +75,10 @@ def create_bucket(gcloud: Gcloud, settings: Settings) -> None:
         location = str(bucket.get("location", "")).lower()
         parts = (bucket.get("custom_placement_config") or {}).get("dataLocations") or ()
         if not holds_region(settings.region, location, parts):
-            raise SetupError(
-                f"{name} is in {location}, jobs run in {settings.region}, and a bucket cannot move: "
-                f"write another gcp.bucket in {settings.path.name}"
+            text = (
+                f"{name} is in {location}, jobs run in {settings.region}, and a bucket cannot move"
             )
+            raise SetupError(f"{text}: write another gcp.bucket in project.yaml")
         if not bucket.get("uniform_bucket_level_access"):
             gcloud.run("storage", "buckets", "update", name, uniform)
 
@@ -91,10 +91,8 @@ def clear_scratch(gcloud: Gcloud, settings: Settings) -> None:
         bucket = gcloud.read("storage", "buckets", "describe", name) or {}
         rules = (bucket.get("lifecycle_config") or {}).get("rule") or []
         if rules and rule not in rules:  # a file replaces them all, and they are somebody's
-            raise SetupError(
-                f"{name} has lifecycle rules already: add that of {file} to them by hand, or leave "
-                "it out with --no-scratch"
-            )
+            text = f"{name} has lifecycle rules already: add that of {file} to them by hand"
+            raise SetupError(f"{text}, or leave it out with --no-scratch")
         if not rules:
             gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={file}")
 
@@ -103,29 +101,20 @@ def create_repository(gcloud: Gcloud, settings: Settings) -> None:
     name = settings.image_repository
     where = (name, f"--location={settings.region}", f"--project={settings.project}")
     with gcloud.step("images", "the training image, in the region where it is pulled"):
-        repository = gcloud.read("artifacts", "repositories", "describe", *where)
-        if not repository:
+        if not gcloud.read("artifacts", "repositories", "describe", *where):
             docker = "--repository-format=docker"
             gcloud.run("artifacts", "repositories", "create", *where, docker)
-        elif repository.get("format") != "DOCKER":
-            raise SetupError(
-                f"the repository {name} holds {repository.get('format')}, not Docker images: "
-                f"write another gcp.image_repository in {settings.path.name}"
-            )
 
 
 def create_account(gcloud: Gcloud, settings: Settings) -> None:
     email, project = settings.service_account, f"--project={settings.project}"
     name, _, domain = email.partition("@")
-    with gcloud.step(
-        "service account", "the jobs' identity, which may do what follows and nothing else"
-    ):
+    why = "the jobs' identity, which may do what follows and nothing else"
+    with gcloud.step("service account", why):
         account = gcloud.read("iam", "service-accounts", "describe", email, project)
         if not account and domain != f"{settings.project}.iam.gserviceaccount.com":
-            raise SetupError(
-                f"{email} is not there, and belongs to another project: write "
-                f"{name}@{settings.project}.iam.gserviceaccount.com in {settings.path.name}"
-            )
+            own = f"{name}@{settings.project}.iam.gserviceaccount.com"
+            raise SetupError(f"{email} belongs to another project: write {own} in project.yaml")
         if not account:
             gcloud.run("iam", "service-accounts", "create", name, project)
         elif account.get("disabled"):
@@ -189,10 +178,7 @@ class Gcloud:
             return None
         if code:
             raise self._explain(words, code, err)
-        try:
-            return json.loads(out or "null")
-        except ValueError:
-            raise SetupError(f"{_join(words)}: answers no JSON") from None
+        return json.loads(out or "null")
 
     def run(self, *words: str) -> None:
         """Run a command that changes something.
@@ -217,10 +203,8 @@ class Gcloud:
         if account:
             return account
         link = f"gcloud billing projects link {project} --billing-account=ACCOUNT_ID"
-        raise SetupError(
-            f"no billing account pays for {project}, and without one no job runs; "
-            f"gcloud billing accounts list shows yours; then: {link}"
-        )
+        text = f"no billing account pays for {project}; gcloud billing accounts list shows yours"
+        raise SetupError(f"{text}; then: {link}")
 
     def _explain(self, words: tuple[str, ...], code: int, err: str) -> SetupError:
         _, error, text = err.partition("ERROR: ")
@@ -243,10 +227,9 @@ class Gcloud:
             except Skip as error:
                 raise SetupError(f"{_join(words)}: {error}") from None
             if code == NOT_FOUND:
-                raise SetupError(
-                    "gcloud is not installed: get it from https://cloud.google.com/sdk/docs/install, "
-                    "or paste what is printed without --apply into https://shell.cloud.google.com"
-                )
+                get = "get it from https://cloud.google.com/sdk/docs/install"
+                paste = "paste what is printed without --apply into https://shell.cloud.google.com"
+                raise SetupError(f"gcloud is not installed: {get}, or {paste}")
             if not (code and waits and any(sign in err for sign in NOT_YET)):
                 return code, out, err
             time.sleep(waits.pop(0))

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 from conftest import ROOT, Trained
@@ -24,7 +25,7 @@ from predictor import runtime
 from predictor.explain import explain
 from predictor.instances import InstanceError
 from predictor.model import Model, Parameters, read_parameters
-from trainer.engine import export, network
+from trainer.engine import export
 
 pytestmark = pytest.mark.slow
 BATCHES = [1, 2, 7, 64, 1000]
@@ -106,6 +107,20 @@ def test_joined_requests_get_the_answers_that_each_gets_alone(penguins, birds):
         assert write_json(model.word(outputs)) == write_json(model.answer(request))
 
 
+def test_where_company_would_change_bits_each_row_is_run_alone(tmp_path, monkeypatch):
+    """A mean over some columns begins elsewhere in memory in each row."""
+    layers = keras.Sequential([keras.layers.Dense(65), keras.layers.LayerNormalization()])
+    export_model(layers, tmp_path / "model", monkeypatch)
+    lean, x = runtime.load(tmp_path / "model"), examples(1000).eval.inputs["x"]
+
+    whole = lean.call({"x": x})["probabilities"]
+
+    assert lean.name == "onnxruntime" and lean._alone
+    for size, start in itertools.product(BATCHES, (0, 3, 999)):
+        part = lean.call({"x": x[start : start + size]})["probabilities"]
+        assert part.tobytes() == whole[start : start + size].tobytes(), (size, start)
+
+
 # A network that does not convert, or does not answer alike
 
 
@@ -115,7 +130,7 @@ def examples(rows: int):
     def batches(size: int):
         yield 1, ({"x": inputs["x"][np.newaxis, :size]},)
 
-    held_out = SimpleNamespace(rows=rows, batches=batches)
+    held_out = SimpleNamespace(rows=rows, inputs=inputs, batches=batches)
     schema = SimpleNamespace(to_json=lambda: "{}\n")
     return SimpleNamespace(eval=held_out, schema=schema, classes=["a", "b"])
 
@@ -156,22 +171,12 @@ def test_a_layer_without_an_equal_costs_the_network_and_not_the_run(tmp_path, mo
 
 
 def test_a_network_that_answers_otherwise_is_not_written(tmp_path, monkeypatch, capfd):
-    class Other:
-        def __init__(self, *_, **__):
-            pass
-
+    class Other(onnxruntime.InferenceSession):
         def run(self, names, inputs):
-            import onnxruntime
+            values = super().run(names, inputs)
+            return [a + np.float32(1e-3) if a.dtype == np.float32 else a for a in values]
 
-            got = real(data[0], providers=["CPUExecutionProvider"]).run(names, inputs)
-            assert onnxruntime
-            return [a + np.float32(1e-3) if a.dtype == np.float32 else a for a in got]
-
-    import onnxruntime
-
-    real, data, check = onnxruntime.InferenceSession, [], network._check
     monkeypatch.setattr(onnxruntime, "InferenceSession", Other)
-    monkeypatch.setattr(network, "_check", lambda d, *rest: data.append(d) or check(d, *rest))
     export_model(keras.layers.Identity(), tmp_path / "model", monkeypatch)
     assert "probabilities differs from TensorFlow's by 0.001" in capfd.readouterr().out
     assert not (tmp_path / "model/assets.extra/network.onnx").exists()
@@ -232,13 +237,12 @@ def _is_alive(pid: int) -> bool:
 def test_a_row_is_answered_within_a_second_without_tensorflow(penguins, birds, tmp_path):
     (tmp_path / "one.json").write_text(json.dumps(birds[0]), encoding="utf-8")
     script = [ROOT / "scripts/predict.py", "--model", penguins.model_dir, tmp_path / "one.json"]
-    times = []
-    for _ in range(3):
-        start = time.monotonic()
-        done = subprocess.run([sys.executable, *script], capture_output=True, text=True)
-        times.append(time.monotonic() - start)
-        assert done.returncode == 0 and done.stderr.endswith("(onnxruntime)\n")
-    assert min(times) < 1, times
+    before = os.times()  # of the processor: other tests run at the same time
+    done = subprocess.run([sys.executable, *script], capture_output=True, text=True)
+    after = os.times()
+    assert done.returncode == 0 and done.stderr.endswith("(onnxruntime)\n")
+    used = after.children_user + after.children_system
+    assert used - before.children_user - before.children_system < 1
     probe = "import sys, predict; predict.main(sys.argv[1:]); print(sorted(sys.modules))"
     command = [sys.executable, "-c", probe, *script[1:]]
     done = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True)

@@ -81,14 +81,27 @@ class Onnx:
             raise ModelError(f"{path}: cannot be loaded ({_shorten(error)})") from None
         self._outputs = [output.name for output in self._session.get_outputs()]
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self._labels = {name: np.array([json.loads(text)]) for name, text in metadata.items()}
+        metadata = {name: json.loads(text) for name, text in metadata.items()}
+        self._alone = metadata.get("alone", False)  # else a row's bits would depend on the others
+        labels = metadata.get("labels")
+        self._labels = {"labels": np.array([labels])} if labels else {}
 
     def call(self, inputs: Arrays) -> Arrays:
+        rows = len(next(iter(inputs.values())))
         try:
-            values = self._session.run(self._outputs, inputs)
+            if self._alone and rows > 1:
+                parts = [
+                    self._run({n: a[i : i + 1] for n, a in inputs.items()}) for i in range(rows)
+                ]
+                values = [np.concatenate(one) for one in zip(*parts, strict=True)]
+            else:
+                values = self._run(inputs)
         except Exception as error:
             raise ModelError(f"the network fails ({_shorten(error)})") from None
         return dict(zip(self._outputs, values, strict=True)) | self._labels
+
+    def _run(self, inputs: Arrays) -> list[np.ndarray]:
+        return self._session.run(self._outputs, inputs)
 
     def close(self) -> None:
         del self._session

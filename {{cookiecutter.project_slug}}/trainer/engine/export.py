@@ -107,7 +107,7 @@ def checksum(model: keras.Model) -> str:
 
 def write(model: keras.Model, examples, path: str) -> Exception | None:
     """Writes a SavedModel; `inputs.Inputs` says what its signatures take, `outputs.answer` what
-    they return.
+    they return. Beside it the same network as ONNX, where it converts: see `network.py`.
 
     Returns the error of an `answer` that does not fit the model: it then returns its raw outputs,
     by their names, or as `output`, `output_1`, …

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ CLOSE = 1e-5  # of an output's spread: how far the two may differ
 BITS = 4 * np.finfo(np.float32).eps  # of its size: values far from 0 have no finer steps
 VALUES = 1 << 20  # of the held-out rows that are compared, about
 ROWS = 256  # at most
+LEAST = 10  # that are run together and alone, repeated where there are fewer
 
 
 class NoNetwork(Exception):
@@ -22,7 +23,8 @@ class NoNetwork(Exception):
 def convert(core, takes: dict[str, tf.TensorSpec], rows: Mapping[str, np.ndarray]) -> bytes:
     """The file of a network, which was seen to answer as it does in TensorFlow.
 
-    Labels, which are the same for all rows, are no output of it but stand in its metadata, as JSON.
+    Its metadata are JSON: `labels`, which are the same for all rows and no output of it, and `alone`:
+    whether a row has other bits beside others, so that it has to be run alone.
 
     Args:
         core: the function of the signature `encoded`.
@@ -33,32 +35,47 @@ def convert(core, takes: dict[str, tf.TensorSpec], rows: Mapping[str, np.ndarray
         NoNetwork: a layer has no equal in ONNX, or answers differ.
     """
     try:
-        import tf2onnx
+        import onnx
 
         with _quiet(), tf.device("CPU"):
             expected = {name: value.numpy() for name, value in core(rows).items()}
             labels = expected.pop("labels", None) if "probabilities" in expected else None
-            if labels is not None and (labels != labels[:1]).any():
-                raise NoNetwork("its labels differ between rows")
-
-            @tf.function
-            def outputs(inputs):
-                return {name: value for name, value in core(inputs).items() if name in expected}
-
-            model, _ = tf2onnx.convert.from_function(outputs, [takes])
-        ends = (*model.graph.input, *model.graph.output)
-        _arrange(model.graph, {value.name: value.name for value in ends})
+            model = _translate(core, takes, {*expected})
+        metadata = {}
         if labels is not None:
-            names = [label.decode() for label in labels[0]]
-            model.metadata_props.add(key="labels", value=json.dumps(names))
-        data = model.SerializeToString(deterministic=True)
+            if (labels != labels[:1]).any():
+                raise NoNetwork("its labels differ between rows")
+            metadata["labels"] = [label.decode() for label in labels[0]]
+        metadata["alone"] = _check(model.SerializeToString(), rows, expected)
+        texts = {name: json.dumps(value) for name, value in metadata.items()}
+        onnx.helper.set_model_props(model, texts)
+        return model.SerializeToString(deterministic=True)
     except NoNetwork:
         raise
     except Exception as error:  # the layers of any model may stand here
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise NoNetwork(f"it does not convert: {' '.join(lines[-1].split())[:200]}") from None
-    _check(data, rows, expected)
-    return data
+
+
+def _translate(core, takes: dict[str, tf.TensorSpec], names: set[str]):
+    """The function as an `onnx.ModelProto`, with the outputs of these names."""
+    import onnx
+    import tf2onnx
+
+    outputs = tf.function(
+        lambda inputs: {name: value for name, value in core(inputs).items() if name in names}
+    )
+    model, _ = tf2onnx.convert.from_function(outputs, [takes])
+    graph = model.graph
+    # Constants of layers, such as the mean of Normalization, have become inputs.
+    captured = outputs.get_concrete_function(takes).graph.captures
+    values = {inside.name: value for value, inside in captured}
+    for value in [value for value in graph.input if value.name in values]:
+        constant = onnx.numpy_helper.from_array(values[value.name].numpy(), value.name)
+        graph.initializer.append(constant)
+        graph.input.remove(value)
+    _arrange(graph, {value.name: value.name for value in (*graph.input, *graph.output)})
+    return model
 
 
 def _arrange(graph, names: dict[str, str]) -> None:
@@ -130,19 +147,20 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _check(data: bytes, rows: Mapping[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """Compare the answers of onnxruntime with these.
+def _check(data: bytes, rows: Mapping[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
+    """Compare the answers of onnxruntime with these; return whether a row's depends on those beside it.
 
     Raises:
-        NoNetwork: they differ, or it cannot run the network.
+        NoNetwork: they differ.
+        Exception: onnxruntime cannot run the network; its classes have no base of their own.
     """
-    try:
-        import onnxruntime
+    import onnxruntime
 
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        values = session.run([*expected], dict(rows))
-    except Exception as error:  # onnxruntime's classes have no common base of their own
-        raise NoNetwork(f"onnxruntime: {' '.join(str(error).split())[:200]}") from None
+    options = onnxruntime.SessionOptions()  # those of `predictor.runtime`
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+    values = session.run([*expected], dict(rows))
     got = dict(zip(expected, values, strict=True))
     is_tie = np.zeros(len(values[0]), bool)
     for name, truth in expected.items():
@@ -162,3 +180,27 @@ def _check(data: bytes, rows: Mapping[str, np.ndarray], expected: dict[str, np.n
             differ = texts(truth) != got[name]
             if (differ.reshape(len(differ), -1).any(axis=1) & ~is_tie).any():
                 raise NoNetwork(f"{name} differs from TensorFlow's")
+    return _depends_on_company(lambda some: session.run([*expected], some), rows)
+
+
+def _depends_on_company(run: Callable, rows: Mapping[str, np.ndarray]) -> bool:
+    """Whether a row gets other bits among others than alone.
+
+    Sums over a part of a row may begin elsewhere in memory, and the last elements of a batch may miss
+    the processor's vectors.
+    """
+    most = max(LEAST, len(next(iter(rows.values()))))
+    rows = {name: np.resize(array, (most, *array.shape[1:])) for name, array in rows.items()}
+
+    def answer(start: int, end: int) -> list:
+        return run({name: array[start:end] for name, array in rows.items()})
+
+    singles = [answer(i, i + 1) for i in range(most)]
+    alone = [np.concatenate(one) for one in zip(*singles, strict=True)]
+    for count in (2, 3, 5, 7, 9, 16, 33, 64, most):
+        for together, single in zip(answer(1, 1 + count), alone, strict=True):
+            if not np.array_equal(
+                together, single[1 : 1 + count], equal_nan=together.dtype.kind == "f"
+            ):
+                return True
+    return False

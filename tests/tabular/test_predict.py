@@ -339,6 +339,7 @@ DATES = {
     "Sept 2020": "month's name year",
     "2020-W05": "year-week",
     "2020Q1": "year-quarter",
+    "Q1 2020": "quarter-year",
 }
 
 

@@ -94,6 +94,7 @@ _PATTERNS = {
     "month's name year": rf"{_N}[-/., ]*{_Y}",
     "year-week": rf"{_Y}[- ]?W(?P<week>0[1-9]|[1-4]\d|5[0-3])",
     "year-quarter": rf"{_Y}[- ]?Q(?P<quarter>[1-4])",
+    "quarter-year": rf"Q(?P<quarter>[1-4])[-/ ]?{_Y}",
 }
 _DAY_NAME = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}[.,]* +)?"
 FORMS = {form: f"(?i)^{_DAY_NAME}{pattern}$" for form, pattern in _PATTERNS.items()}
@@ -187,7 +188,7 @@ def count_days(fields: Mapping, where: Callable):
         where: NumPy's or TensorFlow's, as the numbers are.
     """
     year = fields["year"]
-    year = where(year < 69, year + 2000, where(year < 100, year + 1900, year))
+    year = where(year < 30, year + 2000, where(year < 100, year + 1900, year))  # as in Excel
     month = fields.get("month", fields.get("name", 3 * fields.get("quarter", 1) - 2))
     days = _count_whole_days(year, month, fields.get("day", 1))
     if "week" in fields:  # the first one has the fourth of January; 1970 began on a Thursday

@@ -5,10 +5,18 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
 SECONDS = 30
+# Chromium reads from 3 and writes to 4, which may be the numbers of the pipes themselves.
+START = """
+import os, sys
+os.dup2(int(sys.argv[1]), 100), os.dup2(int(sys.argv[2]), 101)
+os.dup2(100, 3), os.dup2(101, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find():
@@ -24,12 +32,11 @@ class Browser:
         self.folder = tempfile.TemporaryDirectory()
         theirs_in, self.out = os.pipe()
         self.back, theirs_out = os.pipe()
-        # Chromium reads from 3 and writes to 4. As root it has no sandbox.
-        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        # As root it has no sandbox.
         words = [find(), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
         words += ["--disable-dev-shm-usage", f"--user-data-dir={self.folder.name}"]
         self.process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *words, "about:blank"],
+            [sys.executable, "-c", START, str(theirs_in), str(theirs_out), *words, "about:blank"],
             pass_fds=(theirs_in, theirs_out),
             stderr=subprocess.DEVNULL,
         )
@@ -77,7 +84,7 @@ class Browser:
 
     def wait_for(self, condition):
         deadline = time.monotonic() + SECONDS
-        while not self.run(condition):
+        while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < deadline, (condition, self.text())
             time.sleep(0.05)
 

@@ -1,0 +1,73 @@
+"""The page of the prediction server, in headless Chromium: it has a form, answers and explains."""
+
+import pytest
+
+import browser
+from conftest import forked
+from served import Served
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not browser.find(), reason="there is no Chromium"),
+]
+
+
+def click(page):
+    page.run("document.querySelector('#form button').click()")
+
+
+@pytest.fixture
+def open_page(bake, request):
+    """Train a bake of this kind for an epoch, serve its model, open the page."""
+
+    def open_page(problem):
+        project = bake(fresh=True, problem=problem)
+        project.run(["python", *forked("trainer.task"), "--job-dir=runs/one", "--epochs=1"])
+        server = Served(project.path, project.path / "runs" / "one" / "model")
+        request.addfinalizer(lambda: server.__exit__())
+        page = browser.Browser().__enter__()
+        request.addfinalizer(lambda: page.__exit__())
+        page.open(f"http://127.0.0.1:{server.port}/")  # which may be before the model is loaded
+        page.wait_for("document.querySelector('#fields label')")
+        return project, server, page
+
+    return open_page
+
+
+def test_a_table_has_a_field_for_each_feature(open_page):
+    project, server, page = open_page("tabular")
+    assert page.text().startswith("Model of species\nisland\nbill_length_mm\n")
+    click(page)
+    page.wait_for("document.querySelectorAll('#answer .track').length == 3")
+    shares = page.run(
+        "[...document.querySelectorAll('#answer td:last-child')].map(e => +e.innerText)"
+    )
+    assert sum(shares) == pytest.approx(1, abs=0.001)
+    page.run("document.querySelector('#explain').click()")
+    click(page)
+    page.wait_for("document.querySelectorAll('#answer .track').length == 3 + 7")
+    assert "what moves the probability of" in page.text()
+    request = page.run("document.querySelector('#request').innerText")
+    assert request.startswith(f"curl http://127.0.0.1:{server.port}/predict -d '")
+    printed = project.run(["bash", "-c", request]).stdout
+    assert '"explanation"' in printed
+    page.run("document.querySelector('[name=year]').value = ''")  # a missing value
+    page.run("document.querySelector('#form').oninput()")
+    assert '"year":null' in page.run("document.querySelector('#request').innerText")
+
+
+def test_a_dropped_image_is_answered(open_page):
+    project, _, page = open_page("image")
+    [path, *_] = sorted((project.path / "runs/.cache/digits/7").iterdir())
+    page.choose_file("input[type=file]", path)
+    page.wait_for("document.querySelectorAll('#answer .track').length == 10")
+    assert page.run("document.querySelector('.drop img').naturalWidth") == 8
+    page.run(
+        """{
+        const data = new DataTransfer();
+        data.items.add(new File(["no image"], "a.png"));
+        document.querySelector(".drop").dispatchEvent(new DragEvent("drop", {dataTransfer: data}));
+        }"""
+    )
+    page.wait_for("document.querySelector('#answer .error')")
+    assert "instance 0: not an image" in page.text()

@@ -222,13 +222,15 @@ def test_what_counts_as_a_number_is_what_pyarrow_reads():
             assert match, text
 
 
-@pytest.mark.parametrize(("words", "kind"), [(4, "number"), (60, "category")])
-def test_a_frequent_word_beside_few_different_numbers_is_a_category(words, kind):
-    values = ["3+" if i < words else str(i % 3) for i in range(120)]
+@pytest.mark.parametrize(
+    ("words", "empty", "kind"), [(4, 30, "number"), (40, 0, "number"), (40, 30, "category")]
+)
+def test_a_frequent_word_is_no_missing_value_beside_those(words, empty, kind):
+    values = ["3+"] * words + [""] * empty + [str(i % 3) for i in range(120 - words - empty)]
     rows = [f"{value},{i / 7},{'pq'[i % 2]}\n" for i, value in enumerate(values)]
     path = write("t.csv", "a,b,y\n" + "".join(rows))
     a = column(load(path, "y", "--eval-files", path), "a")
-    assert (a.kind, a.missing) == (kind, words if kind == "number" else 0)
+    assert (a.kind, a.missing) == (kind, empty + words * (kind == "number"))
     assert set(a.categories) == ({"0", "1", "2", "3+"} if kind == "category" else set())
 
 

@@ -22,8 +22,8 @@ from codec.values import is_number
 
 MAX_CATEGORIES = 10_000  # the most frequent are kept, the rest count as unseen
 MIXED = 0.5  # of the values of a column of numbers, at most, may be frequent words,
-FREQUENT_WORDS = 3  # of so many kinds, and only where there are more different values than
-FEW_VALUES = 20  # these: fewer, with a frequent word among them, are categories ("3+", "some")
+FREQUENT_WORDS = 3  # of so many kinds where there are more different values than
+FEW_VALUES = 20  # these; of one kind beside fewer, and only where it is alone with its indicator
 RARE = 2  # training rows: a category that fewer have counts as unseen; in a large table, those of
 RARE_SHARE = 1 / 2_000  # of them, or of MAX_RARE
 MAX_RARE = 20
@@ -146,7 +146,8 @@ def _are_numbers(
         different = len(profile.counts or ())
         words = {text: n for text, n in (profile.counts or {}).items() if not is_number(text)}
     named = sorted((n for word, n in words.items() if word != tables.OTHERS), reverse=True)
-    frequent = named[:FREQUENT_WORDS] if different > FEW_VALUES else []
+    is_alone = profile.rows - profile.values <= rows.WORDS * profile.rows  # few cells are empty
+    frequent = named[: FREQUENT_WORDS if different > FEW_VALUES else is_alone]
     return profile.words - sum(frequent) <= rows.WORDS * profile.values
 
 

@@ -37,12 +37,12 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         from launcher.local.container import Containers
 
         gpus = not absent and any(pool.accelerator for pool in job.pools)
-        containers = Containers((replica.program.image for replica in replicas), gpus)
+        containers = Containers({replica.program.image for replica in replicas}, gpus)
     if absent:
         print(f"[launcher] the job asks for {absent}, and there is none here: it runs on the CPU")
     if job.tuning:
         return _run_study(job, options, flags, run_dir, containers)
-    shown = view.choose(len(replicas))
+    shown = view.choose(replicas)
     path = run_dir or run_dirs.make(options.job.stem)
     try:
         run = machine.Run(

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from launcher.common.document import SpecError
@@ -51,7 +51,7 @@ class Containers:
 
     is_ready = True  # replicas can start
 
-    def __init__(self, foreign: Iterable[str], gpus: bool = False):
+    def __init__(self, foreign: Collection[str], gpus: bool = False):
         """Build the project's image, and pull those of others, where they are not here yet.
 
         Args:
@@ -62,11 +62,11 @@ class Containers:
             ContainerError: no Docker, or the build failed.
         """
         self.user, self.gpus = find_user(), gpus
-        self.images = {uri: uri or build_image(gpus) for uri in set(foreign)}
-        for uri in filter(None, self.images):
+        for uri in {uri for uri in foreign if uri}:
             pull_image(uri)
-        slug = settings.image_name()
-        self.name, self.numbers = f"{slug}-{secrets.token_hex(3)}", itertools.count(1)
+        self.image = build_image(gpus) if "" in foreign else ""
+        self.name = f"{settings.image_name()}-{secrets.token_hex(3)}"
+        self.numbers = itertools.count(1)
         # A study runs several jobs at once, each of them opened and started in a thread of its own.
         self.job = threading.local()
 
@@ -128,7 +128,7 @@ class Containers:
                 (ROOT / path).mkdir(parents=True, exist_ok=True)
             words += _mount(ROOT / path, INSIDE / path, writable)
         words += [f"--entrypoint={program.command[0]}"] if program.command else []
-        return [*words, self.images[program.image], *program.command[1:], *program.args]
+        return [*words, program.image or self.image, *program.command[1:], *program.args]
 
     def _new_name(self) -> str:
         """One that no container has had: the one before may still be running."""

@@ -6,7 +6,8 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from launcher.local import faults
 from launcher.local.contract import Replica
@@ -16,7 +17,8 @@ from launcher.local.local import Run
 class Lines:
     """Print each line when it comes, with its replica's name where there are several."""
 
-    width = 0  # of the names; 0: one replica needs none
+    def __init__(self, replicas: Sequence[Replica]):
+        self.width = max(map(len, map(str, replicas))) if len(replicas) > 1 else 0
 
     def say(self, text: str) -> None:
         print(f"[launcher] {text}", flush=True)
@@ -27,11 +29,9 @@ class Lines:
         name = f"{str(replica):{self.width}} | " if self.width else ""
         print(name + line, flush=True)
 
-    @contextlib.contextmanager
-    def watching(self, run: Run) -> Iterator[None]:
-        if len(run.members) > 1:
-            self.width = max(len(str(member.replica)) for member in run.members)
-        yield
+    def watching(self, run: Run) -> AbstractContextManager:
+        """What goes on within the block is shown."""
+        return contextlib.nullcontext()
 
 
 class Table(Lines):
@@ -41,20 +41,13 @@ class Table(Lines):
         if not faults.read_progress(line):  # the table has it
             super().show(replica, line)
 
-    @contextlib.contextmanager
-    def watching(self, run: Run) -> Iterator[None]:
+    def watching(self, run: Run) -> AbstractContextManager:
         from rich.console import Console
         from rich.live import Live
 
         began = time.monotonic()
-        console = Console(
-            highlight=False, soft_wrap=True
-        )  # it prints above the table what we print
-        with (
-            super().watching(run),
-            Live(get_renderable=lambda: _draw(run, time.monotonic() - began), console=console),
-        ):
-            yield
+        console = Console(highlight=False, soft_wrap=True)  # also for what we print meanwhile
+        return Live(get_renderable=lambda: _draw(run, time.monotonic() - began), console=console)
 
 
 def _draw(run: Run, seconds: float):
@@ -70,9 +63,9 @@ def _draw(run: Run, seconds: float):
     return grid
 
 
-def choose(replicas: int) -> Lines:
-    """The view for so many replicas and for where the output goes."""
-    return Table() if replicas > 1 and sys.stdout.isatty() else Lines()
+def choose(replicas: Sequence[Replica]) -> Lines:
+    """The view for these replicas and for where the output goes."""
+    return (Table if len(replicas) > 1 and sys.stdout.isatty() else Lines)(replicas)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ class Lines:
         print(name + line, flush=True)
 
     def watching(self, run: Run) -> AbstractContextManager:
-        """What goes on within the block is shown."""
+        """Show the run within the block."""
         return contextlib.nullcontext()
 
 

@@ -54,9 +54,9 @@ def _build_axis(name: str, values: Sequence[Value | None]) -> dict[str, Any]:
     there = {value for value in values if value is not None}
     has_words = any(isinstance(value, str) for value in there)
     ordered = sorted(there, key=str if has_words else None)
-    place = ordered.index if has_words else math.log if is_wide(there) else float
-    low, high = place(ordered[0]), place(ordered[-1])
-    heights = {v: FOOT - HEIGHT * (place(v) - low) / ((high - low) or 1) for v in ordered}
+    position = ordered.index if has_words else math.log if is_wide(there) else float
+    low, high = position(ordered[0]), position(ordered[-1])
+    heights = {v: FOOT - HEIGHT * (position(v) - low) / ((high - low) or 1) for v in ordered}
     ticks, free = {}, math.inf
     for value in ordered:  # upwards, and none too near to the one below
         if heights[value] <= free:

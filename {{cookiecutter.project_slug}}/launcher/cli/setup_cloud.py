@@ -28,8 +28,7 @@ def main(argv: list[str]) -> int:
 
 
 def _set_up(options: argparse.Namespace) -> int:
-    from launcher.doctor.local import python_command  # --help needs none of these
-    from launcher.setup.create import NEEDED, Gcloud, set_up
+    from launcher.setup.create import NEEDED, Gcloud, set_up  # --help needs none of it
 
     settings = read_settings()
     if faults := settings.missing(*NEEDED):
@@ -37,8 +36,7 @@ def _set_up(options: argparse.Namespace) -> int:
     gcloud = Gcloud(options.apply)
     set_up(gcloud, settings, options.budget, not options.no_scratch)
     if options.apply:
-        look = f"{python_command()} scripts/doctor.py --cloud"
-        print(f"\n{gcloud.changes} changes; look at it with: {look}")
+        print(f"\n{gcloud.changes} changes; look at it with: python scripts/doctor.py --cloud")
     else:
         print("# Nothing was done. To do what is not done yet: add --apply")
     return 0

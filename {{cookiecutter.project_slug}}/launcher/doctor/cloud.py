@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError, sdk
-from launcher.doctor import checkup, local, quota
+from launcher.doctor import checkup, quota
 from launcher.doctor.checkup import NOT_FOUND, OK, WARN, WRONG, Skip, Wrong, command
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
@@ -34,7 +34,7 @@ class Cloud:
         # Where there is no Docker, Cloud Build makes the image.
         builds = () if shutil.which("docker") else ("cloudbuild",)
         self.apis_needed = (*gcp.APIS, *builds)
-        self.setup = f"{local.python_command()} scripts/setup_cloud.py --apply"
+        self.setup = "python scripts/setup_cloud.py --apply"
 
     def checks(self) -> dict[str, Callable[[], tuple[str, ...]]]:
         return {

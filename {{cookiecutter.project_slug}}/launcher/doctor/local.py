@@ -194,15 +194,11 @@ def python_fits() -> bool:
 
 def install(*extras: str) -> list[str]:
     """The commands that install extras of setup.py, into an environment of this repo."""
-    before = [] if INSIDE else [f"{python_command()} -m venv .venv", ACTIVATE]
+    python = "python" if os.name == "nt" else "python3"  # Debian has no other name
+    before = [] if INSIDE else [f"{python} -m venv .venv", ACTIVATE]
     return [*before, _write_install(*extras)]
 
 
 def _write_install(*extras: str) -> str:
     tool = "uv pip" if shutil.which("uv") else "python -m pip"
     return f'{tool} install -e ".[{",".join(extras)}]" -c constraints.txt'
-
-
-def python_command() -> str:
-    """What Python is called here: Debian has no `python` outside of an environment."""
-    return "python" if INSIDE or os.name == "nt" else "python3"

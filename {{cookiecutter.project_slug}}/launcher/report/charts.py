@@ -41,7 +41,7 @@ def lines(
     height: float = 3.0,
     bottom: float | None = None,
     counted: str = "",
-    marks: Iterable[tuple[float, float]] = (),
+    mark: tuple[float | None, float | None] = (None, None),
     phases: Iterable[float] = (),
 ) -> str:
     """Lines over the same x, in the order of COLOURS.
@@ -51,7 +51,7 @@ def lines(
         bottom: the lower end of the y axis, where the values do not decide it.
         counted: what x counts, such as "epoch": its ticks are whole numbers, and y is logarithmic
             where the values are far apart.
-        marks: points (x, y) to mark: the first by a dot, the second by a ring.
+        mark: a point (x, y) to mark by a dot.
         phases: the x with which the second phase begins, the third, …
     """
     axes, lines = new_axes(height, counted), list(lines)
@@ -68,9 +68,9 @@ def lines(
         axes.axvline(first - 0.5, color=PHASE, linewidth=1)
         top = {"transform": axes.get_xaxis_transform(), "va": "top", "rotation": 90}
         axes.text(first - 0.5, 0.98, f"phase {number}", color=PHASE, fontsize=8, **top)
-    for (at, value), fill in zip(marks, (DARK, "white"), strict=False):
-        axes.axvline(at, color=DARK, linewidth=0.8, linestyle=":")
-        axes.plot(at, value, "o", color=DARK, markerfacecolor=fill, zorder=3)
+    if None not in mark:
+        axes.axvline(mark[0], color=DARK, linewidth=0.8, linestyle=":")
+        axes.plot(*mark, "o", color=DARK, zorder=3)
     axes.set_ylim(bottom=bottom)
     return to_uri(axes)
 

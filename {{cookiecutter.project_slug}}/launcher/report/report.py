@@ -95,21 +95,15 @@ def _curves(run: runs.Run, changes: list[int]) -> list[dict[str, Any]]:
         known = {value for values in lines.values() for value in values if math.isfinite(value)}
         if not known or (metric == "learning_rate" and len(known) == 1):  # it is among the flags
             continue
-        marks = _find_marks(run, f"val_{metric}") if len(epochs) > 1 else {}
-        options = {"counted": "epoch", "marks": marks.values(), "phases": begun}
+        exported = dict(zip(epochs, run.history.get(f"val_{metric}", ()), strict=False))
+        options = {
+            "counted": "epoch",
+            "phases": begun,
+            "mark": (run.exported, exported.get(run.exported)),
+        }
         figure = sections.draw_lines(epochs, "epoch", lines, **options)
-        curves.append({"metric": metric, "marks": marks, **figure})
+        curves.append({"metric": metric, "exported": exported.get(run.exported), **figure})
     return curves
-
-
-def _find_marks(run: runs.Run, metric: str) -> dict[str, tuple[int, float]]:
-    """{word: (epoch, value)}: the epoch that was exported, and the best one if it is another."""
-    pairs = zip(map(int, run.history["epoch"]), run.history.get(metric, []), strict=False)
-    finite = {epoch: value for epoch, value in pairs if math.isfinite(value)}
-    choose = max if runs.higher_is_better(metric) else min
-    best = choose(finite, key=finite.get, default=run.exported)  # the earliest of equals
-    marks = {"Exported": run.exported, "Best": best if best != run.exported else None}
-    return {word: (epoch, finite[epoch]) for word, epoch in marks.items() if epoch in finite}
 
 
 def _utilisation(samples: dict[str, list[float]]) -> dict[str, dict[str, Any]]:

@@ -56,6 +56,8 @@ def test_a_job_is_paid_for_from_its_start_to_its_end():
     ("seconds", "text"),
     [
         (0, "0 s"),
+        (0.123, "0.12 s"),
+        (9.96, "10 s"),
         (119.4, "119 s"),
         (120, "2 min"),
         (3599, "1 h 00 min"),

@@ -112,7 +112,7 @@ def test_a_classification_run_is_told_in_numbers(make):
         "Before you trust the figures 'island' alone gives the class",
         "The slowest part was train : 6 s, 60.0 % of the 10 s",
         "git checkout 4f1c2d3e python -m trainer.task --target 'body mass'",
-        "started 2026-11-21 10:32:05 UTC · took 1 min 30 s",
+        "started 2026-11-21 10:32:05 UTC · took 90 s",
     ):
         assert expected in words
     assert "Not on this page" not in words

@@ -28,9 +28,9 @@ def seconds_between(start: str, end: str | None) -> float:
 
 
 def format_span(seconds: float) -> str:
-    """ "45 s", "12 min", "1 h 05 min" """
+    """ "0.12 s", "45 s", "12 min", "1 h 05 min" """
     if seconds < 120:
-        return f"{max(0.0, seconds):.0f} s"
+        return f"{max(0.0, seconds):{'.2g' if seconds < 10 else '.0f'}} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 

@@ -58,11 +58,3 @@ def measured(value: Any, interval: Any, of_100: bool = False) -> tuple[str, str]
 
 def ratio(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "–"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

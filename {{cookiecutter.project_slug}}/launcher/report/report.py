@@ -15,10 +15,11 @@ from typing import Any
 import jinja2
 
 from launcher.common.files import write_file
+from launcher.common.times import format_span
 from launcher.report import runs, sections
-from launcher.report.numbers import duration, figures, measured, percent, ratio
+from launcher.report.numbers import figures, measured, percent, ratio
 
-FUNCTIONS = (figures, measured, percent, ratio, duration)
+FUNCTIONS = (figures, measured, percent, ratio, format_span)
 FILTERS = {function.__name__: function for function in FUNCTIONS}
 # Of logs/utilisation.csv: {title: (unit, {word: column})}
 UTILISATION = {

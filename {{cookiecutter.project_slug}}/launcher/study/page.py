@@ -10,9 +10,10 @@ from typing import Any
 import matplotlib
 
 from launcher.common.files import write_file
+from launcher.common.times import format_span
 from launcher.report import report
 from launcher.report.charts import DARK, EVAL, STYLE, TRAIN, fit_scale, new_axes, to_uri
-from launcher.report.numbers import duration, measured
+from launcher.report.numbers import measured
 from launcher.study import parallel, results, search
 from launcher.study.results import StudyRecord
 from launcher.study.search import UNFINISHED, Trial
@@ -65,7 +66,7 @@ def _list_numbers(study: StudyRecord) -> list[dict[str, Any]]:
         numbers[0] |= {"value": value, "note": note if best.counts else "no trial has a value"}
     states = [trial.state for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    seconds = duration(sum(trial.seconds for trial in study.trials))
+    seconds = format_span(sum(trial.seconds for trial in study.trials))
     return [
         *numbers,
         {"value": f"{len(states)} of {study.count}", "label": "trials", "note": counts},

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from launcher.common.times import format_span
 from launcher.jobfile import completion
 from launcher.jobfile.job import Job
 from launcher.jobfile.study import StudySpec
 from launcher.report import runs
-from launcher.report.numbers import duration, figures, measured
+from launcher.report.numbers import figures, measured
 from launcher.study import search
 from launcher.study.repeats import Setting, compare_settings
 from launcher.study.search import Trial
@@ -114,7 +115,7 @@ def print_leaderboard(trials: Sequence[Trial], spec: StudySpec, certainty: Certa
             *measured(trial.value, certainty.intervals.get(trial.id))[: 1 + len(interval)],
             *(search.shorten(trial.parameters.get(id, "–")) for id in ids),
             trial.state,
-            duration(trial.seconds) if trial.seconds else "–",
+            format_span(trial.seconds) if trial.seconds else "–",
         ]
         for rank, trial in enumerate(trials[:LEADERS], 1)
     ]

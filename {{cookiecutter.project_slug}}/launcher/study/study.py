@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.common.document import SpecError
+from launcher.common.times import format_span
 from launcher.jobfile.job import Job
 from launcher.jobfile.study import MEDIAN
 from launcher.local import local, run_dirs
@@ -34,7 +35,7 @@ from launcher.local.guard import ORPHANED
 from launcher.local.process import Processes
 from launcher.project.settings import ROOT
 from launcher.report import runs
-from launcher.report.numbers import duration, figures
+from launcher.report.numbers import figures
 from launcher.study import directory, results, search
 from launcher.study import page as study_page
 from launcher.study.search import UNFINISHED, Search, Trial, compute_importance
@@ -237,7 +238,7 @@ class Study:
         trials = results.ranked(self.search.trials(), self.objective.maximize)
         over = [trial for trial in trials if trial.state != UNFINISHED]
         value = f"{self.objective.metric} {figures(trial.value)}" if trial.counts else ""
-        facts = ", ".join(filter(None, [value, trial.why, duration(trial.seconds)]))
+        facts = ", ".join(filter(None, [value, trial.why, format_span(trial.seconds)]))
         line = [f"trial {trial.id} {trial.state}: {facts}"]
         if trial.state == "failed":
             line.append(f"its logs: {self.path / str(trial.id)}")
@@ -246,7 +247,7 @@ class Study:
         line.append(f"{len(over)} of {self.search.count} done")
         if left := self.search.count - len(over):
             mean = sum(trial.seconds for trial in over) / len(over)
-            line.append(f"about {duration(math.ceil(mean * left / self.job.parallel))} left")
+            line.append(f"about {format_span(math.ceil(mean * left / self.job.parallel))} left")
         self.say("; ".join(line))
 
     def _finish(self) -> int:

@@ -19,6 +19,8 @@ from typing import Protocol
 
 import numpy as np
 
+from codec.session import open_session
+
 ROOT = Path(__file__).resolve().parents[1]
 Arrays = dict[str, np.ndarray]
 
@@ -68,16 +70,10 @@ class Onnx:
     name = "onnxruntime"
 
     def __init__(self, model_dir: str | Path):
-        import onnxruntime
-
         path = _network(model_dir)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
         try:
-            providers = ["CPUExecutionProvider"]
-            self._session = onnxruntime.InferenceSession(path, options, providers)
-        except Exception as error:  # its classes have no common base of their own
+            self._session = open_session(path)
+        except Exception as error:  # onnxruntime's classes have no base of their own
             raise ModelError(f"{path}: cannot be loaded ({_shorten(error)})") from None
         self._outputs = [output.name for output in self._session.get_outputs()]
         metadata = self._session.get_modelmeta().custom_metadata_map

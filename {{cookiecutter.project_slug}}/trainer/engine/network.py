@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from codec.session import open_session
+
 CLOSE = 1e-5  # of an output's spread: how far the two may differ
 BITS = 4 * np.finfo(np.float32).eps  # of its size: values far from 0 have no finer steps
 VALUES = 1 << 20  # of the held-out rows that are compared, about
@@ -152,14 +154,9 @@ def _check(data: bytes, rows: Mapping[str, np.ndarray], expected: dict[str, np.n
 
     Raises:
         NoNetwork: they differ.
-        Exception: onnxruntime cannot run the network; its classes have no base of their own.
+        Exception: onnxruntime cannot run the network.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()  # those of `predictor.runtime`
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+    session = open_session(data)
     values = session.run([*expected], dict(rows))
     got = dict(zip(expected, values, strict=True))
     is_tie = np.zeros(len(values[0]), bool)

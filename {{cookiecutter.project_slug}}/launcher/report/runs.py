@@ -85,6 +85,8 @@ def load(run_dir: str | Path) -> Run:
 
 def _read(path: Path) -> Run:
     record = {"data": {}, "timings": {}, **_read_json(path / "run.json")}
+    # Trainers of other kinds need not name their files.
+    record["data"] = {name: {"files": [], **part} for name, part in record["data"].items()}
     started, ended = (
         parse_time(record[key]) if record.get(key) else None for key in ("started", "ended")
     )

@@ -84,9 +84,7 @@ def test_the_doctor_needs_nothing(bake, answers, tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["python"]["state"] == "ok"
-    assert checks["tensorflow"]["remedies"][-1].endswith(
-        'pip install -e ".[dev]" -c constraints.txt'
-    )
+    assert checks["packages"]["remedies"][-1].endswith('pip install -e ".[dev]" -c constraints.txt')
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.8", "3.9"])

@@ -63,12 +63,9 @@ def list_checks() -> list[Check]:
 
 
 def print_finding(finding: Finding, before: Sequence[Finding]) -> None:
-    """Print a finding after those before it; the same commands are printed once."""
+    """Print a finding after those before it."""
     if finding.where == CLOUD and all(f.where == HERE for f in before):
         print("\nin the cloud")
     print(f"{finding.state:<8} {finding.name:<16} {finding.text}", flush=True)
-    if finding.remedies and finding.remedies in [f.remedies for f in before]:
-        print(f"{'':26}run the same")
-        return
     for remedy in finding.remedies:
         print(f"{'':26}run: {remedy}")

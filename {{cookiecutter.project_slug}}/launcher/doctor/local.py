@@ -38,29 +38,22 @@ def check_python() -> tuple[str, ...]:
     return WRONG, f"{text}; get one from https://www.python.org/downloads"
 
 
-def check_tensorflow() -> tuple[str, ...]:
-    if sys.platform == "darwin" and platform.machine() == "x86_64" and not installed("tensorflow"):
-        raise Wrong("there is none for Macs with Intel; use Docker or Colab")
-    return _check_packages([text for text in requirements() if text.startswith("tensorflow>")])
-
-
 def check_packages() -> tuple[str, ...]:
-    """What everybody installs, TensorFlow apart."""
-    return _check_packages([text for text in requirements() if not text.startswith("tensorflow>")])
-
-
-def _check_packages(required: list[str]) -> tuple[str, ...]:
+    """TensorFlow, and all else that setup.py requires of everybody."""
     if not python_fits():  # what is installed there is of no use
         raise Skip("not looked at from this Python, see python")
-    names = [re.match(r"[\w.-]+", text)[0] for text in required]
-    versions = {name: installed(name) for name in names}
-    if missing := [name for name, version in versions.items() if not version]:
+    required = {re.match(r"[\w.-]+", text)[0]: text for text in requirements()}
+    versions = {name: installed(name) for name in required}
+    missing = [name for name, version in versions.items() if not version]
+    if "tensorflow" in missing and (sys.platform, platform.machine()) == ("darwin", "x86_64"):
+        raise Wrong("there is no TensorFlow for Macs with Intel; use Docker or Colab")
+    if missing:
         return WRONG, f"not installed: {', '.join(missing)}", *install("dev")
     from packaging.requirements import Requirement  # it comes with matplotlib
 
     faults = [
         f"{name} {versions[name]} does not fit {text} of setup.py"
-        for name, text in zip(names, required, strict=True)
+        for name, text in required.items()
         if not Requirement(text).specifier.contains(versions[name], prereleases=True)
     ]
     if faults:
@@ -124,7 +117,6 @@ def check_project_file() -> tuple[str, ...]:
 
 CHECKS = {
     "python": check_python,
-    "tensorflow": check_tensorflow,
     "packages": check_packages,
     "disk": check_disk,
     "gpu": check_gpu,

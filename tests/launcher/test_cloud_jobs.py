@@ -164,8 +164,8 @@ def test_trials_are_read_as_those_of_a_study_here():
     assert best.parameters["warmup"] == 2 and isinstance(best.parameters["warmup"], int)
     assert [trial.why for trial in ranked[8:]] == [
         "exit code 1",
-        "val_loss was not a finite number",
-        "no val_loss",
+        "no finite val_loss",
+        "no finite val_loss",
         "the study ended: succeeded",
     ]
     running = study({"id": "12", "state": "ACTIVE"}, state="JOB_STATE_RUNNING")

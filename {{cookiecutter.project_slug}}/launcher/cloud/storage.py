@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
-from typing import BinaryIO
 
 from launcher.cloud import errors, object_names
 from launcher.cloud.clients import Connection, Need
@@ -29,8 +28,8 @@ SHOWN = 3  # faults that a message names
 # Of a download: as the object is stored, even where it is compressed.
 DOWN = {"raw_download": True, "checksum": "crc32c"}
 # Left behind by Python and Jupyter; by macOS, Windows, and copies that were interrupted.
-LITTER_FOLDER = r"(?:^|/)(?:__pycache__|\.ipynb_checkpoints)(?:/|$)"
-LITTER = rf"{LITTER_FOLDER}|(?:^|/)(?:\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini|[^/]*\.partial)$"
+LITTER = r"(?:^|/)(?:(?:__pycache__|\.ipynb_checkpoints)(?:/|$)"
+LITTER += r"|(?:\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini|[^/]*\.partial)$)"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Store:
         self.client = storage.Client(connection.project, connection.credentials)
 
     def upload(self, source: Path | bytes, uri: str, new: bool = False) -> bool:
-        """Write an object, and compare what arrived.
+        """Write an object; Google's client and the service compare the checksums.
 
         Args:
             new: only where there is none; what is there stays.
@@ -65,22 +64,19 @@ class Store:
         Returns:
             Whether the object now holds the source: False where `new` met another one.
         """
-        wanted, blob = compute_entry(source), self._blob(uri)
-        options = {"size": wanted.size, "checksum": "crc32c", "content_type": guess_type(uri)[0]}
+        blob, options = self._blob(uri), {"checksum": "crc32c", "content_type": guess_type(uri)[0]}
+        write = blob.upload_from_string if isinstance(source, bytes) else blob.upload_from_filename
         if new:
             options["if_generation_match"] = 0  # the service's words for: not yet there
         try:
-            with _open(source) as stream:
-                self._call("upload to", uri, blob.upload_from_file, stream, **options)
+            self._call("upload to", uri, write, source, **options)
+            return True
         except CloudError as error:
             if error.status != 412:  # Precondition Failed
                 raise
-            # Another's object; or ours, and the answer to the first attempt was lost.
-            self._call("upload to", uri, blob.reload)
-        same = Entry(blob.size, blob.crc32c) == wanted
-        if not (same or new):
-            raise CloudError(f"upload to {uri}: what arrived is not what was sent; try once more")
-        return same
+        # Another's object; or ours, and the answer to the first attempt was lost.
+        self._call("upload to", uri, blob.reload)
+        return Entry(blob.size, blob.crc32c) == compute_entry(source)
 
     def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
@@ -276,10 +272,6 @@ def refuse_obstacles(target: Path, names: Iterable[str]) -> None:
 def compute_entry(source: Path | bytes) -> Entry:
     """Size and checksum of a file, or of bytes."""
     checksum = errors.sdk("google_crc32c").Checksum()
-    with _open(source) as stream:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
         size = sum(map(len, checksum.consume(stream, 1 << 20)))
     return Entry(size, base64.b64encode(checksum.digest()).decode())
-
-
-def _open(source: Path | bytes) -> BinaryIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")

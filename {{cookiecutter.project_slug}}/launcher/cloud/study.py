@@ -91,11 +91,8 @@ def _trial(job: RemoteJob, message: Mapping, kinds: Mapping[str, str], metric: s
     if state == "SUCCEEDED" and math.isfinite(value):
         step = float(final.get("stepCount") or 0)
         return replace(trial, state="succeeded", value=value, step=step)
-    if state == "SUCCEEDED":
-        why = f"{metric} was not a finite number" if metric in values else f"no {metric}"
-        return replace(trial, state="infeasible", why=trial.why or why)
-    if state == "INFEASIBLE":
-        return replace(trial, state="infeasible")
+    if state in ("SUCCEEDED", "INFEASIBLE"):
+        return replace(trial, state="infeasible", why=trial.why or f"no finite {metric}")
     if job.ended:
         return replace(trial, state="failed", why=f"the study ended: {job.state.lower()}")
     return replace(trial, state=UNFINISHED)

@@ -31,7 +31,7 @@ def cloud(options: argparse.Namespace, flags: Sequence[str]) -> int:
         SpecError: a fault in the file or the options, or a refusal of Google Cloud; no job runs.
     """
     flags, folder = submission.take_folder(flags)
-    job = spec.load(options.job, flags, completed_later=True)
+    job = spec.load(options.job, flags)
     this = submission.plan(job, flags, folder)
     estimate = cost.estimate(this.job, this.settings.region)
     if options.max_cost is not None:  # a promise, which an unknown price does not keep

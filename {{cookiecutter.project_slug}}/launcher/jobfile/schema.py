@@ -88,7 +88,8 @@ class _Reader:
         if kind in ENUMS:
             return self.read_enum(value, text, kind, path)
         if kind in SCALARS:
-            return self.read_scalar(value, text, kind, path)
+            problem = SCALARS[kind](value, text)
+            return self.report(path, *problem) if problem else value
         if kind.endswith("[]"):
             form, word, instead = list, "list", "write - before each item, or all of them in [ ]"
         elif kind == "map":
@@ -127,10 +128,6 @@ class _Reader:
         wanted = re.sub(r"\W+", "_", str(value))
         hint = suggest(wanted, known) or f"known are {', '.join(known)}"
         return self.report(path, f"the API knows no {show(text)}", hint)
-
-    def read_scalar(self, value: Any, text: str, kind: str, path: str) -> Any:
-        problem = SCALARS[kind](value, text)
-        return self.report(path, *problem) if problem else value
 
     def explain_unknown(self, key: str, name: str) -> tuple[str, str]:
         """What is wrong with a key that is no field of this message, and what may be meant."""

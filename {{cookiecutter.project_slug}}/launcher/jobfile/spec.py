@@ -17,28 +17,28 @@ from launcher.jobfile import rules, schema, trainer_rules
 from launcher.jobfile.job import Job
 from launcher.jobfile.program import OWN_IMAGE
 from launcher.project.buckets import find_uri_problem
-from launcher.project.settings import Settings, read_settings
+from launcher.project.settings import Settings, read_or_default
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
+NO_PROJECT = Settings()  # with which nothing is compared
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
 WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
 
 
-def load(path: str | Path, flags: Sequence[str] = (), *, completed_later: bool = False) -> Job:
+def load(path: str | Path, flags: Sequence[str] = ()) -> Job:
     """Read a job file and check all of it, with this repo's project.yaml where there is one.
 
     Args:
         flags: of a command line, after the args of the pools; they are checked with them.
-        completed_later: project.yaml fills in what is missing, and is compared then.
 
     Raises:
         SpecError: all faults, by line.
     """
     job, faults = _read(path)
-    project = None if completed_later else _read_project()
-    faults += [fault for fault in check(job, project, flags) if not _follows(fault, faults, job)]
+    more = check(job, read_or_default(), flags)
+    faults += [fault for fault in more if not _follows(fault, faults, job)]
     if faults:
         raise SpecError(*sorted(faults, key=lambda fault: fault.line))
     return job
@@ -56,17 +56,15 @@ def read(path: str | Path) -> Job:
     return job
 
 
-def check(job: Job, project: Settings | None = None, flags: Sequence[str] = ()) -> list[Fault]:
+def check(job: Job, project: Settings = NO_PROJECT, flags: Sequence[str] = ()) -> list[Fault]:
     """Return the faults by the rules that the messages do not carry, by line.
 
     Args:
-        project: what project.yaml says; without it nothing of the project is compared.
         flags: of a command line, after the args of the pools.
     """
     problems = [*rules.find_problems(job), *trainer_rules.check_flags(job, flags)]
     faults = [job.fault(*problem) for problem in problems]
-    if project is not None:
-        faults += check_project(job, job.output, project)
+    faults += check_project(job, job.output, project)
     return sorted(faults, key=lambda fault: fault.line)
 
 
@@ -92,14 +90,6 @@ def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:
         if fault.field in (cause.field, around) or (beside and (missing or name in schema.FIELDS)):
             return True
     return False
-
-
-def _read_project() -> Settings | None:
-    """project.yaml of this repo; None where it is missing or wrong, which scripts/check.py reports."""
-    try:
-        return read_settings()
-    except SpecError:
-        return None
 
 
 def _read(path: str | Path) -> tuple[Job, list[Fault]]:

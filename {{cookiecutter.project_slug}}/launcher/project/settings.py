@@ -105,23 +105,23 @@ def load_settings(path: Path = PATH) -> tuple[Settings, list[Fault]]:
 
 def image_name() -> str:
     """The project's slug as a name that Docker takes: no two separators in a row."""
-    return re.sub(r"[^a-z0-9]+", "-", _read_or_default().slug).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", read_or_default().slug).strip("-")
 
 
 def own_image() -> str:
     """The project's image in its registry, without a tag; "" while project.yaml is not filled in."""
-    settings = _read_or_default()
+    settings = read_or_default()
     parts = settings.region, settings.project, settings.image_repository
     return "{}-docker.pkg.dev/{}/{}/{}".format(*parts, image_name()) if all(parts) else ""
 
 
 def is_own_package(uri: str) -> bool:
     """Whether a package is one that the launcher uploaded to the project's bucket."""
-    bucket = re.escape(_read_or_default().bucket) or "[^/]+"
+    bucket = re.escape(read_or_default().bucket) or "[^/]+"
     return bool(re.fullmatch(rf"gs://{bucket}/packages/[0-9a-f]+/trainer\.tar\.gz", uri))
 
 
-def _read_or_default() -> Settings:
+def read_or_default() -> Settings:
     """project.yaml; empty where it is missing or wrong, which scripts/check.py reports."""
     try:
         return read_settings()

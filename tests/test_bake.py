@@ -17,7 +17,7 @@ import yaml
 
 import answers
 import dev
-from conftest import PRODUCT, ROOT, Project
+from conftest import PRODUCT, ROOT, Project, fork_trainers
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -399,7 +399,7 @@ def test_own_tests_are_few(project):
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
 def test_own_tests_pass(bake, problem):
-    bake(problem=problem).run(["python", "-m", "pytest"], timeout=1800)
+    bake(problem=problem).run(["python", "-m", "pytest"], timeout=1800, **fork_trainers())
 
 
 @pytest.mark.soak

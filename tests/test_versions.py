@@ -98,17 +98,22 @@ def test_all_tests_pass_on_the_oldest(bake_with_tests, oldest, problem):
     bake_with_tests(problem).run([oldest, "-m", "pytest"], timeout=3600)
 
 
+def run(project, python, *words):
+    """Return what a script prints; the newest versions are forked."""
+    environ = fork_trainers() if python == sys.executable else {}
+    return project.run([python, *words], **environ).stdout
+
+
 def train(project, python, job_dir, epochs):
     """A local run to the end of this epoch, and its report; return what it printed."""
     flags = ["--job-dir", job_dir, "--epochs", str(epochs)]
-    environ = fork_trainers() if python == sys.executable else {}
-    return project.run([python, "scripts/train_local.py", "--", *flags], **environ).stdout
+    return run(project, python, "scripts/train_local.py", "--", *flags)
 
 
 def predict(project, python, job_dir, problem):
     """The answers of an exported model, each as a dictionary."""
     command = ["scripts/predict.py", "--model", job_dir / "model", INSTANCES[problem]]
-    return [json.loads(line) for line in project.run([python, *command]).stdout.splitlines()]
+    return [json.loads(line) for line in run(project, python, *command).splitlines()]
 
 
 def read_history(job_dir):

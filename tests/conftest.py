@@ -191,11 +191,11 @@ class FileInBake(pytest.File):
 
         def run(bake_with_tests):
             project = bake_with_tests(kind)
-            # The launcher's tests start processes, and need no TensorFlow.
-            launcher = self.path.parent.name == "launcher"
-            module = ["-m", "pytest"] if launcher else forked("pytest")
-            command = ["python", *module, *words]
-            done = project.run(command, timeout=1800, check=False, **fork_trainers())
+            # The launcher's tests need no TensorFlow, and the trainers that they start are real.
+            module, environ = ["-m", "pytest"], {}
+            if self.path.parent.name != "launcher":
+                module, environ = forked("pytest"), fork_trainers()
+            done = project.run(["python", *module, *words], timeout=1800, check=False, **environ)
             if done.returncode:
                 command = f"in {project.path}: python -m pytest {' '.join(words)}"
                 pytest.fail(f"{command}\n{done.stdout}\n{done.stderr}", pytrace=False)

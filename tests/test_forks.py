@@ -192,7 +192,7 @@ def test_a_killed_study_leaves_no_process(project):
 def test_a_variable_of_the_trial_itself_gives_it_a_process_of_its_own(project):
     """TensorFlow may read any variable when it is imported."""
     study = Study(
-        project, "variable", trials=1, XLA_FLAGS="--xla_dump_to=/none/$(CLOUD_ML_TRIAL_ID)"
+        project, "variable", trials=2, XLA_FLAGS="--xla_dump_to=/none/$(CLOUD_ML_TRIAL_ID)"
     )
     assert study.finish() == 0
     assert study.seconds_to_import("1") > 0.2

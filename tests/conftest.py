@@ -39,7 +39,7 @@ def user_environ():
 
 
 @functools.cache
-def start_fork_server(**environ):
+def start_fork_server(python=sys.executable, **environ):
     """Start the server of forked.py; return the path of its socket, and what keeps both alive."""
     folder = tempfile.TemporaryDirectory()
     address = f"{folder.name}/socket"
@@ -47,7 +47,7 @@ def start_fork_server(**environ):
         listener.bind(address)
         listener.listen()
         server = subprocess.Popen(
-            [sys.executable, HERE / "forked.py", str(listener.fileno())],
+            [python, HERE / "forked.py", str(listener.fileno())],
             env=user_environ()
             | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
             | environ,
@@ -57,24 +57,24 @@ def start_fork_server(**environ):
     return address, server, folder
 
 
-def forked(program, **environ):
+def forked(program, python=sys.executable, **environ):
     """Return the words behind `python` that run a module, or a file.py, as forked.py explains.
 
     `environ` are the variables that TensorFlow is to find when it is imported.
     """
     if sys.platform != "linux":
         return [program] if program.endswith(".py") else ["-m", program]
-    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(**environ)[0], program]
+    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(python, **environ)[0], program]
 
 
-def fork_trainers():
+def fork_trainers(python=sys.executable):
     """Return the variables with which every trainer below a process is a fork, as forked.py explains.
 
-    For a launcher, or a shell, that starts trainers with the Python of the tests.
+    For a launcher, or a shell, that starts trainers with this Python.
     """
     if sys.platform != "linux":
         return {}
-    return {"PYTHONPATH": str(HERE / "at_start"), "FORK_SERVER": start_fork_server()[0]}
+    return {"PYTHONPATH": str(HERE / "at_start"), "FORK_SERVER": start_fork_server(python)[0]}
 
 
 class Project:

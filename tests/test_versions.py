@@ -15,7 +15,7 @@ from packaging.version import Version
 
 import answers
 import dev
-from conftest import ROOT, fork_trainers
+from conftest import ROOT, fork_trainers, forked
 
 # What Colab shipped in August 2026, under Python 3.13.
 COLAB = {
@@ -81,7 +81,8 @@ def test_the_bounds_admit_what_colab_ships(bake, problem):
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
 def test_own_tests_pass_on_the_oldest(bake, oldest, problem):
-    bake(problem=problem).run([oldest, "-m", "pytest"], timeout=1800)
+    command = [oldest, *forked("pytest", oldest)]
+    bake(problem=problem).run(command, timeout=1800, **fork_trainers(oldest))
 
 
 @pytest.mark.slow
@@ -89,7 +90,7 @@ def test_own_tests_pass_on_the_oldest(bake, oldest, problem):
 def test_data_is_read_alike_on_the_oldest(bake_with_tests, oldest, problem, name):
     """With the oldest PyArrow and Pillow. All other tests of these readers are for `make soak`."""
     project = bake_with_tests(problem)
-    project.run([oldest, "-m", "pytest", f"tests/test_{name}.py"], timeout=1800)
+    project.run([oldest, *forked("pytest", oldest), f"tests/test_{name}.py"], timeout=1800)
 
 
 @pytest.mark.soak
@@ -98,22 +99,18 @@ def test_all_tests_pass_on_the_oldest(bake_with_tests, oldest, problem):
     bake_with_tests(problem).run([oldest, "-m", "pytest"], timeout=3600)
 
 
-def run(project, python, *words):
-    """Return what a script prints; the newest versions are forked."""
-    environ = fork_trainers() if python == sys.executable else {}
-    return project.run([python, *words], **environ).stdout
-
-
 def train(project, python, job_dir, epochs):
     """A local run to the end of this epoch, and its report; return what it printed."""
     flags = ["--job-dir", job_dir, "--epochs", str(epochs)]
-    return run(project, python, "scripts/train_local.py", "--", *flags)
+    command = [python, "scripts/train_local.py", "--", *flags]
+    return project.run(command, **fork_trainers(python)).stdout
 
 
 def predict(project, python, job_dir, problem):
     """The answers of an exported model, each as a dictionary."""
-    command = ["scripts/predict.py", "--model", job_dir / "model", INSTANCES[problem]]
-    return [json.loads(line) for line in run(project, python, *command).splitlines()]
+    script = forked("scripts/predict.py", python)
+    command = [python, *script, "--model", job_dir / "model", INSTANCES[problem]]
+    return [json.loads(line) for line in project.run(command).stdout.splitlines()]
 
 
 def read_history(job_dir):

@@ -65,7 +65,11 @@ class Served:
         return value
 
     def wait_until_ready(self, route="/health"):
-        self._wait_for(lambda: self.get(route)[0] == 200)
+        def is_ready():
+            with contextlib.suppress(ConnectionError):  # it has ended: _wait_for shows why
+                return self.get(route)[0] == 200
+
+        self._wait_for(is_ready)
         return self
 
     def get(self, path):

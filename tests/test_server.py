@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,8 @@ import hostile_requests
 from conftest import forked
 from hostile_requests import BIRD, GOOD, KEPT, REQUESTS, SLOW
 from served import Served, read_statuses
+from standins.buckets import Buckets
+from standins.proxy import Proxy
 
 pytestmark = pytest.mark.slow
 
@@ -212,6 +216,51 @@ def test_a_model_without_a_network_is_served_by_tensorflow(project, model, serve
         assert one["class"] == other["class"]
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
         assert slow.stop() == 0
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """What gives a machine of Google's its token."""
+
+    def do_GET(self):
+        assert self.headers["Metadata-Flavor"] == "Google"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"access_token": "of-the-machine", "expires_in": 3600}')
+
+    def log_message(self, *_):
+        """Nothing to print."""
+
+
+def test_a_model_in_a_bucket(project, model, server):
+    buckets, tokens = Buckets("lab", closed=("closed",)), set()
+    for path in filter(Path.is_file, model.rglob("*")):
+        buckets.write("lab", f"runs/a b/model/{path.relative_to(model)}", path.read_bytes())
+    buckets.write("lab", "runs/a b/model-2/other", b"")
+
+    def play(request):
+        tokens.add(request.headers["Authorization"])
+        return buckets(request)
+
+    with (
+        Proxy({"storage.googleapis.com": play}) as proxy,
+        HTTPServer(("127.0.0.1", 0), Metadata) as metadata,
+    ):
+        threading.Thread(target=metadata.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{metadata.server_port}"
+        environ = {**proxy.environ(), "GCE_METADATA_HOST": host}
+        uri = "gs://lab/runs/a b/model/"
+        with Served(project.path, uri, **environ) as copied:
+            assert copied.wait_until_ready().predict([BIRD]) == server.predict([BIRD])
+        assert tokens == {"Bearer of-the-machine"} and proxy.leaks == []
+        for uri, why in {
+            "gs://lab/nothing": "there is no object below it",
+            "gs://closed/model": "the bucket answers 403",
+            "gs://lab/runs/a b/model-2": "no exported model",
+        }.items():
+            environ |= {"AIP_STORAGE_URI": uri, "AIP_HTTP_PORT": "0"}
+            code, lines = start(project, **environ)
+            assert code == 2 and why in lines[-1], lines
+        metadata.shutdown()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

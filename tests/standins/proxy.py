@@ -117,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(host)
         self.send_response(200)
         self.end_headers()
+        self.close_connection = False  # before Python 3.12, urllib asks for a tunnel by HTTP/1.0
         self.host = host
         self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb")

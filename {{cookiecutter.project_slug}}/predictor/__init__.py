@@ -8,6 +8,7 @@
     server      the server: routes, limits, access log; started by __main__, `python -m predictor`
     batching    answers all requests that wait by one call of the model
     protocol    HTTP with limits of time and size
+    bucket      copies a model from gs://
     metrics     counts, latencies and batch sizes for Prometheus
 
 It imports `codec`, and neither the trainer nor the launcher. Runtimes are imported inside of functions,

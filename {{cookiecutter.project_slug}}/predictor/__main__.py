@@ -27,6 +27,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
+from predictor.bucket import copy_model
 from predictor.model import Model
 from predictor.protocol import Protocol
 from predictor.runtime import ModelError
@@ -118,6 +119,8 @@ class Host:
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
+            if self.model_dir.startswith("gs://"):
+                self.model_dir = copy_model(self.model_dir)
             self.model = model = Model(self.model_dir)
             model.load()
         except ModelError as error:

@@ -17,7 +17,7 @@ def open_session(network: Path | bytes) -> onnxruntime.InferenceSession:
         Exception: it cannot be loaded; onnxruntime's classes have no base of their own.
     """
     # From 1.29 on it reports to Microsoft, and leaves files in the home and temporary folders, unless it
-    # finds this when it is imported; on Windows it has to be told afterwards.
+    # finds this when it is imported; on Windows the call below is needed, too.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 

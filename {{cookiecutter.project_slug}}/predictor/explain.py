@@ -21,7 +21,7 @@ import numpy as np
 
 from predictor.instances import InstanceError
 
-EXACT = 12  # features up to which all sets are asked for; above, the sets of random orders
+EXACT = 12  # features up to which every set is computed; above, the sets of random orders
 ROWS = 4096  # instances for an explanation, about, of more features: as many as for 12
 
 

@@ -118,8 +118,8 @@ def _arrange(graph, names: dict[str, str]) -> None:
     constants = [one for one in graph.initializer if one.name in names]
     for constant in constants:
         constant.name = names[constant.name]
-    places = {name: place for place, name in enumerate(names.values())}
-    constants.sort(key=lambda constant: places[constant.name])
+    positions = {name: position for position, name in enumerate(names.values())}
+    constants.sort(key=lambda constant: positions[constant.name])
     graph.name = graph.doc_string = "network"
     for field, values in ("node", nodes), ("initializer", constants), ("value_info", []):
         graph.ClearField(field)
@@ -177,7 +177,7 @@ def _check(data: bytes, rows: Mapping[str, np.ndarray], expected: dict[str, np.n
             differ = texts(truth) != got[name]
             if (differ.reshape(len(differ), -1).any(axis=1) & ~is_tie).any():
                 raise NoNetwork(f"{name} differs from TensorFlow's")
-    return _depends_on_company(lambda some: session.run([*expected], some), rows)
+    return _depends_on_company(lambda rows: session.run([*expected], rows), rows)
 
 
 def _depends_on_company(run: Callable, rows: Mapping[str, np.ndarray]) -> bool:

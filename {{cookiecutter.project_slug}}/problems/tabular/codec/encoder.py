@@ -30,8 +30,8 @@ class Encoder:
 
     def __init__(self, schema: Schema):
         self.schema = schema
-        self._places = [  # a dictionary for each category column: text to place in the vocabulary
-            {text: place for place, text in enumerate(column.categories, offset + 1)}
+        self._positions = [  # a dictionary for each category column: text to position in the vocabulary
+            {text: position for position, text in enumerate(column.categories, offset + 1)}
             for column, offset in zip(schema.categories, schema.offsets, strict=True)
         ]
 
@@ -47,7 +47,7 @@ class Encoder:
         places = [
             [known.get(text, offset) for text in columns[column.name]]
             for column, known, offset in zip(
-                self.schema.categories, self._places, self.schema.offsets, strict=True
+                self.schema.categories, self._positions, self.schema.offsets, strict=True
             )
         ]
         return self.join(numbers + days, places, len(next(iter(columns.values()))))
@@ -78,6 +78,6 @@ class Encoder:
             for i, part in zip(positions[column.name]["numbers"], parts, strict=True):
                 numbers[:, i] = part
         categories = np.zeros((rows, len(schema.categories)), np.int32)
-        for i, column_places in enumerate(places):
-            categories[:, i] = column_places
+        for i, column_positions in enumerate(places):
+            categories[:, i] = column_positions
         return {"numbers": numbers, "categories": categories}

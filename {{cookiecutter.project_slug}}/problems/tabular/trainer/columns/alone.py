@@ -74,10 +74,10 @@ def _number_values(schema: Schema, known: dict, new: dict) -> Iterator[tuple]:
     places = schema.places
     for i, column in enumerate(schema.measured):
         values, new_values = known["numbers"][:, i], new["numbers"][:, i]
-        some = values[:: -(-len(values) // SORTED)]
-        edges = np.unique(some)
+        sample = values[:: -(-len(values) // SORTED)]
+        edges = np.unique(sample)
         if len(edges) > BINS:
-            edges = np.unique(np.quantile(some, np.linspace(0, 1, BINS), method="inverted_cdf"))
+            edges = np.unique(np.quantile(sample, np.linspace(0, 1, BINS), method="inverted_cdf"))
         pair = [np.searchsorted(edges, array, "right") for array in (values, new_values)]
         if column.missing:
             for bins, arrays in zip(pair, (known, new), strict=True):

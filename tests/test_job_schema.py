@@ -22,6 +22,8 @@ from launcher.jobfile.schema import ENUMS, MESSAGES
 pytestmark = pytest.mark.slow  # starts Node.js, and checks two hundred files
 
 CONFIGS = {path.name: path.read_text(encoding="utf-8") for path in (PRODUCT / "configs").glob("*.yaml")}  # fmt: skip
+for name in ("endpoint.yaml", "model.yaml"):  # no jobs
+    del CONFIGS[name]
 FIRST_LINE = "# yaml-language-server: $schema=job.schema.json\n"
 # Legal files that the schema refuses on purpose: see the docstring of tools/job_schema.py.
 EMPTY = {
@@ -70,7 +72,7 @@ def test_every_field_and_every_name_has_a_description():
     described = {
         (name, key) for name, texts in words.items() for key, text in texts.items() if text
     }
-    fields = {(message, key) for message, kinds in MESSAGES.items() for key in kinds}
+    fields = {(message, key) for message in job_schema.JOBS for key in MESSAGES[message]}
     names = {(enum, name) for enum in ENUMS for name in job_schema.names_of(enum)}
     assert described == fields | names
     assert len(fields) > 120 and len(names) > 30

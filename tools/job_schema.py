@@ -62,6 +62,19 @@ OLD_STRATEGIES = {"ON_DEMAND", "LOW_COST"}
 ATTACHABLE = {kind for machine in MACHINES.values() for kind in machine.accelerators} - set(GONE)
 
 
+def list_reachable(*names: str) -> set[str]:
+    """Return these messages and all those within them."""
+    known, waiting = set(), list(names)
+    while waiting:
+        if (name := waiting.pop()) in MESSAGES and name not in known:
+            known.add(name)
+            waiting += [kind.removesuffix("[]") for kind in MESSAGES[name].values()]
+    return known
+
+
+JOBS = list_reachable("CustomJobSpec", "HyperparameterTuningJob")  # the others are of endpoints
+
+
 def make() -> str:
     """Return the text of the file."""
     words = yaml.safe_load(DESCRIPTIONS.read_text(encoding="utf-8"))
@@ -78,7 +91,7 @@ def make() -> str:
             "then": job,
             "else": {"anyOf": [job, study]},
         },
-        "definitions": {name: _message(name, words[name]) for name in MESSAGES}
+        "definitions": {name: _message(name, words[name]) for name in MESSAGES if name in JOBS}
         | {name: _enum(names_of(name), words[name]) for name in ENUMS},
     }
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

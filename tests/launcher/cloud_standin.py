@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 APIS = (
+    "aiplatform",
     "artifactregistry",
     "cloudbilling",
     "cloudresourcemanager",
@@ -67,6 +68,7 @@ class Google(ThreadingHTTPServer):
         self.accounts: dict[str, dict] = {}
         self.policies: dict[str, dict] = {}
         self.budgets: list[dict] = []
+        self.endpoints: list[dict] = []
         self.quota: dict[str, dict[str, int]] = {}
         self.faults: dict[str, tuple[int, str, str]] = {}
         self.requests: list[tuple[str, str]] = []
@@ -221,6 +223,7 @@ ROUTES = (
     ("GET", rf"{PROJECT}/billingInfo", _billing),
     ("POST", rf"{PROJECT}:getIamPolicy", _policy),
     ("POST", rf"{PROJECT}:setIamPolicy", _set_policy),
+    ("GET", rf"{PROJECT}/locations/([^/]+)/endpoints", lambda google, *_: {"endpoints": google.endpoints}),
     ("GET", BUCKET, _thing("buckets", "{}")),
     ("POST", "storage/v1/b", _create_bucket),
     ("PATCH", BUCKET, _update_bucket),

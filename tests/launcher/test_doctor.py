@@ -34,7 +34,7 @@ PROJECT, BUCKET, REGION = "my-lab-4711", "lab-runs", "europe-west4"
 ACCOUNT = f"trainer@{PROJECT}.iam.gserviceaccount.com"
 SETTINGS = Settings(PROJECT, REGION, BUCKET, "images", ACCOUNT)
 CLOUD = {"credentials", "project", "billing", "APIs", "bucket", "images"}
-CLOUD |= {"service account", "quota"}  # what needs the network
+CLOUD |= {"service account", "quota", "endpoints"}  # what needs the network
 NO_LOGIN = {"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}  # and none is needed
 posix = pytest.mark.skipif(os.name == "nt", reason="its programs are shell scripts")
 
@@ -599,6 +599,25 @@ def test_needs_are_summed_over_pools_trials_and_kinds(tmp_path):
 def test_the_limit_of_a_region(buckets, limit):
     answer = {"consumerQuotaLimits": [{"quotaBuckets": buckets}]}
     assert quota.get_limit(answer, REGION) == limit
+
+
+def test_an_endpoint_after_its_time_is_warned_of(google):
+    assert look("endpoints").text == "paid for by the hour: none"
+    google.endpoints = [
+        {"displayName": name, "labels": {"until": until}, "deployedModels": models}
+        for name, until, models in (
+            ("late", "20250101-1200", [{"id": "1"}]),
+            ("early", "20990101-1200", [{"id": "2"}]),
+            ("empty", "20250101-1200", []),
+        )
+    ]
+    finding = look("endpoints")
+    assert finding.state == "warn" and finding.text.endswith(": late")
+    assert [command.split(" ", 1)[1] for command in finding.remedies] == [
+        "scripts/endpoints.py undeploy late"
+    ]
+    google.endpoints[0]["deployedModels"] = []
+    assert look("endpoints").text == "paid for by the hour: early"
 
 
 # --- the machinery ---

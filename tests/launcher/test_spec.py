@@ -20,6 +20,7 @@ from launcher.cli.check import format_duration, summarize
 from launcher.project.settings import Settings, read_settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = [path for path in CONFIGS if path.stem not in ("endpoint", "model")]  # no jobs
 PROJECT = Settings(project="my-lab", region="us-central1", bucket="my-bucket")
 
 

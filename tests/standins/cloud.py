@@ -15,8 +15,9 @@ import time
 from dataclasses import dataclass
 
 from standins.buckets import Buckets
-from standins.jobs import Jobs, Log, answer, refusal
+from standins.jobs import NUMBER, Jobs, Log, answer, refusal
 from standins.proxy import Proxy, Request
+from standins.serving import Serving
 from standins.vertex import gcloud
 
 REGION = "us-central1"
@@ -48,6 +49,7 @@ class Cloud:
         self.buckets = Buckets(*buckets, closed=closed)
         self.log = Log()
         self.jobs = Jobs(self.log)
+        self.serving = Serving(self.jobs, self.log)
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.images = images  # whether every image that is looked for is there
@@ -58,6 +60,7 @@ class Cloud:
 
     def __enter__(self):
         hosts = {f"{host}.googleapis.com": self for host in HOSTS}
+        hosts[f"*.{REGION}-{NUMBER}.prediction.vertexai.goog"] = self  # of dedicated endpoints
         self.proxy = Proxy(hosts).__enter__()
         return self
 
@@ -136,6 +139,8 @@ class Cloud:
             return self._images(path)
         if len(path) > 5 and path[5] == "builds":
             return self._build(request)
+        if "operations" in path[-2:]:
+            return self.serving(request)
         if path[0] == "v1":
             return self.jobs(request)
         return self.buckets(request)

@@ -131,17 +131,26 @@ class Log:
         self._lock = threading.Lock()
 
     def write(self, job: str, task: str, text: str, severity: str = "INFO") -> None:
+        labels = {"job_id": job, "task_name": task, "project_id": "p"}
+        self._add("ml_job", labels, task, text, severity)
+
+    def write_endpoint(self, endpoint: str, text: str, severity: str = "ERROR") -> None:
+        """A line of a container that serves."""
+        labels = {"endpoint_id": endpoint, "location": "us-central1"}
+        kind = "aiplatform.googleapis.com/Endpoint"
+        self._add(kind, labels, "aiplatform.googleapis.com%2Fprediction_container", text, severity)
+
+    def _add(self, kind: str, labels: dict, log: str, text: str, severity: str) -> None:
         with self._lock:
             number = len(self.entries)
-            labels = {"job_id": job, "task_name": task, "project_id": "p"}
             self.entries.append(
                 {
                     "insertId": f"{number:08}",
                     "timestamp": _now(),
                     "severity": severity,
-                    "resource": {"type": "ml_job", "labels": labels},
+                    "resource": {"type": kind, "labels": labels},
                     "jsonPayload": {"message": text, "levelname": severity},
-                    "logName": f"projects/p/logs/{task}",
+                    "logName": f"projects/p/logs/{log}",
                 }
             )
 
@@ -171,9 +180,9 @@ def _entry_matches(entry: dict, words: str) -> bool:
     fields |= {"timestamp": entry["timestamp"], "insertId": entry["insertId"]}
     for term in filter(None, re.split(r"\s+AND\s+", words)):
         found = re.fullmatch(r'([\w.]+)(>=|<=|=|<|>)"([^"]*)"', term)
-        if not found or found[1] not in fields:
+        if not found or not (found[1] in fields or found[1].startswith("resource.labels.")):
             raise Refused(400, "INVALID_ARGUMENT", f"Unparseable filter: {term}")
-        value, sign, wanted = fields[found[1]], found[2], found[3]
+        value, sign, wanted = fields.get(found[1], ""), found[2], found[3]
         equal, less = value == wanted, value < wanted
         if not {"=": equal, "<": less, ">": not (less or equal)}.get(
             sign, equal or (less if sign == "<=" else not less)

@@ -42,6 +42,8 @@ class Response(NamedTuple):
 class Proxy(ThreadingHTTPServer):
     """Serves `hosts`, {name: function from Request to Response}, inside a `with` block.
 
+    A name such as *.example.com stands for all names in a domain.
+
     A function that gives None drops the connection without an answer.
 
     Attributes:
@@ -113,12 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self):
         host = self.path.rpartition(":")[0]
-        if host not in self.server.hosts:
+        played = {host, f"*.{host.partition('.')[2]}"} & set(self.server.hosts)
+        if not played:
             return self._refuse(host)
         self.send_response(200)
         self.end_headers()
         self.close_connection = False  # before Python 3.12, urllib asks for a tunnel by HTTP/1.0
-        self.host = host
+        self.host = played.pop()
         self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb")
         self.wfile = self.connection.makefile("wb")

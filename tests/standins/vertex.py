@@ -49,7 +49,7 @@ class Route:
         self.fields = re.findall(r"{([\w.]+)=", option["uri"])
         parts = re.split(r"{[\w.]+=([^}]+)}", option["uri"])
         texts = (re.escape(part) for part in parts[::2])
-        names = [part.replace("**", ".+").replace("*", "[^/]+") for part in parts[1::2]]
+        names = [part.replace("**", ".+").replace("*", "[^/:]+") for part in parts[1::2]]
         groups = [f"({name})" for name in names]
         pairs = itertools.zip_longest(texts, groups, fillvalue="")
         self.pattern = re.compile("".join(text + group for text, group in pairs))

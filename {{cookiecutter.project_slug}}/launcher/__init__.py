@@ -10,6 +10,7 @@ Packages, bottom up: each imports only those above it in this list.
     study    a tuning study on this machine
     cost     what a job costs
     cloud    a job on Vertex AI
+    endpoints  a model as a service there
     doctor   what is missing
     setup    create it
     cli      the command lines

@@ -62,6 +62,10 @@ class JsonInputs:
         """
         raise NotImplementedError
 
+    def to_json(self, checked: Any) -> object:
+        """A checked instance as a client sends it to a server."""
+        raise NotImplementedError
+
     def load(self, checked: Any) -> Loaded:
         """What `encode` takes of a checked instance: here a file that it names may be read."""
         return Loaded({}, checked)

@@ -2,8 +2,10 @@
 """Predicts with an exported model: instances in, an answer a line out, as JSON.
 
     python scripts/predict.py [--model runs/NAME/model] FILE …
+    python scripts/predict.py FILE … --endpoint NAME | --url URL
 
-An instance that cannot be answered gets {"error": "…"} in its line, and the exit code is 2.
+An endpoint, or a server, answers in place of the model; what an instance is made of, the model still
+says. An instance that cannot be answered gets {"error": "…"} in its line, and the exit code is 2.
 """
 
 import argparse
@@ -11,11 +13,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from launcher.common.document import SpecError  # noqa: E402
 from launcher.report import runs  # noqa: E402
 from predictor.inputs import Inputs  # noqa: E402
 from predictor.instances import InstanceError  # noqa: E402
@@ -29,9 +32,18 @@ def main(argv: list[str]) -> int:
     )
     text = "an exported model (default: the newest run's)"
     parser.add_argument("--model", metavar="DIR", help=text)
+    elsewhere = parser.add_mutually_exclusive_group()
+    text = "ask this endpoint of the project"
+    elsewhere.add_argument("--endpoint", metavar="NAME", help=text)
+    text = "ask this server, such as http://127.0.0.1:8080/predict"
+    elsewhere.add_argument("--url", metavar="URL", help=text)
+    text = "print the curl command that asks the same, beside --endpoint or --url"
+    parser.add_argument("--curl", action="store_true", help=text)
     text = f"{Inputs.FORMS}; - for standard input"
     parser.add_argument("file", nargs="+", metavar="FILE", help=text)
     args = parser.parse_args(argv)
+    if args.curl and not (args.endpoint or args.url):
+        parser.error("--curl: name --endpoint or --url")
     if not args.model:
         models = [run.path / "model" for run in runs.load_all(RUNS)]
         args.model = next((str(path) for path in models if path.is_dir()), None)
@@ -41,14 +53,42 @@ def main(argv: list[str]) -> int:
 
     try:
         model = Model(args.model)
-        print(f"model: {args.model} ({model.runtime_name})", file=sys.stderr)
+        if not (args.endpoint or args.url):
+            print(f"model: {args.model} ({model.runtime_name})", file=sys.stderr)
         requests = [request for file in args.file for request in model.inputs.open(file)]
-        errors = _print_answers(model.predict(requests))
-    except (InstanceError, ModelError) as error:
+        if args.endpoint or args.url:
+            from launcher.endpoints import ask
+
+            url = args.url or ask.find_url(args.endpoint)
+            if args.curl:
+                print(ask.to_curl(url, _list_instances(model.inputs, requests)))
+                return 0
+            answers = _ask(url, model.inputs, requests)
+        else:
+            answers = model.predict(requests)
+        errors = _print_answers(answers)
+    except (InstanceError, ModelError, SpecError) as error:
         return _refuse(str(error))
     if errors:
         return _refuse(f'{errors} of {len(requests)} instances have no answer; see "error"')
     return 0
+
+
+def _list_instances(inputs: Inputs, requests: Sequence) -> Iterator[object]:
+    """Those of the requests that the model takes, as JSON."""
+    return (inputs.to_json(one) for one in requests if not isinstance(one, InstanceError))
+
+
+def _ask(url: str, inputs: Inputs, requests: Sequence) -> Iterator[dict]:
+    """Yield the answer of a server to each request, or {"error": why}, as `Model.predict` does."""
+    from launcher.endpoints import ask
+
+    answers = ask.ask(url, _list_instances(inputs, requests))
+    for one in requests:
+        if isinstance(one, InstanceError):
+            yield {"error": str(one)}
+        else:
+            yield getattr(one, "head", {}) | next(answers)
 
 
 def _print_answers(answers: Iterator[dict]) -> int:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 OURS = {*MAY_IMPORT, "tests"}
 # The launcher's packages, bottom up: each imports only itself and those before it.
 ORDER = ("common", "project", "jobfile", "local", "report", "study", "cost", "cloud")
-ORDER += ("doctor", "setup", "cli")
+ORDER += ("endpoints", "doctor", "setup", "cli")
 TENSORFLOW = {"tensorflow", "keras"}
 
 

@@ -1,4 +1,4 @@
-"""Looks for what is wrong in job files, before anything starts or costs money.
+"""Looks for what is wrong in job files and in those of endpoints, before anything starts or costs money.
 
     python scripts/check.py [JOB.yaml …]
 
@@ -27,7 +27,8 @@ def main(argv: list[str]) -> int:
     parser = command.new_parser(__doc__)
     parser.add_argument("job", nargs="*", type=Path, metavar="JOB.yaml", help="default: configs/")
     paths = [settings.PATH, *(parser.parse_args(argv).job or sorted(CONFIGS.glob("*.yaml")))]
-    from launcher.jobfile import spec  # --help needs none of it
+    from launcher.endpoints import files  # --help needs none of it
+    from launcher.jobfile import spec
 
     code = 0
     for path in paths:
@@ -35,6 +36,8 @@ def main(argv: list[str]) -> int:
         try:
             if path == settings.PATH:
                 settings.read_settings(short)
+            elif kind := files.find_kind(short):
+                print(f"ok  {short}  {files.describe(files.load(short, kind))}", flush=True)
             else:
                 print(f"ok  {short}  {summarize(spec.load(short))}", flush=True)
         except SpecError as error:

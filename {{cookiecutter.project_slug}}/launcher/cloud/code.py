@@ -15,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,7 +84,9 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
         CloudError, ContainerError, SpecError: one cannot be looked for, built or uploaded.
     """
     if code.image:
-        Registry(settings, store).provide(code.image, code.gpus)
+        arguments = container.list_build_args(code.gpus, PLATFORM)
+        recipe = Recipe("Dockerfile", container.SOURCES, arguments)
+        Registry(settings, store).provide(code.image, recipe)
     if code.package and not store.exists(code.package):
         with tempfile.TemporaryDirectory() as folder:
             built = build_package(Path(folder))
@@ -100,11 +102,28 @@ def image_uri(settings: Settings, gpus: bool) -> str:
     Raises:
         SpecError: project.yaml names no repository.
     """
+    return f"{repository_url(settings)}/{container.image_tag(gpus, PLATFORM)}"
+
+
+def repository_url(settings: Settings) -> str:
+    """Where the project's images are, without a slash at the end.
+
+    Raises:
+        SpecError: project.yaml names no repository.
+    """
     if faults := settings.missing("image_repository"):
         raise SpecError(*faults)
-    repository = f"{settings.region}-docker.pkg.dev/{settings.project}"
-    tag = container.image_tag(gpus, PLATFORM)
-    return f"{repository}/{settings.image_repository}/{tag}"
+    where = f"{settings.region}-docker.pkg.dev/{settings.project}"
+    return f"{where}/{settings.image_repository}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an image is built from, by Docker here or by Cloud Build."""
+
+    dockerfile: str
+    sources: Sequence[str]  # files and folders of this repo
+    arguments: Mapping[str, str]  # of the build
 
 
 class Registry:
@@ -115,8 +134,8 @@ class Registry:
         self.settings, self.store, self.connection = settings, store, store.connection
         self.parent = f"projects/{settings.project}/locations/{settings.region}"
 
-    def provide(self, wanted: str, gpus: bool) -> None:
-        """Build and push the image `wanted`, as `image_uri` gives it, where it is missing.
+    def provide(self, wanted: str, recipe: Recipe) -> None:
+        """Build and push the image `wanted` where it is missing.
 
         Raises:
             CloudError, ContainerError: it cannot be looked for, built or pushed.
@@ -125,9 +144,9 @@ class Registry:
             print(f"image: {wanted} is there already", flush=True)
         elif why := _why_no_docker():
             print(f"{why}: Cloud Build builds the image, which takes some minutes", flush=True)
-            self._build_there(wanted, gpus)
+            self._build_there(wanted, recipe)
         else:
-            self._build_here(wanted, gpus)
+            self._build_here(wanted, recipe)
 
     def has(self, wanted: str) -> bool:
         """Whether the repository has that image and tag."""
@@ -145,11 +164,9 @@ class Registry:
         self.connection.ask(what, need, "GET", url)  # the repository itself may be missing
         return False
 
-    def _build_here(self, wanted: str, gpus: bool) -> None:
-        built = container.build_image(gpus, PLATFORM)
-        tagged = container.docker("tag", built, wanted)
-        if tagged.returncode:
-            raise ContainerError(f"docker tag: {last_line(tagged.stderr)}")
+    def _build_here(self, wanted: str, recipe: Recipe) -> None:
+        options = ["--file", recipe.dockerfile, "--platform", PLATFORM]
+        container.build(wanted, recipe.arguments, *options)
         print(f"image: pushing {wanted}", flush=True)
         command, pipe = ["docker", "push", wanted], subprocess.PIPE
         pushed = subprocess.run(command, stderr=pipe, encoding="utf-8", errors="replace")
@@ -161,13 +178,14 @@ class Registry:
                 f"grant {need.role}: {self.connection.grant(need)}"
             )
 
-    def _build_there(self, wanted: str, gpus: bool) -> None:
+    def _build_there(self, wanted: str, recipe: Recipe) -> None:
         """Build the image by Cloud Build, once: a build that is running is waited for."""
         tag = wanted.rpartition(":")[2]
         source, bucket = f"builds/{tag}/source.tgz", self.settings.bucket
-        self.store.upload(pack_sources(), f"gs://{bucket}/{source}")
-        arguments = container.list_build_args(gpus, PLATFORM).items()
-        words = [word for item in arguments for word in ("--build-arg", "=".join(item))]
+        self.store.upload(pack_sources(recipe.sources), f"gs://{bucket}/{source}")
+        pairs = recipe.arguments.items()
+        words = [word for pair in pairs for word in ("--build-arg", "=".join(pair))]
+        words += ["--file", recipe.dockerfile]
         build = {
             "source": {"storageSource": {"bucket": bucket, "object": source}},
             "steps": [{"name": BUILDER, "args": ["build", "--tag", wanted, *words, "."]}],
@@ -207,11 +225,11 @@ class Registry:
         )
 
 
-def pack_sources() -> bytes:
-    """What the image is built from, as a tar file."""
+def pack_sources(names: Sequence[str]) -> bytes:
+    """What an image is built from, as a tar file."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for path in sources.list_files(container.SOURCES):
+        for path in sources.list_files(names):
             tar.add(path, path.relative_to(ROOT).as_posix())
     return file.getvalue()
 

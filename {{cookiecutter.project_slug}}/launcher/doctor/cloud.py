@@ -22,7 +22,10 @@ from launcher.project import gcp
 from launcher.project.buckets import holds_region
 from launcher.project.settings import Settings
 
-BASES = {"storage": "https://storage.googleapis.com/storage/v1"}
+BASES = {
+    "storage": "https://storage.googleapis.com/storage/v1",
+    "aiplatform": "https://{region}-aiplatform.googleapis.com",
+}
 
 
 class Cloud:
@@ -47,6 +50,7 @@ class Cloud:
             "images": self.check_images,
             "service account": self.check_service_account,
             "quota": lambda: quota.check(self.settings, self.ask),
+            "endpoints": self.check_endpoints,
         }
 
     def ask(self, api: str, path: str, query=(), body=None, role: str = "roles/viewer") -> dict:
@@ -64,6 +68,7 @@ class Cloud:
         except (Skip, Wrong):
             raise Skip("see credentials") from None
         bucket = self.settings.bucket if api == "storage" else ""
+        base = clients.endpoint(api, BASES.get(api, "").format(region=self.settings.region))
         need = Need(role, bucket=bucket, create=self.setup)
         what, project = f"look at {path}", self.settings.project
         try:
@@ -71,7 +76,7 @@ class Cloud:
                 return clients.ask(
                     connection.session,
                     "GET" if body is None else "POST",
-                    f"{clients.endpoint(api, BASES.get(api, ''))}/{path}",
+                    f"{base}/{path}",
                     timeout=checkup.ANSWER_SECONDS,
                     params=query,
                     json=body,
@@ -136,6 +141,24 @@ class Cloud:
         path = f"v1/projects/{project}/locations/{region}/repositories/{name}"
         self.ask("artifactregistry", path, role="roles/artifactregistry.reader")
         return OK, f"{region}-docker.pkg.dev/{project}/{name}"
+
+    def check_endpoints(self) -> tuple[str, ...]:
+        """Nobody but their owner ends them, and they are billed by the hour."""
+        from launcher.endpoints import plan, service
+
+        project, region = self.settings.project, self.settings.region
+        if not region:
+            raise Skip("gcp.region in project.yaml is empty")
+        own = [("filter", f'labels.project="{service.find_label(self.settings)}"')]
+        path = f"v1/projects/{project}/locations/{region}/endpoints"
+        endpoints = self.ask("aiplatform", path, own).get("endpoints", [])
+        late = [one["displayName"] for one in endpoints if plan.is_overdue(one)]
+        if late:
+            undeploy = "python scripts/endpoints.py undeploy"
+            text = f"still paid for, after the time that --until said: {', '.join(late)}"
+            return WARN, text, *(f"{undeploy} {name}" for name in late)
+        billed = [one["displayName"] for one in endpoints if one.get("deployedModels")]
+        return OK, f"paid for by the hour: {', '.join(billed) or 'none'}"
 
     def check_service_account(self) -> tuple[str, ...]:
         email, project = self.settings.service_account, self.settings.project

@@ -92,7 +92,7 @@ class _Reader:
             return self.report(path, *problem) if problem else value
         if kind.endswith("[]"):
             form, word, instead = list, "list", "write - before each item, or all of them in [ ]"
-        elif kind == "map":
+        elif kind.startswith("map"):
             form, word, instead = dict, "mapping", "write name: value"
         else:
             form, word, instead = dict, "mapping", f"its fields are {', '.join(MESSAGES[kind])}"
@@ -102,8 +102,9 @@ class _Reader:
         if kind.endswith("[]"):
             items = [self.read(item, kind[:-2], f"{path}[{i}]") for i, item in enumerate(value)]
             return UNREADABLE if UNREADABLE in items else items
-        if kind == "map":
-            read = {key: self.read(item, "string", inner(path, key)) for key, item in value.items()}
+        if kind.startswith("map"):
+            of = kind[4:-1] or "string"  # "map<int32>"
+            read = {key: self.read(item, of, inner(path, key)) for key, item in value.items()}
             return {key: item for key, item in read.items() if item is not UNREADABLE}
         return self.read_fields(value, kind, path)
 

@@ -223,19 +223,17 @@ def find_user() -> str | None:
     return None if "name=rootless" in done.stdout else f"{os.getuid()}:{os.getgid()}"
 
 
-def build_image(gpus: bool = False, platform: str = "") -> str:
-    """Build the image, unless there is one of the same sources; return its tag.
+def build_image(gpus: bool = False) -> str:
+    """Build the training image for this machine, unless there is one of the same sources; return its tag.
 
     Args:
         gpus: with the CUDA libraries.
-        platform: of other machines than this one, such as linux/amd64. That image does not hold
-            the commit, so that an equal tree gives an equal image.
 
     Raises:
         ContainerError: the build failed; Docker has printed why.
     """
-    name = image_tag(gpus, platform)
-    build(name, list_build_args(gpus, platform), *(["--platform", platform] if platform else []))
+    name = image_tag(gpus)
+    build(name, list_build_args(gpus))
     return name
 
 
@@ -274,7 +272,12 @@ def pull_image(uri: str) -> None:
 
 
 def list_build_args(gpus: bool = False, platform: str = "") -> dict[str, str]:
-    """The build arguments, on which the image depends as much as on its sources."""
+    """The build arguments, on which the image depends as much as on its sources.
+
+    Args:
+        platform: of other machines than this one, such as linux/amd64. That image does not hold
+            the commit, so that an equal tree gives an equal image.
+    """
     arguments = {"EXTRAS": "[gpu]" if gpus else ""}
     if not platform:
         tree = git.read()

@@ -131,15 +131,25 @@ def build_image(model_dir: Path) -> str:
         ContainerError: no Docker, or the build failed; SpecError: the model is outside of this repo.
     """
     container.find_user()  # is there a Docker?
+    tag, names, arguments = describe_image(model_dir)
+    container.build(tag, arguments, "--file", DOCKERFILE)
+    return tag
+
+
+def describe_image(model_dir: Path) -> tuple[str, list[str], dict[str, str]]:
+    """The tag of the serving image with this model, the files that it is built from, the arguments.
+
+    Raises:
+        SpecError: the model is outside of this repo.
+    """
     if not model_dir.resolve().is_relative_to(ROOT):
-        raise SpecError(f"--container: {model_dir} is outside of {ROOT}; copy its run to runs/")
+        raise SpecError(f"{model_dir} is outside of {ROOT}; copy its run to runs/")
     model = model_dir.resolve().relative_to(ROOT).as_posix()
     arguments = {"MODEL": model}
     if not (model_dir / "assets.extra" / "network.onnx").is_file():
         arguments["RUNTIME"] = "tensorflow"
     if base := os.environ.get("BASE_IMAGE"):
         arguments["BASE_IMAGE"] = base
-    digest = sources.digest((*SOURCES, model), repr(arguments))
-    tag = f"{settings.image_name()}-serving:{digest[:12]}"
-    container.build(tag, arguments, "--file", DOCKERFILE)
-    return tag
+    names = [*SOURCES, model]
+    digest = sources.digest(names, repr(arguments))
+    return f"{settings.image_name()}-serving:{digest[:12]}", names, arguments

@@ -112,6 +112,20 @@ class Inputs(JsonInputs):
             raise InstanceError(f"{where}: {_EXPECTED}")
         return Picture(where, _decode_base64(where, value["b64"]))
 
+    def to_json(self, checked: Picture) -> dict:
+        """A checked instance as a client sends it to a server.
+
+        Raises:
+            InstanceError: its file cannot be read.
+        """
+        if checked.pixels is not None:
+            return {"image": checked.pixels.tolist()}
+        try:
+            data = Path(checked.where).read_bytes() if checked.data is None else checked.data
+        except OSError as error:
+            raise _unreadable(checked.where, error) from None
+        return {"image": {"b64": base64.b64encode(data).decode()}}
+
     def load(self, picture: Picture | InstanceError) -> Loaded:
         """Its pixels as the model takes them, uint8 [size, size, channels]."""
         if isinstance(picture, InstanceError):

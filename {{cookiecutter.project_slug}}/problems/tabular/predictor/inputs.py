@@ -93,6 +93,10 @@ class Inputs(JsonInputs):
             for name, column in self._features.items()
         ]
 
+    def to_json(self, checked: Row) -> dict[str, float | str | None]:
+        """A checked instance as a client sends it to a server: null for a missing value."""
+        return {n: None if v == "" or v != v else v for n, v in checked.items()}
+
     def check(self, where: str, instance: object) -> Row:
         """One instance of a request.
 

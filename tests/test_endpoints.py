@@ -1,0 +1,317 @@
+"""A model becomes a service on Vertex AI: the verbs, and Google's own SDK, against stand-ins.
+
+The stand-ins take what the API's own messages take. What they cannot show: permissions, quota,
+machines, images that are pulled, whether a container is healthy. See `standins/serving.py`.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cloud_lab import PROJECT, REGION
+from conftest import forked
+from standins.cloud import DROPPED, LOST, SECRET, Fault
+
+pytestmark = pytest.mark.slow  # the real SDK, and a training
+UPLOAD, CREATE, DEPLOY = "POST .*models:upload", "POST .*/endpoints$", "POST .*:deployModel"
+NAME = "penguin-lab"
+
+
+@pytest.fixture(scope="module")
+def trained(cloud_lab):
+    """Two runs of one epoch; what each answers to the first held-out row."""
+    answers = {}
+    for name in ("one", "two"):
+        words = [*forked("trainer.task"), "--epochs", "1", "--job-dir", f"runs/{name}"]
+        cloud_lab.project.run(["python", *words, "--seed", {"one": "1", "two": "2"}[name]])
+        row = ["python", "scripts/predict.py", "--model", f"runs/{name}/model"]
+        lines = cloud_lab.project.run([*row, "data/penguins_eval.csv"]).stdout.splitlines()
+        answers[name] = json.loads(lines[0])
+    return answers
+
+
+@pytest.fixture
+def lab(cloud_lab, trained):
+    """Nothing is there, nothing goes wrong; what is deployed answers as the run `one` does."""
+    cloud_lab.cloud.reset()
+    cloud_lab.cloud.images = cloud_lab.cloud.repository = True
+    cloud_lab.settings()
+    serving = cloud_lab.cloud.serving
+    serving.reset()
+    serving.answer = lambda instances: [trained["one"] for _ in instances]
+    yield cloud_lab
+    cloud_lab.cloud.reset()
+    serving.reset()
+    assert cloud_lab.cloud.proxy.leaks == []
+
+
+def run(lab, script, *words, code=0, **options):
+    done = lab.run(script, *words, **options)
+    assert done.code == code, f"{done.out}\n{done.err}"
+    assert "Traceback" not in done.err and SECRET not in done.out + done.err
+    return done
+
+
+def deploy(lab, *words, **options):
+    words = words if words and not words[0].startswith("-") else ("runs/one", *words)
+    return run(lab, "deploy", *words, **options)
+
+
+def error_of(done):
+    (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
+    return line
+
+
+def sent(lab, rpc):
+    return [message for name, message in lab.cloud.serving.sent if name == rpc]
+
+
+def is_empty(lab):
+    return not lab.cloud.serving.endpoints() and not lab.cloud.serving.versions
+
+
+def test_a_run_becomes_an_address_that_answers_as_predict_does(lab, trained):
+    done = deploy(lab, "--until", "23:59")
+
+    endpoint = lab.cloud.serving.endpoint()
+    host = endpoint["dedicatedEndpointDns"]
+    assert f"address: https://{host}/v1/{endpoint['name']}:predict" in done.out
+    assert "price: $2.50 a day, used or not" in done.out
+    assert f"undo: python scripts/endpoints.py undeploy {NAME} one" in done.out
+    assert f"a prediction: {json.dumps(trained['one'])}, the same as here" in done.out
+    assert re.fullmatch(r"\d{8}-\d{4}", endpoint["labels"]["until"])
+    [deployed] = endpoint["deployedModels"]
+    assert endpoint["trafficSplit"] == {deployed["id"]: 100}
+    [version] = lab.cloud.serving.versions[deployed["model"]]
+    assert set(version.version_aliases) == {"one", "default"}
+    assert version.labels["project"] == NAME and version.labels["run"] == "one"
+    image = f"{REGION}-docker.pkg.dev/{PROJECT}/{NAME}/{NAME}-serving:"
+    assert version.container_spec.image_uri.startswith(image)
+
+
+def test_a_dry_run_prints_what_is_sent_and_sends_nothing(lab):
+    printed = deploy(lab, "--dry-run").out
+    assert lab.cloud.requests == [] and is_empty(lab)
+    deploy(lab)
+
+    bodies = [json.loads(body) for body in re.findall(r"<<'END'\n(.*?)\nEND", printed, re.DOTALL)]
+    upload, create, deployment = bodies
+    [uploaded], [created] = sent(lab, "UploadModel"), sent(lab, "CreateEndpoint")
+    [deployed] = sent(lab, "DeployModel")
+    assert upload == {key: value for key, value in uploaded.items() if key != "parent"}
+    assert create == created["endpoint"]
+    assert deployed["deployedModel"].pop("model").rpartition("/")[2].endswith("@1")
+    deployment["deployedModel"].pop("model")
+    assert deployment == {key: value for key, value in deployed.items() if key != "endpoint"}
+
+
+def test_the_life_of_two_versions_with_the_sdk_looking_on(lab, trained):
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    deploy(lab)
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    done = deploy(lab, "runs/two", "--traffic", "10")
+    assert "the same as here" in done.out
+    address = lab.cloud.proxy.address
+    with lab.asking():
+        aiplatform.init(
+            project=PROJECT,
+            location=REGION,
+            credentials=AnonymousCredentials(),
+            api_endpoint=address,
+            api_transport="rest",
+        )
+        [endpoint] = aiplatform.Endpoint.list(filter=f'labels.project="{NAME}"')
+        models = {one.display_name: one.id for one in endpoint.list_models()}
+        assert endpoint.traffic_split == {models["one"]: 90, models["two"]: 10}
+        [model] = aiplatform.Model.list(filter=f'labels.project="{NAME}"')
+        aliases = {
+            v.version_id: v.version_aliases for v in model.versioning_registry.list_versions()
+        }
+        assert aliases == {"1": ["one", "default"], "2": ["two"]}
+
+    done = run(lab, "endpoints", "list")
+    assert re.search(r"penguin-lab +one +90 % +1 × e2-highmem-2", done.out)
+    assert re.search(r"penguin-lab +two +10 %", done.out) and "$2.50" in done.out
+
+    run(lab, "endpoints", "traffic", NAME, "two=100", "one=0")
+    assert "one=0 two=100" in run(lab, "endpoints", "traffic", NAME, "two=100").out
+    assert re.search(r"penguin-lab +one +0 %", run(lab, "endpoints", "list").out)
+    run(lab, "endpoints", "undeploy", NAME, "two")
+    assert lab.cloud.serving.endpoint()["trafficSplit"] == {models["one"]: 100}
+    run(lab, "endpoints", "undeploy", NAME)
+    assert "no model on it, and no cost" in run(lab, "endpoints", "list").out
+    run(lab, "endpoints", "cleanup", "--yes")
+    assert is_empty(lab)
+
+
+def test_the_same_command_again_makes_nothing_a_second_time(lab):
+    deploy(lab)
+    done = deploy(lab)
+    assert "model: uploaded already" in done.out and "deployed already" in done.out
+    assert [rpc for rpc, _ in lab.cloud.serving.sent].count("DeployModel") == 1
+    assert len(lab.cloud.serving.endpoints()) == 1 == len(lab.cloud.serving.versions)
+
+
+@pytest.mark.parametrize("request_", [UPLOAD, CREATE, DEPLOY])
+def test_a_lost_answer_makes_nothing_twice(lab, request_):
+    lab.cloud.faults = [Fault(request_, LOST, times=1)]
+    done = deploy(lab)
+    assert "looking for what became of it" in done.err
+    rpcs = [rpc for rpc, _ in lab.cloud.serving.sent]
+    assert [rpcs.count(rpc) for rpc in ("UploadModel", "CreateEndpoint", "DeployModel")] == [
+        1,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("request_", [UPLOAD, CREATE, DEPLOY])
+def test_a_request_that_never_arrives_leaves_its_fate_open_and_removes_nothing(lab, request_):
+    lab.cloud.faults = [Fault(request_, DROPPED, times=1)]
+    with lab.giving_up_soon():
+        done = deploy(lab, code=2)
+    assert "it is unknown whether it takes effect" in error_of(done)
+    deploy(lab)
+    rpcs = [rpc for rpc, _ in lab.cloud.serving.sent]
+    assert [rpcs.count(rpc) for rpc in ("UploadModel", "CreateEndpoint", "DeployModel")] == [
+        1,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "message", "says"),
+    [
+        (UPLOAD, 403, "Permission denied", "roles/aiplatform.user"),
+        (CREATE, 403, "Permission denied", "roles/aiplatform.user"),
+        (DEPLOY, 403, "Permission denied", "roles/aiplatform.user"),
+        (DEPLOY, 429, "The following quota metrics exceed quota limits: x", "quota is used up"),
+    ],
+)
+def test_a_refusal_removes_what_the_command_created(lab, request_, status, message, says):
+    lab.cloud.faults = [Fault(request_, status, message)]
+    assert says in error_of(deploy(lab, code=2))
+    assert is_empty(lab)
+
+
+def test_a_server_that_is_never_healthy_shows_its_log_and_leaves_nothing(lab):
+    lab.cloud.serving.unhealthy = "error: model/: no exported model"
+    done = deploy(lab, code=2)
+    assert "never became ready" in error_of(done)
+    assert "  error: model/: no exported model" in done.err
+    assert is_empty(lab)
+
+
+def test_a_failure_leaves_what_was_there_before(lab):
+    deploy(lab)
+    before = lab.cloud.serving.endpoint()
+    lab.cloud.serving.unhealthy = "out of memory"
+    deploy(lab, "runs/two", "--traffic", "50", code=2)
+    assert lab.cloud.serving.endpoint() == before
+    [[version]] = lab.cloud.serving.versions.values()
+    assert set(version.version_aliases) == {"one", "default"}
+
+
+def test_another_answer_than_here_is_a_failure(lab, trained):
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    assert "another model or other code" in error_of(deploy(lab, code=2))
+    assert is_empty(lab)
+
+
+def test_after_a_kill_cleanup_finds_the_endpoint(lab):
+    script = [sys.executable, "scripts/deploy.py", "runs/one"]
+    child = subprocess.Popen(script, cwd=lab.project.path, env={**os.environ, **lab.environ})
+    serving, end = lab.cloud.serving, time.monotonic() + 120
+    while not sent(lab, "DeployModel") and time.monotonic() < end:
+        if serving.endpoints():
+            serving.looks = 1_000_000  # the deployment takes its time
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert len(serving.endpoints()) == 1 and max(o[0] for o in serving.operations.values()) > 100
+    serving.looks = 1
+    for operation in serving.operations.values():
+        operation[0] = min(operation[0], 2)
+    done = run(lab, "endpoints", "cleanup", code=2)
+    assert f"endpoint {NAME}" in done.out and f"model {NAME}" in done.out
+    assert "give --yes" in error_of(done)
+    done = run(lab, "endpoints", "cleanup", typed="n\n", code=2)
+    assert len(lab.cloud.serving.endpoints()) == 1
+    assert "nothing" in run(lab, "endpoints", "cleanup", "--older", "1d").out
+    run(lab, "endpoints", "cleanup", typed="y\n")
+    assert is_empty(lab)
+
+
+def test_a_deadline_that_has_passed_is_warned_of(lab):
+    deploy(lab, "--until", "23:59")
+    [name] = lab.cloud.serving.endpoints()
+    lab.cloud.jobs.resources[name].labels["until"] = "20250101-0000"
+    assert (
+        "still paid for; run: python scripts/endpoints.py undeploy"
+        in run(lab, "endpoints", "list").out
+    )
+
+
+def test_the_logs_of_an_endpoint(lab):
+    deploy(lab)
+    number = lab.cloud.serving.endpoints()[0].rpartition("/")[2]
+    lab.cloud.log.write_endpoint(number, "listening on http://0.0.0.0:8080", "INFO")
+    assert run(lab, "endpoints", "logs", NAME).out == "listening on http://0.0.0.0:8080\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["endpoints", "traffic", NAME, "one=50"], "sum to 50"),
+        (["endpoints", "traffic", NAME, "nine=100"], "models are one"),
+        (["endpoints", "undeploy", NAME, "nine"], "there is one"),
+        (["endpoints", "logs", "nowhere"], "there is penguin-lab"),
+        (["deploy", "runs/two", "--shared", "--traffic", "10"], "leave --traffic out"),
+        (["deploy", "runs/nine"], "no exported model"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_changes_nothing(lab, words, says):
+    deploy(lab)
+    before = lab.cloud.serving.endpoint()
+    assert says in error_of(run(lab, *words, code=2))
+    assert lab.cloud.serving.endpoint() == before
+
+
+FILES = {  # {a file's text: the faults that it has}
+    "deployedModel: {}": ["deployedModel.dedicatedResources: is missing"],
+    "deployedModel:\n  dedicatedResources:\n    machineSpec: {machineType: n2-standard-4}\n"
+    "    minReplicaCount: 0\n  model: x": [
+        ":4: deployedModel.dedicatedResources.minReplicaCount: is 0",
+        ":5: deployedModel.model: is filled in by deploy.py",
+    ],
+    "containerSpec:\n  imageUri: gcr.io/x/y\n  env: [{name: AIP_HTTP_PORT, value: '1'}]\n"
+    "  predictRoute: predict": [
+        ":2: containerSpec.imageUri: gcr.io/x/y is in Container Registry",
+        ":3: containerSpec.env[0].name: AIP_HTTP_PORT is set by Vertex AI",
+        ":4: containerSpec.predictRoute: is predict",
+    ],
+    "containerSpec: {imageUri: europe-west4-docker.pkg.dev/p1/r/i}": [
+        "is an image in europe-west4, and the endpoint is in us-central1"
+    ],
+    "containerSpec: {imageUrl: x}": ["did you mean imageUri?"],
+}
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_wrong_file_is_refused_with_its_lines(lab, tmp_path, text):
+    path = tmp_path / "file.yaml"
+    path.write_text(text, encoding="utf-8")
+    done = run(lab, "check", path, code=2)
+    lines = done.err.splitlines()
+    assert len(lines) == len(FILES[text])
+    for line, fault in zip(lines, FILES[text], strict=True):
+        assert fault in line

@@ -1,0 +1,55 @@
+"""Serves a run's model on Vertex AI: uploads it, deploys it, asks it once, prints its price.
+
+    python scripts/deploy.py [RUN | gs://…/model] [options]
+
+RUN is a run's directory (default: the newest run that has a model). The machines are those of
+configs/endpoint.yaml, the container is that of configs/model.yaml. An endpoint is billed by the hour,
+used or not, until scripts/endpoints.py undeploys it: nothing ends it by itself, --until included.
+"""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from launcher.cli import command
+from launcher.project.settings import ROOT
+
+
+def percent(text: str) -> int:
+    if not 0 <= int(text) <= 100:
+        raise ValueError
+    return int(text)
+
+
+def until(text: str) -> datetime:
+    from launcher.endpoints import plan
+
+    try:
+        return plan.parse_until(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {error}; write 18:00 or 2026-12-01T18:00"
+        ) from None
+
+
+def main(argv: list[str]) -> int:
+    parser = command.new_parser(__doc__)
+    add = parser.add_argument
+    add("run", nargs="?", metavar="RUN", help="default: the newest run with a model")
+    text = "machines (default: configs/endpoint.yaml)"
+    add("--config", type=Path, default=ROOT / "configs/endpoint.yaml", metavar="FILE", help=text)
+    text = "of the requests, beside the models that are there (default: as the file says)"
+    add("--traffic", type=percent, metavar="PERCENT", help=text)
+    text = "when it is to end, such as 18:00: a label; `endpoints.py list` and the doctor warn then"
+    add("--until", type=until, metavar="TIME", help=text)
+    text = (
+        "an endpoint without a host of its own: requests of 1.5 MB at most, and gcloud reaches it"
+    )
+    add("--shared", action="store_true", help=text)
+    text = "one instance in any form that predict.py takes (default: a held-out row of the run)"
+    add("--instance", type=Path, metavar="FILE", help=text)
+    add("--dry-run", action="store_true", help="print the messages as curl commands; send nothing")
+    options = parser.parse_args(argv)
+    from launcher.endpoints import deploy  # --help needs none of it
+
+    return command.run(lambda: deploy.deploy(options))

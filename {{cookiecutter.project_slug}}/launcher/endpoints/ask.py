@@ -1,0 +1,116 @@
+"""Sends instances to an endpoint or to a server, in requests that are small enough; answers in order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator
+
+from launcher.cloud import clients
+from launcher.cloud.clients import Connection
+from launcher.cloud.errors import CloudError
+from launcher.endpoints.service import NEED, connect, find_endpoint, predict_url
+from launcher.project.settings import read_settings
+
+SHARED_BYTES, BYTES = 1_500_000, 10_000_000  # of a request, by the service
+ROOM = 1000  # bytes of a request around its instances
+ROWS = 256  # instances of a request; the server takes more of rows, and 320 images
+OWN_HOSTS = (".googleapis.com", ".vertexai.goog")  # where an access token may be sent
+ANSWER = 120.0  # seconds to wait for one answer
+
+
+def is_google(url: str) -> bool:
+    """Whether a URL is one of Google's, which takes requests with a login only."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    override = urllib.parse.urlsplit(clients.endpoint("aiplatform")).hostname
+    return host.endswith(OWN_HOSTS) or host == override
+
+
+def find_url(name: str) -> str:
+    """The address of an endpoint of this repo, by its name or number.
+
+    Raises:
+        SpecError: there is none.
+    """
+    service = connect()
+    return predict_url(find_endpoint(service, name), service.connection.region)
+
+
+def ask(url: str, instances: Iterable[object]) -> Iterator[object]:
+    """Yield the answer to each instance.
+
+    Raises:
+        CloudError: a request was refused; or an instance is larger than a request may be.
+    """
+    settings = read_settings()
+    connection = Connection(settings.project, settings.region) if is_google(url) else None
+    for group in split(instances, limit_of(url)):
+        body = {"instances": group}
+        if connection:
+            answer = connection.ask("predict", NEED, "POST", url, json=body, timeout=ANSWER)
+        else:
+            answer = _post(url, body)
+        predictions = answer.get("predictions")
+        if not isinstance(predictions, list) or len(predictions) != len(group):
+            raise CloudError(f"{url}: no answer for each instance: {json.dumps(answer)[:200]}")
+        yield from predictions
+
+
+def _post(url: str, body: dict) -> dict:
+    """Ask a server without a login."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        text = error.read().decode("utf-8", "replace")
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            text = json.loads(text)["error"]
+        raise CloudError(f"{url}: {error.code}: {text[:300]}") from None
+    except (OSError, ValueError) as error:
+        raise CloudError(f"{url}: no answer ({getattr(error, 'reason', error)})") from None
+
+
+def split(instances: Iterable[object], limit: int) -> Iterator[list]:
+    """Groups of at most ROWS instances, whose requests have at most `limit` bytes.
+
+    Raises:
+        CloudError: one instance has more.
+    """
+    group: list = []
+    size = 0
+    for i, instance in enumerate(instances):
+        length = len(json.dumps(instance).encode()) + 2
+        if length + ROOM > limit:
+            raise CloudError(f"instance {i}: {length:,} bytes, and a request has {limit:,} at most")
+        if group and (size + length + ROOM > limit or len(group) == ROWS):
+            yield group
+            group, size = [], 0
+        group.append(instance)
+        size += length
+    if group:
+        yield group
+
+
+def limit_of(url: str) -> int:
+    """How many bytes a request to this address may have."""
+    return (
+        SHARED_BYTES
+        if (urllib.parse.urlsplit(url).hostname or "").endswith("aiplatform.googleapis.com")
+        else BYTES
+    )
+
+
+def to_curl(url: str, instances: Iterable[object]) -> str:
+    """A curl command that asks the same."""
+    body = shlex.quote(json.dumps({"instances": list(instances)}, ensure_ascii=False))
+    login = (
+        ' -H "Authorization: Bearer $(gcloud auth print-access-token)"' if is_google(url) else ""
+    )
+    return f"curl{login} -H 'Content-Type: application/json' -d {body} {shlex.quote(url)}"

@@ -1,0 +1,84 @@
+"""One real prediction by an endpoint, compared with that of scripts/predict.py on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from launcher.common.document import SpecError
+from launcher.project.settings import ROOT
+from launcher.report import runs
+
+CLOSE = 1e-5  # two answers to the same instance may differ by so much of their size
+
+
+def compare(model_dir: Path, url: str, instance: Path | None) -> None:
+    """Ask the endpoint for one real prediction, and scripts/predict.py for the same one here.
+
+    Args:
+        instance: a file of one instance; None: one that the run held out, where there is one.
+
+    Raises:
+        SpecError: there is no answer, or another one.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        instance = instance or find_instance(model_dir.parent, Path(folder))
+        if not instance:
+            print("no prediction was made: the run has no instance here; give --instance FILE")
+            return
+        there, here = (predict(model_dir, instance, words) for words in (["--url", url], []))
+    if not are_close(here, there):
+        raise SpecError(
+            f"the endpoint answers {json.dumps(there)}, and predict.py here {json.dumps(here)}: "
+            "another model or other code is in the image"
+        )
+    print(f"a prediction: {json.dumps(here, ensure_ascii=False)}, the same as here", flush=True)
+
+
+def find_instance(run_dir: Path, folder: Path) -> Path | None:
+    """A file of one held-out instance of a run: a row of a table, or an image; None: none is here.
+
+    Args:
+        folder: where it may be written.
+    """
+    try:
+        files = runs.load(run_dir).held_out["files"]
+    except (runs.RunError, LookupError):
+        files = []
+    for path in (ROOT / str(file.get("path", "")) for file in files):
+        if path.suffix == ".csv" and path.is_file():
+            with open(path, encoding="utf-8-sig", newline="") as table:
+                rows = [row for row, _ in zip(table, range(2), strict=False)]
+            (folder / "row.csv").write_text("".join(rows), encoding="utf-8")
+            return folder / "row.csv"
+    return next(iter(sorted(run_dir.glob("gallery/*.png"))), None)
+
+
+def predict(model_dir: Path, instance: Path, words: list[str]) -> object:
+    """The answer to the first instance of a file, by scripts/predict.py.
+
+    Raises:
+        SpecError: there is none; what predict.py says.
+    """
+    script = [sys.executable, str(ROOT / "scripts" / "predict.py"), "--model", str(model_dir)]
+    done = subprocess.run(
+        [*script, *words, str(instance)], capture_output=True, encoding="utf-8", cwd=ROOT
+    )
+    if done.returncode:
+        raise SpecError((done.stdout + done.stderr).strip().splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[0])
+
+
+def are_close(one: object, other: object) -> bool:
+    """Whether two answers agree: equal texts and keys, numbers up to a rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(are_close(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(are_close, one, other))
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
+    return one == other

@@ -1,0 +1,183 @@
+"""The verbs of scripts/endpoints.py: list, share out traffic, read logs, undeploy, clean up.
+
+Each returns the exit code.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+
+from launcher.cloud.errors import CloudError
+from launcher.cloud.remote_job import print_table
+from launcher.common.document import SpecError
+from launcher.common.times import format_time, seconds_between
+from launcher.cost.prices import dollars
+from launcher.endpoints import deploy, plan
+from launcher.endpoints.service import Service, connect, find_endpoint
+
+COLUMNS = ("endpoint", "model", "traffic", "machines", "since", "until", "a day", "so far")
+DAY = 86_400  # seconds
+LINES = 200  # of a log
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on an endpoint, and what it costs in USD; None is unknown."""
+
+    endpoint: dict
+    deployed: dict
+    region: str
+
+    @property
+    def hourly(self) -> float | None:
+        resources = self.deployed.get("dedicatedResources")
+        return plan.price_per_hour(resources, self.region) if resources else None
+
+    @property
+    def hours(self) -> float:
+        return seconds_between(self.deployed["createTime"], None) / 3600
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        deployed, labels = self.deployed, self.endpoint.get("labels", {})
+        share = self.endpoint.get("trafficSplit", {}).get(deployed["id"], 0)
+        resources = deployed.get("dedicatedResources", {})
+        machine = resources.get("machineSpec", {}).get("machineType", "?")
+        until = plan.read_until(labels)
+        return (
+            self.endpoint["displayName"],
+            deployed.get("displayName", deployed["id"]),
+            f"{share} %",
+            f"{resources.get('minReplicaCount', '?')} × {machine}",
+            format_time(deployed["createTime"]),
+            until.strftime("%Y-%m-%d %H:%M") if until else "–",
+            "unknown" if self.hourly is None else dollars(24 * self.hourly),
+            "unknown" if self.hourly is None else dollars(self.hours * self.hourly),
+        )
+
+
+def list_(_: Namespace) -> int:
+    service = connect()
+    endpoints = service.list_endpoints()
+    rows = [row for endpoint in endpoints for row in _rows(service, endpoint)]
+    if rows:
+        print_table(COLUMNS, [row.cells for row in rows])
+        print("list prices of the fewest machines; more of them cost more")
+    for endpoint in endpoints:
+        if not endpoint.get("deployedModels"):
+            print(f"{endpoint['displayName']}: no model on it, and no cost")
+    for endpoint in filter(plan.is_overdue, endpoints):
+        name, until = endpoint["displayName"], plan.read_until(endpoint["labels"])
+        print(
+            f"{name} was to end at {until:%Y-%m-%d %H:%M}, and is still paid for; run: "
+            f"python scripts/endpoints.py undeploy {name}"
+        )
+    if not endpoints:
+        print("no endpoints of this project")
+    return 0
+
+
+def traffic(options: Namespace) -> int:
+    service = connect()
+    endpoint = find_endpoint(service, options.name)
+    ids = {
+        one.get("displayName", one["id"]): one["id"] for one in endpoint.get("deployedModels", ())
+    }
+    split = {}
+    for word in options.share:
+        name, _, percent = word.rpartition("=")
+        if name not in ids or not re.fullmatch(r"\d{1,3}", percent):
+            raise SpecError(f"{word}: write MODEL=PERCENT; models are {', '.join(ids) or 'none'}")
+        split[ids[name]] = int(percent)
+    if sum(split.values()) != 100:
+        raise SpecError(
+            f"the percents sum to {sum(split.values())}, not to 100; nothing was changed"
+        )
+    body = {"name": endpoint["name"], "trafficSplit": split}
+    what = f"share out the traffic of {options.name}"
+    service.change("PATCH", endpoint["name"], what, body, updateMask="trafficSplit")
+    print(f"{options.name}: {' '.join(f'{name}={split.get(i, 0)}' for name, i in ids.items())}")
+    return 0
+
+
+def logs(options: Namespace) -> int:
+    service = connect()
+    endpoint = find_endpoint(service, options.name)
+    lines = service.read_log(endpoint["name"], LINES)
+    print("".join(f"{line}\n" for line in lines), end="")
+    if not lines:
+        print(f"{options.name}: no line in its log", file=sys.stderr)
+    return 0
+
+
+def undeploy(options: Namespace) -> int:
+    service = connect()
+    endpoint = find_endpoint(service, options.name)
+    names = plan.list_names(endpoint)
+    if options.model and options.model not in names:
+        raise SpecError(
+            f"{options.model}: not on {options.name}; there is {', '.join(names) or 'none'}"
+        )
+    for one in endpoint.get("deployedModels", ()):
+        if options.model in (None, one.get("displayName", one["id"])):
+            deploy.undeploy(service, service.get_endpoint(endpoint["name"]), one["id"])
+            print(f"undeployed {one.get('displayName', one['id'])}: no cost any more", flush=True)
+    return 0
+
+
+def cleanup(options: Namespace) -> int:
+    """List what bears this project's label, and delete it after a confirmation."""
+    service = connect()
+    old = [
+        [one for one in things if seconds_between(one["createTime"], None) >= options.older]
+        for things in (service.list_endpoints(), service.list_models())
+    ]
+    endpoints, models = old
+    for endpoint in endpoints:
+        print(f"endpoint {endpoint['displayName']}, since {format_time(endpoint['createTime'])}")
+        for row in _rows(service, endpoint):
+            cells = row.cells
+            print(f"  model {cells[1]}, {cells[2]} of the traffic, so far {cells[-1]}")
+    for model in models:
+        since = format_time(model["createTime"])
+        print(f"model {model['displayName']} with all its versions, since {since}")
+    if not endpoints and not models:
+        print("nothing of this project to clean up")
+        return 0
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise SpecError("there is no terminal to ask on; nothing was deleted: give --yes")
+        print("Delete all of these? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise SpecError("nothing was deleted")
+    failed = 0
+    for kind, things in (("endpoint", endpoints), ("model", models)):
+        for thing in things:
+            try:
+                _delete(service, kind, thing)
+                print(f"deleted the {kind} {thing['displayName']}", flush=True)
+            except CloudError as error:
+                print(f"error: the {kind} {thing['displayName']} stays: {error}", file=sys.stderr)
+                failed = 2
+    return failed
+
+
+def _delete(service: Service, kind: str, thing: dict) -> None:
+    if kind == "endpoint":
+        if running := service.find_operation(thing["name"]):
+            print(f"{thing['displayName']}: waiting for what is being done to it", flush=True)
+            try:
+                service.wait(running, "wait for the endpoint")
+            except CloudError as error:
+                print(error, file=sys.stderr)  # how a deployment ended that nobody waits for
+        for one in service.get_endpoint(thing["name"]).get("deployedModels", ()):
+            deploy.undeploy(service, service.get_endpoint(thing["name"]), one["id"])
+    deploy.delete(service, kind, thing["name"])
+
+
+def _rows(service: Service, endpoint: dict) -> list[Row]:
+    region = service.connection.region
+    return [Row(endpoint, one, region) for one in endpoint.get("deployedModels", ())]

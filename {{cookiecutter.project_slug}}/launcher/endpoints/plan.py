@@ -1,0 +1,216 @@
+"""The messages by which a model becomes a service, complete before anything is sent.
+
+Nothing here asks a network: `--dry-run` prints what is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from launcher.cloud.submission import ID, find_user, join_labels, legal
+from launcher.cost import prices
+from launcher.endpoints import files
+from launcher.endpoints.service import Step, base_url
+from launcher.jobfile.job import read_pools
+from launcher.project.settings import ROOT, Settings, read_settings
+
+UNTIL = "%Y%m%d-%H%M"  # a time in UTC, as a label
+NEW = {"parent": "PARENT_MODEL", "endpoint": "ENDPOINT_ID", "model": "MODEL_ID", "version": "1"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known of a deployment before the first request."""
+
+    settings: Settings
+    name: str  # of the run: of the version and of the deployed model
+    image: str  # the project's own, which is made where it is missing; "" for another one
+    labels: Mapping[str, str]
+    model: dict  # the Model that is uploaded
+    endpoint: dict  # the Endpoint that is created where there is none
+    deployment: dict  # the DeployModelRequest
+    share: int  # percent of the traffic
+
+    @property
+    def id(self) -> str:
+        """The same for all deployments of the same model by the same files, and for no others."""
+        return self.labels[ID]
+
+    def upload(self, parent: str) -> Step:
+        """The request that makes a version, of a model that is there or of a new one."""
+        body = {"parentModel": parent} if parent else {}
+        body["model"] = {**self.model, "versionAliases": [find_alias(self.name)]}
+        return Step(f"upload the model {self.name}", "models:upload", body)
+
+    def create_endpoint(self) -> Step:
+        name = self.endpoint["displayName"]
+        return Step(f"create the endpoint {name}", "endpoints", self.endpoint)
+
+    def deploy(self, endpoint: str, model: str, others: Mapping[str, int]) -> Step:
+        """The request that puts the model on machines.
+
+        Args:
+            endpoint, model: resource names; of the model with its version, "…/models/7@2".
+            others: {id of a deployed model: its percent of the traffic now}.
+        """
+        deployed = {
+            **self.deployment["deployedModel"],
+            "model": model,
+            "displayName": self.name,
+        }
+        split = {files.FIRST: self.share, **share_out(others, 100 - self.share)}
+        body = {"deployedModel": deployed, "trafficSplit": split}
+        return Step(f"deploy {self.name}", f"{endpoint}:deployModel", body)
+
+    def steps(self) -> Iterator[Step]:
+        """The requests for a project that has nothing yet."""
+        parent = f"projects/{self.settings.project}/locations/{self.settings.region}"
+        yield self.upload("")
+        yield self.create_endpoint()
+        endpoint = f"{parent}/endpoints/{NEW['endpoint']}"
+        yield self.deploy(endpoint, f"{parent}/models/{NEW['model']}@{NEW['version']}", {})
+
+    def to_curl(self) -> Iterator[str]:
+        """The same as commands."""
+        parent = f"projects/{self.settings.project}/locations/{self.settings.region}"
+        for step in self.steps():
+            path = step.path if step.path.startswith("projects/") else f"{parent}/{step.path}"
+            body = json.dumps(step.body, indent=2, ensure_ascii=False)
+            yield f"# {step.what}"
+            yield f"curl -X POST '{base_url(self.settings.region)}/v1/{path}' \\"
+            yield '  -H "Authorization: Bearer $(gcloud auth print-access-token)" \\'
+            yield f"  -H 'Content-Type: application/json' -d @- <<'END'\n{body}\nEND"
+
+
+def make_plan(
+    name: str,
+    image: str,
+    *,
+    config: Path,
+    traffic: int | None,
+    until: datetime | None,
+    shared: bool,
+) -> Plan:
+    """Complete the messages of configs/model.yaml and of `config`.
+
+    Args:
+        name: of the run.
+        image: the project's serving image, with the model in it.
+        traffic: percent for the new model; None: as the file says.
+        until: when somebody means to take it down; a label, and nothing more.
+        shared: the old kind of endpoint, with smaller requests.
+
+    Raises:
+        SpecError: a fault in the files or in project.yaml.
+    """
+    settings = read_settings()
+    model = files.load(ROOT / "configs" / "model.yaml", "Model")
+    deployment = files.load(config, "DeployModelRequest")
+    container = dict(model["containerSpec"])
+    own = container.get("imageUri", files.OWN_IMAGE) == files.OWN_IMAGE
+    container["imageUri"] = image if own else container["imageUri"]
+    if settings.service_account:
+        given = deployment["deployedModel"]
+        deployment["deployedModel"] = {"serviceAccount": settings.service_account, **given}
+    share = int(deployment.get("trafficSplit", {}).get(files.FIRST, 100))
+    display = settings.slug + ("-shared" if shared else "")
+    same = [settings.project, settings.region, name, container, model, deployment, display]
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
+    lasting = {"project": settings.slug, "user": find_user(), "run": name}
+    labels = join_labels(lasting, settings.labels, {ID: digest})
+    of_endpoint = {key: text for key, text in labels.items() if key not in ("run", ID)}
+    if until:
+        of_endpoint["until"] = until.astimezone(timezone.utc).strftime(UNTIL)
+    endpoint: dict = {"displayName": display, "labels": of_endpoint}
+    if not shared:
+        endpoint["dedicatedEndpointEnabled"] = True
+    return Plan(
+        settings=settings,
+        name=name,
+        image=image if own else "",
+        labels=labels,
+        model={
+            **model,
+            "displayName": settings.slug,
+            "versionDescription": name,
+            "labels": labels,
+            "containerSpec": container,
+        },
+        endpoint=endpoint,
+        deployment=deployment,
+        share=share if traffic is None else traffic,
+    )
+
+
+def share_out(shares: Mapping[str, int], total: int) -> dict[str, int]:
+    """Percents in the proportions of others, whole numbers that sum to a total.
+
+    {"one": 90, "two": 10}, 50 → {"one": 45, "two": 5}; equal parts where all of them are 0.
+    """
+    if not shares:
+        return {}
+    weights = dict(shares) if any(shares.values()) else dict.fromkeys(shares, 1)
+    exact = {key: total * weight / sum(weights.values()) for key, weight in weights.items()}
+    whole = {key: int(value) for key, value in exact.items()}
+    by_rest = sorted(exact, key=lambda key: whole[key] - exact[key])
+    for key in by_rest[: total - sum(whole.values())]:
+        whole[key] += 1
+    return whole
+
+
+def find_alias(name: str) -> str:
+    """A run's name as an alias of its version: a letter first, letters, digits and - after it."""
+    return re.sub(r"^[^a-z]+", "run-", legal(name).replace("_", "-")).strip("-") or "run"
+
+
+def price_per_hour(resources: Mapping, region: str) -> float | None:
+    """US dollars for an hour of the fewest machines that DedicatedResources allow; None: unknown."""
+    least, _ = files.count_replicas(dict(resources))
+    spec = {"machineSpec": resources.get("machineSpec", {}), "replicaCount": least}
+    [pool] = read_pools({"workerPoolSpecs": [spec]})
+    pool = replace(pool, disk_gb=0)  # an endpoint pays for no boot disk
+    return prices.price_pool(pool, region, "STANDARD", prices.load()).price
+
+
+def parse_until(text: str) -> datetime:
+    """ "18:00" is today or tomorrow; "2026-12-01T18:00" is that day; in this machine's time.
+
+    Raises:
+        ValueError: no such time, or it has passed.
+    """
+    now = datetime.now().astimezone()
+    if re.fullmatch(r"\d\d?:\d\d", text):
+        hour, minute = map(int, text.split(":"))
+        time = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        return time if time > now else time + timedelta(days=1)
+    time = datetime.fromisoformat(text).astimezone()
+    if time <= now:
+        raise ValueError(f"{text} has passed")
+    return time
+
+
+def read_until(labels: Mapping[str, str]) -> datetime | None:
+    """The deadline among an endpoint's labels, in this machine's time; None where there is none."""
+    try:
+        time = datetime.strptime(labels.get("until", ""), UNTIL)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=timezone.utc).astimezone()
+
+
+def list_names(endpoint: Mapping) -> Sequence[str]:
+    """The display names of the models on an endpoint."""
+    return [one.get("displayName", one["id"]) for one in endpoint.get("deployedModels", ())]
+
+
+def is_overdue(endpoint: Mapping) -> bool:
+    """Whether an endpoint's deadline has passed while it still has models: nobody ends it by itself."""
+    until = read_until(endpoint.get("labels", {}))
+    late = until is not None and until < datetime.now().astimezone()
+    return late and bool(endpoint.get("deployedModels"))

@@ -75,6 +75,10 @@ class Onnx:
             self._session = open_session(path)
         except Exception as error:  # onnxruntime's classes have no base of their own
             raise ModelError(f"{path}: cannot be loaded ({_shorten(error)})") from None
+        # Such as tensor(float); NumPy knows the other names as they are.
+        names = {one.name: one.type[7:-1] for one in self._session.get_inputs()}
+        numpy = {"float": np.float32, "double": np.float64, "string": object}
+        self._takes = {name: np.dtype(numpy.get(kind, kind)) for name, kind in names.items()}
         self._outputs = [output.name for output in self._session.get_outputs()]
         metadata = self._session.get_modelmeta().custom_metadata_map
         metadata = {name: json.loads(text) for name, text in metadata.items()}
@@ -83,8 +87,9 @@ class Onnx:
         self._labels = {"labels": np.array([labels])} if labels else {}
 
     def call(self, inputs: Arrays) -> Arrays:
-        rows = len(next(iter(inputs.values())))
         try:
+            inputs = {name: np.asarray(inputs[name], kind) for name, kind in self._takes.items()}
+            rows = len(next(iter(inputs.values())))
             if self._alone and rows > 1:
                 parts = [
                     self._run({n: a[i : i + 1] for n, a in inputs.items()}) for i in range(rows)

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, Trained
+from conftest import ROOT, Trained, train, write
 
 from codec.answers import to_plain
 from codec.session import open_session
@@ -74,6 +74,18 @@ def test_onnxruntime_answers_as_tensorflow_does(run, request):
         else:
             texts = np.array([[text.decode() for text in row] for row in np.atleast_2d(truth)])
             assert (np.atleast_2d(got[name]) == texts).all(), name
+
+
+@pytest.mark.parametrize(
+    "rows", ["1.5,2,p\n-3,4,q\n", "u,v,1\nw,x,2.5\n"], ids=["numbers", "texts"]
+)
+def test_columns_of_one_kind_have_a_network_too(rows, tmp_path):
+    """It may then not use the other input."""
+    write("t.csv", "a,b,y\n" + rows * 20)
+    run = train(tmp_path / "run", "--train-files", "t.csv", "--target", "y", "--epochs", "1")
+    model = Model(run.model_dir)
+    requests = [*model.inputs.open("t.csv")]
+    assert model.runtime_name == "onnxruntime" and len([*model.predict(requests)]) == 40
 
 
 # The same bits in any company

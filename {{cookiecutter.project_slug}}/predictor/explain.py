@@ -56,8 +56,8 @@ def explain(answer: Callable[[list[dict]], list[dict]], instance: dict, baseline
     values = (_sum_all_sets if len(names) <= EXACT else _sample_orders)(ask, len(names))
     return {
         "score": score,
-        "value": ends[1],
-        "baseline": ends[0],
+        "value": float(ends[1]),
+        "baseline": float(ends[0]),
         "attributions": dict.fromkeys(baseline, 0.0)
         | dict(zip(names, values.tolist(), strict=True)),
     }

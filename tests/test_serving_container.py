@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +81,31 @@ def test_it_runs_without_network_rights_and_a_writable_disk(docker, image, proje
     assert json.loads(log.stdout.splitlines()[-1])["status"] == 200
     assert "Traceback" not in log.stderr
     docker.run("rm", "served")
+
+
+def test_serve_py_runs_it_and_leaves_no_container(docker, image, project):
+    """The stand-in's containers have no network, so the server is asked from inside."""
+    environ = {**os.environ, **docker.environ, "BASE_IMAGE": BASE}
+    command = [sys.executable, "scripts/serve.py", "runs/one", "--container"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=project.path, env=environ, **pipes)
+    try:
+        deadline = time.monotonic() + 60
+        while not (names := docker.run("ps", "--format={{.Names}}").stdout.split()) or not ask(
+            docker, names[0], "/health"
+        ):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        [published] = json.loads(docker.run("inspect", names[0]).stdout)
+        bindings = published["HostConfig"]["PortBindings"]
+        assert bindings == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+        assert published["Config"]["Image"] == image  # it was not built again
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    assert "page: http://127.0.0.1:8080/" in process.stdout.read()
+    assert docker.run("ps", "-aq").stdout == ""
 
 
 def test_it_has_no_tensorflow_and_no_trainer(docker, image):

@@ -251,7 +251,7 @@ def check(*words: str | Path) -> subprocess.CompletedProcess:
 def test_check_summarizes_each_file():
     done = check()
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == len(CONFIGS)
+    assert len(done.stdout.splitlines()) == len(CONFIGS) + 2  # endpoint.yaml, model.yaml
     assert "cpu.yaml  1 replica of n2-standard-4, at most 1 hour\n" in done.stdout
 
 

@@ -71,7 +71,7 @@ def test_a_job_file_runs_and_leaves_all_that_a_run_has(project, tmp_path):
     [
         (["--", *own.MISTAKE[0]], 2, own.MISTAKE[1]),
         (["--", "--epochs", "0"], 2, "argument --epochs: '0' is not a whole number above 0"),
-        (["job.yaml"], 2, "error: job.yaml:1: no job file: the API has no field x"),
+        (["job.yaml"], 2, "error: job.yaml:1: x: the API has no such field here"),
         (["none.yaml"], 2, "error: none.yaml: cannot be read (No such file or directory)"),
         (["--epochs", "2"], 2, "unknown: --epochs; the trainer's flags stand after a lone --"),
         (["configs/cpu.yaml", "--top=2"], 2, "are for a study, and cpu.yaml is one job"),

@@ -33,9 +33,10 @@ REGIONS = (
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
 OUR_FOLDERS = "codec configs data launcher notebooks predictor problems scripts serving trainer test tests runs"
 OUR_DEPENDENCIES = (
-    "build filelock google-cloud-aiplatform google-cloud-storage ipykernel jinja2 keras matplotlib"
-    " nbclient nbformat numpy optuna pillow pip polars pyarrow pytest pyyaml rich ruff setuptools tensorboard"
-    " tensorflow tf tf-keras uv wheel yaml"
+    "build filelock google-cloud-aiplatform google-cloud-storage httptools ipykernel jinja2 keras"
+    " matplotlib nbclient nbformat numpy onnx onnxruntime optuna orjson pillow pip polars pyarrow pytest"
+    " pyyaml rich ruff setuptools starlette tensorboard tensorflow tf tf-keras tf2onnx uv uvicorn uvloop"
+    " wheel yaml"
 )
 WINDOWS_DEVICES = ["con", "prn", "aux", "nul"] + [
     f"{device}{number}" for device in ("com", "lpt") for number in range(10)

@@ -141,7 +141,7 @@ COPIED = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))[
 
 
 # Files that differ by the problem and are no files of a problem: all that asks for it.
-ASK_FOR_THE_PROBLEM = {"README.md", "setup.py", "project.yaml"}
+ASK_FOR_THE_PROBLEM = {"README.md", "setup.py", "project.yaml", "Dockerfile.serving"}
 
 
 def test_conditions_ask_for_the_problem_alone():
@@ -226,13 +226,15 @@ def test_walls(project):
     directory. All may import codec, which imports none of them, and no TensorFlow."""
     reader = re.search(r'"([a-z]+)[^"]*",  # reads the data', project.read("setup.py"))[1]
     reader = {"pillow": "PIL"}.get(reader, reader)
-    lean = {"codec", "numpy", reader, *sys.stdlib_module_names}
+    lean = {"codec", "numpy", "onnxruntime", reader, *sys.stdlib_module_names}
     for path in project.path.glob("codec/**/*.py"):
         assert set(imports(path)) <= lean, path
     for path in project.path.glob("trainer/**/*.py"):
-        assert set(imports(path)) <= lean | {"trainer", "tensorflow", "keras"}, path
+        allowed = lean | {"trainer", "tensorflow", "keras", "onnx", "tf2onnx"}
+        assert set(imports(path)) <= allowed, path
     for path in project.path.glob("predictor/**/*.py"):
-        assert set(imports(path)) <= lean | {"predictor", "tensorflow"}, path
+        allowed = lean | {"predictor", "tensorflow", "orjson", "starlette", "uvicorn"}
+        assert set(imports(path)) <= allowed, path
     for path in project.path.glob("launcher/**/*.py"):
         assert not set(imports(path)) & {"trainer", "predictor", "tensorflow", "keras"}, path
 

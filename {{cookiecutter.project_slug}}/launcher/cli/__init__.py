@@ -4,6 +4,8 @@ train_local  run a job or a study on this machine
 start        the same, from parsed arguments to the last line printed
 train_cloud  send a job to Vertex AI
 serve        serve a model on this machine
+deploy       serve a model on Vertex AI
+endpoints    list, change and remove what serves there
 check        check job files
 jobs         list, show and cancel cloud jobs; fetch their results
 prices       show prices

@@ -229,7 +229,8 @@ def test_same_seed_same_history(bake, tmp_path):
         bake().run([*TASK, "--job-dir", tmp_path / name, *flags, seed])
     train(bake(), tmp_path / "other", *flags, "5")
 
-    for file in ("history.csv", "evaluation.json", "predictions.csv"):
+    network = "model/assets.extra/network.onnx"
+    for file in ("history.csv", "evaluation.json", "predictions.csv", network):
         one, two, other = ((tmp_path / n / file).read_bytes() for n in ("one", "two", "other"))
         assert one == two != other
 

@@ -186,6 +186,7 @@ def test_a_network_that_answers_otherwise_is_not_written(tmp_path, monkeypatch, 
     class Other:
         def __init__(self, data):
             self.session = open_session(data)
+            self.get_inputs = self.session.get_inputs
 
         def run(self, names, inputs):
             values = self.session.run(names, inputs)

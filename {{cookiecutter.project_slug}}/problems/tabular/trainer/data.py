@@ -22,11 +22,12 @@ import pyarrow as pa
 from codec import files
 from codec.columns import blocks, infer
 from codec.columns.encode import check_words, encode, layout
+from codec.columns.hints import read_hints
 from codec.columns.rows import Part, choose_groups
 from codec.schema import MISSING_IN_WORDS, Schema
 from trainer.columns import leaks
 from trainer.columns.line import Line, fit_line
-from trainer.columns.sources import choose_group, find_sources, read_hints
+from trainer.columns.sources import choose_group, find_sources
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime
 

@@ -60,10 +60,12 @@ def main(argv: list[str]) -> int:
             from launcher.endpoints import ask
 
             url = args.url or ask.find_url(args.endpoint)
+            good = (one for one in requests if not isinstance(one, InstanceError))
+            instances = map(model.inputs.to_json, good)
             if args.curl:
-                print(ask.to_curl(url, _list_instances(model.inputs, requests)))
+                print(ask.to_curl(url, instances))
                 return 0
-            answers = _ask(url, model.inputs, requests)
+            answers = _join(requests, ask.ask(url, instances))
         else:
             answers = model.predict(requests)
         errors = _print_answers(answers)
@@ -74,16 +76,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _list_instances(inputs: Inputs, requests: Sequence) -> Iterator[object]:
-    """Those of the requests that the model takes, as JSON."""
-    return (inputs.to_json(one) for one in requests if not isinstance(one, InstanceError))
-
-
-def _ask(url: str, inputs: Inputs, requests: Sequence) -> Iterator[dict]:
-    """Yield the answer of a server to each request, or {"error": why}, as `Model.predict` does."""
-    from launcher.endpoints import ask
-
-    answers = ask.ask(url, _list_instances(inputs, requests))
+def _join(requests: Sequence, answers: Iterator[dict]) -> Iterator[dict]:
+    """Yield a server's answer to each request, or {"error": why}, as `Model.predict` does."""
     for one in requests:
         if isinstance(one, InstanceError):
             yield {"error": str(one)}

@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from codec import files
-from codec.columns import blocks, infer
+from codec.columns import infer
 from codec.columns.encode import check_words, encode, layout
 from codec.columns.hints import read_hints
+from codec.columns.identity import identify
 from codec.columns.rows import Part, choose_groups
 from codec.schema import MISSING_IN_WORDS, Schema
 from trainer.columns import leaks
@@ -36,7 +37,6 @@ OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
 FORMAT = 4  # raise it when the encoding changes: old caches are then no longer used
 DISK_BLOCK = 512  # rows that stay neighbours on disk when an epoch is shuffled
-HASHED = 1 << 25  # bytes of a file that a thread hashes; a larger one is hashed in pieces
 WINDOW = 1 << 16  # rows that are shuffled together in memory,
 WINDOW_BYTES = 1 << 25  # or fewer where rows are wide
 
@@ -188,10 +188,10 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     # A job that installs the trainer as a package has no data/ beside it: a variable names a copy.
     own = runtime.contract.get("OWN_DATA_URI") or str(OWN_DATA)
     train, held_out, target = find_sources(flags, own)
-    hints = read_hints(flags, train[0].names, target)
+    hints = read_hints(flags.schema, train[0].names, target)
     manifest = {
-        "train": {"files": [_identity(s.path) for s in train]},
-        "eval": {"files": [_identity(s.path) for s in held_out]},
+        "train": {"files": [identify(s.path) for s in train]},
+        "eval": {"files": [identify(s.path) for s in held_out]},
     }
     group = choose_group(flags, train[0], target, hints)
     fold = flags.fold or 1
@@ -212,29 +212,6 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     finally:
         pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
     return _open(path, manifest, reused)
-
-
-def _identity(path: str) -> dict:
-    """What distinguishes this file from others: its content, or in a bucket the object's last write."""
-    size = files.size(path)
-    if files.is_remote(path):
-        digest = f"modified:{files.modified(path)}"  # objects are replaced whole, never edited
-    else:
-        hashers = [*blocks.map_in_order(lambda start: _hash(path, start), range(0, size, HASHED))]
-        if len(hashers) > 1:
-            hashers = [hashlib.blake2b(b"".join(h.digest() for h in hashers), digest_size=16)]
-        digest = f"blake2b:{hashers[0].hexdigest()}"
-    return {"path": path, "bytes": size, "digest": digest}
-
-
-def _hash(path: str, start: int):
-    """Hash a piece of a file."""
-    hasher = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        file.seek(start)
-        for _ in range(0, HASHED, 1 << 20):
-            hasher.update(file.read(1 << 20))
-    return hasher
 
 
 def _open(path: str, manifest: dict, reused: bool) -> Examples:

@@ -22,17 +22,19 @@ SETTLED = {
 }
 
 
-def read_hints(flags, names: Sequence[str], target: str) -> dict[str, dict]:
-    """Read what `--schema` gives of columns, by their names: any of SETTLED, of the target no kind.
+def read_hints(path: str | None, names: Sequence[str], target: str) -> dict[str, dict]:
+    """Read what the file of `--schema` gives of columns, by their names: any of SETTLED.
+
+    Of the target, it may give no kind. Without a file: {}.
 
     Raises:
         JobError: a file that is not of that form, a column or a kind that does not exist.
     """
-    if not flags.schema:
+    if not path:
         return {}
-    where = f"--schema {flags.schema}"
+    where = f"--schema {path}"
     try:
-        columns = json.loads(files.read_text(flags.schema))["columns"]
+        columns = json.loads(files.read_text(path))["columns"]
         hints = {
             column["name"]: {key: column[key] for key in SETTLED if key in column}
             for column in columns

@@ -159,7 +159,7 @@ def export_model(layer, path, monkeypatch) -> None:
     x = keras.Input((4,), name="x")
     model = keras.Model({"x": x}, keras.layers.Dense(2)(layer(x)))
     monkeypatch.setattr(export, "Inputs", WithoutRaw)
-    assert export.write(model, examples(8), str(path)) is None
+    assert export.write(model, examples(64), str(path)) is None
 
 
 class WithoutRaw(tf.Module):

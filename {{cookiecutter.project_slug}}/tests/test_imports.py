@@ -16,9 +16,6 @@ MAY_IMPORT = {
     "scripts": {"launcher", "predictor", "codec"},
 }
 OURS = {*MAY_IMPORT, "tests"}
-# The launcher's packages, bottom up: each imports only itself and those before it.
-ORDER = ("common", "project", "jobfile", "local", "report", "study", "cost", "cloud")
-ORDER += ("endpoints", "doctor", "setup", "cli")
 TENSORFLOW = {"tensorflow", "keras"}
 
 
@@ -51,12 +48,3 @@ def test_tensorflow_is_imported_where_it_is_needed(folder):
     """By the trainer; by the predictor inside of functions, so that a bad request needs none."""
     for path, names in read_imports(folder, top=folder == "predictor"):
         assert not TENSORFLOW.intersection(name[0] for name in names), path
-
-
-def test_the_packages_of_the_launcher_import_downwards():
-    packages = {path.parent.name for path in (ROOT / "launcher").glob("*/__init__.py")}
-    assert packages == set(ORDER)
-    for i, package in enumerate(ORDER):
-        for path, names in read_imports(f"launcher/{package}"):
-            imported = {name[1] for name in names if name[0] == "launcher"}
-            assert not imported.intersection(ORDER[i + 1 :]), path

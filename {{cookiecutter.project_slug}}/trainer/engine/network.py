@@ -93,6 +93,8 @@ def _arrange(graph) -> None:
     tf2onnx orders by sets and names by counters, which differ in each process. The loop of a
     recurrent layer uses names from outside of it: a graph that has one stays as it is.
     """
+    from onnx import helper
+
     if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
         return
     makers = {name: node for node in graph.node for name in node.output}
@@ -118,10 +120,7 @@ def _arrange(graph) -> None:
         node.name = node.doc_string = ""
         node.input[:] = [names[name] for name in node.input]
         node.output[:] = [names[name] for name in node.output]
-    graph.name = graph.doc_string = "network"
-    for field, values in ("node", nodes), ("initializer", constants), ("value_info", []):
-        graph.ClearField(field)
-        getattr(graph, field).extend(values)
+    graph.CopyFrom(helper.make_graph(nodes, "network", graph.input, graph.output, constants))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from codec import files
 from codec.columns import infer
-from codec.columns.encode import check_words, encode, layout
+from codec.columns.encode import encode_parts, layout
 from codec.columns.hints import read_hints
 from codec.columns.identity import identify
 from codec.columns.rows import Part, choose_groups
@@ -30,7 +30,7 @@ from trainer.columns import leaks
 from trainer.columns.line import Line, fit_line
 from trainer.columns.sources import choose_group, find_sources
 from trainer.engine import batching, cache
-from trainer.engine.runtime import JobError, Runtime
+from trainer.engine.runtime import Runtime
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -204,7 +204,11 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
         parts = [Part(train, f"{folder}-train"), Part(held_out or train, f"{folder}-eval")]
         schema = infer.infer(parts[:1] if held_out else parts, split, target, flags.task, hints)
         schema.notes += about
-        _encode_all(schema, *parts, bool(held_out), folder)
+        rows = encode_parts(schema, *parts, bool(held_out), folder)
+        tables = [Table(os.path.join(folder, name), *rows[name], schema) for name in rows]
+        schema.notes += leaks.warn_of_leaks(schema, *tables)
+        files.write_text(os.path.join(folder, "schema.json"), schema.to_json())
+        files.write_text(os.path.join(folder, "rows.json"), json.dumps(rows))
 
     try:
         cache_dir = flags.cache_dir or cache.beside(runtime.job_dir)
@@ -224,27 +228,3 @@ def _open(path: str, manifest: dict, reused: bool) -> Examples:
     targets = hashlib.blake2b(parts["eval"].arrays()["target"], digest_size=16)
     manifest["eval"]["targets"] = f"blake2b:{targets.hexdigest()}"
     return Examples(schema, parts["train"], parts["eval"], manifest, reused)
-
-
-def _encode_all(schema: Schema, train: Part, held_out: Part, own_files: bool, folder: str) -> None:
-    parts, rows = {"train": train, "eval": held_out}, {}
-    for name, part in parts.items():
-        own = part is held_out and own_files
-        done = encode(schema, part, own, os.path.join(folder, name))
-        if own:
-            check_words(schema, part, done)
-        if not done.rows:
-            why = "every target is missing" if own_files else "give --eval-files"
-            if done.unknown:
-                why = "no training row has their classes; give another --group, or --eval-files"
-            raise JobError(f"{part.sources[0].path}: no row is left for {name}; {why}")
-        rows[name] = done.rows, done.dropped
-        schema.notes += done.describe("training" if part is train else "held-out", schema)
-        for column in schema.numbers:  # a client may send them, too; they are counted in training
-            column.words.update(
-                (w, 0) for w in done.words.get(column.name, ()) if w not in column.words
-            )
-    encoded = [Table(os.path.join(folder, name), *rows[name], schema) for name in parts]
-    schema.notes += leaks.warn_of_leaks(schema, *encoded)
-    files.write_text(os.path.join(folder, "schema.json"), schema.to_json())
-    files.write_text(os.path.join(folder, "rows.json"), json.dumps(rows))

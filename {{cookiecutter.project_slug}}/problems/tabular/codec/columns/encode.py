@@ -55,6 +55,40 @@ class Encoded:
         return lines
 
 
+def encode_parts(
+    schema: Schema, train: Part, held_out: Part, own_files: bool, folder: str
+) -> dict[str, tuple[int, int]]:
+    """Write both tables below a folder; the schema gets notes and words of what became of their rows.
+
+    Args:
+        own_files: the held-out rows are in files of their own.
+
+    Returns:
+        {"train": (rows, dropped rows), "eval": …}.
+
+    Raises:
+        JobError: a table without rows; what `encode` and `check_words` refuse.
+    """
+    counts = {}
+    for name, part in {"train": train, "eval": held_out}.items():
+        own = part is held_out and own_files
+        done = encode(schema, part, own, os.path.join(folder, name))
+        if own:
+            check_words(schema, part, done)
+        if not done.rows:
+            why = "every target is missing" if own_files else "give --eval-files"
+            if done.unknown:
+                why = "no training row has their classes; give another --group, or --eval-files"
+            raise JobError(f"{part.sources[0].path}: no row is left for {name}; {why}")
+        counts[name] = done.rows, done.dropped
+        schema.notes += done.describe("training" if part is train else "held-out", schema)
+        for column in schema.numbers:  # a client may send them, too; they are counted in training
+            column.words.update(
+                (w, 0) for w in done.words.get(column.name, ()) if w not in column.words
+            )
+    return counts
+
+
 def encode(schema: Schema, part: Part, own_files: bool, path: str) -> Encoded:
     """Write one table.
 

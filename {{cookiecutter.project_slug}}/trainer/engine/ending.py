@@ -47,6 +47,12 @@ def explain(error: BaseException, trained: bool) -> int:
     return CRASH if trained else MISTAKE
 
 
+def shorten(error: Exception) -> str:
+    """An error's last line: before it TensorFlow shows the code that it was in."""
+    lines = traceback.format_exception_only(error)[-1].strip().splitlines()
+    return " ".join(lines[-1].split())[:200]
+
+
 def _is_lost(error: Exception) -> bool:
     """Whether TensorFlow's error means that something at the other end of a wire has gone."""
     if type(error).__module__.partition(".")[0] != "tensorflow":

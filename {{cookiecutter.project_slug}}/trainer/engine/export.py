@@ -4,7 +4,6 @@ import hashlib
 import io
 import math
 import tempfile
-import traceback
 from collections.abc import Callable
 
 import keras
@@ -14,6 +13,7 @@ import tensorflow as tf
 from codec import files
 from trainer import outputs
 from trainer.engine import network
+from trainer.engine.ending import shorten
 from trainer.engine.evaluation import Context
 from trainer.engine.machine import peak_memory_bytes
 from trainer.engine.record import Record
@@ -37,7 +37,7 @@ def write_results(runtime: Runtime, record: Record, training: Training) -> None:
     faults = []
     with record.timed("export"):
         if error := write(model, training.examples, runtime.model_dir):
-            faults.append(f"answer() fails ({_in_a_line(error)}), so model/ gives raw outputs")
+            faults.append(f"answer() fails ({shorten(error)}), so model/ gives raw outputs")
     context, sections = Context(model, training.examples, flags), []
     with record.timed("evaluate"):
         try:
@@ -45,7 +45,7 @@ def write_results(runtime: Runtime, record: Record, training: Training) -> None:
         except (JobError, OSError):  # of the data, or a disk
             raise
         except Exception as error:  # any model may have come here
-            faults.append(f"evaluate() fails ({_in_a_line(error)}), so the report has no sections")
+            faults.append(f"evaluate() fails ({shorten(error)}), so the report has no sections")
             context = Context(model, training.examples, flags)  # without what is half done
         context.write_images(runtime)
         context.write_rows(runtime)
@@ -79,12 +79,6 @@ def write_results(runtime: Runtime, record: Record, training: Training) -> None:
 
 def _describe_interval(interval: list[float] | None) -> str:
     return f" (95 %: {interval[0]:.3g} to {interval[1]:.3g})" if interval else ""
-
-
-def _in_a_line(error: Exception) -> str:
-    """An error's last line: before it TensorFlow shows the code that it was in."""
-    lines = traceback.format_exception_only(error)[-1].strip().splitlines()
-    return " ".join(lines[-1].split())[:200]
 
 
 def choose_exported(flags, progress: Progress) -> dict:

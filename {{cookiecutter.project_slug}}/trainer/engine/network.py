@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from codec.session import open_session
+from trainer.engine.ending import shorten
 
 CLOSE = 1e-5  # of an output's spread: how far the two may differ
 BITS = 4 * np.finfo(np.float32).eps  # of its size: values far from 0 have no finer steps
@@ -62,8 +63,7 @@ def convert(core, takes: dict[str, tf.TensorSpec], rows: Mapping[str, np.ndarray
     except NoNetwork:
         raise
     except Exception as error:  # the layers of any model may stand here
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise NoNetwork(f"it does not convert: {' '.join(lines[-1].split())[:200]}") from None
+        raise NoNetwork(f"it does not convert: {shorten(error)}") from None
 
 
 def _translate(core, takes: dict[str, tf.TensorSpec], names: set[str]):

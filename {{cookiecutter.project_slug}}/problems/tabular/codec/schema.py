@@ -156,6 +156,20 @@ class Schema(BaseSchema):
     def vocabulary(self) -> int:
         return sum(len(c.categories) + 1 for c in self.categories)
 
+    def describe(self) -> list[str]:
+        """Lines for the log: the classes, what became of each column, what else was decided."""
+        lines = []
+        if self.labels:
+            more = ", …" if len(self.labels) > 20 else ""
+            lines.append(f"classes: {', '.join(self.labels[:20])}{more}")
+        shown = [c for i, c in enumerate(self.columns) if i < 50 or c.words or c.codes][:80]
+        for column in shown:
+            gaps = f"; {column.missing} missing" if column.missing else ""
+            lines.append(f"  {column.name}: {column.kind} ({column.why}{gaps})")
+        if len(self.columns) > len(shown):
+            lines.append(f"  … {len(self.columns) - len(shown)} more: all stand in schema.json")
+        return [*lines, *self.notes]
+
     def can_compute(self, target):
         """Whether the loss of a number, or of each in an array, stays finite in float32."""
         return (abs(target) <= LARGEST) & (abs(target - self.mean) <= FARTHEST * self.std)

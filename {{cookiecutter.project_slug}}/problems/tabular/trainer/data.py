@@ -167,16 +167,7 @@ class Examples:
                     f"{table.dropped} {part} rows dropped: their target is missing "
                     f"({MISSING_IN_WORDS})"
                 )
-        if schema.labels:
-            more = ", …" if len(schema.labels) > 20 else ""
-            lines.append(f"classes: {', '.join(schema.labels[:20])}{more}")
-        shown = [c for i, c in enumerate(schema.columns) if i < 50 or c.words or c.codes][:80]
-        for column in shown:
-            gaps = f"; {column.missing} missing" if column.missing else ""
-            lines.append(f"  {column.name}: {column.kind} ({column.why}{gaps})")
-        if len(schema.columns) > len(shown):
-            lines.append(f"  … {len(schema.columns) - len(shown)} more: all stand in schema.json")
-        return "\n".join([*lines, *schema.notes])
+        return "\n".join([*lines, *schema.describe()])
 
 
 def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:

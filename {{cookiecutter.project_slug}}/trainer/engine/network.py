@@ -109,7 +109,7 @@ def _arrange(graph) -> None:
         else:
             nodes.append(node)
             for name in (*node.input, *node.output):
-                names.setdefault(name, f"v{len(names)}")
+                names.setdefault(name, f"#{len(names)}")  # no output has such a name
     constants = {one.name: one for one in graph.initializer}
     constants = [constants[name] for name in names if name in constants]
     kept = ["", *(value.name for value in (*graph.input, *graph.output))]  # "": an input left out

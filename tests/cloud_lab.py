@@ -113,7 +113,8 @@ class CloudLab:
             typed: what is answered on the terminal; None: there is none.
         """
         main = self.main(script)
-        out, err = io.StringIO(), io.StringIO()
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+        out, err = streams
         typing = io.StringIO(typed or "")
         typing.isatty = lambda: typed is not None
         with (
@@ -127,7 +128,11 @@ class CloudLab:
                 code = main([str(word) for word in words])
             except SystemExit as end:  # argparse
                 code = end.code
-        return Done(code, out.getvalue(), err.getvalue())
+        texts = []
+        for stream in streams:
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode("utf-8"))
+        return Done(code, *texts)
 
     @contextlib.contextmanager
     def asking(self, **environ):

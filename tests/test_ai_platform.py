@@ -11,6 +11,9 @@ from standins.cloud import states
 from test_cloud_jobs import BUCKET, lab, put, ran  # noqa: F401
 from test_doctor import lab as empty_project  # noqa: F401
 from test_doctor import needs_gcloud
+from test_endpoints import NAME as ENDPOINT
+from test_endpoints import lab as serving_lab  # noqa: F401
+from test_endpoints import trained  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +40,8 @@ def rows(beginning):
 
 
 def test_every_row_is_run_by_one_of_these_tests():
-    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/predict.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
-    assert len(ROWS) == TEXT.count("\n| ") - 1 == 20
+    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/predict.py", "python scripts/deploy.py", "python scripts/endpoints.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
+    assert len(ROWS) == TEXT.count("\n| ") - 1 == 23
     assert [row for row in ROWS if not row.startswith(beginnings)] == []
 
 
@@ -47,7 +50,7 @@ def test_a_run_on_this_machine(bake, row):
     assert "report: " in bake().run(row.split()).stdout
 
 
-@rows("python scripts/predict.py")
+@rows("python scripts/predict.py --model")
 def test_instances_are_answered(bake, row):
     project = bake()
     project.run(["python", "scripts/train_local.py", "--", "--epochs=1", "--job-dir=runs/asked"])
@@ -64,6 +67,21 @@ def test_a_job_is_sent(lab, row):  # noqa: F811
     done = lab.run(script.removeprefix("scripts/").removesuffix(".py"), *words)
     assert done.code == 0, done.err
     assert len(lab.cloud.jobs.sent) - before == ("--dry-run" not in row)
+
+
+def test_a_model_is_served_asked_and_taken_down(serving_lab):  # noqa: F811
+    verbs = "deploy.py", "predict.py FILE", "endpoints.py"
+    deploy, predict, undeploy = (
+        next(row for row in ROWS if row.startswith(f"python scripts/{verb}")) for verb in verbs
+    )
+    outputs = []
+    for row in deploy.replace("NAME", "one"), predict, undeploy:
+        words = row.replace("NAME", ENDPOINT).replace("FILE", "data/penguins_eval.csv").split()
+        done = serving_lab.run(words[1].removeprefix("scripts/").removesuffix(".py"), *words[2:])
+        assert done.code == 0, done.err
+        outputs.append(done.out)
+    assert "price: " in outputs[0] and outputs[1].count('"class"') == 69
+    assert not serving_lab.cloud.serving.endpoint().get("deployedModels")
 
 
 @rows("python scripts/jobs.py")

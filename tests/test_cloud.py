@@ -100,7 +100,9 @@ def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
     # What the trainer printed, without TensorFlow's own messages; and how to find it again.
     assert re.search(r"^epoch 2/2 +loss", done.out, re.MULTILINE)
     assert "I0000" not in done.out
-    assert re.search(rf"^\[launcher\] {name} succeeded after \d+ s: gs://", done.out, re.MULTILINE)
+    assert re.search(
+        rf"^\[launcher\] {name} succeeded after [\d.]+ s: gs://", done.out, re.MULTILINE
+    )
     for verb in ("logs", "cancel", "fetch"):
         assert f"python scripts/jobs.py {verb} {name}" in done.out
     # Brought back, it is a run as any other.
@@ -938,7 +940,7 @@ def test_a_job_that_waits_long_says_how_long_and_why_that_may_be(lab):
     lines = [line for line in done.out.splitlines() if "has been" in line]
     assert len(lines) >= 1
     assert re.search(
-        r"has been (queued|pending) for \d+ s: no machine of this kind is free, or th", lines[0]
+        r"has been (queued|pending) for [\d.]+ s: no machine of this kind is free, or th", lines[0]
     )
     assert "there is no quota" in lines[0] and "quotas?project=" in lines[0]
 
@@ -948,7 +950,7 @@ def test_a_job_that_is_ended_by_others_is_no_success(lab, state):
     lab.cloud.jobs.life = states("QUEUED", "RUNNING", state)
     done, _ = send(lab, "--wait", code=1)
     why = {"CANCELLED": "somebody stopped it, by jobs.py cancel", "EXPIRED": "gives no reason"}
-    assert re.search(rf"{state.lower()}( after \d+ s)?: .*{why[state]}", error_of(done))
+    assert re.search(rf"{state.lower()}( after [\d.]+ s)?: .*{why[state]}", error_of(done))
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ def main(path, target, *chosen):
         DISK: lambda: read_from_disk(path),
         PARSE: lambda: parse(path),
         "pyarrow's parse alone, whole file at once": lambda: pyarrow.csv.read_csv(path),
-        "our digest of it": lambda: data._identity(path),
+        "our digest of it": lambda: data.identify(path),
         "our parse alone, into texts": lambda: parse_texts(path),
         WHOLE: lambda: load(path, target),
     }

@@ -121,6 +121,8 @@ def parse(path):
 
 
 def parse_texts(path):
+    from codec.columns import tables  # which a commit before may not have
+
     source = tables.open_source(path)
     for _ in tables.read_batches(source, source.names):
         pass
@@ -156,7 +158,6 @@ def main(path, target, *chosen):
 
 if __name__ == "__main__":
     if sys.argv[2:]:
-        from codec.columns import tables
         from trainer import data, task
         from trainer.engine import runtime
 

@@ -143,7 +143,7 @@ def _explain(forked, apart):
     factor = total / (total - stages["import tensorflow"])
     return (
         f"Missed: the stages of all trials, added up, take, {'; '.join(parts)}. Of these a fork saves "
-        f"the import, which is a factor of {factor:.2g}; the rest, tracing, compilation by XLA, "
+        f"the import, which is a factor of {factor:.2g}; the rest, tracing, "
         "training and export, is each trial's own and needs TensorFlow's threads.\n"
     )
 

@@ -29,7 +29,8 @@ class Browser:
     """One page."""
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory()
+        # Processes of the browser write into it for a moment after it has ended.
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs_in, self.out = os.pipe()
         self.back, theirs_out = os.pipe()
         # As root it has no sandbox.

@@ -53,8 +53,8 @@ def test_a_run_on_this_machine(bake, row):
 @rows("python scripts/predict.py --model")
 def test_instances_are_answered(bake, row):
     project = bake()
-    project.run(["python", "scripts/train_local.py", "--", "--epochs=1", "--job-dir=runs/asked"])
-    row = row.replace("DIR", "runs/asked/model").replace("FILE", "data/penguins_eval.csv")
+    project.run(["python", "scripts/train_local.py", "--", "--epochs=1", "--job-dir=runs/one"])
+    row = row.replace("DIR", "runs/one/model").replace("FILE", "data/penguins_eval.csv")
     assert project.run(row.split()).stdout.count('"class"') == 69
 
 

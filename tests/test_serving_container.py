@@ -84,7 +84,7 @@ def test_it_runs_without_network_rights_and_a_writable_disk(docker, image, proje
 
 
 def test_serve_py_runs_it_and_leaves_no_container(docker, image, project):
-    """The stand-in's containers have no network, so the server is asked from inside."""
+    """The stand-in's containers have no network, so the request comes from inside."""
     environ = {**os.environ, **docker.environ, "BASE_IMAGE": BASE}
     command = [sys.executable, "scripts/serve.py", "runs/one", "--container"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

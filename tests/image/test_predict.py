@@ -131,12 +131,12 @@ def test_each_instance_has_its_line_and_a_bad_one_an_error(capsys, digits):
         "\n".join([json.dumps(bad), json.dumps(good), '{"b64": ', json.dumps(good)]),
     ):
         write("request.json", text)
-        code, found, told = run(capsys, digits, "request.json")
+        code, found, stderr = run(capsys, digits, "request.json")
         assert code == 2
         assert ["error" in answer for answer in found] == [True, False, True, False]
         assert found[1] == found[3]
         assert "instance 0: not an image: its content is none of JPEG, PNG" in found[0]["error"]
-        assert told == [
+        assert stderr == [
             f"model: {digits.model_dir} (onnxruntime)",
             'error: 2 of 4 instances have no answer; see "error"',
         ]
@@ -160,7 +160,7 @@ def test_a_bad_file_in_a_folder_costs_its_own_answer_only(capsys, digits):
         "notes.txt": b"x",
     }.items():
         write(f"in/{name}", data)
-    code, found, told = run(capsys, digits, "in")
+    code, found, stderr = run(capsys, digits, "in")
     assert code == 2
     by_name = {Path(answer["file"]).name: answer.get("error") for answer in found}
     assert list(by_name) == ["1.png", "2.png", "3.png", "4.tif", "5.heic", "6.avif", "7.jpg", "8", "9.png"]  # fmt: skip
@@ -174,7 +174,7 @@ def test_a_bad_file_in_a_folder_costs_its_own_answer_only(capsys, digits):
         "7.jpg": "not an image: its content is none of JPEG, PNG, GIF, BMP, WebP",
     }.items():
         assert by_name[name] == f"{Path('in') / name}: {expected}"
-    assert told == [
+    assert stderr == [
         f"model: {digits.model_dir} (onnxruntime)",
         "in: skipped what is no image: 1 .txt",
         'error: 6 of 9 instances have no answer; see "error"',

@@ -5,7 +5,7 @@
     serving.unhealthy = "exit code 1"            deployments fail; the log has this line
 
 The routes and messages are those of `standins/vertex.py`: what they do not take is refused. Operations
-end when they have been looked at `looks` times. Nothing is run, and no machine is asked for.
+end when they have been looked at `looks` times. Nothing is run, and no machine is started.
 """
 
 import json

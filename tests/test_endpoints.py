@@ -17,6 +17,7 @@ import pytest
 from cloud_lab import PROJECT, REGION
 from conftest import forked
 from standins.cloud import DROPPED, LOST, SECRET, Fault
+from standins.jobs import NUMBER
 
 pytestmark = pytest.mark.slow  # the real SDK, and a training
 UPLOAD, CREATE, DEPLOY = "POST .*models:upload", "POST .*/endpoints$", "POST .*:deployModel"
@@ -249,6 +250,137 @@ def test_after_a_kill_cleanup_finds_the_endpoint(lab):
     assert "nothing" in run(lab, "endpoints", "cleanup", "--older", "1d").out
     run(lab, "endpoints", "cleanup", typed="y\n")
     assert is_empty(lab)
+
+
+OLD = "2025-01-01T00:00:00Z"
+BOARD = f"projects/{NUMBER}/locations/{REGION}/tensorboards/{{}}"
+
+
+def docker_image(name, digit, tag):
+    parent = f"projects/{PROJECT}/locations/{REGION}/repositories/{NAME}/dockerImages"
+    size = {"imageSizeBytes": "400000000", "uploadTime": OLD}
+    return {"name": f"{parent}/{name}@sha256:{digit * 64}", "tags": [tag], **size}
+
+
+def workbench(name, label, state):
+    path = f"projects/{PROJECT}/locations/{REGION}-b/instances/{name}"
+    machine = {"gceSetup": {"machineType": f"zones/{REGION}-b/machineTypes/e2-standard-4"}}
+    return {
+        "name": path,
+        "state": state,
+        "labels": {"project": label},
+        "createTime": OLD,
+        **machine,
+    }
+
+
+@pytest.fixture
+def littered(lab):
+    """A project with one of everything that is ours, and as much that is not."""
+    from google.cloud import aiplatform_v1 as api
+
+    cloud, other = lab.cloud, "penguin-lab-two"
+    cloud.docker_images = [
+        docker_image(NAME, "1", "one"),
+        docker_image(f"{NAME}-serving", "2", "two"),
+        docker_image(other, "3", "three"),
+        docker_image(NAME, "4", "running"),
+    ]
+    cloud.instances = [
+        workbench("ours", NAME, "ACTIVE"),
+        workbench("stopped", NAME, "STOPPED"),
+        workbench("other", other, "ACTIVE"),
+    ]
+    for number, (label, name) in enumerate([(NAME, "curves"), (other, "theirs"), (NAME, "used")]):
+        board = api.Tensorboard(name=BOARD.format(number), display_name=name)
+        board.labels["project"], board.create_time = label, OLD
+        cloud.jobs.resources[board.name] = api.Tensorboard.pb(board)
+    image = f"{REGION}-docker.pkg.dev/{PROJECT}/{NAME}/{NAME}:running"
+    pool = {"container_spec": {"image_uri": image, "args": [f"gs://lab/scratch/{NAME}/busy/x"]}}
+    spec = {"worker_pool_specs": [pool], "tensorboard": BOARD.format(2)}
+    job = api.CustomJob(name=BOARD.format(9).replace("tensorboards", "customJobs"), job_spec=spec)
+    job.labels["project"], job.state = NAME, api.JobState.JOB_STATE_RUNNING
+    cloud.jobs.resources[job.name] = api.CustomJob.pb(job)
+    for name in ("old/a", "old/b", "busy/x"):
+        cloud.buckets.write("lab", f"scratch/{NAME}/{name}", b"x" * 100)
+    for name in (f"scratch/{other}/a", "runs/a/run.json", "scratch/a"):
+        cloud.buckets.write("lab", name, b"{}")
+    yield lab
+    cloud.docker_images, cloud.instances = [], []
+    for name in [n for n in cloud.jobs.resources if BOARD.format("")[:-1] in n or n == job.name]:
+        del cloud.jobs.resources[name]
+    for name in cloud.buckets.names("lab", "scratch/"):
+        cloud.buckets.remove("lab", name)
+
+
+def list_all(cloud):
+    """What there is of everything that cleanup looks at."""
+    return {
+        "images": [
+            one["name"].rpartition("/")[2].partition("@")[0] + ":" + one["tags"][0]
+            for one in cloud.docker_images
+        ],
+        "instances": [one["name"].rpartition("/")[2] for one in cloud.instances],
+        "boards": [
+            r.display_name for n, r in cloud.jobs.resources.items() if "/tensorboards/" in n
+        ],
+        "objects": cloud.buckets.names("lab", "scratch/") + cloud.buckets.names("lab", "runs/a/"),
+    }
+
+
+def test_cleanup_deletes_all_that_is_ours_and_nothing_else(littered):
+    deploy(littered)
+    before = list_all(littered.cloud)
+    listed = run(littered, "endpoints", "cleanup", typed="n\n", code=2).out
+    assert list_all(littered.cloud) == before
+    lines = listed.splitlines()
+    assert re.fullmatch(
+        rf"endpoint {NAME} \(one with 100 % of the traffic\): \S+ s old, \$0\.\d+ so far by these models",
+        lines[0],
+    )
+    assert lines[1].startswith(f"model {NAME} with all its versions: ")
+    assert re.fullmatch(r"TensorBoard curves: \d+ days old, unknown cost", lines[2])
+    assert re.fullmatch(rf"image {NAME}:one: \d+ days old, 0.4 GB", lines[3])
+    assert lines[4].startswith(f"image {NAME}-serving:two: ")
+    assert re.fullmatch(
+        rf"scratch gs://lab/scratch/{NAME}/old: .* old, 2 objects, 0.0 GB", lines[5]
+    )
+    assert lines[6].startswith(
+        "Workbench instance ours (e2-standard-4) with the files on its disks:"
+    )
+    assert lines[7].startswith("Delete all of these?") and len(lines) == 8
+
+    run(littered, "endpoints", "cleanup", "--yes")
+    assert is_empty(littered)
+    assert list_all(littered.cloud) == {
+        "images": ["penguin-lab-two:three", f"{NAME}:running"],
+        "instances": ["stopped", "other"],
+        "boards": ["theirs", "used"],
+        "objects": [
+            "scratch/a",
+            "scratch/penguin-lab-two/a",
+            f"scratch/{NAME}/busy/x",
+            "runs/a/run.json",
+        ],
+    }
+
+
+def test_cleanup_leaves_what_is_younger(littered):
+    out = run(littered, "endpoints", "cleanup", "--older", "1d", "--yes").out
+    assert "deleted the image" in out and "scratch" not in out
+    assert f"scratch/{NAME}/old/a" in littered.cloud.buckets.names("lab")
+
+
+def test_an_api_that_is_off_has_nothing_and_a_refusal_hides_nothing_else(littered):
+    off = "Notebooks API has not been used in project 1 before or it is disabled."
+    littered.cloud.faults = [Fault("GET /v2/.*instances", 403, off)]
+    assert "Workbench" not in run(littered, "endpoints", "cleanup", "--yes").out
+    littered.cloud.docker_images = [docker_image(NAME, "5", "five")]
+    littered.cloud.faults = [Fault("DELETE .*/packages/", 403, "Permission denied")]
+    done = run(littered, "endpoints", "cleanup", "--yes", code=2)
+    assert f"the image {NAME}:five stays: " in done.err
+    assert "roles/artifactregistry.repoAdmin" in done.err
+    assert "deleted the Workbench instance ours" in done.out
 
 
 def test_a_deadline_that_has_passed_is_warned_of(lab):

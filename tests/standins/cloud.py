@@ -23,9 +23,12 @@ from standins.vertex import gcloud
 REGION = "us-central1"
 DROPPED, LOST, SLOW, DAMAGED, LATE = "dropped", "lost", "slow", "damaged", "late"
 HOSTS = ("storage", "www", "logging", "artifactregistry", "cloudbuild", f"{REGION}-aiplatform")
-HOSTS += ("iamcredentials",)  # a robot's credentials ask where they may be used; nobody answers
+HOSTS += (
+    "notebooks",
+    "iamcredentials",
+)  # the last: a robot's credentials ask where they may be used; nobody answers
 SECRET = "ya29.a-token-that-nobody-may-see"
-SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD")
+SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD", "NOTEBOOKS")
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Cloud:
         self.requests: list[str] = []
         self.images = images  # whether every image that is looked for is there
         self.repository = True
+        self.docker_images: list[dict] = []  # that the repository lists: DockerImage messages
+        self.instances: list[dict] = []  # of Workbench
         self.builds: dict[str, dict] = {}
         self.build_life = ("QUEUED", "WORKING", "SUCCESS")
         self._lock = threading.Lock()
@@ -136,7 +141,9 @@ class Cloud:
         if path == ["v2", "entries:list"]:
             return self.log(request)
         if len(path) > 5 and path[5] == "repositories":
-            return self._images(path)
+            return self._images(request)
+        if path[0] == "v2":
+            return self._workbench(request)
         if len(path) > 5 and path[5] == "builds":
             return self._build(request)
         if "operations" in path[-2:]:
@@ -145,13 +152,34 @@ class Cloud:
             return self.jobs(request)
         return self.buckets(request)
 
-    def _images(self, path):
-        """Artifact Registry: a repository, or a tag in it."""
+    def _images(self, request: Request):
+        """Artifact Registry: a repository, a tag in it, its images, the end of one of them."""
+        path = request.path
         if not self.repository:
             return refusal(404, "Requested entity was not found.")
+        if path[-1] == "dockerImages":
+            return answer({"dockerImages": self.docker_images})
+        if request.method == "DELETE":
+            name = f"{path[8]}@{path[10]}"
+            [image] = [one for one in self.docker_images if one["name"].endswith(f"/{name}")]
+            if image.get("tags") and request.query.get("force") != "true":
+                return refusal(400, "The version is tagged.")
+            self.docker_images.remove(image)
+            return answer({"name": "/".join([*path[1:5], "operations", "1"]), "done": True})
         if "tags" in path and not self.images:
             return refusal(404, "Requested entity was not found.")
         return answer({"name": "/".join(path[1:])})
+
+    def _workbench(self, request: Request):
+        """The Notebooks API: the instances of all zones; to delete one takes a while."""
+        path = request.path
+        if path[5] == "operations":
+            return answer({"name": "/".join(path[1:]), "done": True, "response": {}})
+        if request.method == "GET" and path[3:] == ["locations", "-", "instances"]:
+            return answer({"instances": self.instances})
+        [one] = [one for one in self.instances if one["name"] == "/".join(path[1:])]
+        self.instances.remove(one)
+        return answer({"name": "/".join([*path[1:5], "operations", "operation-7"])})
 
     def _build(self, request: Request):
         """Cloud Build: what is to be built is read by its own messages, and nothing is built."""

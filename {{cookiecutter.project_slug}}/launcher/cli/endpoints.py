@@ -4,9 +4,11 @@
     python scripts/endpoints.py traffic NAME two=90 one=10  percents, by the names of the models
     python scripts/endpoints.py logs NAME
     python scripts/endpoints.py undeploy NAME [MODEL]       ends the cost; without MODEL: all of them
-    python scripts/endpoints.py cleanup [--older 1d]        lists endpoints and models, asks, deletes
+    python scripts/endpoints.py cleanup [--older 1d]        lists what is this project's, asks, deletes
 
 NAME is an endpoint's name or number. An endpoint costs by the hour until it is undeployed.
+cleanup deletes what bears the label project: endpoints, models, TensorBoards, running Workbench instances;
+and images under the project's name, and folders in scratch/NAME-OF-THE-PROJECT/ of the bucket.
 """
 
 import argparse
@@ -42,7 +44,8 @@ def main(argv: list[str]) -> int:
             verb.add_argument("--older", type=span, default=0.0, metavar="SPAN", help=text)
             verb.add_argument("--yes", action="store_true", help="do not ask")
     options = parser.parse_args(argv)
-    from launcher.endpoints import manage  # --help needs none of it
+    from launcher.endpoints import cleanup, manage  # --help needs none of it
 
-    run = manage.list_ if options.verb == "list" else getattr(manage, options.verb)
+    special = {"list": manage.list_, "cleanup": cleanup.cleanup}
+    run = special.get(options.verb) or getattr(manage, options.verb)
     return command.run(lambda: run(options))

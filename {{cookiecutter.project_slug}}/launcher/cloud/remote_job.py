@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.cloud.clients import quota_page
-from launcher.common.times import format_span, format_time, seconds_between
+from launcher.common.times import format_age, format_span, format_time, seconds_between
 from launcher.cost import cost, prices
 from launcher.cost.prices import dollars
 from launcher.jobfile.job import Job
@@ -17,7 +17,6 @@ from launcher.jobfile.job import Job
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 WAITS = ("QUEUED", "PENDING")
 LONG = 600.0  # seconds of waiting after which we say that this is long, and again after as many
-DAY = 86_400  # seconds
 _load_prices = functools.cache(prices.load)  # once for all jobs of a list
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
@@ -92,12 +91,11 @@ class RemoteJob:
 
 def to_row(job: RemoteJob) -> list[str]:
     """For people, by COLUMNS."""
-    age = format_span(job.age) if job.age < 2 * DAY else f"{job.age / DAY:.0f} days"
     return [
         job.name,
         f"{len(job.trials)} trials" if job.tuning else "job",
         job.state.lower(),
-        f"{age} ago",
+        f"{format_age(job.age)} ago",
         "–" if job.seconds is None else format_span(job.seconds),
         job.labels.get("config", "–"),
         job.labels.get("git_commit", "–"),

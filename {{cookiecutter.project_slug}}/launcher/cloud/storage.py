@@ -98,7 +98,7 @@ class Store:
 
     def is_free(self, folder: str) -> bool:
         """Whether nothing lies in a folder of a bucket."""
-        return not self._list("look into", folder, max_results=1)
+        return not self.list_blobs("look into", folder, max_results=1)
 
     def read(self, uri: str) -> bytes:
         """The whole object."""
@@ -109,7 +109,7 @@ class Store:
         # TensorFlow marks folders by empty objects, which are no files.
         return {
             name: Entry(blob.size, blob.crc32c)
-            for name, blob in self._list("list", folder).items()
+            for name, blob in self.list_blobs("list", folder).items()
             if blob.size or name[-1:] not in "/"
         }
 
@@ -147,8 +147,13 @@ class Store:
         bucket, name = split(uri)
         return self.client.bucket(bucket).blob(name)
 
-    def _list(self, what: str, folder: str, **options) -> dict:
-        """{name within the folder: blob}"""
+    def delete(self, blob) -> None:
+        """Remove an object that `list_blobs` gave, unless it has been written again since."""
+        uri, same = f"gs://{blob.bucket.name}/{blob.name}", blob.generation
+        self._call("delete", uri, blob.delete, if_generation_match=same)
+
+    def list_blobs(self, what: str, folder: str, **options) -> dict:
+        """{name within the folder: Google's own object}, those that mark folders included."""
         bucket, prefix = split(folder.rstrip("/") + "/")
 
         def read_pages(**patience) -> dict:

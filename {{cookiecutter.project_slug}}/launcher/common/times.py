@@ -35,6 +35,12 @@ def format_span(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
+def format_age(seconds: float) -> str:
+    """The same of what may be old: "47 h 12 min", "3 days" """
+    days = seconds / 86_400
+    return format_span(seconds) if days < 2 else f"{days:.0f} days"
+
+
 def format_time(text: str | None) -> str:
     """An RFC 3339 time as "2026-11-21 14:43", in this machine's time; "–" for none."""
     return parse_time(text).astimezone().strftime("%Y-%m-%d %H:%M") if text else "–"

@@ -6,5 +6,6 @@ plan     the messages that are sent, complete; `--dry-run` prints them
 files    configs/model.yaml and endpoint.yaml, checked
 service  requests to Vertex AI: each is sent once, even where its answer is lost
 manage   the verbs of scripts/endpoints.py
+cleanup  the last of them: what this project has, and its end
 ask      send instances to an endpoint or a server, in requests that are small enough
 """

@@ -1,4 +1,4 @@
-"""The verbs of scripts/endpoints.py: list, share out traffic, read logs, undeploy, clean up.
+"""The verbs of scripts/endpoints.py but one: list, share out traffic, read logs, undeploy.
 
 Each returns the exit code.
 """
@@ -10,7 +10,6 @@ import sys
 from argparse import Namespace
 from dataclasses import dataclass
 
-from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import print_table
 from launcher.common.document import SpecError
 from launcher.common.times import format_time, seconds_between
@@ -19,7 +18,6 @@ from launcher.endpoints import deploy, plan
 from launcher.endpoints.service import Service, connect, find_endpoint
 
 COLUMNS = ("endpoint", "model", "traffic", "machines", "since", "until", "a day", "so far")
-DAY = 86_400  # seconds
 LINES = 200  # of a log
 
 
@@ -37,8 +35,9 @@ class Row:
         return plan.price_per_hour(resources, self.region) if resources else None
 
     @property
-    def hours(self) -> float:
-        return seconds_between(self.deployed["createTime"], None) / 3600
+    def spent(self) -> float | None:
+        hours = seconds_between(self.deployed["createTime"], None) / 3600
+        return None if self.hourly is None else hours * self.hourly
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -55,14 +54,14 @@ class Row:
             format_time(deployed["createTime"]),
             until.strftime("%Y-%m-%d %H:%M") if until else "–",
             "unknown" if self.hourly is None else dollars(24 * self.hourly),
-            "unknown" if self.hourly is None else dollars(self.hours * self.hourly),
+            "unknown" if self.spent is None else dollars(self.spent),
         )
 
 
 def list_(_: Namespace) -> int:
     service = connect()
     endpoints = service.list_endpoints()
-    rows = [row for endpoint in endpoints for row in _rows(service, endpoint)]
+    rows = [row for endpoint in endpoints for row in list_rows(service, endpoint)]
     if rows:
         print_table(COLUMNS, [row.cells for row in rows])
         print("list prices of the fewest machines; more of them cost more")
@@ -128,56 +127,7 @@ def undeploy(options: Namespace) -> int:
     return 0
 
 
-def cleanup(options: Namespace) -> int:
-    """List what bears this project's label, and delete it after a confirmation."""
-    service = connect()
-    old = [
-        [one for one in things if seconds_between(one["createTime"], None) >= options.older]
-        for things in (service.list_endpoints(), service.list_models())
-    ]
-    endpoints, models = old
-    for endpoint in endpoints:
-        print(f"endpoint {endpoint['displayName']}, since {format_time(endpoint['createTime'])}")
-        for row in _rows(service, endpoint):
-            cells = row.cells
-            print(f"  model {cells[1]}, {cells[2]} of the traffic, so far {cells[-1]}")
-    for model in models:
-        since = format_time(model["createTime"])
-        print(f"model {model['displayName']} with all its versions, since {since}")
-    if not endpoints and not models:
-        print("nothing of this project to clean up")
-        return 0
-    if not options.yes:
-        if not sys.stdin.isatty():
-            raise SpecError("there is no terminal to ask on; nothing was deleted: give --yes")
-        print("Delete all of these? [y/N] ", end="", flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise SpecError("nothing was deleted")
-    failed = 0
-    for kind, things in (("endpoint", endpoints), ("model", models)):
-        for thing in things:
-            try:
-                _delete(service, kind, thing)
-                print(f"deleted the {kind} {thing['displayName']}", flush=True)
-            except CloudError as error:
-                print(f"error: the {kind} {thing['displayName']} stays: {error}", file=sys.stderr)
-                failed = 2
-    return failed
-
-
-def _delete(service: Service, kind: str, thing: dict) -> None:
-    if kind == "endpoint":
-        if running := service.find_operation(thing["name"]):
-            print(f"{thing['displayName']}: waiting for what is being done to it", flush=True)
-            try:
-                service.wait(running, "wait for the endpoint")
-            except CloudError as error:
-                print(error, file=sys.stderr)  # how a deployment ended that nobody waits for
-        for one in service.get_endpoint(thing["name"]).get("deployedModels", ()):
-            deploy.undeploy(service, service.get_endpoint(thing["name"]), one["id"])
-    deploy.delete(service, kind, thing["name"])
-
-
-def _rows(service: Service, endpoint: dict) -> list[Row]:
+def list_rows(service: Service, endpoint: dict) -> list[Row]:
+    """The models on an endpoint."""
     region = service.connection.region
     return [Row(endpoint, one, region) for one in endpoint.get("deployedModels", ())]

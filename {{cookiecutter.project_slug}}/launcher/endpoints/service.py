@@ -58,11 +58,29 @@ class Service:
 
     def list_endpoints(self) -> list[dict]:
         """The endpoints of this repo, the newest first."""
-        return list(self._list("endpoints", "list the endpoints"))
+        return self.list_own("endpoints", "list the endpoints")
 
     def list_models(self) -> list[dict]:
         """The models of this repo, each as its default version."""
-        return list(self._list("models", "list the models"))
+        return self.list_own("models", "list the models")
+
+    def list_own(self, collection: str, what: str) -> list[dict]:
+        """The resources of a collection that bear this repo's label, "tensorboards"."""
+        query = {"filter": f'labels.project="{self.label}"'}
+        url = f"{self.base}/v1/{self.parent}/{collection}"
+        return list(self.list_pages(url, collection, what, NEED, query))
+
+    def list_pages(
+        self, url: str, field: str, what: str, need: Need, query: dict | None = None
+    ) -> Iterator[dict]:
+        """What all pages of a listing have in a field."""
+        query = {"pageSize": "100", **(query or {})}
+        while True:
+            answer = self.connection.ask(what, need, "GET", url, params=query)
+            yield from answer.get(field, [])
+            if not answer.get("nextPageToken"):
+                return
+            query["pageToken"] = answer["nextPageToken"]
 
     def find_version(self, label: str, value: str) -> dict | None:
         """The version with a label, of any model of this repo; None where there is none."""
@@ -110,12 +128,17 @@ class Service:
 
     def change(self, method: str, path: str, what: str, body: dict | None = None, **query) -> dict:
         """Send a request that may take effect twice without harm, and wait for its operation."""
-        url = f"{self.base}/v1/{path}"
-        answer = self.connection.ask(what, NEED, method, url, json=body, params=query)
-        is_operation = "/operations/" in answer.get("name", "")
-        return self.wait(answer, what) if is_operation else answer
+        return self.change_at(f"{self.base}/v1", NEED, method, path, what, json=body, params=query)
 
-    def wait(self, operation: dict, what: str) -> dict:
+    def change_at(
+        self, root: str, need: Need, method: str, path: str, what: str, **options
+    ) -> dict:
+        """The same at another service, whose names are below a root: "https://…/v2"."""
+        answer = self.connection.ask(what, need, method, f"{root}/{path}", **options)
+        is_operation = "/operations/" in answer.get("name", "")
+        return self.wait(answer, what, root) if is_operation else answer
+
+    def wait(self, operation: dict, what: str, root: str = "") -> dict:
         """Wait for an operation to end; return its response.
 
         Raises:
@@ -126,7 +149,8 @@ class Service:
             if time.monotonic() > end:
                 raise UnknownFate(f"{what}: not done after {LONGEST / 3600:.0f} hours")
             time.sleep(POLL)
-            operation = self._get(operation["name"], what)
+            url = f"{root or self.base + '/v1'}/{operation['name']}"
+            operation = self.connection.ask(what, NEED, "GET", url)
         if error := operation.get("error"):
             raise CloudError(f"{what}: {' '.join(error.get('message', '').split())}")
         return operation.get("response") or {}
@@ -149,15 +173,6 @@ class Service:
 
     def _get(self, path: str, what: str, query: dict | None = None) -> dict:
         return self.connection.ask(what, NEED, "GET", f"{self.base}/v1/{path}", params=query)
-
-    def _list(self, collection: str, what: str) -> Iterator[dict]:
-        query = {"filter": f'labels.project="{self.label}"', "pageSize": "100"}
-        while True:
-            answer = self._get(f"{self.parent}/{collection}", what, query)
-            yield from answer.get(collection, [])
-            if not answer.get("nextPageToken"):
-                return
-            query["pageToken"] = answer["nextPageToken"]
 
     def _look_for(self, step: Step, find: Callable[[], dict | None], lost: str) -> dict:
         """Look for the effect of a request, for as long as a request is usually repeated."""

@@ -23,6 +23,7 @@ import quality
 import reader
 import reading
 import search
+import serving
 import shards
 import start
 import studies
@@ -30,7 +31,7 @@ import tabular
 from measure import HERE, ROOT, Lab
 
 ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
-ALL += (shards, reader, quality)
+ALL += (shards, reader, serving, quality)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"

@@ -33,6 +33,16 @@ SECTIONS = {  # title: the part that makes it, what it must tell
         "reader",
         ["(a) decoded in memory", "(b) tutorials' way", "(c) `image_dataset", "first step,"],
     ),
+    "Serving": (
+        "serving",
+        [
+            "ours, 64",
+            "bare limit",
+            "TensorFlow, each request alone",
+            "CPU ÷ bare limit",
+            "share of 503",
+        ],
+    ),
     "Good by default": ("quality", ["ridge or logistic", "mean or majority", "gradient boosting"]),
 }
 WHOLE = "python3 dev.py benchmarks"

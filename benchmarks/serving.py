@@ -170,11 +170,11 @@ def _compare(lab, found, heavy, model):
 
 
 def _overload(lab, model, body):
-    """More connections than may wait, for a minute; then a million requests."""
+    """Ten times the requests that may wait (512), for a minute; then a million requests."""
     with Served(lab, model, WAYS[OURS]) as served:
         served.load(lab, body, 64, 2)
         before, count, refused = served.memory(), 0, 0
-        done = served.load(lab, body, 640, 3 if lab.quick else 60)
+        done = served.load(lab, body, 5120, 3 if lab.quick else 60)
         overload = served.memory() / before
         refused = done["failures"] / (done["failures"] + done["count"])
         assert served.is_healthy()

@@ -41,6 +41,31 @@ def test_a_bootstrap_covers_the_truth(intervals, rows):
     assert 88 <= covered <= 99
 
 
+@pytest.mark.parametrize("count", [4, 8, 20])
+def test_rows_of_a_group_count_together(intervals, count):
+    """Thirty rows of a participant are alike; with its rows as so many, half of these would miss."""
+    random, groups = np.random.default_rng(count), np.repeat(np.arange(count), 30)
+    covered = {"share": 0, "mean": 0, "alone": 0}
+    for _ in range(200):
+        right = random.random(len(groups)) < random.beta(2, 1, count)[groups]
+        values = random.normal(size=count)[groups] + random.normal(size=len(groups))
+        share, low, high = intervals.average(right, groups)
+        covered["share"] += low < 2 / 3 < high
+        assert 0 <= low <= share <= high <= 1
+        _, low, high = intervals.average(values, groups)
+        covered["mean"] += low < 0 < high
+        _, low, high = intervals.average(right)
+        covered["alone"] += low < 2 / 3 < high
+    assert min(covered["share"], covered["mean"]) >= 180 and covered["alone"] < 130
+
+
+def test_one_group_says_nothing_of_others(intervals):
+    share, *ends = intervals.average(np.ones(30, bool), np.zeros(30))
+    assert share == 1 and not np.isfinite(ends).any()
+    _, low, high = intervals.average(np.ones(30, bool), np.repeat([0, 1, 2], 10))
+    assert low < 0.5 and high == pytest.approx(1)
+
+
 def test_a_statistic_without_a_value_has_no_interval(intervals):
     alike = np.zeros(5)
     value, *ends = intervals.bootstrap(lambda a, b: a / b, np.ones(5), alike)

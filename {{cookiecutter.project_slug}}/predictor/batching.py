@@ -85,12 +85,13 @@ class Batcher:
             try:
                 instances, parameters = self._read(job)
                 count = len(instances)
-                if parameters.explain or count > self.model.inputs.AT_ONCE:
+                is_slow = parameters.explain or count > self.model.inputs.AT_ONCE
+                encoded = None if is_slow else self.model.encode(instances)
+                if is_slow or encoded.rows > self.model.inputs.AT_ONCE:
                     self._slow.submit(self._answer_alone, job, instances, parameters)
+                elif encoded.errors and not parameters.partial:
+                    raise InstanceError(next(iter(encoded.errors.values())))
                 else:
-                    encoded = self.model.encode(instances)
-                    if encoded.errors and not parameters.partial:
-                        raise InstanceError(next(iter(encoded.errors.values())))
                     batch.append((job, encoded, parameters, count))
                     rows += encoded.rows
             except Exception as error:
@@ -129,7 +130,8 @@ class Batcher:
             raise InstanceError(f"instances: expected a list of them, got {show(instances)}")
         if len(instances) > most:
             raise InstanceError(f"{len(instances)} instances; send at most {most} at once")
-        return instances, read_parameters(request.get("parameters"))
+        names = self.model.inputs.PARAMETERS
+        return instances, read_parameters(request.get("parameters"), names)
 
     def _call(self, batch: list, rows: int) -> list[tuple[Job, Response]]:
         """Call the model once for these requests; return their responses."""
@@ -138,7 +140,9 @@ class Batcher:
             outputs = iter(self.model.call(inputs) if inputs else ())
             done = []
             for job, encoded, parameters, count in batch:
-                answers = self.model.word(next(outputs), parameters) if encoded.rows else []
+                answers = []
+                if encoded.rows:
+                    answers = self.model.word(next(outputs), parameters, encoded.loaded)
                 for position, why in sorted(encoded.errors.items()):
                     answers.insert(position, {"error": why})
                 done.append((job, _respond(answers, count, rows)))

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 
@@ -31,6 +31,7 @@ class Encoded(NamedTuple):
     inputs: dict[str, Any]  # arrays [rows, …] by name; {} where there is no row
     errors: dict[int, str]  # by position among the instances: why it has no row
     rows: int
+    loaded: Sequence = ()  # what the rows were made of, where an instance may have several
 
 
 class JsonInputs:
@@ -41,7 +42,8 @@ class JsonInputs:
     """
 
     FORMS = '{"instances": [{…}, …]}, or a JSON object a line'  # of a file
-    AT_ONCE = 1024  # instances a call
+    AT_ONCE = 1024  # instances a call, and rows
+    PARAMETERS = ("top", "explain", "partial")  # of a request: see `predictor/model.py`
 
     def open(self, path: str) -> Iterator[Any]:
         """Checked instances from a file, each as `check` returns it, or an InstanceError.
@@ -71,8 +73,17 @@ class JsonInputs:
         return Loaded({}, checked)
 
     def encode(self, loaded: list) -> dict[str, Any]:
-        """Instances as the model takes them: arrays [instances, …] by name."""
+        """Instances as the model takes them: arrays [rows, …] by name, a row each unless `join` joins."""
         raise NotImplementedError
+
+    def join(self, outputs: dict[str, Any], loaded: Sequence, parts: bool) -> dict[str, Any]:
+        """The model's outputs [rows, …] as those of instances, [instances, …].
+
+        Args:
+            loaded: the instances of these rows.
+            parts: with what the model answers to each row of an instance, too.
+        """
+        return outputs
 
     def encode_request(self, instances: list) -> Encoded:
         """The instances of a request, straight from JSON: checked, loaded and encoded."""
@@ -86,7 +97,12 @@ class JsonInputs:
                 errors[i] = str(value)
             else:
                 good.append(value)
-        return Encoded(self.encode(good) if good else {}, errors, len(good))
+        return self.encode_loaded(good, errors)
+
+    def encode_loaded(self, good: list, errors: dict[int, str]) -> Encoded:
+        """Loaded instances as the model takes them."""
+        inputs = self.encode(good) if good else {}
+        return Encoded(inputs, errors, len(next(iter(inputs.values()), ())), good)
 
     def make_baseline(self) -> dict:
         """An instance of which nothing is known: `explain` asks what each feature adds to it.

@@ -15,7 +15,7 @@ from codec.schema import Schema
 from predictor import runtime
 from predictor.explain import explain
 from predictor.inputs import Inputs
-from predictor.instances import Encoded, InstanceError, show
+from predictor.instances import Encoded, InstanceError, JsonInputs, show
 from predictor.runtime import Arrays, ModelError
 
 
@@ -25,20 +25,23 @@ class Parameters(NamedTuple):
     top: int | None = None  # so many probabilities, the likeliest first; None: all
     explain: bool = False  # add what each feature adds to the answer
     partial: bool = False  # instances that are wrong keep the others from no answer
+    windows: bool = False  # add the answer to each window of a recording
 
 
 DEFAULTS = Parameters()
 
 
-def read_parameters(value: object) -> Parameters:
+def read_parameters(value: object, names: Sequence[str] = JsonInputs.PARAMETERS) -> Parameters:
     """Check the `parameters` of a request; None stands for none.
+
+    Args:
+        names: those that this kind of data has.
 
     Raises:
         InstanceError: no object, an unknown name, a wrong value.
     """
     if value is None:
         return DEFAULTS
-    names = Parameters._fields
     if not isinstance(value, dict):
         raise InstanceError(f"parameters: expected an object, got {show(value)}")
     for name, setting in value.items():
@@ -142,9 +145,17 @@ class Model:
         same = {} if labels is None else {"labels": labels}
         return [same | {n: parts[n][i] for n in parts} for i in range(len(requests))]
 
-    def word(self, outputs: Arrays, parameters: Parameters = DEFAULTS) -> list[dict]:
-        """The answer of each row: see `codec.answers`, which says how to write their numbers, too."""
-        return word_answers(outputs, parameters.top)
+    def word(
+        self, outputs: Arrays, parameters: Parameters = DEFAULTS, loaded: Sequence = ()
+    ) -> list[dict]:
+        """The answer to each instance: see `codec.answers`, which says how to write numbers, too.
+
+        Args:
+            outputs: of `call`.
+            loaded: of `encode`, where an instance may have several rows.
+        """
+        joined = self.inputs.join(outputs, loaded, parameters.windows)
+        return word_answers(joined, parameters.top)
 
     def answer(self, instances: list, parameters: Parameters = DEFAULTS) -> list[dict]:
         """Each instance's answer, or {"error": why}.
@@ -154,7 +165,7 @@ class Model:
             ModelError: the network cannot be loaded, or fails.
         """
         encoded = self.encode(instances)
-        rows = self._answer_rows(encoded, parameters)
+        rows = iter(self._answer(encoded, parameters))
         answers = []
         for i, instance in enumerate(instances):
             if i in encoded.errors:
@@ -162,17 +173,25 @@ class Model:
                 continue
             answers.append(next(rows))
             if parameters.explain:
-                baseline = self.inputs.make_baseline()
-                answers[i]["explanation"] = explain(self.answer, instance, baseline)
+                answers[i] |= self._explain(instance)
         return answers
 
-    def _answer_rows(self, encoded: Encoded, parameters: Parameters) -> Iterator[dict]:
-        at_once = self.inputs.AT_ONCE
-        for start in range(0, encoded.rows, at_once):
-            part = {name: array[start : start + at_once] for name, array in encoded.inputs.items()}
-            yield from self.word(*self.call([part]), parameters)
+    def _explain(self, instance: dict) -> dict:
+        baseline = self.inputs.make_baseline()
+        return {"explanation": explain(self.answer, instance, baseline)}
 
-    def predict(self, requests: Sequence) -> Iterator[dict]:
+    def _answer(self, encoded: Encoded, parameters: Parameters) -> list[dict]:
+        """The answers to the instances without an error, AT_ONCE rows a call."""
+        if not encoded.rows:
+            return []
+        size, outputs = self.inputs.AT_ONCE, []
+        for start in range(0, encoded.rows, size):
+            part = {name: array[start : start + size] for name, array in encoded.inputs.items()}
+            outputs += self.call([part])
+        joined = {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
+        return self.word(joined, parameters, encoded.loaded)
+
+    def predict(self, requests: Sequence, parameters: Parameters = DEFAULTS) -> Iterator[dict]:
         """Yield an answer for each request of `inputs.open`: see `codec.answers`, or {"error": why}.
 
         Raises:
@@ -182,7 +201,12 @@ class Model:
         for start in range(0, len(requests), inputs.AT_ONCE):
             batch = [inputs.load(request) for request in requests[start : start + inputs.AT_ONCE]]
             good = [one.value for one in batch if not isinstance(one.value, InstanceError)]
-            rows = iter(self.word(*self.call([inputs.encode(good)])) if good else ())
-            for head, value in batch:
-                failed = isinstance(value, InstanceError)
-                yield head | ({"error": str(value)} if failed else next(rows))
+            rows = iter(self._answer(inputs.encode_loaded(good, {}), parameters))
+            for request, (head, value) in zip(requests[start:], batch, strict=False):
+                if isinstance(value, InstanceError):
+                    yield head | {"error": str(value)}
+                    continue
+                answer = head | next(rows)
+                if parameters.explain:
+                    answer |= self._explain(inputs.to_json(request))
+                yield answer

@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int:
     elsewhere.add_argument("--url", metavar="URL", help=text)
     text = "print the curl command that asks the same, beside --endpoint or --url"
     parser.add_argument("--curl", action="store_true", help=text)
+    text = f"what to add to the answers, or to leave out, as a request does: {', '.join(Inputs.PARAMETERS)}"
+    parser.add_argument("--parameters", metavar="JSON", default="{}", help=text)
     text = f"{Inputs.FORMS}; - for standard input"
     parser.add_argument("file", nargs="+", metavar="FILE", help=text)
     args = parser.parse_args(argv)
@@ -49,9 +51,11 @@ def main(argv: list[str]) -> int:
         args.model = next((str(path) for path in models if path.is_dir()), None)
         if not args.model:
             return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
-    from predictor.model import Model, ModelError  # --help needs no NumPy
+    from predictor.model import Model, ModelError, read_parameters  # --help needs no NumPy
 
     try:
+        wanted = _read_json(args.parameters)
+        parameters = read_parameters(wanted, Inputs.PARAMETERS)
         model = Model(args.model)
         if not (args.endpoint or args.url):
             print(f"model: {args.model} ({model.runtime_name})", file=sys.stderr)
@@ -63,17 +67,24 @@ def main(argv: list[str]) -> int:
             good = (one for one in requests if not isinstance(one, InstanceError))
             instances = map(model.inputs.to_json, good)
             if args.curl:
-                print(ask.to_curl(url, instances))
+                print(ask.to_curl(url, instances, wanted))
                 return 0
-            answers = _join(requests, ask.ask(url, instances))
+            answers = _join(requests, ask.ask(url, instances, wanted))
         else:
-            answers = model.predict(requests)
+            answers = model.predict(requests, parameters)
         errors = _print_answers(answers)
     except (InstanceError, ModelError, SpecError) as error:
         return _refuse(str(error))
     if errors:
         return _refuse(f'{errors} of {len(requests)} instances have no answer; see "error"')
     return 0
+
+
+def _read_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InstanceError(f"--parameters: not JSON ({error})") from None
 
 
 def _join(requests: Sequence, answers: Iterator[dict]) -> Iterator[dict]:

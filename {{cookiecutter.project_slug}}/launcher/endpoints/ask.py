@@ -40,8 +40,11 @@ def find_url(name: str) -> str:
     return predict_url(find_endpoint(service, name), service.connection.region)
 
 
-def ask(url: str, instances: Iterable[object]) -> Iterator[object]:
+def ask(url: str, instances: Iterable[object], parameters: dict) -> Iterator[object]:
     """Yield the answer to each instance.
+
+    Args:
+        parameters: of each request.
 
     Raises:
         CloudError: a request was refused; or an instance is larger than a request may be.
@@ -49,7 +52,7 @@ def ask(url: str, instances: Iterable[object]) -> Iterator[object]:
     settings = read_settings()
     connection = Connection(settings.project, settings.region) if is_google(url) else None
     for group in split(instances, limit_of(url)):
-        body = {"instances": group}
+        body = make_body(group, parameters)
         if connection:
             answer = connection.ask("predict", NEED, "POST", url, json=body, timeout=ANSWER)
         else:
@@ -58,6 +61,11 @@ def ask(url: str, instances: Iterable[object]) -> Iterator[object]:
         if not isinstance(predictions, list) or len(predictions) != len(group):
             raise CloudError(f"{url}: no answer for each instance: {json.dumps(answer)[:200]}")
         yield from predictions
+
+
+def make_body(instances: list, parameters: dict) -> dict:
+    """What a request says."""
+    return {"instances": instances} | ({"parameters": parameters} if parameters else {})
 
 
 def _post(url: str, body: dict) -> dict:
@@ -107,10 +115,12 @@ def limit_of(url: str) -> int:
     )
 
 
-def to_curl(url: str, instances: Iterable[object]) -> str:
+def to_curl(url: str, instances: Iterable[object], parameters: dict) -> str:
     """A curl command that asks the same."""
-    body = shlex.quote(json.dumps({"instances": list(instances)}, ensure_ascii=False))
+    body = json.dumps(make_body(list(instances), parameters), ensure_ascii=False)
     login = (
         ' -H "Authorization: Bearer $(gcloud auth print-access-token)"' if is_google(url) else ""
     )
-    return f"curl{login} -H 'Content-Type: application/json' -d {body} {shlex.quote(url)}"
+    return (
+        f"curl{login} -H 'Content-Type: application/json' -d {shlex.quote(body)} {shlex.quote(url)}"
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from codec import files
-from trainer.engine.intervals import bootstrap, wilson
+from trainer.engine.intervals import average
 from trainer.engine.runtime import Runtime, join
 from trainer.engine.sections import IMAGE
 
@@ -92,17 +92,19 @@ class Context:
         return np.concatenate(self._batches[name])
 
     def intervals(self) -> dict[str, list[float]]:
-        """{"val_NAME": [low, high]} of the mean of what `add_rows` keeps, where it is finite."""
-        intervals = {}
+        """{"val_NAME": [low, high]} of the mean of what `add_rows` keeps, where it is finite.
+
+        Rows that hang together, such as a participant's, have a number in common in `eval.groups`.
+        """
+        intervals, groups = {}, getattr(self.examples.eval, "groups", None)
+        groups = groups if groups is None else groups[:: self._every]
         for name in self._batches:
             values = self.rows(name)
             if values.dtype.kind not in "bf" or len(values) < 2 or not np.isfinite(values).all():
                 continue
-            if values.dtype == bool:
-                _, *interval = wilson(values.sum(), len(values))
-            else:
-                _, *interval = bootstrap(lambda mean: mean, values)
-            intervals[f"val_{name}"] = [float(f"{end:.4g}") for end in interval]
+            _, *interval = average(values, groups)
+            if np.isfinite(interval).all():
+                intervals[f"val_{name}"] = [float(f"{end:.4g}") for end in interval]
         return intervals
 
     def write_rows(self, runtime: Runtime) -> None:

@@ -39,10 +39,24 @@ def test_sections_hold_what_json_holds(sections):
         sections.scatter("d", np.arange(5000), np.arange(5000) / 2),
         sections.curves("e", [1, 2], {"f": np.float32([0.5, np.inf])}),
         sections.gallery("g", [{"images": ["gallery/a-1.png"], "lines": [1]}], columns=["image"]),
+        sections.timelines(
+            "h",
+            [
+                {
+                    "rows": [
+                        sections.signal("x", np.float32([0.1, np.nan]), scale=(0, 1)),
+                        sections.signal("p", shades=np.linspace(-1, 1, 5000)),
+                    ],
+                    "span": (0, 2.5),
+                    "right": np.bool_(True),
+                }
+            ],
+            "s",
+        ),
     ]
     again = json.loads(json.dumps(sections.check(made), allow_nan=False))
     assert [section["kind"] for section in again] == sections.KINDS
-    numbers, table, confusion, scatter, curves, gallery = again
+    numbers, table, confusion, scatter, curves, gallery, timelines = again
     assert [value["value"] for value in numbers["values"]] == [0.1, None, 2]
     assert [value["interval"] for value in numbers["values"]] == [None, None, [1.5, 3]]
     cells = [{"bar": [1, 0, None]}, {"histogram": [2]}]
@@ -53,6 +67,11 @@ def test_sections_hold_what_json_holds(sections):
     assert curves["lines"] == {"f": [0.5, None]}
     assert gallery["items"] == [{"images": ["gallery/a-1.png"], "lines": ["1"], "right": None}]
     assert gallery["columns"] == ["image"]
+    [item] = timelines["items"]
+    assert item["span"] == [0, 2.5] and item["right"] is True and item["lines"] == []
+    line = {"name": "x", "values": [0.1, None], "shades": [], "scale": [0, 1]}
+    assert item["rows"][0] == line and item["rows"][1]["scale"] is None
+    assert item["rows"][1]["shades"][0] == -1 and len(item["rows"][1]["shades"]) <= sections.ALONG
     for kind in sections.KINDS:  # the schema is written down
         assert re.search(rf"^    {kind} ", sections.__doc__, re.MULTILINE)
 
@@ -75,6 +94,8 @@ def test_sections_hold_what_json_holds(sections):
         lambda s: s.gallery("a", [{"lines": ["no images"]}]),
         lambda s: s.gallery("a", [{"images": [3]}]),
         lambda s: s.gallery("a", [{"images": ["gallery/a-1.png"]}], columns=["image", "mask"]),
+        lambda s: s.timelines("a", [{"rows": [], "span": (0, 1)}]),
+        lambda s: s.timelines("a", [{"rows": [s.signal("x", ["text"])], "span": (0, 1)}]),
         lambda s: s.check(None),
         lambda s: s.check([{"kind": "other"}]),
         lambda s: s.check([3]),

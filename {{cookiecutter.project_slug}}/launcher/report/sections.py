@@ -25,7 +25,10 @@ BAR, HISTOGRAM = 220, 20  # pixels in a table: how wide bars are at most, how hi
 GALLERY = r"gallery/[\w-]+\.png"  # in the run's directory, and no links out of it
 PNG, HEAD = b"\x89PNG\r\n\x1a\n", 24  # bytes, in which stand the width and the height
 IMAGES = 48  # items of a gallery on the page
+SIGNAL = (440, 26)  # pixels of a timeline's row
+BLUE, ORANGE = "0, 114, 178", "213, 94, 0"
 FEW = 64  # pixels a side, below which they are enlarged to squares that one can tell apart
+EDGES = {True: "right", False: "wrong"}
 WARNING = "warning: "  # begins a line of a text that stands above all sections
 
 
@@ -170,12 +173,54 @@ def _gallery(section: Mapping, run_dir: Path) -> dict[str, Any]:
     items = []
     for item in section["items"][:IMAGES]:
         images = [_read_image(run_dir, name) for name in item["images"]]
-        edge = {True: "right", False: "wrong"}.get(item["right"], "")
-        items.append({"images": images, "lines": list(map(str, item["lines"])), "edge": edge})
+        lines, edge = list(map(str, item["lines"])), EDGES.get(item["right"], "")
+        items.append({"images": images, "lines": lines, "edge": edge})
     whole = [item for item in items if item["images"] and all(item["images"])]
     widest = max((len(item["images"]) for item in whole), default=1)
     columns = section.get("columns", ())  # older runs have none
     return {"items": whole, "columns": columns, "widest": widest, "lost": len(items) - len(whole)}
+
+
+def _timelines(section: Mapping) -> dict[str, Any]:
+    items = [
+        {
+            "rows": [_draw_signal(row) for row in item["rows"]],
+            "span": list(map(number, item["span"])),
+            "lines": list(map(str, item["lines"])),
+            "edge": EDGES.get(item["right"], ""),
+        }
+        for item in section["items"][:IMAGES]
+    ]
+    return {"items": items, "x_label": section["x_label"], "size": SIGNAL}
+
+
+def _draw_signal(row: Mapping) -> dict[str, Any]:
+    """A row of a timeline as the path of its line, and rectangles (x, width, colour, opacity)."""
+    width, height = SIGNAL
+    values = np.array(list(map(number, row["values"])))
+    known = values[np.isfinite(values)]
+    ends = row["scale"] or ([known.min(), known.max()] if known.size else [])
+    path, pen = [], "M"
+    for i, value in enumerate(values):
+        if not math.isfinite(value):
+            pen = "M"  # a gap
+            continue
+        up = (value - ends[0]) / (ends[1] - ends[0] or 1)
+        x, y = width * i / max(1, len(values) - 1), height - 2 - (height - 4) * min(max(up, 0), 1)
+        path.append(f"{pen}{x:.1f} {y:.1f}")
+        pen = "L"
+    shades, step = list(map(number, row["shades"])), width / max(1, len(row["shades"]))
+    ground = [
+        (
+            f"{step * i:.1f}",
+            f"{step + 0.1:.1f}",
+            BLUE if shade > 0 else ORANGE,
+            f"{min(1, abs(shade)):.2f}",
+        )
+        for i, shade in enumerate(shades)
+        if abs(shade) >= 0.02  # and so is a number
+    ]
+    return {"name": str(row["name"]), "path": " ".join(path), "ground": ground, "ends": ends}
 
 
 def _read_image(run_dir: Path, name: Any) -> dict[str, Any] | None:
@@ -197,4 +242,5 @@ KINDS = {
     "confusion": _confusion,
     "scatter": _scatter,
     "curves": _curves,
+    "timelines": _timelines,
 }

@@ -17,6 +17,11 @@ line that begins with "warning: " stands at the top of the page) and
     gallery    items: [{images: [path], lines: [text], right: bool or null}], columns: [name]
                paths of PNG files from `context.save_image`; the first line stands in bold; `right`
                gives a blue or an orange edge; `columns` name the images of an item, from the left
+    timelines  items: [{rows: [{name, values,       what happens from x = `span[0]` to `span[1]`, a row
+               shades, scale: [low, high] or        below the other: `values` are a line, drawn from
+               null}], span: [low, high],           `scale` or from its ends; `shades` colour the ground
+               lines: [text], right}], x_label      below, from orange at -1 to blue at 1; `lines`, `right`
+                                                    as in a gallery
 
 A number that is not finite may stand as null. Each function raises ValueError on values that its
 kind cannot hold.
@@ -29,6 +34,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 POINTS = 2000  # of a scatter plot; more would be a spot
+ALONG = 400  # of a timeline's line; more would not be seen
 Numbers = Sequence[float]
 IMAGE = re.compile(r"gallery/[\w-]+\.png", re.ASCII)
 
@@ -130,7 +136,33 @@ def gallery(
     return _section("gallery", title, text, items=listed, columns=[*map(str, columns)])
 
 
-KINDS = [made.__name__ for made in (numbers, table, confusion, scatter, curves, gallery)]
+def timelines(title: str, items: Sequence[Mapping], x_label: str = "", text: str = "") -> dict:
+    """Signals over time: {"rows": what `signal` makes, "span": (low, high), "lines", "right"}."""
+    listed = []
+    for item in items:
+        if not item["rows"] or not all(isinstance(row, dict) for row in item["rows"]):
+            raise ValueError(f"timelines {title!r}: an item without rows of sections.signal")
+        right = item.get("right")
+        listed.append(
+            {
+                "rows": [*item["rows"]],
+                "span": _numbers(item["span"]),
+                "lines": [*map(str, item.get("lines", ()))],
+                "right": right if right is None else bool(right),
+            }
+        )
+    return _section("timelines", title, text, items=listed, x_label=x_label)
+
+
+def signal(name: str, values: Numbers = (), shades: Numbers = (), scale: Numbers = ()) -> dict:
+    """A row of a timeline; of long ones every n-th value is kept."""
+    values, shades = (
+        _numbers(np.asarray(kept)[:: max(1, -(-len(kept) // ALONG))]) for kept in (values, shades)
+    )
+    return {"name": str(name), "values": values, "shades": shades, "scale": _numbers(scale) or None}
+
+
+KINDS = [made.__name__ for made in (numbers, table, confusion, scatter, curves, gallery, timelines)]
 
 
 def check(sections) -> list[dict]:

@@ -59,7 +59,15 @@ CURVES = {
     **{"x": [0, 0.5, 1], "lines": {"model": [0, None, 1], "$\\frac$": [0, 0.5, 1]}},
 }
 GALLERY = {"kind": "gallery", "title": "Some", "text": "", "items": []}
-EVERY = (NUMBERS, COLUMNS, BARS, CONFUSION, SCATTER, CURVES, GALLERY)
+SIGNALS = [
+    {"name": "x <b>", "values": [0, None, 5, 10], "shades": [], "scale": [0, 20]},
+    {"name": "jump", "values": [], "shades": [0.5, None, -1, 0], "scale": None},
+]
+TIMELINES = {
+    **{"kind": "timelines", "title": "Over time", "text": "", "x_label": "s"},
+    "items": [{"rows": SIGNALS, "span": [0, 2.5], "lines": ["jump 80 %", "p03"], "right": False}],
+}
+EVERY = (NUMBERS, COLUMNS, BARS, CONFUSION, SCATTER, CURVES, GALLERY, TIMELINES)
 RECORD = {
     **{"status": "succeeded", "error": None, "project": "Penguins", "author": "Ada"},
     "command": ["python", "-m", "trainer.task", "--target", "body mass"],
@@ -135,6 +143,7 @@ def test_sections_are_drawn_by_their_kind(make):
         "The median of prediction − truth is 0; nine in ten lie between",
         "Across: truth; up: prediction. 4 of 9 points.",
         "Across: confidence. model $\\frac$",
+        "Over time jump 80 % p03 x <b> 0 to 20 jump 0 s 2.5",
     ):
         assert expected in words
     assert [words.index(section["title"]) for section in EVERY] == sorted(
@@ -145,6 +154,11 @@ def test_sections_are_drawn_by_their_kind(make):
     assert widths[0] / widths[1] == pytest.approx(40, rel=0.1)  # on one scale: 0.4 and −0.01
     heights = [float(h) for h in re.findall(r'width="4" height="([^"]*)"', page)]
     assert heights == [5, 20, 10, 0, 0]
+    assert 'd="M0.0 24.0 M293.3 18.5 L440.0 13.0"' in page  # a gap, and half of the scale
+    shades = re.findall(
+        r'<rect x="([^"]*)" [^>]*fill="rgb\(([^)]*)\)" fill-opacity="([^"]*)"', page
+    )
+    assert shades == [("0.0", "0, 114, 178", "0.50"), ("220.0", "213, 94, 0", "1.00")]
     assert "Not on this page" not in words
     free = page_of(make("free", sections=[SCATTER | {"equal": False}]))
     assert "Scatter plot" in free and "Histogram" not in free
@@ -233,6 +247,8 @@ def test_a_run_that_left_little_still_gets_a_page(make, damage):
         BARS | {"rows": [["bill", {"other": [1]}, None]]},
         NUMBERS | {"values": [1]},
         GALLERY | {"items": [{"images": 3}]},
+        TIMELINES | {"items": [{"rows": 3}]},
+        TIMELINES | {"items": [{**TIMELINES["items"][0], "rows": [{"name": "x"}]}]},
     ],
 )
 def test_a_damaged_section_is_left_out_and_named(make, section):

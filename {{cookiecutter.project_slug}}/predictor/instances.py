@@ -76,12 +76,12 @@ class JsonInputs:
         """Instances as the model takes them: arrays [rows, …] by name, a row each unless `join` joins."""
         raise NotImplementedError
 
-    def join(self, outputs: dict[str, Any], loaded: Sequence, parts: bool) -> dict[str, Any]:
+    def join(self, outputs: dict[str, Any], loaded: Sequence, parameters: Any) -> dict[str, Any]:
         """The model's outputs [rows, …] as those of instances, [instances, …].
 
         Args:
             loaded: the instances of these rows.
-            parts: with what the model answers to each row of an instance, too.
+            parameters: of the request.
         """
         return outputs
 

@@ -154,7 +154,7 @@ class Model:
             outputs: of `call`.
             loaded: of `encode`, where an instance may have several rows.
         """
-        joined = self.inputs.join(outputs, loaded, parameters.windows)
+        joined = self.inputs.join(outputs, loaded, parameters)
         return word_answers(joined, parameters.top)
 
     def answer(self, instances: list, parameters: Parameters = DEFAULTS) -> list[dict]:

@@ -18,6 +18,7 @@ from cloud_lab import PROJECT, REGION
 from conftest import forked
 from standins.cloud import DROPPED, LOST, SECRET, Fault
 from standins.jobs import NUMBER
+from standins.serving import ATTACHMENT
 
 pytestmark = pytest.mark.slow  # the real SDK, and a training
 UPLOAD, CREATE, DEPLOY = "POST .*models:upload", "POST .*/endpoints$", "POST .*:deployModel"
@@ -151,6 +152,150 @@ def test_the_life_of_two_versions_with_the_sdk_looking_on(lab, trained):
     assert "no model on it, and no cost" in run(lab, "endpoints", "list").out
     run(lab, "endpoints", "cleanup", "--yes")
     assert is_empty(lab)
+
+
+def put_in_bucket(lab, run, folder):
+    """Copies a run, without what no model needs, into the bucket."""
+    path = lab.project.path / "runs" / run
+    for file in [path / "run.json", *(path / "model").rglob("*")]:
+        if file.is_file():
+            name = f"{folder}/{file.relative_to(path).as_posix()}"
+            lab.cloud.buckets.write("lab", name, file.read_bytes())
+
+
+def versions_in(text):
+    return json.loads(text)["model_versions"]
+
+
+def test_run_record_and_model_version_refer_to_each_other(lab):
+    deploy(lab)
+    [version] = sent(lab, "MergeVersionAliases")
+    assert version["name"] in versions_in(lab.project.read("runs/one/run.json"))
+    [uploaded] = sent(lab, "UploadModel")
+    assert uploaded["model"]["versionDescription"] == "one" == uploaded["model"]["labels"]["run"]
+
+
+@pytest.mark.parametrize("source", ["gs://lab/served/one", "gs://lab/served/one/model/"])
+def test_a_run_in_a_bucket_is_deployed_from_there(lab, source):
+    put_in_bucket(lab, "one", "served/one")
+    printed = deploy(lab, source, "--dry-run").out
+    assert is_empty(lab) and sent(lab, "UploadModel") == []
+    done = deploy(lab, source)
+    assert "the same as here" in done.out
+    [uploaded], [version] = sent(lab, "UploadModel"), sent(lab, "MergeVersionAliases")
+    assert uploaded["model"]["containerSpec"]["imageUri"] in printed
+    assert uploaded["model"]["labels"]["run"] == "one"
+    assert version["name"] in versions_in(lab.cloud.buckets.read("lab", "served/one/run.json"))
+
+
+def test_a_model_alone_in_a_bucket_is_deployed(lab):
+    put_in_bucket(lab, "one", "bare")
+    lab.cloud.buckets.remove("lab", "bare/run.json")
+    done = deploy(lab, "gs://lab/bare/model", "--instance", "data/penguins_eval.csv")
+    assert "the same as here" in done.out and f"undeploy {NAME} bare" in done.out
+
+
+def test_a_private_endpoint_says_how_it_is_reached(lab):
+    printed = deploy(lab, "--private", "--dry-run").out
+    done = deploy(lab, "--private")
+    [created] = sent(lab, "CreateEndpoint")
+    connected = {"enablePrivateServiceConnect": True, "projectAllowlist": [PROJECT]}
+    assert created["endpoint"]["privateServiceConnectConfig"] == connected
+    assert json.dumps(connected, indent=2).replace("\n", "\n  ") in printed
+    assert "no prediction was made" in done.out and "address:" not in done.out
+    assert f"--target-service-attachment={ATTACHMENT}" in done.out
+    error = error_of(run(lab, "predict", "data/penguins_eval.csv", "--endpoint", f"{NAME}-private", code=2))  # fmt: skip
+    assert "only its network reaches it" in error
+    run(lab, "endpoints", "cleanup", "--yes")
+    assert is_empty(lab)
+
+
+class OneRun:
+    """Runs jobs by writing what a real run left into their folders; or has them fail."""
+
+    def __init__(self, lab, error=None):
+        self.lab, self.error = lab, error
+
+    def start(self, resource, _):
+        folder = resource["jobSpec"]["baseOutputDirectory"]["outputUriPrefix"]
+        put_in_bucket(self.lab, "one", folder.removeprefix("gs://lab/"))
+        return self
+
+    def describe(self):
+        if self.error:
+            return {"state": "JOB_STATE_FAILED", "error": {"code": 3, "message": self.error}}
+        return {"state": "JOB_STATE_SUCCEEDED"}
+
+
+@pytest.fixture
+def runs_jobs(lab):
+    lab.cloud.jobs.runner = OneRun(lab)
+    yield lab.cloud.jobs.runner
+    lab.cloud.jobs.runner = None
+
+
+SMOKE = ["train_cloud", "configs/smoke.yaml", "--then", "deploy"]
+
+
+def test_a_job_is_deployed_once_it_has_succeeded(lab, runs_jobs):
+    dry = run(lab, *SMOKE, "--dry-run").out
+    assert dry.startswith("# once the job has succeeded, it is deployed: $2.50 a day")
+    done = run(lab, *SMOKE)
+    price, sent_, end, address = (
+        done.out.index(text)
+        for text in (
+            "deployed: $2.50 a day",
+            "sent: smoke-",
+            " succeeded after ",
+            "address: https://",
+        )
+    )
+    assert price < sent_ < end < address
+    [version] = sent(lab, "UploadModel")
+    assert version["model"]["labels"]["run"] == re.search("sent: (smoke-[0-9-]+)", done.out)[1]
+
+
+def test_a_job_that_fails_deploys_nothing(lab, runs_jobs):
+    runs_jobs.error = "exit code 2"
+    done = run(lab, *SMOKE, code=1)
+    assert "exit code 2" in error_of(done) and is_empty(lab)
+    lab.cloud.faults = [Fault("POST .*/customJobs$", 403, "Permission denied")]
+    assert "roles/aiplatform.user" in error_of(run(lab, *SMOKE, code=2)) and is_empty(lab)
+
+
+def test_who_follows_a_job_later_learns_how_to_deploy_it(lab, runs_jobs):
+    name = re.search("sent: (.*),", run(lab, *SMOKE[:2]).out)[1]
+    command = f"python scripts/deploy.py gs://lab/runs/{name}\n"
+    assert command in run(lab, "jobs", "logs", name, "--follow").out
+    assert command in run(lab, "jobs", "show", name).out
+
+
+def test_a_study_is_not_deployed(lab):
+    before = len(lab.cloud.jobs.sent)
+    done = run(lab, "train_cloud", "configs/tuning.yaml", "--then", "deploy", code=2)
+    assert "a study has many runs" in error_of(done) and len(lab.cloud.jobs.sent) == before
+
+
+def test_requests_are_small_enough_for_the_endpoint(lab, tmp_path):
+    deploy(lab, "--shared")
+    sizes = []
+    answer = lab.cloud.serving.answer
+    lab.cloud.serving.answer = lambda instances: sizes.append(len(instances)) or answer(instances)
+    header, row, *_ = lab.project.read("data/penguins_eval.csv").splitlines()
+    table = tmp_path / "rows.csv"
+    table.write_text("\n".join([header, *[row] * 600]), encoding="utf-8")
+    words = ["predict", table, "--endpoint", f"{NAME}-shared"]
+    assert len(run(lab, *words).out.splitlines()) == 600 and sizes == [256, 256, 88]
+    ask = lab.module("endpoints.ask")
+    with pytest.raises(ask.CloudError, match="instance 1: 2,000,0.. bytes, and a request has"):
+        list(ask.split([{}, {"b64": "x" * 2_000_000}], ask.SHARED_BYTES))
+
+
+def test_a_request_that_is_too_large_is_refused_in_one_line(lab):
+    deploy(lab, "--shared")
+    lab.cloud.faults = [Fault("POST .*:predict$", 413, "Request payload size exceeds the limit.")]
+    words = ["predict", "data/penguins_eval.csv", "--endpoint", f"{NAME}-shared"]
+    assert "Request payload size exceeds the limit" in error_of(run(lab, *words, code=2))
 
 
 def test_the_same_command_again_makes_nothing_a_second_time(lab):
@@ -409,6 +554,8 @@ def test_the_logs_of_an_endpoint(lab):
         (["endpoints", "logs", "nowhere"], "there is penguin-lab"),
         (["deploy", "runs/two", "--shared", "--traffic", "10"], "leave --traffic out"),
         (["deploy", "runs/nine"], "no exported model"),
+        (["deploy", "gs://lab/nothing/"], "gs://lab/nothing: there is nothing"),
+        (["deploy", "gs://lab"], "name a folder in it"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_changes_nothing(lab, words, says):

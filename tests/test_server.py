@@ -168,6 +168,15 @@ def test_a_full_queue_refuses_and_recovers(server, count, length):
         assert time.monotonic() < deadline
 
 
+def test_a_request_that_has_waited_too_long_is_refused(project, model):
+    code = "from predictor import __main__, batching; batching.MAX_WAIT = 0; __main__.main()"
+    with Served(project.path, model, words=["-c", code]) as impatient:
+        impatient.wait_until_ready()
+        status, body, headers = impatient.ask("POST", "/predict", GOOD)
+        assert (status, headers["retry-after"]) == (503, "1") and b"no time for it" in body
+        assert impatient.get("/health")[0] == 200
+
+
 def test_metrics_and_access_log(server):
     before = server.get("/metrics")[1].decode()
     secret = "a very secret island"

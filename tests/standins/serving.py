@@ -22,6 +22,7 @@ from standins.proxy import Request, Response
 from standins.vertex import Refused, Vertex
 
 BYTES = {True: 10_000_000, False: 1_500_000}  # of a request, by whether the endpoint is dedicated
+ATTACHMENT = "projects/tenant/regions/us-central1/serviceAttachments/gkedpm-1"  # of Google's own
 ALIAS = re.compile("[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
 
@@ -250,6 +251,8 @@ class Serving:
             deployed.id, deployed.model = number, version.name
             deployed.model_version_id = version.version_id
             deployed.create_time.FromDatetime(datetime.now(timezone.utc))
+            if endpoint.private_service_connect_config.enable_private_service_connect:
+                deployed.private_endpoints.service_attachment = ATTACHMENT
             split = {k: v for k, v in message.traffic_split.items() if k != "0"}
             ids = {one.id for one in endpoint.deployed_models}
             self._set_split(endpoint, {**split, number: message.traffic_split["0"]}, ids)
@@ -283,6 +286,8 @@ class Serving:
 
     def _Predict(self, message):
         endpoint = self._endpoint(message.endpoint)
+        if endpoint.private_service_connect_config.enable_private_service_connect:
+            refuse("The endpoint is private.")
         size = len(json.dumps(json_format.MessageToDict(message)))
         if size > BYTES[endpoint.dedicated_endpoint_enabled]:
             refuse("Request payload size exceeds the limit.", 413, "INVALID_ARGUMENT")

@@ -1,8 +1,9 @@
 """Serves a run's model on Vertex AI: uploads it, deploys it, asks it once, prints its price.
 
-    python scripts/deploy.py [RUN | gs://…/model] [options]
+    python scripts/deploy.py [RUN | gs://…] [options]
 
-RUN is a run's directory (default: the newest run that has a model). The machines are those of
+RUN is a run's directory (default: the newest run that has a model), gs://… that of a run or a model in a
+bucket, which is copied to runs/.models. The machines are those of
 configs/endpoint.yaml, the container is that of configs/model.yaml. An endpoint is billed by the hour,
 used or not, until scripts/endpoints.py undeploys it: nothing ends it by itself, --until included.
 """
@@ -45,7 +46,11 @@ def main(argv: list[str]) -> int:
     text = (
         "an endpoint without a host of its own: requests of 1.5 MB at most, and gcloud reaches it"
     )
-    add("--shared", action="store_true", help=text)
+    kinds = parser.add_mutually_exclusive_group()
+    kind = {"dest": "kind", "action": "store_const", "default": ""}
+    kinds.add_argument("--shared", const="shared", help=text, **kind)
+    text = "an endpoint that only your network reaches, by Private Service Connect; it is not asked"
+    kinds.add_argument("--private", const="private", help=text, **kind)
     text = "one instance in any form that predict.py takes (default: a held-out row of the run)"
     add("--instance", type=Path, metavar="FILE", help=text)
     add("--dry-run", action="store_true", help="print the messages as curl commands; send nothing")

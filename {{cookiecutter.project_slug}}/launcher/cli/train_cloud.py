@@ -7,9 +7,10 @@ python -m trainer.task --help
 With --job-dir gs://BUCKET/runs/NAME among them, a job that was stopped resumes.
 """
 
+import argparse
 from pathlib import Path
 
-from launcher.cli import command
+from launcher.cli import command, deploy
 
 
 def main(argv: list[str]) -> int:
@@ -19,8 +20,19 @@ def main(argv: list[str]) -> int:
     add("--dry-run", action="store_true", help="print what would be sent, for gcloud; send nothing")
     add("--wait", action="store_true", help="show the log, and end as the job ends; Ctrl-C leaves")
     add("--max-cost", type=command.amount, metavar="USD", help="refuse a job that may cost more")
+    text = "waits for the end; after success deploys the run, as scripts/deploy.py does"
+    add("--then", choices=["deploy"], help=text)
     options, flags = command.parse_job(parser, argv)
+    interrupted = "\nerror: interrupted: nothing was sent"
+    return command.run(lambda: _send(options, flags), interrupted)
+
+
+def _send(options: argparse.Namespace, flags: list[str]) -> int:
     from launcher.cloud import submit  # --help needs none of it
 
-    interrupted = "\nerror: interrupted: nothing was sent"
-    return command.run(lambda: submit.cloud(options, flags), interrupted)
+    if not options.then:
+        return submit.cloud(options, flags)
+    from launcher.endpoints import plan
+
+    print(f"{'# ' if options.dry_run else ''}{plan.announce()}", flush=True)
+    return submit.cloud(options, flags, then=lambda job: deploy.main([job.folder]))

@@ -67,7 +67,7 @@ def _choose_target(job: RemoteJob) -> Path:
             f"gcloud storage cp -r {job.folder} FOLDER"
         )
     target = RUNS / name
-    if target.exists() and _read_source(target) != job.folder:
+    if target.exists() and read_source(target) != job.folder:
         raise CloudError(
             f"{target}: is there already, and is not from {job.folder}; rename it, then try again"
         )
@@ -79,7 +79,7 @@ def _choose_name(job: RemoteJob) -> str:
     return re.sub(r"[^\w.-]+|^\.+", "-", job.folder.rpartition("/")[2]) or "-"
 
 
-def _read_source(folder: Path) -> str:
+def read_source(folder: Path) -> str:
     """The folder of the bucket that a local folder was fetched from; "" for any other folder."""
     try:
         return RemoteJob(json.loads((folder / JOB).read_text(encoding="utf-8"))).folder

@@ -78,6 +78,12 @@ class RemoteJob:
         return f"https://console.cloud.google.com/{path}?project={project}"
 
     @property
+    def deploy(self) -> str:
+        """The command that serves its model; "" where there is none, or many."""
+        one = self.succeeded and self.folder and not self.tuning
+        return f"python scripts/deploy.py {shlex.quote(self.folder)}" if one else ""
+
+    @property
     def curves(self) -> str:
         """Where its TensorBoard is: a page, or the command that opens one here."""
         board = self.sent.tensorboard
@@ -127,6 +133,7 @@ def to_lines(job: RemoteJob, project: str) -> list[str]:
         ("log", verb("logs") + ("" if job.ended else " --follow")),
         ("stop", not job.ended and verb("cancel")),
         ("bring back", job.folder and verb("fetch")),
+        ("serve", job.deploy),
         ("curves", job.folder and job.curves),
     ]
     return [f"{name}: {text}" if name else f"  {text}" for name, text in lines if text]

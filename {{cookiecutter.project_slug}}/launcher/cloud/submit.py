@@ -6,12 +6,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from launcher.cloud import submission, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.code import provide_code
 from launcher.cloud.errors import CloudError
+from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import Submission
 from launcher.cloud.vertex import Vertex
@@ -24,14 +25,25 @@ from launcher.project.buckets import holds_region
 ATTEMPTS = 100  # names that are tried for a folder of its own
 
 
-def cloud(options: argparse.Namespace, flags: Sequence[str]) -> int:
+Then = Callable[[RemoteJob], int]  # what follows a job's success; returns the exit code
+
+
+def cloud(options: argparse.Namespace, flags: Sequence[str], then: Then | None = None) -> int:
     """Send the job file `options.job`; return the exit code.
+
+    Args:
+        then: called after its success, which is waited for.
 
     Raises:
         SpecError: a fault in the file or the options, or a refusal of Google Cloud; no job runs.
     """
     flags, folder = submission.take_folder(flags)
     job = spec.load(options.job, flags)
+    if then and job.tuning:
+        instead = "fetch it, then deploy its best trial: python scripts/deploy.py runs/STUDY/TRIAL"
+        raise SpecError(
+            job.fault("studySpec", "a study has many runs, and --then is for one", instead)
+        )
     this = submission.plan(job, flags, folder)
     estimate = cost.estimate(this.job, this.settings.region)
     if options.max_cost is not None:  # a promise, which an unknown price does not keep
@@ -42,7 +54,7 @@ def cloud(options: argparse.Namespace, flags: Sequence[str]) -> int:
     print("\n".join(estimate.lines()), flush=True)
     if options.max_cost is None:
         _ask_above(estimate, this.settings.max_cost)
-    return _send(this, options.wait)
+    return _send(this, options.wait, then)
 
 
 def _print_message(this: Submission, estimate: cost.Estimate) -> None:
@@ -78,7 +90,7 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
         raise SpecError("not sent")
 
 
-def _send(this: Submission, wait: bool) -> int:
+def _send(this: Submission, wait: bool, then: Then | None) -> int:
     account = this.job.service_account
     try:
         connection = Connection(this.settings.project, this.settings.region, account)
@@ -102,7 +114,8 @@ def _send(this: Submission, wait: bool) -> int:
     print(f"stop: python scripts/jobs.py cancel {job.name}")
     print(f"bring back: python scripts/jobs.py fetch {job.name}")
     print(f"curves: {job.curves}", flush=True)
-    return watch.watch(jobs, job) if wait else 0
+    code = watch.watch(jobs, job) if wait or then else 0
+    return then(job) if then and not code else code
 
 
 def _reserve_folder(this: Submission, store: Store) -> Submission:

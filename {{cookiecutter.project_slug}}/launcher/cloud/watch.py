@@ -80,6 +80,8 @@ def _print_end(jobs: Vertex, job: RemoteJob) -> int:
     took = f" after {format_span(job.seconds)}" if job.seconds is not None else ""
     if job.succeeded:
         print(f"[launcher] {job.name} succeeded{took}: {job.folder}")
+        if job.deploy:
+            print(f"[launcher] to serve its model: {job.deploy}", flush=True)
         return 0
     why = job.error or NO_ERROR.get(job.state, "the service gives no reason")
     print(f"error: {job.name} {job.state.lower()}{took}: {why}", file=sys.stderr)

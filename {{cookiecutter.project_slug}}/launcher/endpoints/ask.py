@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from launcher.cloud import clients
 from launcher.cloud.clients import Connection
 from launcher.cloud.errors import CloudError
+from launcher.common.document import SpecError
 from launcher.endpoints.service import NEED, connect, find_endpoint, predict_url
 from launcher.project.settings import read_settings
 
@@ -34,10 +35,16 @@ def find_url(name: str) -> str:
     """The address of an endpoint of this repo, by its name or number.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is none, or it is private.
     """
     service = connect()
-    return predict_url(find_endpoint(service, name), service.connection.region)
+    endpoint = find_endpoint(service, name)
+    if "privateServiceConnectConfig" in endpoint:
+        instead = (
+            "there, the SDK asks it: aiplatform.PrivateEndpoint(…).predict(…), see docs/serving.md"
+        )
+        raise SpecError(f"{name}: is private, and only its network reaches it; {instead}")
+    return predict_url(endpoint, service.connection.region)
 
 
 def ask(url: str, instances: Iterable[object], parameters: dict) -> Iterator[object]:

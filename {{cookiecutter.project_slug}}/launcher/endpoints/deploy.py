@@ -7,25 +7,28 @@ labels what is there and resumes; `endpoints.py cleanup` finds it, too.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from launcher.cloud import storage
-from launcher.cloud.clients import Connection
+from launcher.cloud import fetch, storage
 from launcher.cloud.code import Recipe, Registry, repository_url
 from launcher.cloud.errors import CloudError
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import ID
 from launcher.common.document import SpecError
-from launcher.cost.prices import dollars
-from launcher.endpoints import compare, files, plan
+from launcher.common.files import write_file
+from launcher.endpoints import compare, plan
 from launcher.endpoints.plan import Plan
 from launcher.endpoints.service import Service, UnknownFate, connect, predict_url
 from launcher.local import serving
 from launcher.local.run_dirs import RUNS
-from launcher.project.settings import read_settings
+from launcher.project.buckets import find_uri_problem
+from launcher.project.settings import Settings, read_settings
 from launcher.report import runs
 
+COPIES = RUNS / ".models"  # of what was in a bucket
+HEAVY = "^(checkpoints|logs)/"  # of a run: no model needs them
 SHOWN = 15  # lines of a replica's log
 
 
@@ -33,7 +36,7 @@ def deploy(options: argparse.Namespace) -> int:
     """Put a model on Vertex AI; return the exit code.
 
     Args:
-        options: of the command line: run, config, traffic, until, shared, instance, dry_run.
+        options: of the command line: run, config, traffic, until, kind, instance, dry_run.
 
     Raises:
         SpecError: what failed and why; what was created is removed again.
@@ -41,8 +44,16 @@ def deploy(options: argparse.Namespace) -> int:
     settings = read_settings()
     if faults := settings.missing("project", "region", "image_repository"):
         raise SpecError(*faults)
-    service = None if options.dry_run else connect()
-    name, model_dir = _find_model(options.run or "", service and service.connection)
+    source = options.run or ""
+    remote = source.startswith("gs://")
+    service = connect() if remote or not options.dry_run else None
+    if remote:
+        model_dir = _copy_model(source, Store(service.connection))
+    else:
+        model_dir = runs.find_model(Path(source) if source else None)
+    run_dir = model_dir.parent if model_dir.name == "model" else model_dir
+    study = run_dir.resolve().parent
+    name = f"{study.name}-{run_dir.name}" if (study / runs.STUDY).is_file() else run_dir.name
     tag, names, arguments = serving.describe_image(model_dir)
     this = plan.make_plan(
         name,
@@ -50,26 +61,26 @@ def deploy(options: argparse.Namespace) -> int:
         config=options.config,
         traffic=options.traffic,
         until=options.until,
-        shared=options.shared,
+        kind=options.kind,
     )
-    resources = this.deployment["deployedModel"]["dedicatedResources"]
-    hourly = plan.price_per_hour(resources, settings.region)
-    price = "unknown" if hourly is None else f"{dollars(24 * hourly)} a day"
-    cost = f"{files.describe(this.deployment)}: {price}, used or not, until it is undeployed"
-    if service is None:
-        print(f"# {cost}\n# Nothing was built or sent. In a project that has nothing yet:")
+    price = plan.describe_price(this.deployment, settings.region)
+    if options.dry_run:
+        print(f"# price: {price}")
+        print("# Nothing was built or sent. In a project that has nothing yet:")
         print("\n".join(this.to_curl()))
         return 0
-    print(cost, flush=True)
+    print(f"price: {price}", flush=True)
+    store = Store(service.connection)
     if this.image:
         recipe = Recipe(serving.DOCKERFILE, names, arguments)
-        Registry(settings, Store(service.connection)).provide(this.image, recipe)
+        Registry(settings, store).provide(this.image, recipe)
     made: list[tuple[str, str]] = []  # (kind, name) of what this very command created
     try:
         model = _upload(service, this, made)
         endpoint = _provide_endpoint(service, this, made)
         endpoint = _deploy(service, this, endpoint, model, made)
-        compare.compare(model_dir, predict_url(endpoint, settings.region), options.instance)
+        if options.kind != "private":  # which this machine need not reach
+            compare.compare(model_dir, predict_url(endpoint, settings.region), options.instance)
         if this.share == 100:  # not sooner: a default version cannot be removed
             body = {"versionAliases": ["default"]}
             service.change("POST", f"{model}:mergeVersionAliases", "set the default version", body)
@@ -84,33 +95,66 @@ def deploy(options: argparse.Namespace) -> int:
         _print_log(service, made)
         _undo(service, made)
         raise
-    name = endpoint["displayName"]
-    print(f"address: {predict_url(endpoint, settings.region)}")
-    print(f"ask: python scripts/predict.py FILE --endpoint {name}")
-    print(f"price: {price}, used or not; nobody undeploys it by itself")
-    print(f"undo: python scripts/endpoints.py undeploy {name} {this.name}", flush=True)
+    shown = endpoint["displayName"]
+    if options.kind == "private":
+        print(_explain_private(endpoint, model, settings, model_dir))
+    else:
+        print(f"address: {predict_url(endpoint, settings.region)}")
+        print(f"ask: python scripts/predict.py FILE --endpoint {shown}")
+    print(f"price: {price}; nobody undeploys it by itself")
+    print(f"undo: python scripts/endpoints.py undeploy {shown} {this.name}", flush=True)
+    _record_version(run_dir, model, store)
     return 0
 
 
-def _find_model(source: str, connection: Connection | None) -> tuple[str, Path]:
-    """A run's name, and its exported model here; one in a bucket is copied below runs/ first.
+def _copy_model(source: str, store: Store) -> Path:
+    """Copy a model from a bucket, with its run record if it has one; return where it is here.
 
     Args:
-        source: a run's directory, or gs://…; "": the newest run that has a model.
-        connection: None: nothing is copied.
+        source: gs://…, a run's folder, or a model's.
     """
-    if not source.startswith("gs://"):
-        model_dir = runs.find_model(Path(source) if source else None)
-        return (model_dir.parent if model_dir.name == "model" else model_dir).name, model_dir
-    parts = source.rstrip("/").removesuffix("/model").split("/")
-    model_dir = RUNS / ".models" / parts[-1] / "model"
-    if connection:
-        storage.sync(Store(connection), source, model_dir)
-    elif not model_dir.is_dir():
-        raise SpecError(
-            f"{source}: a dry run copies nothing; fetch its run first, by jobs.py fetch"
-        )
-    return parts[-1], model_dir
+    source = source.rstrip("/")
+    if problem := find_uri_problem(source) or (source.count("/") < 3 and "name a folder in it"):
+        raise SpecError(f"{source}: {problem}")
+    parent = source.removesuffix("/model")
+    if parent != source and store.exists(f"{parent}/run.json"):
+        source = parent
+    target = COPIES / source.removeprefix("gs://")
+    if not storage.download_folder(store, source, target, HEAVY) and not target.is_dir():
+        raise SpecError(f"{source}: there is nothing; name the folder of a run, or of its model")
+    return runs.find_model(target)
+
+
+def _record_version(run_dir: Path, version: str, store: Store) -> None:
+    """Write a model version into the run's record, here and in the bucket that it came from."""
+    path = run_dir / "run.json"
+    if not path.is_file():  # a model without its run
+        return
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["model_versions"] = sorted({*record.get("model_versions", ()), version})
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_file(path, text)
+    source = fetch.read_source(run_dir)
+    if run_dir.is_relative_to(COPIES):
+        source = f"gs://{run_dir.relative_to(COPIES).as_posix()}"
+    if source:
+        store.upload(text.encode(), f"{source}/run.json")
+
+
+def _explain_private(endpoint: dict, model: str, settings: Settings, model_dir: Path) -> str:
+    """How one's network reaches a private endpoint, and what was not tried."""
+    deployed = find_deployed(endpoint, model)
+    attachment = deployed.get("privateEndpoints", {}).get("serviceAttachment", "ATTACHMENT")
+    name, there = (
+        endpoint["displayName"],
+        f"--project={settings.project} --region={settings.region}",
+    )
+    return f"""no prediction was made: only a network that is connected to it reaches this endpoint. Once for a network:
+  gcloud compute addresses create {name} {there} --subnet=SUBNET
+  gcloud compute forwarding-rules create {name} {there} --network=NETWORK --address={name} --target-service-attachment={attachment}
+Then on a machine in that network, where ADDRESS is the one that was created:
+  python -c 'from google.cloud import aiplatform; print(aiplatform.PrivateEndpoint("{endpoint["name"]}").predict([INSTANCE], endpoint_override="ADDRESS"))'
+Compare its answer with: python scripts/predict.py FILE --model {model_dir}"""
 
 
 def _upload(service: Service, this: Plan, made: list) -> str:

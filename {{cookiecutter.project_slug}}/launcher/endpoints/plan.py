@@ -14,13 +14,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from launcher.cloud.submission import ID, find_user, join_labels, legal
+from launcher.common.document import SpecError
 from launcher.cost import prices
+from launcher.cost.prices import dollars
 from launcher.endpoints import files
 from launcher.endpoints.service import Step, base_url
 from launcher.jobfile.job import read_pools
 from launcher.project.settings import ROOT, Settings, read_settings
 
 UNTIL = "%Y%m%d-%H%M"  # a time in UTC, as a label
+BASIS = "by the list prices of training, as prices.yaml has none of serving"
 NEW = {"parent": "PARENT_MODEL", "endpoint": "ENDPOINT_ID", "model": "MODEL_ID", "version": "1"}
 
 
@@ -95,7 +98,7 @@ def make_plan(
     config: Path,
     traffic: int | None,
     until: datetime | None,
-    shared: bool,
+    kind: str,
 ) -> Plan:
     """Complete the messages of configs/model.yaml and of `config`.
 
@@ -104,7 +107,8 @@ def make_plan(
         image: the project's serving image, with the model in it.
         traffic: percent for the new model; None: as the file says.
         until: when somebody means to take it down; a label, and nothing more.
-        shared: the old kind of endpoint, with smaller requests.
+        kind: of the endpoint: "" has a host of its own; "shared" is the old kind, with smaller
+            requests; "private" is reached from one's own network, by Private Service Connect.
 
     Raises:
         SpecError: a fault in the files or in project.yaml.
@@ -119,7 +123,7 @@ def make_plan(
         given = deployment["deployedModel"]
         deployment["deployedModel"] = {"serviceAccount": settings.service_account, **given}
     share = int(deployment.get("trafficSplit", {}).get(files.FIRST, 100))
-    display = settings.slug + ("-shared" if shared else "")
+    display = "-".join(filter(None, (settings.slug, kind)))
     same = [settings.project, settings.region, name, container, model, deployment, display]
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
     lasting = {"project": settings.slug, "user": find_user(), "run": name}
@@ -128,7 +132,10 @@ def make_plan(
     if until:
         of_endpoint["until"] = until.astimezone(timezone.utc).strftime(UNTIL)
     endpoint: dict = {"displayName": display, "labels": of_endpoint}
-    if not shared:
+    if kind == "private":
+        connected = {"enablePrivateServiceConnect": True, "projectAllowlist": [settings.project]}
+        endpoint["privateServiceConnectConfig"] = connected
+    elif not kind:
         endpoint["dedicatedEndpointEnabled"] = True
     return Plan(
         settings=settings,
@@ -175,7 +182,31 @@ def price_per_hour(resources: Mapping, region: str) -> float | None:
     spec = {"machineSpec": resources.get("machineSpec", {}), "replicaCount": least}
     [pool] = read_pools({"workerPoolSpecs": [spec]})
     pool = replace(pool, disk_gb=0)  # an endpoint pays for no boot disk
-    return prices.price_pool(pool, region, "STANDARD", prices.load()).price
+    strategy = "SPOT" if resources.get("spot") else "STANDARD"
+    return prices.price_pool(pool, region, strategy, prices.load()).price
+
+
+def describe_price(deployment: Mapping, region: str) -> str:
+    """What a DeployModelRequest costs, for people: of the fewest machines that it allows."""
+    hourly = price_per_hour(deployment["deployedModel"]["dedicatedResources"], region)
+    price = "an unknown sum" if hourly is None else dollars(24 * hourly)
+    return f"{price} a day, used or not, for {files.describe(deployment)}, until it is undeployed; {BASIS}"
+
+
+def announce() -> str:
+    """What `deploy.py` without options will do, and its price.
+
+    Raises:
+        SpecError: a fault in a file, which would stop it.
+    """
+    settings = read_settings()
+    files.load(ROOT / "configs" / "model.yaml", "Model")
+    deployment = files.load(ROOT / "configs" / "endpoint.yaml", "DeployModelRequest")
+    if faults := settings.missing("region", "image_repository"):
+        raise SpecError(*faults)
+    return (
+        f"once the job has succeeded, it is deployed: {describe_price(deployment, settings.region)}"
+    )
 
 
 def parse_until(text: str) -> datetime:

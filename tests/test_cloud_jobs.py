@@ -340,7 +340,7 @@ def test_a_log_is_read_as_it_is_and_followed_to_the_end(lab):
     assert shown == [f"line {i}" for i in range(1200)]
     lab.cloud.jobs.life = states("RUNNING", "SUCCEEDED")
     followed = jobs(lab, "logs", "good", "--follow").out.splitlines()
-    assert followed[:1200] == shown and re.search(r"good succeeded after [\d.]+ s:", followed[-1])
+    assert followed[:1200] == shown and re.search(r"good succeeded after [\d.]+ s:", followed[-2])
 
     put(lab, "bad", 32, "RUNNING", startTime=ago(minutes=1), error={"message": "It broke."})
     two = [POOL, {**POOL, "replicaCount": "2"}]

@@ -10,7 +10,7 @@ from conftest import PRODUCT
 
 @pytest.fixture(scope="module")
 def intervals():
-    path = PRODUCT / "trainer" / "engine" / "intervals.py"
+    path = PRODUCT / "codec" / "intervals.py"
     spec = importlib.util.spec_from_file_location("intervals", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -136,7 +136,7 @@ def _confusion(section: Mapping) -> dict[str, Any]:
 
 
 def _describe_share(part: float, whole: float) -> tuple[str, str]:
-    """A share and its interval: Wilson's, as in the trainer's `engine/intervals.py`."""
+    """A share and its interval: Wilson's, as in `codec/intervals.py`."""
     if not whole:
         return "–", ""
     share, z = part / whole, 1.96**2 / whole

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from codec import files
-from trainer.engine.intervals import average
+from codec.intervals import average
 from trainer.engine.runtime import Runtime, join
 from trainer.engine.sections import IMAGE
 

@@ -42,7 +42,7 @@ IMAGE = re.compile(r"gallery/[\w-]+\.png", re.ASCII)
 def numbers(title: str, values: Mapping, text: str = "") -> dict:
     """A few large numbers: {label: value}, or {label: (value, note)}.
 
-    A value with its interval is (value, low, high), as `engine/intervals.py` gives it.
+    A value with its interval is (value, low, high), as `codec/intervals.py` gives it.
     """
     listed = []
     for label, value in values.items():

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codec.intervals import wilson
 from trainer.engine import answers, sections
-from trainer.engine.intervals import wilson
 from trainer.images.comparison import compare
 from trainer.images.png import encode_image, encode_images
 

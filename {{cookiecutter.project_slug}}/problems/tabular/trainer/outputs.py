@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from codec.intervals import bootstrap, wilson
 from trainer.columns.alone import read_sample
 from trainer.columns.importance import rank_columns
 from trainer.engine import answers, sections
-from trainer.engine.intervals import bootstrap, wilson
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from codec.intervals import bootstrap
 from trainer.engine import sections
-from trainer.engine.intervals import bootstrap
 from trainer.images.png import encode_image
 
 

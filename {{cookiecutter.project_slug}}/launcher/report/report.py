@@ -16,7 +16,7 @@ import jinja2
 
 from launcher.common.files import write_file
 from launcher.common.times import format_span
-from launcher.report import runs, sections
+from launcher.report import baselines, runs, sections
 from launcher.report.numbers import figures, measured, percent, ratio
 
 FUNCTIONS = (figures, measured, percent, ratio, format_span)
@@ -64,7 +64,8 @@ def render(template: Path, content: Mapping[str, Any], **filters: Callable) -> s
 def _describe(run: runs.Run) -> dict[str, Any]:
     """Everything that the page shows; what a run has not left is empty."""
     data_sections, lost = sections.prepare(run, run.record.get("data_sections", []))
-    learned, more = sections.prepare(run, run.evaluation.get("sections", []))
+    evaluated = run.evaluation.get("sections", []) + baselines.read_section(run)
+    learned, more = sections.prepare(run, evaluated)
     phases = sorted(run.record.get("phases", {}).items(), key=lambda phase: phase[1])
     return {
         "run": run,

@@ -1,0 +1,187 @@
+"""What simple models make of a run's examples: always the same answer, a linear model, boosted trees.
+
+They learn from the arrays that the run's model learns from, and predict the same held-out rows.
+scikit-learn is imported inside of functions: no environment of a job or of a server has it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from codec.errors import JobError
+from codec.intervals import bootstrap, wilson
+
+ROWS, VALUES = 1 << 17, 1 << 23  # of a part, at most: of more rows, evenly spaced ones
+PLACES = 256  # of an image or a series; of larger ones, the means of equal blocks
+CODES = 255  # that boosted trees tell apart in a column; the rarest of more count as one
+SMALL = 1 << 19  # values, up to which a second thread takes longer than it saves
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples as two matrices, and which rows of all they are."""
+
+    numbers: np.ndarray  # float32 [rows, columns]
+    codes: np.ndarray  # int [rows, columns], of categories
+    target: np.ndarray  # int [rows], the class; or float [rows, outputs]
+    rows: np.ndarray  # int [rows], from 0
+
+
+def measure(examples, predictions: str) -> dict:
+    """Fit the models, and compare each with the run on the held-out rows that both predict.
+
+    Args:
+        examples: as the trainer's `engine/examples.py` describes them.
+        predictions: the text of the run's predictions.csv.
+
+    Returns:
+        metric: accuracy or mae; rows: held-out ones that count; of, train and train_of: all held-out
+        ones, and how many of how many training rows were learned from; models: name, seconds of the
+        fit, value: [mean, low, high] of the metric, ahead: the same of how far the run is better, or
+        None; the run is the last of them, with seconds and ahead None.
+
+    Raises:
+        JobError: the target is neither a class nor numbers.
+    """
+    train, held_out = read_part(examples.train), read_part(examples.eval)
+    is_class = bool(examples.classes) and train.target.ndim == 1
+    if not is_class and (train.target.dtype.kind != "f" or train.target.ndim > 2):
+        what = f"{train.target.dtype} {list(train.target.shape[1:])} for each example"
+        raise JobError(f"baselines predict a class, or numbers; the target of this run is {what}")
+    metric, sign = ("accuracy", 1) if is_class else ("mae", -1)
+    own = read_column(predictions, metric)
+    rows = [i for i, row in enumerate(held_out.rows.tolist()) if not own or row in own]
+    if not rows:
+        raise JobError("predictions.csv has none of the held-out rows; train again")
+    ours = np.array([own[row] for row in held_out.rows[rows].tolist()]) if own else None
+    models = []
+    for name, seconds, predicted in fit(train, held_out, is_class):
+        if is_class:
+            values = (predicted == held_out.target).astype(float)
+        else:
+            apart = np.abs(predicted.reshape(held_out.target.shape) - held_out.target)
+            values = apart.reshape(len(apart), -1).mean(axis=1)
+        values = values[rows]
+        ahead = None if ours is None else _compare(sign * (ours - values), is_class)
+        result = {
+            "seconds": round(seconds, 4),
+            "value": _estimate(values, is_class),
+            "ahead": ahead,
+        }
+        models.append({"name": name, **result})
+    if ours is not None:
+        value = _estimate(ours, is_class)
+        models.append({"name": "this run", "seconds": None, "value": value, "ahead": None})
+    counts = {"rows": len(rows), "of": examples.eval.rows, "train": len(train.rows)}
+    return {"metric": metric, **counts, "train_of": examples.train.rows, "models": models}
+
+
+def read_column(text: str, name: str) -> dict[int, float]:
+    """{row: value} of a column of predictions.csv; {} where it has no such column."""
+    lines = csv.DictReader(text.splitlines())
+    return {int(line["row"]): float(line[name]) for line in lines if line.get(name)}
+
+
+def _estimate(values: np.ndarray, is_share: bool = False) -> list[float]:
+    """[mean, low, high]"""
+    made = wilson(values.sum(), len(values)) if is_share else bootstrap(lambda mean: mean, values)
+    return [float(f"{value:.6g}") for value in made]
+
+
+def _compare(apart: np.ndarray, is_class: bool) -> list[float]:
+    """[mean, low, high] of a difference. Of right and wrong answers, the interval counts one more pair in
+    each direction (Bonett and Price 2012): else a few that differ, or none, would look too certain."""
+    mean, *interval = _estimate(apart)
+    return [mean, *(_estimate(np.append(apart, (1, -1)))[1:] if is_class else interval)]
+
+
+def read_part(part) -> Part:
+    """Read all rows, or evenly spaced ones, in the order in which they are stored.
+
+    Signed integers of a vector are categories; everything else is a number.
+
+    Raises:
+        JobError: the examples have no target, or several.
+    """
+    numbers, codes, targets, kept, seen, every = [], [], [], [], 0, 0
+    for steps, (inputs, *target) in part.batches(1):
+        if not target or isinstance(target[0], dict):
+            raise JobError(
+                f"baselines predict one target; this run has {'several' if target else 'none'}"
+            )
+        arrays = [np.asarray(array)[:steps, 0] for array in inputs.values()]
+        if not every:
+            width = sum(_shrink(array[:1]).size for array in arrays)
+            every = math.ceil(max(part.rows / ROWS, part.rows * width / VALUES, 1))
+        chosen = slice(-seen % every, None, every)
+        arrays = [_shrink(array[chosen]) for array in arrays]
+        for matrices, wanted in ((codes, True), (numbers, False)):
+            flat = [a.reshape(len(a), -1) for a in arrays if _are_codes(a) == wanted]
+            matrices.append(np.hstack([np.zeros((len(arrays[0]), 0), np.float32), *flat]))
+        targets.append(np.asarray(target[0])[:steps, 0][chosen])
+        kept.append(np.arange(seen, seen + steps)[chosen])
+        seen += steps
+    return Part(*map(np.concatenate, (numbers, codes, targets, kept)))
+
+
+def _are_codes(array: np.ndarray) -> bool:
+    return array.dtype.kind == "i" and array.ndim == 2
+
+
+def _shrink(array: np.ndarray) -> np.ndarray:
+    """[rows, …, channels] with about PLACES places between the first axis and the last, at most."""
+    axes = range(1, array.ndim - 1)
+    places = math.prod(array.shape[1:-1])
+    if places <= PLACES:
+        return array
+    block = math.ceil((places / PLACES) ** (1 / len(axes)))
+    for axis in axes:
+        starts = np.arange(0, array.shape[axis], block)
+        sizes = np.diff([*starts, array.shape[axis]])
+        sums = np.add.reduceat(array, starts, axis, dtype=np.float32)
+        array = sums / sizes.reshape(-1, *[1] * (array.ndim - axis - 1)).astype(np.float32)
+    return array
+
+
+def fit(train: Part, held_out: Part, is_class: bool) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Yield name, seconds of the fit, and what it predicts for the held-out rows, of each model."""
+    from sklearn import compose, dummy, ensemble, linear_model, multioutput, pipeline, preprocessing
+    from threadpoolctl import threadpool_limits
+
+    width, lowest = train.numbers.shape[1], train.codes.min(axis=0)
+    inputs, new_inputs = (
+        np.hstack([part.numbers, np.minimum(part.codes - lowest, CODES - 1)])
+        for part in (train, held_out)
+    )
+    are_codes = np.arange(inputs.shape[1]) >= width
+    spread = compose.make_column_transformer(
+        (preprocessing.StandardScaler(), ~are_codes),
+        (preprocessing.OneHotEncoder(handle_unknown="ignore"), are_codes),
+    )
+    trees = {"categorical_features": are_codes, "random_state": 0}
+    if is_class:
+        models = {
+            "the most frequent class": dummy.DummyClassifier(),
+            "logistic regression": linear_model.LogisticRegression(max_iter=1000),
+            "gradient boosting": ensemble.HistGradientBoostingClassifier(**trees),
+        }
+    else:
+        boosting = ensemble.HistGradientBoostingRegressor(**trees)
+        models = {
+            "the mean": dummy.DummyRegressor(),
+            "ridge regression": linear_model.Ridge(),
+            "gradient boosting": multioutput.MultiOutputRegressor(boosting),
+        }
+    for name, model in models.items():
+        whole = pipeline.make_pipeline(spread, model) if name.endswith("regression") else model
+        with threadpool_limits(1 if inputs.size < SMALL else None):
+            start = time.perf_counter()
+            whole.fit(inputs, train.target)
+            seconds = time.perf_counter() - start
+            yield name, seconds, whole.predict(new_inputs)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from codec.errors import JobError
-from codec.intervals import bootstrap, wilson
+from codec.intervals import average
 
 ROWS, VALUES = 1 << 17, 1 << 23  # of a part, at most: of more rows, evenly spaced ones
 PLACES = 256  # of an image or a series; of larger ones, the means of equal blocks
@@ -59,24 +59,25 @@ def measure(examples, predictions: str) -> dict:
     rows = [i for i, row in enumerate(held_out.rows.tolist()) if not own or row in own]
     if not rows:
         raise JobError("predictions.csv has none of the held-out rows; train again")
-    ours = np.array([own[row] for row in held_out.rows[rows].tolist()]) if own else None
+    groups = getattr(examples.eval, "groups", None)  # of rows that hang together
+    groups = None if groups is None else groups[held_out.rows[rows]]
+    ours = None
+    if own:
+        kind = bool if is_class else float
+        ours = np.array([own[row] for row in held_out.rows[rows].tolist()], kind)
     models = []
     for name, seconds, predicted in fit(train, held_out, is_class):
         if is_class:
-            values = (predicted == held_out.target).astype(float)
+            values = predicted == held_out.target
         else:
             apart = np.abs(predicted.reshape(held_out.target.shape) - held_out.target)
             values = apart.reshape(len(apart), -1).mean(axis=1)
-        values = values[rows]
-        ahead = None if ours is None else _compare(sign * (ours - values), is_class)
-        result = {
-            "seconds": round(seconds, 4),
-            "value": _estimate(values, is_class),
-            "ahead": ahead,
-        }
+        result = {"seconds": seconds, "value": _round(average(values[rows], groups)), "ahead": None}
+        if ours is not None:
+            result["ahead"] = _compare(sign * (ours.astype(float) - values[rows]), groups)
         models.append({"name": name, **result})
     if ours is not None:
-        value = _estimate(ours, is_class)
+        value = _round(average(ours, groups))
         models.append({"name": "this run", "seconds": None, "value": value, "ahead": None})
     counts = {"rows": len(rows), "of": examples.eval.rows, "train": len(train.rows)}
     return {"metric": metric, **counts, "train_of": examples.train.rows, "models": models}
@@ -88,17 +89,17 @@ def read_column(text: str, name: str) -> dict[int, float]:
     return {int(line["row"]): float(line[name]) for line in lines if line.get(name)}
 
 
-def _estimate(values: np.ndarray, is_share: bool = False) -> list[float]:
-    """[mean, low, high]"""
-    made = wilson(values.sum(), len(values)) if is_share else bootstrap(lambda mean: mean, values)
-    return [float(f"{value:.6g}") for value in made]
-
-
-def _compare(apart: np.ndarray, is_class: bool) -> list[float]:
-    """[mean, low, high] of a difference. Of right and wrong answers, the interval counts one more pair in
+def _compare(apart: np.ndarray, groups: np.ndarray | None) -> list[float]:
+    """[mean, low, high] of differences. Of right and wrong answers, the interval counts one more pair in
     each direction (Bonett and Price 2012): else a few that differ, or none, would look too certain."""
-    mean, *interval = _estimate(apart)
-    return [mean, *(_estimate(np.append(apart, (1, -1)))[1:] if is_class else interval)]
+    mean, *interval = average(apart, groups)
+    if groups is None and np.isin(apart, (-1, 0, 1)).all():
+        _, *interval = average(np.append(apart, (1, -1)))
+    return _round([mean, *interval])
+
+
+def _round(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
 
 
 def read_part(part) -> Part:

@@ -45,7 +45,7 @@ def describe(result: Mapping[str, Any]) -> str:
     models, metric, rows = result["models"], result["metric"], f"{result['rows']:,} held-out rows"
     rivals = [model for model in models if model["ahead"]]
     better = [model for model in rivals if model["ahead"][2] < 0]
-    level = [model for model in rivals if model["ahead"][1] <= 0]
+    level = [model for model in rivals if not model["ahead"][1] > 0]  # NaN: nobody knows
     if not rivals:
         sentence = (
             f"Nothing is compared with this run: its predictions.csv has no {metric} of each row; "

@@ -4,9 +4,11 @@ The stand-ins take what the API's own messages take. What they cannot show: perm
 machines, images that are pulled, whether a container is healthy. See `standins/serving.py`.
 """
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,39 +99,107 @@ def test_a_run_becomes_an_address_that_answers_as_predict_does(lab, trained):
     assert version.container_spec.image_uri.startswith(image)
 
 
-def test_a_dry_run_prints_what_is_sent_and_sends_nothing(lab):
-    printed = deploy(lab, "--dry-run").out
+CHANGES = ("UploadModel", "CreateEndpoint", "DeployModel")
+
+
+def read_changes(lab):
+    """What was sent to get a model deployed; the ids and the project's number are X."""
+    text = json.dumps([sent(lab, rpc) for rpc in CHANGES], sort_keys=True)
+    return re.sub(rf"{NUMBER}|{PROJECT}|\b\d+(?=@1)|(?<=endpoints/)\d+", "X", text)
+
+
+def run_printed(lab, commands, folder):
+    """Runs what a dry run has printed, as somebody who fills in the ids; as nobody in particular."""
+    gcloud = folder / "gcloud"
+    gcloud.write_text("#!/bin/sh\necho token\n", encoding="utf-8")
+    gcloud.chmod(0o755)
+    tools = {"PATH": f"{folder}:{os.environ['PATH']}"} if commands[0].startswith("curl") else {}
+    for command in commands:
+        if lab.cloud.serving.endpoints():
+            [(endpoint, _)] = lab.cloud.jobs.resources.items()
+            [model] = lab.cloud.serving.versions
+            command = command.replace("ENDPOINT_ID", endpoint.rpartition("/")[2])
+            command = command.replace("MODEL_ID", model.rpartition("/")[2])
+        environ = {**os.environ, **lab.environ, **tools}
+        done = subprocess.run(["bash", "-c", command], env=environ, capture_output=True, text=True)
+        assert done.returncode == 0 and '"error"' not in done.stdout, done.stderr + done.stdout
+        lab.cloud.serving.get_on()
+
+
+@pytest.mark.parametrize("kind", [[], ["--shared"], ["--private"]], ids=str)
+def test_a_dry_run_prints_what_is_sent_and_sends_nothing(lab, kind, tmp_path):
+    printed = deploy(lab, *kind, "--dry-run").out
     assert lab.cloud.requests == [] and is_empty(lab)
-    deploy(lab)
+    deploy(lab, *kind)
+    ours = read_changes(lab)
+    run(lab, "endpoints", "cleanup", "--yes")
+    lab.cloud.serving.reset()
+    run_printed(lab, re.findall("^curl .*?^END$", printed, re.DOTALL | re.MULTILINE), tmp_path)
+    assert read_changes(lab) == ours
+    if kind != ["--private"]:
+        row = tmp_path / "row.csv"
+        row.write_text("".join(lab.project.read("data/penguins_eval.csv").splitlines(True)[:2]))
+        name = lab.cloud.serving.endpoint()["displayName"]
+        run_printed(lab, [run(lab, "predict", row, "--endpoint", name, "--curl").out], tmp_path)
+        assert lab.cloud.requests[-1].endswith(":predict")
 
-    bodies = [json.loads(body) for body in re.findall(r"<<'END'\n(.*?)\nEND", printed, re.DOTALL)]
-    upload, create, deployment = bodies
-    [uploaded], [created] = sent(lab, "UploadModel"), sent(lab, "CreateEndpoint")
-    [deployed] = sent(lab, "DeployModel")
-    assert upload == {key: value for key, value in uploaded.items() if key != "parent"}
-    assert create == created["endpoint"]
-    assert deployed["deployedModel"].pop("model").rpartition("/")[2].endswith("@1")
-    deployment["deployedModel"].pop("model")
-    assert deployment == {key: value for key, value in deployed.items() if key != "endpoint"}
+
+def test_gcloud_sends_the_same_and_plays_the_rest_of_the_life(lab, tmp_path):
+    if not shutil.which("gcloud"):
+        pytest.skip("gcloud is not installed")
+    printed = deploy(lab, "--shared", "--dry-run").out
+    assert deploy(lab, "--dry-run").out.count("# or: gcloud") == 2  # none for a host of its own
+    deploy(lab, "--shared")
+    ours = read_changes(lab)
+    run(lab, "endpoints", "cleanup", "--yes")
+    lab.cloud.serving.reset()
+    run_printed(lab, re.findall("^# or: (gcloud .*)$", printed, re.MULTILINE), tmp_path)
+    assert read_changes(lab) == ours
+
+    endpoint = lab.cloud.serving.endpoint()
+    [deployed], [model] = endpoint["deployedModels"], lab.cloud.serving.versions
+    where = f"--project={PROJECT} --region={REGION}"
+    request = tmp_path / "request.json"
+    request.write_text('{"instances": [{}]}', encoding="utf-8")
+    ai = "gcloud ai endpoints"
+    number = endpoint["name"].rpartition("/")[2]
+    run_printed(lab, [f"{ai} predict {number} {where} --json-request={request}"], tmp_path)
+    assert f"POST /v1/projects/{PROJECT}/locations/{REGION}/endpoints/{number}:predict" in lab.cloud.requests  # fmt: skip
+    run_printed(
+        lab,
+        [
+            f"{ai} undeploy-model {number} {where} --deployed-model-id={deployed['id']}",
+            f"{ai} delete {number} {where} --quiet",
+            f"gcloud ai models delete {model.rpartition('/')[2]} {where} --quiet",
+        ],
+        tmp_path,
+    )
+    assert is_empty(lab)
 
 
-def test_the_life_of_two_versions_with_the_sdk_looking_on(lab, trained):
+@contextlib.contextmanager
+def asking_by_sdk(lab):
+    """Within the block, the SDK that it gives asks the stand-ins."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import aiplatform
 
-    deploy(lab)
-    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
-    done = deploy(lab, "runs/two", "--traffic", "10")
-    assert "the same as here" in done.out
-    address = lab.cloud.proxy.address
     with lab.asking():
         aiplatform.init(
             project=PROJECT,
             location=REGION,
             credentials=AnonymousCredentials(),
-            api_endpoint=address,
+            api_endpoint=lab.cloud.proxy.address,
             api_transport="rest",
         )
+        yield aiplatform
+
+
+def test_the_life_of_two_versions_with_the_sdk_looking_on(lab, trained):
+    deploy(lab)
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    done = deploy(lab, "runs/two", "--traffic", "10")
+    assert "the same as here" in done.out
+    with asking_by_sdk(lab) as aiplatform:
         [endpoint] = aiplatform.Endpoint.list(filter=f'labels.project="{NAME}"')
         models = {one.display_name: one.id for one in endpoint.list_models()}
         assert endpoint.traffic_split == {models["one"]: 90, models["two"]: 10}
@@ -151,6 +221,27 @@ def test_the_life_of_two_versions_with_the_sdk_looking_on(lab, trained):
     run(lab, "endpoints", "undeploy", NAME)
     assert "no model on it, and no cost" in run(lab, "endpoints", "list").out
     run(lab, "endpoints", "cleanup", "--yes")
+    assert is_empty(lab)
+
+
+def test_the_sdk_plays_the_rest_of_the_life(lab, trained):
+    deploy(lab)
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    deploy(lab, "runs/two", "--traffic", "10")
+    with asking_by_sdk(lab) as aiplatform:
+        [endpoint] = aiplatform.Endpoint.list(filter=f'labels.project="{NAME}"')
+        ids = {one.display_name: one.id for one in endpoint.list_models()}
+        for split in ({"one": 90, "two": 10}, {"one": 0, "two": 100}, {"one": 100, "two": 0}):
+            endpoint.update(traffic_split={ids[name]: share for name, share in split.items()})
+            shown = run(lab, "endpoints", "list").out
+            for name, share in split.items():
+                assert re.search(rf"{NAME} +{name} +{share} %", shown)
+        answer = endpoint.predict([{}], use_dedicated_endpoint=True)
+        assert answer.predictions == [trained["two"]]
+        endpoint.undeploy(ids["two"])
+        endpoint.delete(force=True)
+        [model] = aiplatform.Model.list(filter=f'labels.project="{NAME}"')
+        model.delete()
     assert is_empty(lab)
 
 

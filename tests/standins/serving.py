@@ -102,6 +102,12 @@ class Serving:
             operation.response.Pack(done)
         return json_format.MessageToDict(operation)
 
+    def get_on(self):
+        """Operations come nearer to their end, whether their client looks at them or not."""
+        for name in self.operations:
+            self.operations[name][0] -= 1
+            self._read(name)
+
     def _note(self, rpc, message):
         self.sent.append((rpc, json_format.MessageToDict(message)))
 
@@ -143,7 +149,7 @@ class Serving:
                 version.version_aliases.remove(alias)
 
     def version(self, name):
-        base, _, wish = name.partition("@")
+        base, _, wish = re.sub("^projects/[^/]+", f"projects/{NUMBER}", name).partition("@")
         for one in self.versions.get(base, ()):
             if (wish or "default") in (one.version_id, *one.version_aliases):
                 return one
@@ -153,9 +159,7 @@ class Serving:
         return self.version(message.name)
 
     def _ListModels(self, message):
-        for name in self.operations:  # they end, whether their client looks at them or not
-            self.operations[name][0] -= 1
-            self._read(name)
+        self.get_on()
         answer = api.ListModelsResponse.pb(api.ListModelsResponse())
         own = [self.version(name) for name in self.versions if name.startswith(message.parent)]
         answer.models.extend(one for one in own if _matches(one, message.filter))

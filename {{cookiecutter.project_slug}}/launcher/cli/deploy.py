@@ -53,7 +53,11 @@ def main(argv: list[str]) -> int:
     kinds.add_argument("--private", const="private", help=text, **kind)
     text = "one instance in any form that predict.py takes (default: a held-out row of the run)"
     add("--instance", type=Path, metavar="FILE", help=text)
-    add("--dry-run", action="store_true", help="print the messages as curl commands; send nothing")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print the requests, for curl and gcloud; send nothing",
+    )
     options = parser.parse_args(argv)
     from launcher.endpoints import deploy  # --help needs none of it
 

@@ -18,7 +18,7 @@ from launcher.cloud.storage import Store
 from launcher.cloud.submission import ID
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
-from launcher.endpoints import compare, plan
+from launcher.endpoints import commands, compare, plan
 from launcher.endpoints.plan import Plan
 from launcher.endpoints.service import Service, UnknownFate, connect, predict_url
 from launcher.local import serving
@@ -67,7 +67,7 @@ def deploy(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(f"# price: {price}")
         print("# Nothing was built or sent. In a project that has nothing yet:")
-        print("\n".join(this.to_curl()))
+        print("\n".join(commands.to_shell(this)))
         return 0
     print(f"price: {price}", flush=True)
     store = Store(service.connection)

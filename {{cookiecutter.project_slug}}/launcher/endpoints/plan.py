@@ -18,7 +18,7 @@ from launcher.common.document import SpecError
 from launcher.cost import prices
 from launcher.cost.prices import dollars
 from launcher.endpoints import files
-from launcher.endpoints.service import Step, base_url
+from launcher.endpoints.service import Step
 from launcher.jobfile.job import read_pools
 from launcher.project.settings import ROOT, Settings, read_settings
 
@@ -78,17 +78,6 @@ class Plan:
         yield self.create_endpoint()
         endpoint = f"{parent}/endpoints/{NEW['endpoint']}"
         yield self.deploy(endpoint, f"{parent}/models/{NEW['model']}@{NEW['version']}", {})
-
-    def to_curl(self) -> Iterator[str]:
-        """The same as commands."""
-        parent = f"projects/{self.settings.project}/locations/{self.settings.region}"
-        for step in self.steps():
-            path = step.path if step.path.startswith("projects/") else f"{parent}/{step.path}"
-            body = json.dumps(step.body, indent=2, ensure_ascii=False)
-            yield f"# {step.what}"
-            yield f"curl -X POST '{base_url(self.settings.region)}/v1/{path}' \\"
-            yield '  -H "Authorization: Bearer $(gcloud auth print-access-token)" \\'
-            yield f"  -H 'Content-Type: application/json' -d @- <<'END'\n{body}\nEND"
 
 
 def make_plan(

@@ -22,8 +22,6 @@ from launcher.jobfile.schema import ENUMS, MESSAGES
 pytestmark = pytest.mark.slow  # starts Node.js, and checks two hundred files
 
 CONFIGS = {path.name: path.read_text(encoding="utf-8") for path in (PRODUCT / "configs").glob("*.yaml")}  # fmt: skip
-for name in ("endpoint.yaml", "model.yaml"):  # no jobs
-    del CONFIGS[name]
 FIRST_LINE = "# yaml-language-server: $schema=job.schema.json\n"
 # Legal files that the schema refuses on purpose: see the docstring of tools/job_schema.py.
 EMPTY = {
@@ -72,10 +70,10 @@ def test_every_field_and_every_name_has_a_description():
     described = {
         (name, key) for name, texts in words.items() for key, text in texts.items() if text
     }
-    fields = {(message, key) for message in job_schema.JOBS for key in MESSAGES[message]}
+    fields = {(message, key) for message in MESSAGES for key in job_schema.list_fields(message)}
     names = {(enum, name) for enum in ENUMS for name in job_schema.names_of(enum)}
     assert described == fields | names
-    assert len(fields) > 120 and len(names) > 30
+    assert len(fields) > 190 and len(names) > 30
 
 
 def test_no_old_name_is_offered():
@@ -86,9 +84,26 @@ def test_no_old_name_is_offered():
 
 
 def test_it_accepts_our_job_files_and_all_legal_ones(tmp_path):
-    assert len(CONFIGS) == 11 and len(LEGAL) >= 37
+    assert len(CONFIGS) == 13 and len(LEGAL) >= 37
     assert all(text.startswith(FIRST_LINE) for text in CONFIGS.values())
     assert refused(CONFIGS | LEGAL, tmp_path) == EMPTY | YES_AND_ON
+
+
+def test_it_refuses_a_model_or_a_deployment_of_a_wrong_shape(tmp_path):
+    model, endpoint = CONFIGS["model.yaml"], CONFIGS["endpoint.yaml"]
+    texts = {
+        "a misspelt field": model.replace("predictRoute", "predictionRoute"),
+        "a port as a word": model.replace("8080", "http"),
+        "minutes": model.replace("1800s", "30m"),
+        "what deploy.py fills in": f"{model}displayName: penguins\n",
+        "no such machine": endpoint.replace("e2-highmem-2", "e2-tiny"),
+        "a share as a word": endpoint.replace('"0": 100', '"0": all'),
+        "two kinds of resources": endpoint.replace(
+            ":\n  ded", ":\n  sharedResources: pool\n  ded", 1
+        ),
+        "no machines' number": endpoint.replace("minReplicaCount", "# minReplicaCount"),
+    }
+    assert refused(texts, tmp_path) == set(texts)
 
 
 def test_it_accepts_every_legal_message(tmp_path):
@@ -179,6 +194,7 @@ POOL = "workerPoolSpecs:\n  - machineSpec:\n      "
 def test_an_empty_file_may_become_a_job_or_a_study(editor):
     offered = editor.complete("‸")
     assert {"workerPoolSpecs", "studySpec", "maxTrialCount"} <= set(offered)
+    assert {"deployedModel", "trafficSplit", "containerSpec"} <= set(offered)
     assert "first the chief" in offered["workerPoolSpecs"]
 
 
@@ -186,6 +202,21 @@ def test_the_editor_completes_fields(editor):
     offered = editor.complete(f"{POOL}machineType: n1-standard-4\n      acc‸\n")
     assert {"acceleratorType", "acceleratorCount", "tpuTopology"} <= set(offered)
     assert not {"machineType", "replicaCount", "studySpec"} & set(offered)
+
+
+def test_the_editor_completes_a_model_and_its_deployment(editor):
+    offered = editor.complete("deployedModel:\n  dedicatedResources:\n    min‸\n")
+    assert {"machineSpec", "minReplicaCount", "autoscalingMetricSpecs"} <= set(offered)
+    assert offered["minReplicaCount"].startswith("How many replicas run and are paid for")
+    offered = editor.complete("deployedModel:\n  ‸\n")
+    assert "serviceAccount" in offered and not {"model", "displayName"} & set(offered)
+    machine = (
+        "deployedModel:\n  dedicatedResources:\n    machineSpec:\n      machineType: e2-highm‸\n"
+    )
+    assert editor.complete(machine)["e2-highmem-2"] == "2 cores, 16 GB"
+    offered = editor.complete("containerSpec:\n  health‸\n")
+    assert {"healthRoute", "deploymentTimeout"} <= set(offered)
+    assert "Percents of the requests" in editor.hover(CONFIGS["endpoint.yaml"].removeprefix(FIRST_LINE).replace("trafficSplit", "traffic‸Split"))  # fmt: skip
 
 
 def test_the_editor_completes_names_of_enums(editor):

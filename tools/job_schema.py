@@ -1,4 +1,4 @@
-"""Make configs/job.schema.json, by which editors complete and check a job file as it is typed.
+"""Make configs/job.schema.json, by which editors complete and check a file of configs/ as it is typed.
 
     python tools/job_schema.py
 
@@ -23,6 +23,7 @@ import yaml
 # The product's launcher, unrendered: it holds no template variable.
 sys.path.append(str(Path(__file__).parents[1] / "{{cookiecutter.project_slug}}"))
 
+from launcher.endpoints import files
 from launcher.jobfile.machines import GONE, MACHINES
 from launcher.jobfile.rules import FILLED_IN
 from launcher.jobfile.schema import ENUMS, MESSAGES, TABLE
@@ -62,39 +63,36 @@ OLD_STRATEGIES = {"ON_DEMAND", "LOW_COST"}
 ATTACHABLE = {kind for machine in MACHINES.values() for kind in machine.accelerators} - set(GONE)
 
 
-def list_reachable(*names: str) -> set[str]:
-    """Return these messages and all those within them."""
-    known, waiting = set(), list(names)
-    while waiting:
-        if (name := waiting.pop()) in MESSAGES and name not in known:
-            known.add(name)
-            waiting += [kind.removesuffix("[]") for kind in MESSAGES[name].values()]
-    return known
-
-
-JOBS = list_reachable("CustomJobSpec", "HyperparameterTuningJob")  # the others are of endpoints
+# {message: the keys of which a file has one at its top}; the first to have one decides.
+KINDS = {"HyperparameterTuningJob": sorted(STUDY_KEYS), "CustomJobSpec": ["workerPoolSpecs"]}
+for key, kind in files.KINDS.items():
+    KINDS.setdefault(kind, []).append(key)
 
 
 def make() -> str:
     """Return the text of the file."""
     words = yaml.safe_load(DESCRIPTIONS.read_text(encoding="utf-8"))
-    job, study = _reference("CustomJobSpec"), _reference("HyperparameterTuningJob")
+    # While a file has none of these keys, an editor offers those of all kinds.
+    has_one = {
+        kind: {"anyOf": [{"required": [key]} for key in keys]} for kind, keys in KINDS.items()
+    }
+    kinds: dict = {"anyOf": [{"allOf": [_reference(kind), has_one[kind]]} for kind in KINDS]}
+    for kind in reversed(KINDS):
+        kinds = {"if": has_one[kind], "then": _reference(kind), "else": kinds}
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "description": "A job file: a CustomJobSpec, or a HyperparameterTuningJob for a study.",
+        "description": "A message of Vertex AI: a job, a study, a model, its deployment.",
         "type": "object",
-        # Keys decide what a file is. While it has none of them, an editor offers those of both.
-        "if": {"anyOf": [{"required": [key]} for key in sorted(STUDY_KEYS)]},
-        "then": study,
-        "else": {
-            "if": {"required": ["workerPoolSpecs"]},
-            "then": job,
-            "else": {"anyOf": [job, study]},
-        },
-        "definitions": {name: _message(name, words[name]) for name in MESSAGES if name in JOBS}
+        **kinds,
+        "definitions": {name: _message(name, words[name]) for name in MESSAGES}
         | {name: _enum(names_of(name), words[name]) for name in ENUMS},
     }
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def list_fields(message: str) -> list[str]:
+    """Return the fields that may be in a file: those that a script fills in may not."""
+    return [key for key in MESSAGES[message] if key not in files.FILLED_IN.get(message, ())]
 
 
 def names_of(enum: str) -> list[str]:
@@ -110,15 +108,16 @@ def _reference(name: str) -> dict:
 
 
 def _message(name: str, words: dict[str, str]) -> dict:
-    fields = MESSAGES[name]
+    kinds, fields = MESSAGES[name], list_fields(name)
     schema = {
         "type": "object",
-        "properties": {key: {"description": words[key], **_type(fields[key])} for key in fields},
+        "properties": {key: {"description": words[key], **_type(kinds[key])} for key in fields},
         "additionalProperties": False,
     }
     if name == "MachineSpec":
         schema["properties"]["machineType"] |= _machine_types()
-    if required := [key for key in TABLE["required"].get(name, ()) if key not in FILLED_IN]:
+    required = [key for key in TABLE["required"].get(name, ()) if key in fields]
+    if required := [key for key in required if key not in FILLED_IN]:
         schema["required"] = required
     if groups := TABLE["oneofs"].get(name):
         # Two fields that exclude each other are both underlined.
@@ -133,6 +132,8 @@ def _message(name: str, words: dict[str, str]) -> dict:
 def _type(kind: str) -> dict:
     if kind.endswith("[]"):
         return {"type": "array", "items": _type(kind[:-2])}
+    if kind.startswith("map<"):
+        return {"type": "object", "additionalProperties": _type(kind[4:-1])}
     return SCALARS.get(kind) or _reference(kind)
 
 

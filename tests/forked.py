@@ -72,6 +72,7 @@ def start_run(client):
     tempfile.tempdir = None  # it is to be found by the run's own variables
     sys.argv[:] = argv
     # As Python itself does.
+    sys.path[1:1] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[0] = os.path.dirname(os.path.abspath(argv[0])) if is_file(argv[0]) else folder
     numpy.random.seed()  # Python's own generator does so by itself
 

@@ -62,6 +62,10 @@ def run(state: dict, words: list[str]) -> object:
             create(state["accounts"], email, {"email": email})
         case ["iam", "service-accounts", "enable", email]:
             there(state["accounts"], email)["disabled"] = False
+        case ["workbench", "instances", "describe", name]:
+            return there(state.setdefault("workbenches", {}), name)
+        case ["workbench", "instances", "create", name]:
+            create(state["workbenches"], name, flags)
         case [*_, "get-iam-policy", name]:
             return {"bindings": state["bindings"].get(name, []), "etag": "x"}
         case [*_, "add-iam-policy-binding", name]:

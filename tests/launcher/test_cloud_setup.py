@@ -144,6 +144,20 @@ def test_what_is_printed_is_what_is_done_and_only_once(repo, gcloud):
     assert {**gcloud.state, "log": []} == {**before, "log": []}
 
 
+def test_a_workbench_instance_stops_by_itself_and_is_made_once(repo, gcloud):
+    printed, _ = script(repo, "--workbench")
+    [command] = [line for line in printed.splitlines() if " workbench " in line]
+    assert exists(command) and gcloud.state["log"] == []
+    assert re.search(r"about \$0\.1\d+ an hour while it runs.*; stops after 60 idle min", printed)
+    script(repo, "--apply", "--workbench")
+    [(name, flags)] = gcloud.state["workbenches"].items()
+    assert name.endswith("-notebook") and flags["--machine-type"] == "e2-standard-4"
+    assert flags["--metadata"] == "idle-timeout-seconds=3600"
+    assert flags["--labels"].startswith("project=")
+    assert "notebooks.googleapis.com" in gcloud.state["services"]
+    assert "0 changes" in script(repo, "--apply", "--workbench")[0]
+
+
 def test_it_ends_with_what_a_job_needs_and_no_more(gcloud):
     setup()
     state = gcloud.state

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from pages import page_of, words_of
 
 from launcher.report import comparison, report, runs
@@ -368,12 +366,10 @@ def test_runs_are_ranked_only_against_runs_of_the_same_question(make):
 
 @pytest.fixture
 def repo(tmp_path):
-    """As much of this repo as reports and the notebook need; `make` puts runs into it."""
+    """As much of this repo as reports need; `make` puts runs into it."""
     for folder in ("launcher", "scripts"):
         shutil.copytree(REPO / folder, tmp_path / folder)
-    (tmp_path / "notebooks").mkdir()
-    for file in ("notebooks/analyze_runs.ipynb", "project.yaml"):
-        shutil.copy(REPO / file, tmp_path / file)
+    shutil.copy(REPO / "project.yaml", tmp_path)
     return tmp_path
 
 
@@ -441,39 +437,40 @@ def test_two_runs_are_compared_row_by_row(make):
         comparison.compare_rows(*pair, "val_loss")
 
 
-def execute_notebook(repo, monkeypatch):
-    monkeypatch.setenv("IPYTHONDIR", str(repo / "ipython"))  # not this user's own start-up files
-    notebook = nbformat.read(repo / "notebooks" / "analyze_runs.ipynb", as_version=4)
-    resources = {"metadata": {"path": str(repo / "notebooks")}}
-    NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
-    return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
-
-
-def test_the_notebook_compares_runs(repo, make, monkeypatch):
-    write_rows(make("small-rate", flags={"learning_rate": 0.001}), wrong=range(7))
-    write_rows(make("large-rate", flags={"learning_rate": 0.1}, sections=EVERY), wrong=[5])
-    report.write(repo / "runs" / "large-rate")
-    outputs = execute_notebook(repo, monkeypatch)
-    assert outputs.count("image/png") == 5  # curves, exported values, flags, confusion, scatter
-    assert "val_accuracy 0.71 (95 %: 0.66 to 0.76), epoch 3 of 3 (the last)" in outputs
-    assert "within its interval: small-rate" in outputs
-    assert (
-        "val_accuracy, large-rate minus small-rate: 0.15 (95 % interval: 0.01 to 0.27)" in outputs
+def test_a_group_is_compared_by_sections(make):
+    make("small-rate", flags={"learning_rate": 0.001, "seed": 0})
+    make("large-rate", flags={"learning_rate": 0.1, "seed": 0}, metrics={"val_accuracy": 0.9})
+    path = make(
+        "short",
+        flags={"learning_rate": 1, "seed": 0},
+        history=HISTORY[: -len("3,0.2,0.9,0.6,0.7125\n")],
     )
-    assert "a difference: of 40 rows, 6 are higher and 0 are lower" in outputs
-    assert "../runs/large-rate/report.html" in outputs
-    assert "no report yet: `python scripts/report.py runs/small-rate`" in outputs
+    [group] = comparison.group_runs(runs.load_all(path.parent))
+
+    page = report.render_sections(comparison.draw(group), path)
+
+    words = words_of(page)
+    for expected in (
+        "val_accuracy by epoch",
+        "Across: epoch. large-rate short small-rate",
+        "large-rate 0.90",
+        "small-rate 0.71 0.66 to 0.76 0.9 3",
+        "Across: --learning-rate; up: val_accuracy. 3 of 3 points.",
+    ):
+        assert expected in words, expected
+    assert words.index("large-rate 0.9") < words.index("small-rate 0.71")
+    assert page.count("data:image/svg+xml") == 2 and "Not shown" not in words
+    assert "--seed" not in words  # equal in all
+    assert "val_loss by epoch" in words_of(
+        report.render_sections(comparison.draw(group, "val_loss"), path)
+    )
 
 
-def test_the_notebook_without_runs_says_what_to_do(repo, monkeypatch):
-    assert "Train one: python scripts/train_local.py" in execute_notebook(repo, monkeypatch)
-
-
-def test_the_notebook_is_stored_clean():
-    notebook = nbformat.read(REPO / "notebooks" / "analyze_runs.ipynb", as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+def test_sections_alone_make_a_page_with_their_warnings(make):
+    page = report.render_sections([COLUMNS, GALLERY, {"kind": "unknown"}], make())
+    words = words_of(page)
+    assert "Before you trust the figures 'island' alone gives the class" in words
+    assert "Not shown: 1 section(s) that cannot be drawn." in words
 
 
 def test_the_machine_is_shown_where_it_was_watched(make):

@@ -67,6 +67,7 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
     # is wrong with the data is reported without waiting for TensorFlow.
     from trainer import data
     from trainer.engine.record import Record, describe_metrics, locked, refuse_foreign
+    from trainer.outputs import describe_data
 
     refuse_foreign(runtime)
     record = Record(argv, flags)
@@ -76,6 +77,9 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         print(loaded.describe(), flush=True)
         for name, meaning in describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
+    if "describe_data" in flags:
+        print(json.dumps(describe_data(loaded)))
+        return 0
 
     # An import makes a million objects that all stay: looking for garbage among them, time and
     # again, takes a sixth of a short run.

@@ -23,6 +23,8 @@ def main(argv: list[str]) -> int:
     add("--budget", type=command.amount, default=100.0, metavar="AMOUNT", help=text)
     add("--no-budget", dest="budget", action="store_const", const=None, help="no warning")
     add("--no-scratch", action="store_true", help="keep what lies in scratch/ of the bucket")
+    text = "also a Workbench instance for notebooks (default: e2-standard-4), which stops when idle"
+    add("--workbench", nargs="?", const="e2-standard-4", metavar="MACHINE", help=text)
     options = parser.parse_args(argv)
     return command.run(lambda: _set_up(options), "stopped; the same command does the rest")
 
@@ -34,7 +36,7 @@ def _set_up(options: argparse.Namespace) -> int:
     if faults := settings.missing(*NEEDED):
         raise SpecError(*faults)
     gcloud = Gcloud(options.apply)
-    set_up(gcloud, settings, options.budget, not options.no_scratch)
+    set_up(gcloud, settings, options.budget, not options.no_scratch, options.workbench)
     if options.apply:
         print(f"\n{gcloud.changes} changes; look at it with: python scripts/doctor.py --cloud")
     else:

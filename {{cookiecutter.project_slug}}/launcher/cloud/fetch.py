@@ -30,8 +30,10 @@ ATTEMPTS = 4
 CHANGED = "changed meanwhile|No such object"
 
 
-def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> int:
+def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> Path:
     """Copy the job's folder to runs/, and write the reports; what is here already stays.
+
+    Returns the folder here.
 
     Raises:
         CloudError: it has no folder, or it cannot be read, or another run lies here in its place;
@@ -53,7 +55,7 @@ def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> i
     for path in pages:
         say(f"{'report' if path.suffix == '.html' else 'job file'}: {path}")
     say(f"{'study' if job.tuning else 'run'} directory: {target}")
-    return 0
+    return target
 
 
 def _choose_target(job: RemoteJob) -> Path:

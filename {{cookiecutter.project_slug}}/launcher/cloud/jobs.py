@@ -119,4 +119,5 @@ def fetch(options: Namespace) -> int:
     from launcher.cloud import fetch
 
     jobs = connect(options.id)
-    return fetch.fetch(Store(jobs.connection), jobs.find(options.id))
+    fetch.fetch(Store(jobs.connection), jobs.find(options.id))
+    return 0

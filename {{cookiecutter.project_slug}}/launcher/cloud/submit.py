@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from launcher.cloud import submission, watch
 from launcher.cloud.clients import Connection
@@ -37,24 +38,38 @@ def cloud(options: argparse.Namespace, flags: Sequence[str], then: Then | None =
     Raises:
         SpecError: a fault in the file or the options, or a refusal of Google Cloud; no job runs.
     """
-    flags, folder = submission.take_folder(flags)
-    job = spec.load(options.job, flags)
-    if then and job.tuning:
+    this, estimate = prepare(options.job, flags, options.max_cost)
+    if then and this.job.tuning:
         instead = "fetch it, then deploy its best trial: python scripts/deploy.py runs/STUDY/TRIAL"
         raise SpecError(
-            job.fault("studySpec", "a study has many runs, and --then is for one", instead)
+            this.job.fault("studySpec", "a study has many runs, and --then is for one", instead)
         )
-    this = submission.plan(job, flags, folder)
-    estimate = cost.estimate(this.job, this.settings.region)
-    if options.max_cost is not None:  # a promise, which an unknown price does not keep
-        cost.refuse_above(estimate, options.max_cost)
     if options.dry_run:
         _print_message(this, estimate)
         return 0
-    print("\n".join(estimate.lines()), flush=True)
-    if options.max_cost is None:
-        _ask_above(estimate, this.settings.max_cost)
-    return _send(this, options.wait, then)
+    jobs, job = send(this, estimate, options.max_cost)
+    code = watch.watch(jobs, job) if options.wait or then else 0
+    return then(job) if then and not code else code
+
+
+def prepare(
+    path: Path, flags: Sequence[str], max_cost: float | None
+) -> tuple[Submission, cost.Estimate]:
+    """Complete a job file, and price it; nothing is sent.
+
+    Args:
+        flags: of the trainer.
+        max_cost: in USD.
+
+    Raises:
+        SpecError: a fault in the file or the flags, or the job may cost more.
+    """
+    flags, folder = submission.take_folder(flags)
+    this = submission.plan(spec.load(path, flags), flags, folder)
+    estimate = cost.estimate(this.job, this.settings.region)
+    if max_cost is not None:  # a promise, which an unknown price does not keep
+        cost.refuse_above(estimate, max_cost)
+    return this, estimate
 
 
 def _print_message(this: Submission, estimate: cost.Estimate) -> None:
@@ -90,7 +105,17 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
         raise SpecError("not sent")
 
 
-def _send(this: Submission, wait: bool, then: Then | None) -> int:
+def send(
+    this: Submission, estimate: cost.Estimate, max_cost: float | None
+) -> tuple[Vertex, RemoteJob]:
+    """Send a job that `prepare` has made; without a `max_cost`, the limit of project.yaml counts.
+
+    Raises:
+        SpecError: a person said no, or a refusal of Google Cloud; no job runs.
+    """
+    print("\n".join(estimate.lines()), flush=True)
+    if max_cost is None:
+        _ask_above(estimate, this.settings.max_cost)
     account = this.job.service_account
     try:
         connection = Connection(this.settings.project, this.settings.region, account)
@@ -114,8 +139,7 @@ def _send(this: Submission, wait: bool, then: Then | None) -> int:
     print(f"stop: python scripts/jobs.py cancel {job.name}")
     print(f"bring back: python scripts/jobs.py fetch {job.name}")
     print(f"curves: {job.curves}", flush=True)
-    code = watch.watch(jobs, job) if wait or then else 0
-    return then(job) if then and not code else code
+    return jobs, job
 
 
 def _reserve_folder(this: Submission, store: Store) -> Submission:

@@ -77,12 +77,15 @@ def lines(
 
 @matplotlib.rc_context(STYLE)
 def scatter(x: np.ndarray, y: np.ndarray, equal: bool) -> str:
-    """Points; with `equal` also the line on which y is x."""
+    """Points; with `equal` also the line on which y is x, else x is logarithmic where it is far apart."""
     axes = new_axes(4.0)
     if equal:
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         axes.plot(ends, ends, color=DARK, linewidth=1, linestyle="--")
-    axes.locator_params(axis="x", nbins=5)
+    if not equal and is_wide(x):  # such as learning rates
+        axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=5)
     size = 16 if len(x) <= 300 else 6
     axes.scatter(x, y, size, TRAIN, alpha=0.5, linewidths=0, rasterized=True)
     return to_uri(axes)

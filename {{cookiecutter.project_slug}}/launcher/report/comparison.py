@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from launcher.report.charts import COLOURS
 from launcher.report.pairs import Difference, compare_pairs
 from launcher.report.runs import Run, RunError, higher_is_better, main_metric
 
@@ -86,6 +87,54 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
         for i, run in enumerate(runs)
     ]
     return pl.DataFrame(rows, infer_schema_length=None, strict=False)
+
+
+def draw(group: Group, metric: str | None = None) -> list[dict]:
+    """Sections that compare the runs of a group: curves, exported models, flags that differ.
+
+    Args:
+        metric: its id, such as "val_loss"; None: the group's own.
+    """
+    metric = metric or group.metric
+    ranked, name = group.rank(metric), metric.removeprefix("val_")
+    learned = [run for run in ranked or group.runs if metric in run.history][: len(COLOURS)]
+    histories = {
+        run.name: dict(zip(run.history["epoch"], run.history[metric], strict=False))
+        for run in learned
+    }
+    epochs = sorted(set().union(*histories.values()))
+    meaning = group.runs[0].record.get("metric_meanings", {}).get(name, "")
+    curves = {
+        "title": f"{metric} by epoch",
+        "text": f"{meaning}\nThe best {len(learned)} of {len(group.runs)} runs.",
+        "lines": {run: [values.get(x) for x in epochs] for run, values in histories.items()},
+        **{"x": epochs, "x_label": "epoch", "counted": "epoch"},
+    }
+    table = {
+        "title": "The best first",
+        "text": "The line across the end of a bar is the 95 % interval.",
+        "columns": ["run", f"{metric} of the exported model", f"{name} in training", "epoch"],
+        "rows": [
+            [
+                run.name,
+                {"bar": [run.metrics[metric], *run.intervals.get(metric, (None, None))]},
+                run.metrics.get(name),
+                run.exported,
+            ]
+            for run in ranked
+        ],
+    }
+    values = {"y": [run.metrics[metric] for run in ranked], "y_label": metric}
+    scatters = [
+        {"title": f"{metric} by {flag}", "x": x, "x_label": flag, **values}
+        for flag, x in differing_flags(ranked).items()
+        if len(x) > 2 and all(type(value) in (int, float) for value in x)
+    ]
+    return [
+        *([{"kind": "curves", **curves}] if learned else []),
+        {"kind": "table", **table},
+        *({"kind": "scatter", "equal": False, "of": len(ranked), **one} for one in scatters),
+    ]
 
 
 def compare_rows(first: Run, second: Run, metric: str) -> tuple[pl.DataFrame, Difference]:

@@ -61,11 +61,23 @@ def render(template: Path, content: Mapping[str, Any], **filters: Callable) -> s
     return environment.get_template(template.name).render(content)
 
 
+def render_sections(shown: list, run_dir: Path) -> str:
+    """A page of these sections alone.
+
+    Args:
+        run_dir: where the images of a gallery are.
+    """
+    ready, lost = sections.prepare(run_dir, shown)
+    warnings = [line for section in ready for line in section["warnings"]]
+    content = {"title": run_dir.name, "sections": ready, "warnings": warnings, "lost": lost}
+    return render(Path(__file__).with_name("part.html"), content)
+
+
 def _describe(run: runs.Run) -> dict[str, Any]:
     """Everything that the page shows; what a run has not left is empty."""
-    data_sections, lost = sections.prepare(run, run.record.get("data_sections", []))
+    data_sections, lost = sections.prepare(run.path, run.record.get("data_sections", []))
     evaluated = run.evaluation.get("sections", []) + baselines.read_section(run)
-    learned, more = sections.prepare(run, evaluated)
+    learned, more = sections.prepare(run.path, evaluated)
     phases = sorted(run.record.get("phases", {}).items(), key=lambda phase: phase[1])
     return {
         "run": run,

@@ -32,13 +32,13 @@ EDGES = {True: "right", False: "wrong"}
 WARNING = "warning: "  # begins a line of a text that stands above all sections
 
 
-def prepare(run: runs.Run, sections: list) -> tuple[list[dict[str, Any]], int]:
+def prepare(run_dir: Path, sections: list) -> tuple[list[dict[str, Any]], int]:
     """What the page shows of each section, and how many cannot be shown."""
     shown, lost = [], 0
     for section in sections:
         try:
             kind = section["kind"]
-            ready = _gallery(section, run.path) if kind == "gallery" else KINDS[kind](section)
+            ready = _gallery(section, run_dir) if kind == "gallery" else KINDS[kind](section)
             texts = (section.get("text") or "").splitlines()
             lines = {
                 "lines": [line for line in texts if not line.startswith(WARNING)],
@@ -165,7 +165,8 @@ def _scatter(section: Mapping) -> dict[str, Any]:
 
 
 def _curves(section: Mapping) -> dict[str, Any]:
-    return draw_lines(section["x"], section["x_label"], section["lines"])
+    counted = section.get("counted", "")
+    return draw_lines(section["x"], section["x_label"], section["lines"], counted=counted)
 
 
 def _gallery(section: Mapping, run_dir: Path) -> dict[str, Any]:

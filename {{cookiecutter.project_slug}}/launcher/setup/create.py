@@ -14,10 +14,13 @@ from pathlib import Path
 
 from launcher.cloud import clients
 from launcher.common.document import SpecError
+from launcher.cost.prices import dollars
 from launcher.doctor.checkup import NOT_FOUND, Skip, command, one_line
+from launcher.endpoints.plan import price_per_hour
+from launcher.endpoints.service import find_label
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
-from launcher.project.settings import ROOT, Settings
+from launcher.project.settings import ROOT, Settings, image_name
 
 NEEDED = ("project", "region", "bucket", "image_repository", "service_account")
 LIFECYCLE = Path("launcher/setup/lifecycle.json")  # what is cleared away below scratch/, and when
@@ -26,20 +29,29 @@ ABSENT = ("not found", "NOT_FOUND")
 # What gcloud prints of a thing that was just made, or switched on, and is not known everywhere yet.
 NOT_YET = ("does not exist", "SERVICE_DISABLED", "has not been used in project")
 WAITS = (2, 4, 8, 16, 30)  # seconds between tries
+IDLE = 60  # minutes without a running kernel, after which a Workbench instance stops
 COMMAND_SECONDS = 300  # switching on an API may take a minute
 
 
-def set_up(gcloud: Gcloud, settings: Settings, budget: float | None, scratch: bool = True) -> None:
+def set_up(
+    gcloud: Gcloud,
+    settings: Settings,
+    budget: float | None,
+    scratch: bool = True,
+    workbench: str | None = None,
+) -> None:
     """Take all steps for one project.
 
     Args:
         budget: an amount a month, in the currency of the billing account; None: no alert.
         scratch: whether to have gs://BUCKET/scratch/ cleared away.
+        workbench: the machine of a Workbench instance, such as "e2-standard-4"; None: no instance.
 
     Raises:
         SetupError: a step failed. What was done before it need not be done again.
     """
-    enable_apis(gcloud, settings, budget is not None)
+    more = gcp.APIS_TO_PAY if budget is not None else ()
+    enable_apis(gcloud, settings, (*more, *(("notebooks",) if workbench else ())))
     create_bucket(gcloud, settings)
     if scratch:
         clear_scratch(gcloud, settings)
@@ -49,10 +61,12 @@ def set_up(gcloud: Gcloud, settings: Settings, budget: float | None, scratch: bo
         grant_role(gcloud, settings, role)
     if budget is not None:
         create_budget(gcloud, settings, budget)
+    if workbench:
+        create_workbench(gcloud, settings, workbench)
 
 
-def enable_apis(gcloud: Gcloud, settings: Settings, with_budget: bool) -> None:
-    wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *(gcp.APIS_TO_PAY if with_budget else ())]
+def enable_apis(gcloud: Gcloud, settings: Settings, more: tuple[str, ...]) -> None:
+    wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *more]
     names = [f"{api}.googleapis.com" for api in wanted]
     project = f"--project={settings.project}"
     with gcloud.step("APIs", "the services that jobs and the steps below are made with"):
@@ -119,6 +133,21 @@ def create_account(gcloud: Gcloud, settings: Settings) -> None:
             gcloud.run("iam", "service-accounts", "create", name, project)
         elif account.get("disabled"):
             gcloud.run("iam", "service-accounts", "enable", email, project)
+
+
+def create_workbench(gcloud: Gcloud, settings: Settings, machine: str) -> None:
+    hourly = price_per_hour({"machineSpec": {"machineType": machine}}, settings.region)
+    price = "an unknown sum" if hourly is None else f"about {dollars(hourly)}"
+    name = f"{image_name()}-notebook"
+    where = [f"--project={settings.project}", f"--location={settings.region}-b"]
+    why = f"JupyterLab on a machine; {price} an hour while it runs, plus its disks"
+    with gcloud.step("Workbench", f"{why}; stops after {IDLE} idle minutes"):
+        if not gcloud.read("workbench", "instances", "describe", name, *where):
+            image = "--vm-image-project=cloud-notebooks-managed"
+            options = [image, "--vm-image-family=workbench-instances", f"--machine-type={machine}"]
+            options += [f"--metadata=idle-timeout-seconds={60 * IDLE}"]
+            options += [f"--labels=project={find_label(settings)}"]  # endpoints.py cleanup finds it
+            gcloud.run("workbench", "instances", "create", name, *where, *options)
 
 
 def grant_role(gcloud: Gcloud, settings: Settings, role: gcp.Role) -> None:

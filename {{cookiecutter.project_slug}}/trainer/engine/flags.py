@@ -72,8 +72,10 @@ def add_job_flags(group: argparse._ArgumentGroup) -> None:
     text = "take over the flags of a recorded run; flags that are given here win"
     add("--repeat", metavar="RUN.JSON", help=text)
     text = "print all flags and metrics as JSON, and what is wrong in lists of flags from stdin"
-    # Without a default it is no part of a run and its record.
+    # Without a default these two are no part of a run and its record.
     add("--describe", action="store_true", default=argparse.SUPPRESS, help=text)
+    text = "train nothing: read the data, and print the report's sections about it as JSON"
+    add("--describe-data", action="store_true", default=argparse.SUPPRESS, help=text)
 
 
 def add_training_flags(group: argparse._ArgumentGroup) -> None:

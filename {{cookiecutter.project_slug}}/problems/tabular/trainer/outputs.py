@@ -33,10 +33,10 @@ BARS = 16  # of a column's histogram
 
 def describe_data(examples) -> list[dict]:
     """The sections of the report that say what the model is trained on."""
-    schema, rows = examples.schema, []
     from codec.dates import show  # with Arrow, for which the launcher does not wait
 
-    sample, places = read_sample(examples.train), schema.places
+    schema, sample = examples.schema, read_sample(examples.train)
+    rows, places = [_describe_target(examples, sample["target"])], schema.places
     for column in schema.columns:
         values, counts = "", []
         if column.kind in ("number", "date"):
@@ -45,8 +45,7 @@ def describe_data(examples) -> list[dict]:
                 numbers = numbers[numbers[:, own[-1]] == 0]
             scaled = numbers[:, own[0]]
             low, high = (end * column.std + column.mean for end in (scaled.min(), scaled.max()))
-            values = f"{low:.6g} to {high:.6g}, mean {column.mean:.5g}, "
-            values += f"standard deviation {column.std:.5g}"
+            values = _describe_values(low, high, column)
             if column.kind == "date":
                 values = f"{show(low)} to {show(high)}, the middle {show(column.mean)}"
             counts = np.histogram(scaled, min(BARS, len(np.unique(scaled))))[0]
@@ -61,6 +60,28 @@ def describe_data(examples) -> list[dict]:
         rows.append([column.name, column.kind, column.missing, shape, values, column.why])
     names = ("column", "kind", "missing", "histogram", "values", "why")
     return [sections.table("Columns", names, rows, text="\n".join(schema.notes))]
+
+
+def _describe_target(examples, target: np.ndarray) -> list:
+    """The row of the target: how its classes, or its values, are spread in training."""
+    if not examples.classes:
+        values = _describe_values(target.min(), target.max(), examples)
+        counts = np.histogram(target, BARS)[0]
+    else:
+        counts = examples.train.class_counts()
+        order = np.argsort(-counts, kind="stable")
+        counts, names = counts[order], [examples.classes[i][:40] for i in order]
+        values = ", ".join(
+            f"{name} {count}" for name, count in zip(names, counts[:8], strict=False)
+        )
+        values += f" and {len(counts) - 8} more" if len(counts) > 8 else ""
+    shape = sections.histogram(counts[:BARS])
+    return [examples.schema.target, "target", examples.train.dropped, shape, values, ""]
+
+
+def _describe_values(low: float, high: float, of) -> str:
+    spread = f"mean {of.mean:.5g}, standard deviation {of.std:.5g}"
+    return f"{low:.6g} to {high:.6g}, {spread}"
 
 
 def evaluate(model, examples, context) -> list[dict]:

@@ -361,8 +361,14 @@ def test_who_follows_a_job_later_learns_how_to_deploy_it(lab, runs_jobs):
     assert command in run(lab, "jobs", "show", name).out
 
 
-def test_a_study_is_not_deployed(lab):
-    before = len(lab.cloud.jobs.sent)
+def test_what_cannot_be_deployed_is_refused_before_anything_is_sent(lab):
+    before, path = len(lab.cloud.jobs.sent), lab.project.path / "configs" / "endpoint.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("minReplicaCount: 1", "minReplicaCount: 0"), encoding="utf-8")
+    try:
+        assert "minReplicaCount: is 0" in error_of(run(lab, *SMOKE, code=2))
+    finally:
+        path.write_text(text, encoding="utf-8")
     done = run(lab, "train_cloud", "configs/tuning.yaml", "--then", "deploy", code=2)
     assert "a study has many runs" in error_of(done) and len(lab.cloud.jobs.sent) == before
 

@@ -294,6 +294,9 @@ PUBLISHED = [
     # which costs the same; the page rounds each part to five places.
     (IOWA, {"g2.core": 4, "g2.ram": 16, "NVIDIA_L4": 1}, 0.81293, 1e-4),
     (IOWA, {"g2.core": 8, "g2.ram": 32, "NVIDIA_L4": 1}, 0.98181, 2e-4),
+    # Another course on clouds, of the Billing Catalog, 2026-09-07: n1-standard-4, of prediction, in
+    # bahts of 2 decimals
+    ("asia-southeast1", {"n1.core": 4, "n1.ram": 15}, 0.27, 5e-4),
     # Job files of others, of Google's page, 2024: a T4, an L4 in Belgium
     (IOWA, {"NVIDIA_TESLA_T4": 1}, 0.4025, 1e-8),
     ("europe-west1", {"NVIDIA_L4": 1}, 0.709, 5e-4),

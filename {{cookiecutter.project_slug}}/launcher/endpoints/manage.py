@@ -64,7 +64,7 @@ def list_(_: Namespace) -> int:
     rows = [row for endpoint in endpoints for row in list_rows(service, endpoint)]
     if rows:
         print_table(COLUMNS, [row.cells for row in rows])
-        print("list prices of the fewest machines; more of them cost more")
+        print(f"for the fewest machines, {plan.BASIS}")
     for endpoint in endpoints:
         if not endpoint.get("deployedModels"):
             print(f"{endpoint['displayName']}: no model on it, and no cost")

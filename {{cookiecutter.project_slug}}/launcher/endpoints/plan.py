@@ -23,7 +23,7 @@ from launcher.jobfile.job import read_pools
 from launcher.project.settings import ROOT, Settings, read_settings
 
 UNTIL = "%Y%m%d-%H%M"  # a time in UTC, as a label
-BASIS = "by the list prices of training, as prices.yaml has none of serving"
+BASIS = "by the list prices of training; Google lists those of serving apart"
 NEW = {"parent": "PARENT_MODEL", "endpoint": "ENDPOINT_ID", "model": "MODEL_ID", "version": "1"}
 
 

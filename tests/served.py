@@ -24,16 +24,19 @@ class Served:
         project: a bake's folder.
         model_dir: an exported model.
         words: behind `python`, in place of those that start the server.
+        python: runs it.
         environ: beside the contract, or other than it.
     """
 
-    def __init__(self, project, model_dir, words=("-m", "predictor"), **environ):
+    def __init__(
+        self, project, model_dir, words=("-m", "predictor"), python=sys.executable, **environ
+    ):
         self.folder = tempfile.TemporaryDirectory()
         self.log, self.access = (Path(self.folder.name) / name for name in ("log", "access"))
         contract = {"AIP_HTTP_PORT": "0", "AIP_STORAGE_URI": str(model_dir)}
         with open(self.log, "wb") as log, open(self.access, "wb") as access:
             self.process = subprocess.Popen(
-                [sys.executable, *words],
+                [python, *words],
                 cwd=project,
                 env={**os.environ, **contract, **environ},
                 stdout=access,

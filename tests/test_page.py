@@ -1,5 +1,8 @@
 """The page of the prediction server, in headless Chromium: it has a form, answers and explains."""
 
+import base64
+import json
+
 import pytest
 
 import browser
@@ -56,12 +59,32 @@ def test_a_table_has_a_field_for_each_feature(open_page):
     assert '"year":null' in page.run("document.querySelector('#request').innerText")
 
 
-def test_a_dropped_image_is_answered(open_page):
-    project, _, page = open_page("image")
+HIDE_TENSORFLOW = "import sys\nsys.modules['tensorflow'] = None\n"
+
+
+def test_a_dropped_image_is_answered_and_explained(open_page, tmp_path):
+    project, server, page = open_page("image")
     [path, *_] = sorted((project.path / "runs/.cache/digits/7").iterdir())
     page.choose_file("input[type=file]", path)
     page.wait_for("document.querySelectorAll('#answer .track').length == 10")
     assert page.run("document.querySelector('.drop img').naturalWidth") == 8
+    page.run("document.querySelector('#explain').click()")
+    click(page)
+    page.wait_for("document.querySelector('#answer .map')")
+    assert page.run("document.querySelector('#answer .map').naturalWidth") == 8
+    assert "what moves the logit of" in page.text() and "for an image of one colour" in page.text()
+    instance = {"image": {"b64": base64.b64encode(path.read_bytes()).decode()}}
+    [answer] = server.predict([instance], explain=True)[1]["predictions"]
+    explanation = answer["explanation"]
+    assert explanation["score"] == f"logit of {answer['class']}, less the mean of all logits"
+    assert explanation["value"] > explanation["baseline"]
+    (tmp_path / "sitecustomize.py").write_text(HIDE_TENSORFLOW, encoding="utf-8")
+    model = project.path / "runs/one/model"
+    with Served(project.path, model, PYTHONPATH=str(tmp_path)) as lean:
+        lean.wait_until_ready()
+        status, body = lean.predict([instance], explain=True)
+        assert status == 400 and "explain: for an image it takes TensorFlow" in body["error"]
+        assert json.loads(lean.get("/form")[1])["explains"] is False
     page.run(
         """{
         const data = new DataTransfer();

@@ -16,6 +16,7 @@ from packaging.version import Version
 import answers
 import dev
 from conftest import ROOT, fork_trainers, forked
+from served import Served
 
 # What Colab shipped in August 2026, under Python 3.13.
 COLAB = {
@@ -113,6 +114,16 @@ def predict(project, python, job_dir, problem):
     return [json.loads(line) for line in project.run(command).stdout.splitlines()]
 
 
+def ask_server(project, python, job_dir):
+    """A server's answer to the instance that its page begins with, explained."""
+    with Served(project.path, job_dir / "model", python=python) as server:
+        fields = json.loads(server.wait_until_ready().get("/form")[1])["fields"]
+        instance = {field["name"]: field["example"] for field in fields}
+        status, body = server.predict([instance], explain=True)
+        assert status == 200 and server.get("/metrics")[0] == 200 and server.stop() == 0
+    return body["predictions"][0]
+
+
 def read_history(job_dir):
     with open(job_dir / "history.csv", encoding="utf-8", newline="") as file:
         return [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
@@ -153,12 +164,15 @@ def test_a_run_and_its_model_pass_to_the_other_end(bake, oldest, undisturbed, pr
     train(project, one, job_dir, 1)
     answers_of_one = predict(project, one, job_dir, problem)
     answers_of_other = predict(project, other, job_dir, problem)
+    served = ask_server(project, oldest, job_dir)
     printed = train(project, other, job_dir, 2)
 
     assert len(answers_of_one) == len(answers_of_other) == ANSWERS[problem]
     for mine, theirs in zip(answers_of_one, answers_of_other, strict=True):
         assert mine["class"] == theirs["class"]
         assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
+    assert sum(served["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert served["explanation"]["score"].startswith(("probability of", "logit of"))
     assert "after epoch 1" in printed and "epoch 1/" not in printed
     for row, expected in zip(read_history(job_dir), undisturbed(problem), strict=True):
         assert [*row] == [*expected]  # columns in the same order

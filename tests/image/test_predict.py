@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ import pytest
 from conftest import ROOT, Trained, write
 from PIL import Image
 
+from codec import saliency
 from codec.schema import Pictures, Schema
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError
+from predictor.tensorflow_child import Network
+from trainer.images import gradients
 
 pytestmark = pytest.mark.slow
 
@@ -233,3 +237,20 @@ def test_the_script_prints_answers_and_nothing_else(digits):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == f"model: {digits.model_dir} (onnxruntime)\n"
     assert done.stdout.count("\n") == 1
+
+
+# What the model looked at
+
+
+def test_a_saved_model_has_the_gradients_of_the_model_in_memory(digits):
+    _, pixels = first_digit(digits)
+    some = np.stack([pixels, 255 - pixels])
+    network, classes = Network(digits.model_dir), [3, 7]
+    expected = gradients.attributions(digits.model, some, np.array(classes))
+    for picture, index, other in zip(some, classes, expected, strict=True):
+        base = saliency.baselines(picture[None])[0]
+        differentiate = partial(network.differentiate, index)
+        own = saliency.integrate(base.astype(float), picture.astype(float), differentiate)
+        np.testing.assert_allclose(own.values, other.values, atol=1e-5)
+        assert (own.score, own.baseline) == pytest.approx((other.score, other.baseline), abs=1e-5)
+        assert np.abs(own.values).max() > 0.1

@@ -13,8 +13,9 @@ from conftest import read_json, train
 from own import write_pictures
 from pages import page_of, words_of
 
+from codec import saliency
 from trainer import outputs
-from trainer.images import explain, png, saliency
+from trainer.images import explain, gradients, png
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_of_a_linear_model_the_attributions_are_exact():
     weights = (kernel[:, 2] - kernel.mean(axis=1)).reshape(picture.shape) / 255
     base = saliency.baselines(picture[None])[0].astype(float)
 
-    (found,) = saliency.attributions(model, picture[None], [2], steps=1)
+    (found,) = gradients.attributions(model, picture[None], [2], steps=1)
 
     np.testing.assert_allclose(found.values, weights * (picture - base), atol=1e-5)
 
@@ -101,7 +102,7 @@ def test_attributions_add_up_to_the_difference_of_the_scores():
         keras.layers.Dropout(0.5),
     )
     some, places = pictures(5), [0, 1, 2, 3, 0]
-    found = saliency.attributions(model, some, places, steps=256)
+    found = gradients.attributions(model, some, places, steps=256)
     for attribution, picture, place in zip(found, some, places, strict=True):
         base = saliency.baselines(picture[None])[0]
         difference = score(model, picture, place) - score(model, base, place)
@@ -137,7 +138,7 @@ def test_the_cost_counts_multiplications_inside_of_layers_too():
             return self.network(x)
 
     pixels, dense = 6 * 6, 6 * 6 * 8 * 4
-    assert saliency.cost(network(Wrapped())) == pixels * 3 * 3 * 3 * 8 + dense
+    assert gradients.cost(network(Wrapped())) == pixels * 3 * 3 * 3 * 8 + dense
 
 
 def test_a_map_shows_what_speaks_for_and_against():
@@ -159,7 +160,7 @@ def mapped(trained):
     """Pictures uint8 [n, 8, 8, 1], the probabilities of their classes, the attribution of each guess."""
     some, _ = held_out(trained, range(60))
     shares = probabilities(trained.model, some)
-    return some, shares, saliency.attributions(trained.model, some, shares.argmax(axis=1))
+    return some, shares, gradients.attributions(trained.model, some, shares.argmax(axis=1))
 
 
 def test_the_maps_of_digits_are_on_their_strokes(mapped):

@@ -112,6 +112,24 @@ class JsonInputs:
         """
         raise InstanceError("explain: answers of this model are explained by no feature")
 
+    @property
+    def explains(self) -> bool:
+        """Whether this server can explain answers: a form then offers it."""
+        return any(field["kind"] in ("number", "text") for field in self.list_fields())
+
+    def explain(self, model: Any, instance: Any) -> dict:
+        """The explanation of the model's answer to an instance, as a client gets it.
+
+        Args:
+            model: a `predictor.model.Model`.
+
+        Raises:
+            InstanceError: it cannot be explained.
+        """
+        from predictor.explain import explain  # with NumPy, which --help does not need
+
+        return explain(model.answer, instance, self.make_baseline())
+
     def list_fields(self) -> list[dict]:
         """What an instance is made of, for a form: {"name", "kind", "example"}, and "choices" of texts.
 

@@ -13,7 +13,6 @@ import numpy as np
 from codec.answers import word_answers
 from codec.schema import Schema
 from predictor import runtime
-from predictor.explain import explain
 from predictor.inputs import Inputs
 from predictor.instances import Encoded, InstanceError, JsonInputs, show
 from predictor.runtime import Arrays, ModelError
@@ -98,6 +97,7 @@ class Model:
         self.inputs = Inputs(self.schema)
         self.runtime_name = runtime.choose(model_dir)
         self._runtime: runtime.Runtime | None = None
+        self._tensorflow: runtime.TensorFlow | None = None  # for gradients
         self._lock = threading.Lock()
 
     def load(self) -> runtime.Runtime:
@@ -114,9 +114,9 @@ class Model:
     def close(self) -> None:
         """End what runs the network."""
         with self._lock:
-            if self._runtime is not None:
-                self._runtime.close()
-                self._runtime = None
+            for network in {self._runtime, self._tensorflow} - {None}:
+                network.close()
+            self._runtime = self._tensorflow = None
 
     def encode(self, instances: object) -> Encoded:
         """The instances of a request as the network takes them, and which ones it does not take.
@@ -144,6 +144,20 @@ class Model:
         parts = {name: np.split(array, ends) for name, array in joined.items()}
         same = {} if labels is None else {"labels": labels}
         return [same | {n: parts[n][i] for n in parts} for i in range(len(requests))]
+
+    def differentiate(self, index: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of a class and their gradients, in TensorFlow: see `tensorflow_child.py`.
+
+        TensorFlow starts with the first call and stays: it takes seconds, and half a gigabyte.
+
+        Raises:
+            ModelError: this network has none, or fails.
+        """
+        network = self.load()
+        with self._lock:
+            if not isinstance(network, runtime.TensorFlow):
+                network = self._tensorflow = self._tensorflow or runtime.TensorFlow(self.path)
+        return network.differentiate(index, points)
 
     def word(
         self, outputs: Arrays, parameters: Parameters = DEFAULTS, loaded: Sequence = ()
@@ -173,12 +187,8 @@ class Model:
                 continue
             answers.append(next(rows))
             if parameters.explain:
-                answers[i] |= self._explain(instance)
+                answers[i]["explanation"] = self.inputs.explain(self, instance)
         return answers
-
-    def _explain(self, instance: dict) -> dict:
-        baseline = self.inputs.make_baseline()
-        return {"explanation": explain(self.answer, instance, baseline)}
 
     def _answer(self, encoded: Encoded, parameters: Parameters) -> list[dict]:
         """The answers to the instances without an error, AT_ONCE rows a call."""
@@ -208,5 +218,5 @@ class Model:
                     continue
                 answer = head | next(rows)
                 if parameters.explain:
-                    answer |= self._explain(inputs.to_json(request))
+                    answer["explanation"] = inputs.explain(self, inputs.to_json(request))
                 yield answer

@@ -131,15 +131,26 @@ class TensorFlow:
             raise ModelError(f"{model_dir}: {error}") from None
 
     def call(self, inputs: Arrays) -> Arrays:
+        return self._ask("call", inputs)
+
+    def differentiate(self, index: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores [rows] of a class and their gradients [rows, …]: see `tensorflow_child.py`.
+
+        Raises:
+            ModelError: this network has none.
+        """
+        return self._ask("differentiate", index, points)
+
+    def _ask(self, method: str, *arguments):
         with self._lock:
             try:
-                pickle.dump(inputs, self._child.stdin)
+                pickle.dump((method, arguments), self._child.stdin)
                 self._child.stdin.flush()
             except OSError:  # it has ended: `_receive` says how
                 pass
             return self._receive()
 
-    def _receive(self) -> Arrays:
+    def _receive(self):
         try:
             answer, error = pickle.load(self._child.stdout)
         except (EOFError, pickle.UnpicklingError):

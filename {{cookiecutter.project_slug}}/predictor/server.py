@@ -91,6 +91,7 @@ class Server:
             "target": model.schema.target,
             "runtime": model.runtime_name,
             "fields": model.inputs.list_fields(),
+            "explains": model.inputs.explains,
         }
         return Page(orjson.dumps(form), media_type="application/json")
 

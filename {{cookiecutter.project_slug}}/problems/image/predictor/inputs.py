@@ -11,10 +11,12 @@ from __future__ import annotations
 import base64
 import binascii
 import collections
+import importlib.util
 import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from PIL import Image
 from codec import images
 from codec.schema import Schema
 from predictor.instances import InstanceError, JsonInputs, Loaded, read
+from predictor.runtime import ModelError
 
 _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
 
@@ -62,7 +65,7 @@ class Inputs(JsonInputs):
     AT_ONCE = 32
 
     def __init__(self, schema: Schema):
-        self._looks = schema.pictures
+        self._looks, self._labels = schema.pictures, schema.labels
 
     def open(self, path: str) -> Iterator[Picture | InstanceError]:
         """The images in a file of any kind, or below a folder; - is standard input.
@@ -94,6 +97,46 @@ class Inputs(JsonInputs):
         data = images.encode(Image.new("RGB", (side, side), "grey"), "png", quality=0)
         example = {"b64": base64.b64encode(data).decode()}
         return [{"name": "image", "kind": "image", "example": example}]
+
+    @property
+    def explains(self) -> bool:
+        """Gradients need TensorFlow, which the serving image has only if it was built with it."""
+        return bool(self._labels) and importlib.util.find_spec("tensorflow") is not None
+
+    def explain(self, model, instance: dict) -> dict:
+        """What the model looked at: the integrated gradients of the class that it predicts.
+
+        Returns:
+            score: what is explained; value, of the image, and baseline, of an image of one colour;
+            map: a PNG file of the image as the model sees it, in greys, with its places in colours.
+
+        Raises:
+            InstanceError: there is no TensorFlow, or the model has no classes.
+        """
+        if not self.explains:
+            why = "the answers of this model have no class"
+            if self._labels:
+                why = "for an image it takes TensorFlow, which this server does not have; ask one "
+                why += "beside the trainer, or build the image with --build-arg RUNTIME=tensorflow"
+            raise InstanceError(f"explain: {why}")
+        from codec import saliency
+
+        pixels = self.load(self.check("the instance", instance)).value
+        [outputs] = model.call([self.encode([pixels])])
+        index = int(outputs["probabilities"][0].argmax())
+        [base], differentiate = (
+            saliency.baselines(pixels[None]),
+            partial(model.differentiate, index),
+        )
+        try:
+            result = saliency.integrate(base.astype(float), pixels.astype(float), differentiate)
+        except ModelError as error:
+            raise InstanceError(f"explain: {error}") from None
+        drawn = Image.fromarray(saliency.draw(pixels, result.values))
+        png = base64.b64encode(images.encode(drawn, "png", quality=0)).decode()
+        score = f"logit of {self._labels[index]}, less the mean of all logits"
+        ends = {"value": result.score, "baseline": result.baseline}
+        return {"score": score, **ends, "map": {"b64": png}}
 
     def check(self, where: str, instance: object) -> Picture:
         """One instance of a request.

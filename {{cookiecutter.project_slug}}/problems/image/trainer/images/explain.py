@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from codec import saliency
 from trainer.engine import sections
-from trainer.images import saliency
+from trainer.images import gradients
 from trainer.images.png import encode_image
 
 MAPS = 8  # images of which a map says what the model looked at
@@ -49,7 +50,7 @@ def gallery(model: keras.Model, examples, context, samples: list, mistakes: list
         items: {row: item of a gallery} of both.
     """
     try:
-        steps = max(1, saliency.cost(model) * saliency.STEPS)
+        steps = max(1, gradients.cost(model) * saliency.STEPS)
         device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         count = int(min(MAPS, BUDGET[device] // steps))
         if not count:
@@ -57,7 +58,7 @@ def gallery(model: keras.Model, examples, context, samples: list, mistakes: list
         chosen = _choose(samples, mistakes, count)
         classes = np.array([examples.classes.index(sample.guess) for sample in chosen])
         images = examples.eval.read([sample.row for sample in chosen])
-        maps = saliency.attributions(model, images, classes)
+        maps = gradients.attributions(model, images, classes)
     except Exception as error:  # a model of any kind may stand here: no map is worth its run
         return _without(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     shown = []

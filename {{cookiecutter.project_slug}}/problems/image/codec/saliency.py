@@ -14,15 +14,12 @@ does not flatten it where the model is certain.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 STEPS = 16  # points of the integral; by Gauss and Legendre, so few are enough
-AT_ONCE = 6  # pictures whose gradient is computed together: 2 GB for densenet121 with 224 pixels
 CELLS = 40  # a side of a map, at most: single pixels of a photograph would be dust
 STRONG = 98  # percentile of the attributions from which on a map shows the full colour
 # As elsewhere in the report: what is right is blue, what is not is orange.
@@ -44,42 +41,21 @@ class Attribution:
         return float(missing / max(np.abs(self.values).sum(), 1e-12))
 
 
-def attributions(
-    model: keras.Model, pictures: np.ndarray, classes: np.ndarray, steps: int = STEPS
-) -> list[Attribution]:
-    """Why the model sees this class in that picture.
+def integrate(
+    begin: np.ndarray, end: np.ndarray, differentiate: Callable, steps: int = STEPS
+) -> Attribution:
+    """The attribution of a picture, from a baseline to the picture.
 
     Args:
-        model: a functional model of {"image": uint8 [n, height, width, channels]}, to logits.
-        pictures: uint8 [n, height, width, channels].
-        classes: int [n], indices of logits.
-
-    Raises:
-        ValueError: the model is not functional, or nothing in it is the picture as floats.
+        begin, end: float64 [height, width, channels].
+        differentiate: takes pictures float64 [n, height, width, channels], returns their scores [n]
+            and the gradients of these [n, height, width, channels].
     """
-    before, after = split(model)
-    ends = np.concatenate([baselines(pictures), pictures])
-    begin, end = np.split(keras.ops.convert_to_numpy(before({"image": ends})).astype(float), 2)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     way = np.array([0, *(nodes + 1) / 2, 1])  # both ends with them, for their scores
-    results = []
-    for base, picture, index in zip(begin, end, classes, strict=True):
-        points = base + (picture - base) * way[:, None, None, None]
-        scores, gradients = _scores_and_gradients(after, points, int(index))
-        mean = np.tensordot(weights / 2, gradients[1:-1], axes=1)
-        results.append(Attribution((picture - base) * mean, scores[0], scores[-1]))
-    return results
-
-
-def split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """A model in two: pixels to floats, through which no gradient flows, and all that follows."""
-    for operation in getattr(model, "operations", ()):
-        output = operation.output
-        if not isinstance(output, keras.KerasTensor) or output.shape != model.inputs[0].shape:
-            continue
-        if keras.backend.is_float_dtype(output.dtype):
-            return keras.Model(model.input, output), keras.Model(output, model.output)
-    raise ValueError("in this model no tensor is the picture as floats")
+    scores, gradients = differentiate(begin + (end - begin) * way[:, None, None, None])
+    mean = np.tensordot(weights / 2, gradients[1:-1], axes=1)
+    return Attribution((end - begin) * mean, scores[0], scores[-1])
 
 
 def baselines(pictures: np.ndarray) -> np.ndarray:
@@ -90,19 +66,6 @@ def baselines(pictures: np.ndarray) -> np.ndarray:
     edges = [pictures[:, 0], pictures[:, -1], pictures[:, 1:-1, 0], pictures[:, 1:-1, -1]]
     colours = np.median(np.concatenate(edges, axis=1), axis=1, keepdims=True)
     return np.broadcast_to(colours[:, None], pictures.shape).astype(np.uint8)
-
-
-def cost(model: keras.Model) -> int:
-    """About how many multiplications a picture takes, forward: a kernel's weights at every position."""
-    total = 0
-    for layer in model.layers:
-        inside = [v for v in (layer, *vars(layer).values()) if isinstance(v, keras.Model)]
-        if inside:
-            total += sum(map(cost, inside))
-            continue
-        places = math.prod(keras.tree.flatten(layer.output)[0].shape[1:-1])
-        total += places * sum(math.prod(w.shape) for w in layer.weights if len(w.shape) > 1)
-    return total
 
 
 def draw(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -123,17 +86,3 @@ def draw(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
     )
     grey = 150 + 0.4 * picture.mean(axis=2, keepdims=True)
     return np.round(grey * (1 - strength) + colour * strength).clip(0, 255).astype(np.uint8)
-
-
-def _scores_and_gradients(after: keras.Model, points: np.ndarray, index: int):
-    """Scores of a class, [n], and what they change by with the points, float64 [n, …]."""
-    scores, gradients = [], []
-    for start in range(0, len(points), AT_ONCE):
-        part = tf.constant(points[start : start + AT_ONCE], after.inputs[0].dtype)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(part)
-            logits = tf.cast(after(part, training=False), tf.float32)
-            score = logits[:, index] - tf.reduce_mean(logits, axis=1)
-        scores += score.numpy().tolist()
-        gradients.append(tape.gradient(score, part).numpy().astype(float))
-    return scores, np.concatenate(gradients)

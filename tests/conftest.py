@@ -6,7 +6,7 @@
 
 Mark `slow` what trains, installs or builds, and `soak` what takes many minutes.
 
-The tests in `launcher/`, `tabular/` and `image/` import the code of a bake. Each of these files is one
+The tests in `launcher/`, `tabular/`, `image/` and `series/` import the code of a bake. Each of these files is one
 test here: a pytest of its own runs it in a bake, with the bake's `tests/conftest.py`. (One process
 cannot import the `trainer` of two kinds.) A failure shows what that pytest printed, and the folder in
 which to run it again.
@@ -29,7 +29,7 @@ ROOT = HERE.parent
 PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
 sys.path.append(str(ROOT))  # the tests import answers and dev, as cookiecutter imports answers
 # {a folder of tests that run in a bake: the kind of its data}
-IN_BAKE = {"launcher": "tabular", "tabular": "tabular", "image": "image"}
+IN_BAKE = {"launcher": "tabular", "tabular": "tabular", "image": "image", "series": "series"}
 
 
 def user_environ():

@@ -21,10 +21,10 @@ SINGLE = ["multi_gpu", "smoke"]
 LIKE_MULTI_GPU = ["gpu", "flex_start", "tpu"]  # to the trainer; once is enough for images
 
 # Epochs by which a job is long enough to be disturbed: pictures take longer than 300 rows.
-EPOCHS = {"tabular": {"workers": 20, "spot": 150}, "image": {"workers": 6, "spot": 16}}
-
-
+EPOCHS = {"tabular": {"workers": 20, "spot": 150}}
+EPOCHS |= dict.fromkeys(("image", "series"), {"workers": 6, "spot": 16})
 SOAK = pytest.mark.soak
+SERIES = pytest.param("series", marks=SOAK)  # to the launcher like the others
 ELSE_LATER = pytest.mark.parametrize(
     "project",
     [answers.PROBLEMS[0], *(pytest.param(other, marks=SOAK) for other in answers.PROBLEMS[1:])],
@@ -32,7 +32,7 @@ ELSE_LATER = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module", params=answers.PROBLEMS)
+@pytest.fixture(scope="module", params=["tabular", "image", SERIES])
 def project(bake, request):
     project = bake(problem=request.param)
     project.epochs = {job: f"--epochs={count}" for job, count in EPOCHS[request.param].items()}
@@ -64,6 +64,7 @@ def table(run_dir):
         *(("tabular", config) for config in SINGLE + LIKE_MULTI_GPU),
         *(("image", config) for config in SINGLE),
         *(pytest.param("image", config, marks=SOAK) for config in LIKE_MULTI_GPU),
+        *(pytest.param("series", config, marks=SOAK) for config in SINGLE + LIKE_MULTI_GPU),
     ],
     indirect=["project"],
 )

@@ -22,8 +22,8 @@ LONGEST = 60  # lines of a diff
 VAE = "image: A variational autoencoder"
 UNET = "image: A U-Net, from an image to a mask"
 INSTANCES = {"tabular": "data/penguins_eval.csv", "image": "runs/.cache/digits/7"}
-INSTANCES |= {UNET: "runs/scenes/images/7"}
-ANSWERS = {"tabular": 69, "image": 179, UNET: 90}
+INSTANCES |= {UNET: "runs/scenes/images/7", "series": "data/watch.parquet"}
+ANSWERS = {"tabular": 69, "image": 179, UNET: 90, "series": 140}
 
 
 @dataclass(frozen=True)

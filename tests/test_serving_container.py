@@ -116,7 +116,7 @@ def test_it_has_no_tensorflow_and_no_trainer(docker, image):
 
 def test_the_image_names_what_the_extra_of_setup_py_names(bake):
     """It takes no part of setup.py, which has TensorFlow; so the names stand in both."""
-    for problem, more in {"tabular": set(), "image": {"pillow"}}.items():
+    for problem, more in {"tabular": set(), "image": {"pillow"}, "series": set()}.items():
         project = bake(problem=problem)
         [names] = re.findall(r"-c constraints.txt \\\n +(.+)", project.read("Dockerfile.serving"))
         serve = re.search(r"^SERVE = \[(.*?)^\]", project.read("setup.py"), re.M | re.S)[1]

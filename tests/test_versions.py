@@ -32,7 +32,8 @@ COLAB = {
     "ipython": "7.34.0",
 }
 INSTANCES = {"tabular": "data/penguins_eval.csv", "image": "runs/.cache/digits/7"}
-ANSWERS = {"tabular": 69, "image": 179}
+INSTANCES |= {"series": "data/watch.parquet"}
+ANSWERS = {"tabular": 69, "image": 179, "series": 140}
 
 
 def read_pins():
@@ -80,7 +81,9 @@ def test_the_bounds_admit_what_colab_ships(bake, problem):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", answers.PROBLEMS)
+@pytest.mark.parametrize(
+    "problem", ["tabular", "image", pytest.param("series", marks=pytest.mark.soak)]
+)
 def test_own_tests_pass_on_the_oldest(bake, oldest, problem):
     command = [oldest, *forked("pytest", oldest)]
     bake(problem=problem).run(command, timeout=1800, **fork_trainers(oldest))

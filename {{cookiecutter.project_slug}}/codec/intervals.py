@@ -27,14 +27,15 @@ def average(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float
     Args:
         values: [rows], numbers or booleans.
         groups: [rows], by which the rows hang together, such as a participant's: the interval is then
-            for other groups, as many as these. Of one group it is not known: NaN.
+            for other groups, as many as these. Of one group it is not known, nor of two that of a
+            number: NaN.
     """
     rows, is_share = len(values), values.dtype == bool
     if groups is None:
         return wilson(values.sum(), rows) if is_share else bootstrap(lambda mean: mean, values)
     mean = float(np.mean(values, dtype=np.float64))
     names, numbers = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
+    if len(names) < (2 if is_share else 3):
         return mean, np.nan, np.nan
     free = len(names) - 1
     reach = T[free - 1] if free <= len(T) else Z + 2.6 / free

@@ -214,7 +214,7 @@ def _draw_signal(row: Mapping) -> dict[str, Any]:
     ground = [
         (
             f"{step * i:.1f}",
-            f"{step + 0.1:.1f}",
+            f"{step + 0.3:.1f}",
             BLUE if shade > 0 else ORANGE,
             f"{min(1, abs(shade)):.2f}",
         )

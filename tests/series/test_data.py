@@ -1,0 +1,291 @@
+"""From tables of samples to recordings: every form of file, every kind of lost sample, every fault."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from codec.recordings import rows as rows_module
+from own import COLUMNS, flags_of, load, make_rows, refusal, write_waves
+
+from conftest import write
+
+FLAGS = flags_of("classification", "waves.csv")
+
+
+def convert(text: str, delimiter: str = ",", decimal: str = ".", lost: str = "") -> str:
+    """The CSV with other separators, and with another spelling of lost samples."""
+    lines = [[cell or lost for cell in line.split(",")] for line in text.splitlines()]
+    lines[1:] = [[cell.replace(".", decimal) for cell in line] for line in lines[1:]]
+    return "\n".join([*(delimiter.join(line) for line in lines), ""])
+
+
+def make_parquet(text: str) -> str:
+    first, *lines = (line.split(",") for line in text.splitlines())
+    columns = dict(zip(first, zip(*lines, strict=True), strict=True))
+    numbers = {n: [float(v) if v else None for v in columns[n]] for n in ("t", "x", "y", "size")}
+    texts = {n: list(columns[n]) for n in ("subject", "shape", "phase")}
+    trial = pa.array([*map(int, columns["trial"])], pa.int16())
+    pq.write_table(pa.table(texts | numbers | {"trial": trial}), "waves.parquet")
+    return "waves.parquet"
+
+
+FORMS = {
+    "tabs": lambda text: write("a.tsv", convert(text, "\t")),
+    "semicolons and decimal commas": lambda text: write("a.csv", convert(text, ";", ",")),
+    "UTF-16": lambda text: write("a.csv", convert(text, "\t").encode("utf-16")),
+    "UTF-16 without a mark": lambda text: write("a.csv", text.encode("utf-16-le")),
+    "UTF-8 with a mark": lambda text: write("a.csv", b"\xef\xbb\xbf" + text.encode()),
+    "CR LF and blank lines": lambda text: write("a.csv", "\n" + text.replace("\n", "\r\n")),
+    "dots for lost samples": lambda text: write("a.csv", convert(text, lost="   .")),
+    "Parquet": make_parquet,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_forms_of_a_table_give_the_same_recordings(form):
+    rows = make_rows()
+    for row in rows[5:400:7]:
+        row[3] = ""  # x is lost
+    path = write_waves(rows=rows)
+    expected = load("--data", path, *FLAGS[2:])
+
+    other = FORMS[form](Path(path).read_text(encoding="utf-8"))
+    examples = load("--data", other, *FLAGS[2:])
+
+    assert examples.recordings.keys == expected.recordings.keys
+    for name in ("lengths", "measures", "targets"):
+        assert np.array_equal(
+            getattr(examples.recordings, name), getattr(expected.recordings, name)
+        )
+    assert np.array_equal(
+        examples.recordings.samples(), expected.recordings.samples(), equal_nan=True
+    )
+    assert np.isnan(expected.recordings.samples()[:, 0]).sum() == len(rows[5:400:7])
+    assert examples.schema.scale[0].tolist() == expected.schema.scale[0].tolist()
+
+
+def test_rows_may_lie_anywhere_in_the_files(monkeypatch):
+    """They are sorted in several parts here."""
+    monkeypatch.setattr(rows_module, "SORTED", 100)
+    rows = make_rows()
+    expected = load("--data", write_waves(rows=rows), *FLAGS[2:]).recordings
+    random.Random(0).shuffle(rows)
+    for i in range(3):
+        write_waves(f"part-{i}.csv", rows[i::3])
+
+    examples = load("--data", "part-*.csv", *FLAGS[2:])
+
+    assert "all were sorted by time" in examples.describe()
+    assert sorted(examples.recordings.keys) == sorted(expected.keys)
+    for i, key in enumerate(examples.recordings.keys):
+        assert np.array_equal(examples.recordings.read(i), expected.read(expected.keys.index(key)))
+
+
+def test_a_file_is_a_recording_where_no_column_names_one():
+    rows = make_rows(participants=1)
+    for trial in range(4):
+        own = [[*row[2:5], row[5]] for row in rows if row[1] == trial]
+        write_waves(f"a/{trial}.csv", own, "seconds,x,y,shape")
+
+    examples = load("--data", "a/*.csv", "--target", "shape", "--folds", "4")
+
+    assert examples.recordings.names == ["0.csv", "1.csv", "2.csv", "3.csv"]
+    assert "held out by recording: " in examples.describe()
+    assert "15" not in examples.schema.describe_step() and examples.schema.unit == "s"
+    assert examples.schema.describe_step() == "25 samples a second"
+
+
+def write_one(time, values, path: str = "one.csv", **columns) -> str:
+    """Two participants, "a" with these samples, "b" with those of a clean wave."""
+    lines = ["subject,ms,x,y,label"]
+    lines += [f"a,{t},{x},{y},1" for t, (x, y) in zip(time, values, strict=True)]
+    lines += [f"b,{i * 10},{i % 7},{i % 5},2" for i in range(50)]
+    lines += [f"c,{i * 10},{i % 5},{i % 7},1" for i in range(50)]
+    return write(path, "\n".join([*lines, ""]))
+
+
+def read_one(*flags: str) -> np.ndarray:
+    recordings = load("--data", "one.csv", "--target", "label", *flags).recordings
+    return recordings.read(recordings.participants.index("a"))
+
+
+def test_rows_that_are_missing_make_a_gap():
+    kept = [*range(10), *range(14, 40)]
+    write_one([10 * i for i in kept], [(i % 3, 1 + i) for i in kept])
+
+    samples = read_one()
+
+    assert len(samples) == 40 and np.isnan(samples[10:14]).all()
+    assert samples[kept, 1].tolist() == [1 + i for i in kept]
+
+
+def test_times_that_waver_are_brought_to_equal_steps():
+    time = [10 * i + (i % 3 - 1) for i in range(1, 40)]
+    write_one(time, [(2 * t, 5) for t in time])
+
+    samples = read_one()
+
+    expected = 2 * (time[0] + 10 * np.arange(len(samples)))
+    known = np.isfinite(samples[:, 0])
+    assert known.mean() > 0.9 and np.allclose(samples[known, 0], expected[known], atol=1e-3)
+
+
+def test_a_higher_rate_lies_between_the_samples_and_a_lower_one_is_their_mean():
+    write_one([10 * i for i in range(40)], [(i, i % 2) for i in range(40)])
+
+    twice, half = read_one("--rate", "200"), read_one("--rate", "50")
+
+    assert twice[:, 0].tolist() == [i / 2 for i in range(79)]
+    assert np.allclose(half[1:-1, 1], 0.5) and len(half) == 20
+    assert np.allclose(half[1:-1, 0], 2 * np.arange(1, 19) - 0.5)
+
+
+def test_zeros_beside_lost_values_are_a_blink():
+    lines = [f"s{i},{t},.,.,0,{i % 2}" if t < 3 else f"s{i},{t},{t * 1.5},{i},7{t},{i % 2}"
+             for i in range(6) for t in range(9)]  # fmt: skip
+    write("gaze.csv", "\n".join(["subject,time,x,y,pupil,label", *lines, ""]))
+
+    examples = load("--data", "gaze.csv", "--target", "label")
+    inputs, _ = examples.train.read(np.arange(examples.train.rows))
+
+    assert "18 zeros beside lost values count as lost" in examples.describe()
+    assert not inputs["mask"][:, :3].any() and inputs["mask"][:, 3:].all()
+    assert not inputs["samples"][:, :3].any()
+
+
+def edit(change, samples: int = 60) -> str:
+    rows = make_rows(samples=samples)
+    change(rows)
+    return write_waves(rows=rows)
+
+
+def set_cell(row: int, column: str, value):
+    def change(rows):
+        rows[row][COLUMNS.split(",").index(column)] = value
+
+    return change
+
+
+def set_column(column: str, make):
+    def change(rows):
+        i = COLUMNS.split(",").index(column)
+        for number, row in enumerate(rows):
+            row[i] = make(number, row)
+
+    return change
+
+
+REFUSED = {
+    "no such participant column": (None, ["--participant", "subj"], "no column 'subj'; there are: "),
+    "a single participant": (
+        lambda rows: [row.__setitem__(slice(2), ["p0", i // 60]) for i, row in enumerate(rows)],
+        [],
+        "'p0' is the only participant; one is to be held out: give more data, or --split recording",
+    ),
+    "mixed rates": (
+        set_column("t", lambda i, row: float(row[2]) * (2 if row[0] == "p03" else 1)),
+        [],
+        "recordings have other rates: a sample each 0.08 of 't' in p03, 0, each 0.04 in most; resample",
+    ),
+    "text in a channel": (
+        set_cell(70, "x", "abc"),
+        [],
+        "waves.csv:72: column 'x': expected a number, got 'abc'",
+    ),
+    "a channel that is always the same": (
+        set_column("x", lambda i, row: 5),
+        [],
+        "'x' is 5 in all rows: nothing to learn from; leave it out",
+    ),
+    "a channel that is lost": (
+        set_column("x", lambda i, row: ""),
+        [],
+        "'x' has no value in any row: nothing to learn from; leave it out",
+    ),
+    "fewer samples than a window": (None, ["--window", "99"], "--window 99: the longest training"),
+    "a number too large": (set_cell(3, "x", "1e300"), [], "column 'x': a number over 3e38"),
+    "a row of another length": (
+        lambda rows: rows[10].append("1"),
+        [],
+        "waves.csv:12: 9 values, expected 8",
+    ),
+    "one class": (set_column("shape", lambda i, row: "saw"), [], "has one class, 'saw'"),
+    "no target": (None, ["--target", "nothing"], "no column 'nothing'"),
+    "time that is none": (set_column("t", lambda i, row: "now"), [], "expected numbers, or dates"),
+    "time that never ascends": (set_column("t", lambda i, row: 1), [], "no recording can be used: p00, 0: time repeats: 1 follows 1; so are 23 others"),
+    "a target among the channels": (None, ["--target", "x"], "'x' is the time, a name or the target"),
+    "numbers that change": (
+        None,
+        ["--channels", "x", "--target", "y"],
+        "numbers that change within recordings; to forecast it give --horizon",
+    ),
+    "a rate without a unit": (None, ["--rate", "10"], "in which unit 't' counts: add --time-unit"),
+    "too many folds": (None, ["--folds", "9"], "--folds 9: there are 6 participants; write at most 6"),
+    "a scale that knows the future": (
+        None,
+        ["--horizon", "2", "--target", "x", "--normalize", "recording"],
+        "the mean of a recording knows the samples to forecast",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_a_fault_is_one_clear_line(fault):
+    change, flags, expected = REFUSED[fault]
+    path = edit(change or (lambda rows: None))
+
+    assert expected in refusal("--data", path, *FLAGS[2:], *flags)
+
+
+def read_rejected(examples) -> dict[str, str]:
+    path = Path(examples.train.path).parent / "rejected.csv"
+    assert f"listed in {path}" in examples.describe()
+    with open(path, encoding="utf-8", newline="") as file:
+        return {
+            f"{row['participant']}/{row['recording']}": row["reason"]
+            for row in csv.DictReader(file)
+        }
+
+
+REJECTED = {
+    "two labels": (set_cell(70, "shape", "sine"), "'shape' is 'saw' and 'sine': a recording has one"),
+    "time that runs backwards": (set_cell(70, "t", "-1"), "time runs backwards: -1 follows"),
+    "time that repeats": (set_cell(70, "t", "0.36"), "time repeats: 0.36 follows 0.36"),
+    "time that jumps": (set_cell(119, "t", "1e9"), "time jumps: 60 samples from 0 to 1000000000"),
+    "no value": (
+        lambda rows: [row.__setitem__(slice(3, 5), ["", ""]) for row in rows[60:120]],
+        "all its values are lost",
+    ),
+    "no time": (set_cell(70, "t", ""), "its sample 10 has no time"),
+    "few samples": (lambda rows: rows.__delitem__(slice(80, 120)), "20 samples, fewer than a window's 32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", REJECTED)
+def test_a_recording_that_cannot_be_used_is_listed_with_the_reason(fault):
+    change, expected = REJECTED[fault]
+
+    def change_one(rows):
+        for row in rows[60:120]:
+            row[5] = "saw"  # else the edit of a label would make a third class
+        change(rows)
+
+    examples = load("--data", edit(change_one), *FLAGS[2:])
+
+    [(name, reason)] = read_rejected(examples).items()
+    assert name == "p00/1" and reason.startswith(expected)
+
+
+def test_many_participants_with_few_samples_each():
+    lines = [f"s{i},{t},{i % 3 + t},{t * i % 5},{i % 2}" for i in range(10_000) for t in range(3)]
+    write("many.csv", "\n".join(["subject,time,x,y,label", *lines, ""]))
+
+    examples = load("--data", "many.csv", "--target", "label")
+
+    assert (examples.train.rows, examples.eval.rows, examples.window) == (8000, 2000, 3)

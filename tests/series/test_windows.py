@@ -1,0 +1,149 @@
+"""Windows of recordings: what is held out, where they lie, and that predictions see the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from codec.windows import encode, find_starts
+from own import flags_of, load, make_rows, refusal, write_waves
+from trainer.series.choose import hash_numbers
+
+from conftest import tree
+
+
+def read_all(part) -> tuple[dict, np.ndarray]:
+    return part.read(np.arange(part.rows))
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 100])
+def test_windows_reach_from_the_first_sample_to_the_last(length):
+    starts = find_starts(length, 32, 16)
+
+    assert starts[0] == 0 and (np.diff(starts) > 0).all() and (np.diff(starts) <= 16).all()
+    assert starts[-1] + 32 == max(length, 32)
+
+
+def test_each_participant_is_held_out_once():
+    path = write_waves()
+    held_out = []
+    for fold in range(1, 7):
+        loaded = load(*flags_of("classification", path), "--folds", "6", "--fold", str(fold))
+        names = np.array(loaded.recordings.participants)
+        train, own = ({*names[part.number]} for part in (loaded.train, loaded.eval))
+        assert not train & own and len(train | own) == 6
+        held_out += own
+
+    assert sorted(held_out) == [f"p{i:02}" for i in range(6)]
+    assert (
+        len([name for name in tree("runs/.cache") if name.endswith("samples")]) == 1
+    )  # encoded once
+
+
+def test_held_out_values_do_not_reach_the_scale():
+    rows = make_rows()
+    one = load(*flags_of("classification", write_waves(rows=rows)))
+    held_out = {one.recordings.participants[i] for i in one.eval.number}
+    for row in rows:
+        if row[0] in held_out:
+            row[3] = float(row[3]) * 1000
+    other = load(*flags_of("classification", write_waves("other.csv", rows)))
+
+    assert [np.array_equal(a, b) for a, b in zip(one.schema.scale, other.schema.scale, strict=True)]
+    assert one.schema.channels == other.schema.channels
+    assert np.array_equal(read_all(one.train)[0]["samples"], read_all(other.train)[0]["samples"])
+
+
+@pytest.mark.parametrize(
+    ("by", "warning"),
+    [
+        ("row", "holds out windows of recordings that are in"),
+        ("recording", "of participants who are in"),
+    ],
+)
+def test_a_split_that_leaks_is_warned_of(by, warning):
+    loaded = load(*flags_of("classification", write_waves()), "--split", by)
+
+    assert f"warning: --split {by} " in loaded.describe() and warning in loaded.describe()
+    assert not np.intersect1d(loaded.train.start, loaded.eval.start).size
+    assert {*loaded.train.number} & {*loaded.eval.number} if by == "row" else True
+
+
+def test_windows_are_split_by_hashes_that_never_change():
+    assert (hash_numbers(np.arange(6)) % np.uint64(5)).tolist() == [1, 0, 2, 4, 3, 1]
+
+
+def test_whole_recordings_are_padded_to_the_longest():
+    rows = [row for i, row in enumerate(make_rows()) if not 20 <= i < 60]
+    loaded = load("--data", write_waves(rows=rows), "--channels", "x,y", "--target", "shape")
+    first = next(i for i, length in enumerate(loaded.recordings.lengths) if length == 20)
+    side = loaded.train if first in loaded.train.number else loaded.eval
+
+    inputs, _ = side.read(np.flatnonzero(side.number == first))
+
+    assert inputs["mask"].shape == (1, 60, 2)
+    assert inputs["mask"][0, :20].all() and not inputs["mask"][0, 20:].any()
+    assert not inputs["samples"][0, 20:].any()
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "labelling", "forecasting"])
+def test_a_target_belongs_to_its_window(task):
+    rows = make_rows()
+    for row in rows[10:15]:
+        row[3] = row[6] = ""  # x is lost, and the label
+    loaded = load(*flags_of(task, write_waves(rows=rows)))
+
+    assert loaded.schema.task == task
+    recordings, schema = loaded.recordings, loaded.schema
+    for part in (loaded.train, loaded.eval):
+        inputs, target = read_all(part)
+        assert part.rows and target.dtype == (
+            np.float32 if task in ("regression", "forecasting") else np.int32
+        )
+        for i in range(part.rows):
+            number, start = part.number[i], part.start[i] - recordings.begins[part.number[i]]
+            samples = recordings.read(number)
+            window = samples[start : start + 32]
+            known = np.isfinite(window)
+            assert np.array_equal(inputs["mask"][i], known)
+            scaled = (window - schema.scale[0]) / schema.scale[1]
+            assert np.array_equal(inputs["samples"][i][known], scaled[known])
+            if task == "labelling":
+                assert np.array_equal(target[i], recordings.labels(number)[start : start + 32])
+            elif task == "forecasting":
+                assert np.array_equal(target[i], samples[start + 32 : start + 40, :1])
+            else:
+                assert np.array_equal(np.ravel(target[i]), [recordings.targets[number]])
+
+
+@pytest.mark.parametrize("normalize", ["training", "recording"])
+@pytest.mark.parametrize("rate", [[], ["--rate", "20"], ["--rate", "40"]])
+def test_predictions_see_what_training_saw(normalize, rate):
+    rows = make_rows(participants=3)
+    for i, row in enumerate(rows):
+        row[2] = f"{float(row[2]) + (i % 3 - 1) * 0.004 + 1e6:.3f}"  # wavers, and is large
+        row[3] = "" if i % 11 == 0 else row[3]
+    path = write_waves(rows=rows)
+    flags = ["--normalize", normalize, "--time-unit", "s", *rate]
+    loaded = load(*flags_of("classification", path), *flags)
+    first = rows[:60]
+    time = np.array([float(row[2]) for row in first])
+    values = np.array([[float(row[3] or "nan"), float(row[4])] for row in first])
+
+    inputs, starts, length = encode(loaded.schema, values, time)
+
+    side = loaded.train if 0 in loaded.train.number else loaded.eval
+    expected, _ = side.read(np.flatnonzero(side.number == 0))
+    assert length == loaded.recordings.lengths[0] and len(starts) == len(expected["mask"])
+    for name in ("samples", "mask"):
+        assert inputs[name].tobytes() == expected[name].tobytes()
+
+
+def test_a_cache_of_other_flags_is_not_taken():
+    path = write_waves()
+    first = load(*flags_of("classification", path))
+    again = load(*flags_of("classification", path), "--window", "20")
+
+    assert again.reused and not first.reused
+    assert (first.window, again.window) == (32, 20)
+    assert not load(*flags_of("regression", path)).reused
+    assert "--fold 9: there are 5" in refusal(*flags_of("classification", path), "--fold", "9")

@@ -1,0 +1,216 @@
+"""Recordings at equal steps, on disk: what windows are cut from."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from codec.errors import JobError
+from codec.recordings.roles import Roles
+from codec.recordings.rows import NO_LABEL, Rows, collect_rows
+from codec.recordings.store import Recordings
+from codec.recordings.tables import Source
+from codec.recordings.targets import settle_target
+from codec.resample import (
+    CHUNK,
+    check_time,
+    count_steps,
+    find_nearest,
+    find_step,
+    interpolate,
+    is_even,
+)
+from codec.schema import UNITS
+from codec.windows import measure, merge
+
+SHOWN = 3  # recordings that were left out, in the log
+MIXED = 0.05  # of a step, at most: recordings whose steps differ by more have other rates
+
+
+def encode(
+    sources: Sequence[Source], roles: Roles, rate: float | None, task: str | None, folder: str
+) -> None:
+    """Read files, and write their recordings to a folder, which `Recordings.open` opens.
+
+    Args:
+        rate: samples a second; None keeps that of the files.
+
+    Raises:
+        JobError: a fault in a file, rates that differ, no recording that can be used.
+    """
+    os.makedirs(folder)
+    rows = collect_rows(sources, roles, folder)
+    target = settle_target(rows, roles, task)
+    faults, notes = dict(target.faults), [*roles.notes, *target.notes]
+    step, about = _settle_step(rows, roles, rate, faults)
+    notes += about
+    if rows.is_scattered:
+        notes.append("rows of a recording lie apart in the files: all were sorted by time")
+    if rows.blinks:
+        notes.append(f"{rows.blinks} zeros beside lost values count as lost, as in a blink")
+    used, about = _choose_channels(rows, roles)
+    notes += about
+    kept, lengths, measures = [], [], []
+    with (
+        open(os.path.join(folder, "samples"), "wb") as samples,
+        open(os.path.join(folder, "labels"), "wb") as labels,
+    ):
+        for i, recording in enumerate(rows.read_each()):
+            if i in faults:
+                continue
+            before, length, parts = samples.tell(), 0, []
+            try:
+                for values, texts in _read(recording, bool(roles.time), step):
+                    values = np.ascontiguousarray(values[:, used])
+                    samples.write(values)
+                    length += len(values)
+                    parts.append(measure(values))
+                    if target.task == "labelling":
+                        classes = np.where(texts == NO_LABEL, NO_LABEL, target.values[texts])
+                        labels.write(classes.astype(np.int32))
+                measured = merge(np.array(parts)) if len(parts) > 1 else parts[0]
+                if not measured[0].any():
+                    raise ValueError("all its values are lost")
+            except ValueError as error:
+                faults[i] = str(error)
+                samples.seek(before)
+                samples.truncate()
+                labels.seek(before // (4 * len(used)) * 4 * (target.task == "labelling"))
+                labels.truncate()
+                continue
+            kept.append(i)
+            lengths.append(length)
+            measures.append(measured)
+    os.remove(rows.path)
+    if not kept:
+        raise _refuse_all(rows, faults)
+    _write_rejected(os.path.join(folder, "rejected.csv"), rows, faults)
+    is_whole = target.task in ("classification", "regression")
+    Recordings.write(
+        folder,
+        channels=[roles.channels[i] for i in used],
+        keys=[rows.keys[i] for i in kept],
+        lengths=lengths,
+        measures=np.array(measures),
+        targets=target.values[rows.first[kept]] if is_whole else None,
+        about={
+            "task": target.task,
+            "labels": target.labels,
+            "step": step,
+            "notes": notes,
+            "rejected": [f"{name_recording(rows.keys[i])}: {faults[i]}" for i in sorted(faults)][
+                :SHOWN
+            ],
+            "faults": len(faults),
+        },
+    )
+
+
+def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
+    """The channels that vary; and what is to be said of the others.
+
+    Raises:
+        JobError: --channels names one that does not, or none is left.
+    """
+    used = np.flatnonzero(rows.low < rows.high).tolist()
+    about = []
+    for i in sorted(set(range(len(roles.channels))) - set(used)):
+        name, value = roles.channels[i], rows.low[i]
+        why = "has no value in any row" if np.isnan(value) else f"is {value:g} in all rows"
+        if roles.is_chosen or not used:
+            raise JobError(f"--channels: {name!r} {why}: nothing to learn from; leave it out")
+        about.append(f"channel {name!r} {why}: left out")
+    return used, about
+
+
+def _read(
+    recording: np.ndarray, has_time: bool, step: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the samples of a recording at equal steps, and the numbers of their labels, in parts.
+
+    Raises:
+        ValueError: time jumps; before anything was yielded.
+    """
+    time = recording["time"]
+    if not has_time or is_even(time, step):
+        for start in range(0, len(recording), CHUNK):
+            part = recording[start : start + CHUNK]
+            yield np.array(part["values"]), np.array(part["label"])
+        return
+    own, count = find_step(time), count_steps(time, step)
+    for start in range(0, count, CHUNK):
+        grid = time[0] + step * np.arange(start, min(start + CHUNK, count))
+        low = bisect.bisect_left(range(len(time)), grid[0] - step, key=time.__getitem__)
+        high = bisect.bisect_right(range(len(time)), grid[-1] + step, key=time.__getitem__)
+        part = np.array(recording[max(0, low - 1) : high + 1])
+        values = interpolate(part["time"], part["values"], step, own, grid)
+        nearest = find_nearest(part["time"], grid, max(step, own))
+        yield values, np.where(nearest < 0, NO_LABEL, part["label"][nearest])
+
+
+def _settle_step(
+    rows: Rows, roles: Roles, rate: float | None, faults: dict
+) -> tuple[float, list[str]]:
+    """The time between samples; and what is to be said of it. Times that do not ascend are faults.
+
+    Raises:
+        JobError: recordings have different rates, and no flag says which one to take.
+    """
+    if not roles.time:
+        return (1.0 if rate is None else 1 / rate), []
+    second = UNITS.get(roles.unit, 0.0)
+    steps = {}
+    for i, recording in enumerate(rows.read_each()):
+        if i in faults:
+            continue
+        try:
+            check_time(recording["time"])
+        except ValueError as error:
+            faults[i] = str(error)
+        else:
+            steps |= {i: find_step(recording["time"])} if len(recording) > 1 else {}
+    if not steps and len(faults) < len(rows.keys):
+        return (second / rate if rate else 1.0), []
+    if not steps:
+        raise _refuse_all(rows, faults)
+    usual = float(np.median(list(steps.values())))
+    usual = float(f"{usual:.9g}")
+    others = [i for i, step in steps.items() if abs(step - usual) > MIXED * usual]
+    if rate is not None:
+        step = second / rate
+        about = f"resampled to {rate:g} samples a second: their own steps are {min(steps.values()):.6g} to "
+        about += f"{max(steps.values()):.6g} of {roles.time!r}"
+        return step, [about] if abs(step - usual) > 1e-6 * usual or others else []
+    if others:
+        name = name_recording(rows.keys[others[0]])
+        raise JobError(
+            f"{len(others)} of {len(steps)} recordings have other rates: a sample each "
+            f"{steps[others[0]]:.6g} of {roles.time!r} in {name}, each {usual:.6g} in most; resample them "
+            "with --rate, in samples a second"
+        )
+    return usual, []
+
+
+def name_recording(key: Sequence[str]) -> str:
+    """A recording in words: "p03, 2"; or the name of its file."""
+    participant, recording, file = key
+    return (
+        ", ".join(filter(None, (participant, recording, os.path.basename(file)))) or "the recording"
+    )
+
+
+def _refuse_all(rows: Rows, faults: dict[int, str]) -> JobError:
+    i, why = next(iter(faults.items()))
+    more = f"; so are {len(faults) - 1} others" if len(faults) > 1 else ""
+    return JobError(f"no recording can be used: {name_recording(rows.keys[i])}: {why}{more}")
+
+
+def _write_rejected(path: str, rows: Rows, faults: dict[int, str]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["participant", "recording", "file", "reason"])
+        writer.writerows([*rows.keys[i], faults[i]] for i in sorted(faults))

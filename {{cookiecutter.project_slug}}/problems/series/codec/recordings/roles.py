@@ -1,0 +1,188 @@
+"""Which column is what: said by flags, or read from the names and the first rows of a file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from codec.errors import JobError
+from codec.recordings.tables import DATES, NUMBERS, TEXTS, Source, is_number, join_names, show
+from codec.schema import MISSING, UNITS
+
+_NUMBERED = r"( ?(ids?|names?|no|nr|num|number|code|index|label))?"
+PARTICIPANT = re.compile(
+    r"(participant|subject|subj|sub|person|patient|proband|observer|user|student|child|infant|"
+    rf"animal|mouse|rat|vp|ppt){_NUMBERED}|pid"
+)
+RECORDING = re.compile(
+    rf"(recording|record|rec|trial|session|run|block|sequence|stimulus|episode|task){_NUMBERED}"
+)
+TIME = re.compile(
+    r"((recording|sample|sampling|system|device|unix|elapsed) ?)?"
+    r"(time|timestamps?|times|t|datetime|date time|seconds?|sec|milliseconds?|msec|microseconds?|ms|us)"
+    r"( ?(s|sec|seconds?|ms|msec|milliseconds?|us|µs|microseconds?|ns|nanoseconds?))?"
+)
+UNIT = re.compile(
+    r"(?:.* )?(?:(s|sec|seconds?)|(ms|msec|milliseconds?)|(us|µs|microseconds?)|(ns|nanoseconds?))"
+)
+NUMBERING = re.compile(rf"(row|sample|frame|line|index|idx|id|unnamed( \d+)?)?{_NUMBERED}")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns that are read, by what they are."""
+
+    participant: str  # "" for none
+    recording: tuple[str, ...]  # together they name a recording of a participant; (): a file is one
+    time: str  # "": samples follow each other evenly
+    unit: str  # of time; "": nobody said it
+    channels: tuple[str, ...]
+    target: str  # "" in a forecast
+    notes: tuple[str, ...] = ()  # what was read from names, for the log
+    has_dates: bool = False  # in the time column
+    is_chosen: bool = False  # the channels were named by the flag
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """The columns to read, and as what."""
+        texts = [self.participant, *self.recording, self.target]
+        types: dict[str, pa.DataType] = {name: TEXTS for name in texts if name}
+        types |= {self.time: DATES if self.has_dates else NUMBERS} if self.time else {}
+        return types | dict.fromkeys(self.channels, NUMBERS)
+
+
+def find_roles(flags, sources: Sequence[Source]) -> Roles:
+    """Settle the columns of all files by the first one.
+
+    Args:
+        flags: with participant, recording, time, time_unit, channels, target, horizon.
+
+    Raises:
+        JobError: no such column, a column in two roles, no channel, files of other columns.
+    """
+    source = sources[0]
+    plain = {name: _simplify(name) for name in source.names}
+    notes = []
+
+    def choose(flag: str, given: str | None, pattern: re.Pattern, taken: set[str]) -> list[str]:
+        """The columns of a flag; without it, those whose names say so."""
+        if given is not None:
+            return [_check(source, flag, name.strip()) for name in given.split(",") if name.strip()]
+        return [n for n in source.names if n not in taken and pattern.fullmatch(plain[n])]
+
+    taken = {flags.target} if flags.target else set()
+    if flags.target and not flags.horizon:
+        _check(source, "--target", flags.target)
+    given = set((flags.channels or "").split(","))
+    taken |= given
+    participant = choose("--participant", flags.participant, PARTICIPANT, taken)[:1]
+    time = choose("--time", flags.time, TIME, {*taken, *participant})[:1]
+    recording = choose("--recording", flags.recording, RECORDING, {*taken, *participant, *time})
+    for flag, names in {"participant": participant, "recording": recording, "time": time}.items():
+        if getattr(flags, flag) is None:
+            read = f"{', '.join(map(repr, names))} by name" if names else "none"
+            notes.append(f"--{flag}: {read}")
+    others = {*participant, *time, *recording, "" if flags.horizon else flags.target}
+    if flags.channels is not None:
+        channels = choose("--channels", flags.channels, PARTICIPANT, set())
+    else:
+        left = [name for name in source.names if name and name not in others]
+        channels = [
+            name for name in left if _is_channel(source, name) and not _numbers_rows(plain[name])
+        ]
+        out = [name for name in left if name not in channels]
+        notes.append(
+            f"--channels: {join_names(channels)}{f'; left out: {join_names(out)}' if out else ''}"
+        )
+    if twice := [name for name in channels if name in others]:
+        raise JobError(
+            f"--channels: {twice[0]!r} is the time, a name or the target; remove it there"
+        )
+    if not channels:
+        raise JobError(
+            f"{source.path}: no column of numbers is left for a channel; name them with --channels"
+        )
+    _check_files(sources, {*channels, *others} - {""})
+    has_dates, unit = _read_unit(source, flags, time[0] if time else "")
+    target = "" if flags.horizon else flags.target or ""
+    if not target and not flags.horizon:
+        raise JobError(
+            "--target is missing: which column is to be predicted, for a recording or for each sample? "
+            f"There are: {join_names(source.names)}. To forecast the channels, give --horizon"
+        )
+    return Roles(
+        participant="".join(participant),
+        recording=tuple(recording),
+        time="".join(time),
+        unit=unit,
+        channels=tuple(channels),
+        target=target,
+        notes=tuple(notes),
+        has_dates=has_dates,
+        is_chosen=flags.channels is not None,
+    )
+
+
+def _simplify(name: str) -> str:
+    """ "RecordingTimestamp [ms]" → "recording timestamp ms"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", name).strip().lower()
+
+
+def _check(source: Source, flag: str, name: str) -> str:
+    if name in source.names:
+        return name
+    close = difflib.get_close_matches(name, source.names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise JobError(
+        f"{source.path}: {flag}: no column {name!r}; there are: {join_names(source.names)}{hint}"
+    )
+
+
+def _is_channel(source: Source, name: str) -> bool:
+    """Whether the first rows have numbers there, and no other text."""
+    values = [row.get(name, "").strip() for row in source.first]
+    known = [value for value in values if value not in MISSING]
+    return bool(known) and all(is_number(source, value) for value in known)
+
+
+def _numbers_rows(plain: str) -> bool:
+    return bool(NUMBERING.fullmatch(plain))
+
+
+def _read_unit(source: Source, flags, time: str) -> tuple[bool, str]:
+    """Whether the time column has dates, and the unit of time."""
+    values = [row.get(time, "").strip() for row in source.first] if time else []
+    known = [value for value in values if value not in MISSING]
+    if known and not is_number(source, known[0]):
+        if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", known[0]):
+            raise JobError(
+                f"{source.path}: --time {time}: expected numbers, or dates as 2020-01-31 10:15:00.25, got "
+                f"{show(known[0])}"
+            )
+        return True, "s"
+    match = UNIT.fullmatch(_simplify(time))
+    named = (
+        next((unit for unit, text in zip(UNITS, match.groups(), strict=True) if text), "")
+        if match
+        else ""
+    )
+    unit = flags.time_unit or named
+    if flags.rate and time and not unit:
+        raise JobError(
+            f"--rate {flags.rate:g} is in samples a second, but nobody says in which unit {time!r} counts: "
+            f"add --time-unit, one of {', '.join(UNITS)}"
+        )
+    return False, unit
+
+
+def _check_files(sources: Sequence[Source], names: set[str]) -> None:
+    for source in sources[1:]:
+        if lacking := sorted(names.difference(source.names)):
+            raise JobError(
+                f"{source.path}: it lacks {join_names(lacking)}, which {sources[0].path} has; name files "
+                "of the same columns"
+            )

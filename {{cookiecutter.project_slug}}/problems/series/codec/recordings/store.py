@@ -1,0 +1,113 @@
+"""Recordings on disk: written once, read through maps that are opened for each use."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codec import files
+from codec.windows import to_scale
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Samples at equal steps, one recording after another.
+
+    Attributes:
+        lengths: samples of each, int64 [R]; begins: where each begins among all.
+        measures: float64 [R, 3, channels], see `windows.measure`.
+        targets: int32 or float32 [R]; None where it is no matter of a whole recording.
+        participants, names: of each; "" where nobody has a name.
+        about: task, labels, step, notes.
+    """
+
+    path: str
+    channels: list[str]
+    keys: list[tuple[str, str, str]]
+    lengths: np.ndarray
+    measures: np.ndarray
+    targets: np.ndarray | None
+    about: dict
+    faults: dict[int, str] = field(
+        default_factory=dict
+    )  # recordings that a run leaves out, and why
+
+    @functools.cached_property
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each recording, float32 [R, channels]."""
+        return to_scale(self.measures)
+
+    @functools.cached_property
+    def begins(self) -> np.ndarray:
+        return np.cumsum(self.lengths) - self.lengths
+
+    @property
+    def participants(self) -> list[str]:
+        return [participant for participant, *_ in self.keys]
+
+    @property
+    def names(self) -> list[str]:
+        """For people: "p03, 2", or the name of a file."""
+        return [
+            ", ".join(filter(None, (p, r, os.path.basename(f)))) or "all" for p, r, f in self.keys
+        ]
+
+    def samples(self) -> np.ndarray:
+        """float32 [samples, channels], NaN where they are lost: a new map of all of them."""
+        shape = int(self.lengths.sum()), len(self.channels)
+        return np.memmap(os.path.join(self.path, "samples"), np.float32, "r", shape=shape)
+
+    def all_labels(self) -> np.ndarray:
+        """int32 [samples], -1 where there is none: the class of each, where that is the task."""
+        return np.memmap(os.path.join(self.path, "labels"), np.int32, "r")
+
+    def read(self, i: int) -> np.ndarray:
+        """float32 [n, channels]: a recording, in the unit of its channels."""
+        return np.array(self.samples()[self.begins[i] : self.begins[i] + self.lengths[i]])
+
+    def labels(self, i: int) -> np.ndarray:
+        """int32 [n]: the labels of a recording."""
+        return np.array(self.all_labels()[self.begins[i] : self.begins[i] + self.lengths[i]])
+
+    def read_rejected(self) -> list[dict[str, str]]:
+        """{participant, recording, file, reason} of those that were left out."""
+        with open(os.path.join(self.path, "rejected.csv"), encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @staticmethod
+    def write(
+        folder: str,
+        channels: Sequence[str],
+        keys: Sequence[tuple],
+        lengths: Sequence[int],
+        measures: np.ndarray,
+        targets: np.ndarray | None,
+        about: dict,
+    ) -> None:
+        """Write all but the samples and labels."""
+        arrays = {"lengths": np.array(lengths, np.int64), "measures": measures}
+        arrays |= {} if targets is None else {"targets": targets}
+        np.savez(os.path.join(folder, "recordings.npz"), **arrays)
+        text = json.dumps({"channels": channels, "keys": keys, "about": about})
+        files.write_text(os.path.join(folder, "recordings.json"), text)
+
+    @classmethod
+    def open(cls, folder: str) -> Recordings:
+        text = json.loads(files.read_text(os.path.join(folder, "recordings.json")))
+        keys = [tuple(key) for key in text["keys"]]
+        with np.load(os.path.join(folder, "recordings.npz")) as arrays:
+            return cls(
+                folder,
+                text["channels"],
+                keys,
+                arrays["lengths"],
+                arrays["measures"],
+                arrays.get("targets"),
+                text["about"],
+            )

@@ -1,0 +1,273 @@
+"""Files of samples, read in blocks: CSV of any separator and encoding, and Parquet.
+
+pyarrow parses. When it refuses a file, the standard library's csv module reads that file once more,
+slowly, to say which line is at fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from codec import files
+from codec.errors import JobError
+from codec.schema import MISSING
+
+NUMBERS = pa.float64()  # null where it is lost
+TEXTS = pa.dictionary(pa.int32(), pa.string())
+DATES = pa.timestamp("us")  # becomes NUMBERS: seconds since 1970
+BLOCK_BYTES = 1 << 20  # of a file; a line must fit in a block
+BLOCK_ROWS = 1 << 16
+LOOKED_AT = 1 << 16  # bytes of a file that show its form
+# pyarrow compares values with the blanks around them; eye trackers align their columns.
+_MISSING = [*MISSING, *(f"{' ' * n}{text}" for n in range(1, 12) for text in MISSING)]
+_NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan)\s*", re.ASCII | re.IGNORECASE)
+_BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+csv.field_size_limit(4 * BLOCK_BYTES)
+
+
+def expand(patterns: str, flag: str = "--data") -> list[str]:
+    """Files behind a comma-separated list of paths and globs, in order, each once.
+
+    Raises:
+        JobError: a pattern that matches no file.
+    """
+    paths: dict[str, None] = {}
+    for pattern in [patterns] if os.path.isfile(patterns) else patterns.split(","):
+        pattern = pattern.strip()
+        matches = files.glob(pattern)
+        if not matches:
+            is_folder = os.path.isdir(pattern)
+            raise JobError(
+                f"{flag}: {pattern!r} is a folder; name the files in it: '{pattern.rstrip('/')}/*.csv'"
+                if is_folder
+                else f"{flag}: no file matches {pattern!r}; write a path, a glob in quotes "
+                "('data/p*.csv') or gs://bucket/path"
+            )
+        paths.update(dict.fromkeys(matches))
+    return list(paths)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of samples: its columns in order, some rows, and how it is written."""
+
+    path: str
+    names: tuple[str, ...]
+    first: list[dict[str, str]] = field(hash=False, compare=False)  # rows that show its form
+    encoding: str = ""  # "" for Parquet
+    delimiter: str = ","
+    decimal: str = "."
+    skip: int = 1  # lines before the first row
+
+
+def open_source(path: str) -> Source:
+    """Read how a file is written.
+
+    Raises:
+        JobError: it cannot be read, is empty, or has no header and rows of at least two columns.
+    """
+    try:
+        with files.open(path, "rb") as file:
+            head = file.read(LOOKED_AT)
+        if head.startswith(b"PAR1"):
+            return _open_parquet(path)
+        encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8-sig")
+        if encoding == "utf-8-sig" and b"\0" in head[:200]:  # UTF-16 without its mark
+            encoding = "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
+        text = _decode(head, encoding)
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise JobError(
+            f"{path}: no text in UTF-8 or UTF-16 ({error.reason}); save it as CSV in UTF-8, or as Parquet"
+        ) from None
+    except pa.ArrowException as error:
+        raise JobError(f"{path}: no Parquet that can be read ({_shorten(error)})") from None
+    lines = text.splitlines(keepends=True)
+    lines = lines if len(head) < LOOKED_AT else lines[:-1]
+    skip = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+    delimiter = _find_delimiter(lines[skip : skip + 100])
+    rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if row]
+    if len(rows) < 2:
+        raise JobError(f"{path}: expected a header line and rows below it")
+    names = [name.strip() for name in rows[0]]
+    if len(names) < 2:
+        raise JobError(
+            f"{path}:{skip + 1}: one column only, {show(names[0])}; expected a column for the time or "
+            "a channel at least, with commas, tabs or semicolons between them"
+        )
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise JobError(
+            f"{path}:{skip + 1}: column {show(twice[0])} stands in the header more than once; rename one"
+        )
+    if all(_NUMBER.fullmatch(name) for name in names if name not in MISSING):
+        raise JobError(
+            f"{path}:{skip + 1}: numbers in the header, {show(', '.join(names))}; write a first line "
+            "with the names of the columns"
+        )
+    cells = itertools.chain.from_iterable(rows[1:])
+    has_comma = delimiter != "," and any(re.fullmatch(r"\s*-?\d+,\d+\s*", cell) for cell in cells)
+    first = [dict(zip(names, row, strict=False)) for row in rows[1:]]
+    return Source(
+        path, tuple(names), first, encoding, delimiter, "," if has_comma else ".", skip + 1
+    )
+
+
+def _open_parquet(path: str) -> Source:
+    import pyarrow.parquet as pq
+
+    with files.open(path, "rb") as file:
+        table = pq.ParquetFile(file)
+        names = table.schema_arrow.names
+        batch = next(table.iter_batches(batch_size=1000), None)
+        if batch is None or not len(batch):
+            raise JobError(f"{path}: it has no rows")
+        rows = [
+            {name: "" if value is None else str(value) for name, value in row.items()}
+            for row in batch.to_pylist()
+        ]
+    return Source(path, tuple(names), rows)
+
+
+def _decode(head: bytes, encoding: str) -> str:
+    try:
+        return head.decode(encoding)
+    except UnicodeDecodeError as error:
+        if len(head) - error.start < 4:  # a letter that is cut in two
+            return head[: error.start].decode(encoding)
+        raise
+
+
+def _find_delimiter(lines: Sequence[str]) -> str:
+    """The separator that gives most columns, the same number in each line."""
+    best, most = ",", 1
+    for delimiter in "\t;,|":
+        counts = {len(row) for row in csv.reader(lines, delimiter=delimiter) if row}
+        if len(counts) == 1 and (count := counts.pop()) > most:
+            best, most = delimiter, count
+    if most == 1 and lines:  # rows differ in length: the header decides, the parser names the line
+        best = max("\t;,|", key=lines[0].count)
+    return best
+
+
+def is_number(source: Source, text: str) -> bool:
+    """Whether a value of this file is a number."""
+    return bool(_NUMBER.fullmatch(text.replace(",", ".") if source.decimal == "," else text))
+
+
+def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    """Yield the columns as `types` says, NUMBERS and TEXTS, in this order, a block at a time.
+
+    Raises:
+        JobError: a text in a column of numbers, a row of another length, a text that is not UTF-8.
+    """
+    try:
+        with files.open(source.path, "rb") as file:
+            batches = (
+                _read_csv(source, types, file) if source.encoding else _read_parquet(types, file)
+            )
+            for batch in batches:
+                columns = [_finish(batch.column(name), kind) for name, kind in types.items()]
+                yield pa.record_batch(columns, names=list(types))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise _explain(source, types, error) from None
+
+
+def _read_csv(source: Source, types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatch]:
+    is_utf8 = source.encoding == "utf-8-sig"  # pyarrow skips its mark
+    return pa.csv.open_csv(
+        pa.OSFile(source.path) if is_utf8 and not files.is_remote(source.path) else file,
+        pa.csv.ReadOptions(
+            block_size=BLOCK_BYTES,
+            column_names=list(source.names),
+            skip_rows=source.skip,
+            encoding="utf-8" if is_utf8 else source.encoding,
+        ),
+        pa.csv.ParseOptions(delimiter=source.delimiter),
+        pa.csv.ConvertOptions(
+            column_types=types,
+            include_columns=list(types),
+            null_values=_MISSING,
+            strings_can_be_null=True,
+            decimal_point=source.decimal,
+        ),
+    )
+
+
+def _read_parquet(types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    yield from pq.ParquetFile(file).iter_batches(batch_size=BLOCK_ROWS, columns=list(types))
+
+
+def _finish(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column as NUMBERS, or as TEXTS without blanks around them, of which each is there once."""
+    if kind == DATES:
+        return pc.divide(pc.cast(pc.cast(column, DATES), pa.int64()).cast(NUMBERS), 1e6)
+    if kind == NUMBERS:
+        return column if column.type == NUMBERS else pc.cast(column, NUMBERS)
+    if not pa.types.is_dictionary(column.type):
+        column = pc.cast(column, pa.string()).dictionary_encode()
+    texts = pa.concat_arrays([pc.cast(column.dictionary, pa.string()), pa.array([""])])
+    values = pc.utf8_trim_whitespace(texts)
+    values = pc.if_else(pc.is_in(values, pa.array(MISSING)), "", values).dictionary_encode()
+    indices = pc.fill_null(pc.cast(column.indices, pa.int32()), len(texts) - 1)
+    indices = values.indices.take(indices)
+    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
+
+
+def _explain(source: Source, types: dict[str, pa.DataType], error: Exception) -> JobError:
+    """Find the line that pyarrow stumbled over."""
+    path, width = source.path, len(source.names)
+    numbers = [i for i, name in enumerate(source.names) if types.get(name) == NUMBERS]
+    if not source.encoding:
+        return JobError(f"{path}: {_shorten(error)}; expected numbers in {', '.join(types)}")
+    line = source.skip
+    try:
+        with files.open(path, "rb") as file:
+            text = io.TextIOWrapper(file, source.encoding, newline="")
+            reader = csv.reader(
+                itertools.islice(text, source.skip, None), delimiter=source.delimiter
+            )
+            for row in reader:
+                line = source.skip + reader.line_num
+                if row and len(row) != width:
+                    return JobError(
+                        f"{path}:{line}: {len(row)} values, expected {width}; fix this line"
+                    )
+                for i in numbers if row else ():
+                    if row[i].strip() not in MISSING and not is_number(source, row[i]):
+                        return JobError(
+                            f"{path}:{line}: column {source.names[i]!r}: expected a number, got "
+                            f"{show(row[i].strip())}; leave it empty where a sample is lost, or leave the "
+                            "column out with --channels"
+                        )
+    except (UnicodeDecodeError, csv.Error) as fault:
+        reason = getattr(fault, "reason", fault)
+        return JobError(f"{path}: near line {line + 1}: {reason}; save it as CSV in UTF-8")
+    return JobError(f"{path}: cannot be read as a table: {_shorten(error)}")
+
+
+def _shorten(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def show(text: str, limit: int = 40) -> str:
+    """A value as it stands in a message: in quotes, on one line, short."""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def join_names(names: Sequence[str], limit: int = 20) -> str:
+    """Names as they stand in a message."""
+    more = f", … ({len(names)} in all)" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,130 @@
+"""Which recordings are held out, and the windows of both sides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from codec import split
+from codec.recordings.store import Recordings
+from codec.windows import find_starts
+from trainer.engine.runtime import JobError
+
+AT_ONCE = 1 << 12  # windows that are looked at together
+
+
+def hold_out(recordings: Recordings, by: str, folds: int, fold: int) -> tuple[np.ndarray, str]:
+    """bool [R]: the recordings that are held out; and what was done, for the log.
+
+    Args:
+        by: participant, recording, or row: then none is, and `write_windows` splits windows.
+
+    Raises:
+        JobError: too few of them for a split, or for so many folds.
+    """
+    if fold > folds:
+        raise JobError(f"--fold {fold}: there are {folds}; write 1 to {folds}, or more --folds")
+    if by == "row":
+        return np.zeros(len(recordings.keys), bool), ""
+    groups = recordings.participants
+    if by == "recording":
+        groups = ["\0".join(key) for key in recordings.keys]
+    different = len(set(groups))
+    if different < 2:
+        only = (
+            f"{groups[0]!r} is the only {by}"
+            if by == "participant"
+            else "there is a single recording"
+        )
+        others = "recording, or row" if by == "participant" else "row"
+        raise JobError(
+            f"--split {by}: {only}; one is to be held out: give more data, or --split {others}"
+        )
+    if different < folds and (fold > 1 or folds != 5):
+        raise JobError(f"--folds {folds}: there are {different} {by}s; write at most {different}")
+    chosen = split.hold_out(groups, 1 / folds, fold)
+    held_out = np.array([group in chosen for group in groups])
+    names = (
+        sorted(chosen)
+        if by == "participant"
+        else [recordings.names[i] for i in np.flatnonzero(held_out)]
+    )
+    more = f", … ({len(names)} in all)" if len(names) > 5 else ""
+    return held_out, f"held out by {by}: {', '.join(names[:5])}{more}"
+
+
+def write_windows(
+    recordings: Recordings,
+    chosen: Sequence[np.ndarray],
+    schema,
+    folds: tuple[int, int] | None,
+    folder: str,
+) -> dict[str, int]:
+    """Write where the windows of some recordings begin: `start` int64, among all samples, and `number`.
+
+    Those without a value, without a label, or with lost values to forecast are left out.
+
+    Args:
+        chosen: the numbers of the recordings for training, and of those held out.
+        folds: (folds, fold) where windows are split one by one: all recordings are in both then.
+
+    Returns:
+        Windows of {"train", "eval"}.
+    """
+    rows = {}
+    for part, numbers in zip(("train", "eval"), chosen, strict=True):
+        rows[part] = 0
+        os.makedirs(os.path.join(folder, part))
+        with (
+            open(os.path.join(folder, part, "start"), "wb") as starts_file,
+            open(os.path.join(folder, part, "number"), "wb") as numbers_file,
+        ):
+            for number in numbers:
+                for starts in _choose_starts(recordings, int(number), schema):
+                    if folds:
+                        is_held_out = hash_numbers(starts) % np.uint64(folds[0]) == folds[1] - 1
+                        starts = starts[is_held_out == (part == "eval")]
+                    starts_file.write(starts)
+                    numbers_file.write(np.full(len(starts), number, np.int32))
+                    rows[part] += len(starts)
+    return rows
+
+
+def _choose_starts(recordings: Recordings, number: int, schema) -> Iterator[np.ndarray]:
+    """Yield starts of windows, int64 [k], among all samples, some at a time."""
+    begin, length = int(recordings.begins[number]), int(recordings.lengths[number])
+    window, horizon = schema.window, schema.horizon
+    all_starts = begin + find_starts(length - horizon, window, schema.hop)
+    is_complete = (recordings.measures[number, 0] == length).all()
+    if is_complete and schema.task != "labelling":
+        yield all_starts
+        return
+    outputs = [recordings.channels.index(name) for name in schema.outputs]
+    for first in range(0, len(all_starts), AT_ONCE):
+        starts = all_starts[first : first + AT_ONCE]
+        ends = np.minimum(starts + window, begin + length)
+        low, high = starts[0], min(ends[-1] + horizon, begin + length)
+        samples = recordings.samples()[low:high]
+        good = _count(np.isfinite(samples).any(axis=1), starts - low, ends - low) > 0
+        if horizon:
+            is_known = np.isfinite(samples[:, outputs]).all(axis=1)
+            good &= _count(is_known, ends - low, ends - low + horizon) == horizon
+        if schema.task == "labelling":
+            labels = recordings.all_labels()[low:high]
+            good &= _count(labels >= 0, starts - low, ends - low) > 0
+        yield starts[good]
+
+
+def _count(is_true: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many are true in each span."""
+    total = np.append(0, np.cumsum(is_true))
+    return total[ends] - total[starts]
+
+
+def hash_numbers(numbers: np.ndarray) -> np.ndarray:
+    """uint64: random bits, the same for a number in every run, on every machine."""
+    with np.errstate(over="ignore"):
+        hashed = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        return (hashed ^ (hashed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(32)

@@ -1,0 +1,215 @@
+"""The schema of a run: what is held out, how long windows are, on which scale channels lie."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from codec import files
+from codec.recordings.roles import Roles
+from codec.recordings.store import Recordings
+from codec.recordings.targets import describe_counts
+from codec.schema import Channel, Schema
+from codec.windows import merge, to_scale
+from trainer.engine import cache
+from trainer.engine.runtime import JobError
+from trainer.series.choose import hold_out, write_windows
+
+WHOLE = 1_000  # samples: recordings that are not longer are taken whole
+WINDOW = 256  # of longer ones
+SHOWN = 3  # recordings that were left out, in the log
+
+
+def settle_schema(
+    recordings: Recordings, roles: Roles, flags: argparse.Namespace
+) -> tuple[Schema, dict[str, np.ndarray]]:
+    """Settle what the network takes; and the numbers of the recordings of {"train", "eval"}.
+
+    Raises:
+        JobError: too few participants, recordings that are all shorter than a window, and the like.
+    """
+    by = flags.split or ("participant" if roles.participant else "recording")
+    if by == "participant" and not roles.participant:
+        raise JobError(
+            "--split participant: no column names the participants; name it with --participant"
+        )
+    about, notes = recordings.about, list(recordings.about["notes"])
+    held_out, line = hold_out(recordings, by, flags.folds, flags.fold)
+    notes += [line] if line else []
+    if by == "row":
+        notes.append(
+            "warning: --split row holds out windows of recordings that are in training, too: held-out "
+            "figures are too good. Leave it out to hold out whole participants"
+        )
+    elif by == "recording" and len(set(recordings.participants)) > 1:
+        notes.append(
+            "warning: --split recording holds out recordings of participants who are in training, too: "
+            "held-out figures say nothing of new participants"
+        )
+    horizon, longest = flags.horizon or 0, int(recordings.lengths.max())
+    is_whole = flags.window is None and longest <= WHOLE and not horizon
+    window = flags.window or (longest if is_whole else min(WINDOW, max(1, longest // 2)))
+    hop = flags.hop or max(1, window // 2)
+    notes.append(
+        f"whole recordings, of up to {window} samples (--window cuts them)"
+        if is_whole
+        else f"windows of {window} samples, one each {hop} (--window, --hop)"
+    )
+    schema = Schema(
+        target=roles.target,
+        task=about["task"],
+        channels=[],
+        window=window,
+        hop=hop,
+        step=about["step"],
+        time=roles.time,
+        unit=roles.unit,
+        normalize=flags.normalize,
+        labels=about["labels"],
+        horizon=horizon,
+        participant=roles.participant,
+        recording=", ".join(roles.recording),
+        notes=notes,
+    )
+    notes.append(f"{schema.describe_step()}; channels: {', '.join(recordings.channels)}")
+    if horizon:
+        _settle_forecast(recordings, schema, flags)
+    shortest = (1 if is_whole else window) + horizon
+    too_short = recordings.lengths < shortest
+    faults = {
+        i: f"{recordings.lengths[i]} samples, fewer than a window's {shortest}"
+        for i in np.flatnonzero(too_short)
+    }
+    train, held_out = ~held_out & ~too_short, (held_out | (by == "row")) & ~too_short
+    if not train.any():
+        longest = f"the longest training recording has {longest} samples"
+        raise JobError(f"--window {window}: {longest}; write a smaller one")
+    if schema.task == "classification":
+        known = np.isin(recordings.targets, recordings.targets[train])
+        faults |= {
+            i: "no training recording has its class" for i in np.flatnonzero(held_out & ~known)
+        }
+        held_out &= known
+        notes.append(
+            f"training recordings: {describe_counts(schema.labels, recordings.targets[train])}"
+        )
+        if len(np.unique(recordings.targets[train])) < 2:
+            raise JobError(
+                f"--target {schema.target}: training recordings have one class; try another --fold"
+            )
+    if schema.task == "regression":
+        schema.mean, std = (
+            float(recordings.targets[train].mean()),
+            float(recordings.targets[train].std()),
+        )
+        schema.std = std or 1.0
+    _settle_channels(recordings, schema, train)
+    _describe_faults(recordings, schema, faults)
+    recordings.faults.update(faults)
+    return schema, {"train": np.flatnonzero(train), "eval": np.flatnonzero(held_out)}
+
+
+def _settle_forecast(recordings: Recordings, schema: Schema, flags: argparse.Namespace) -> None:
+    """The channels that are forecast: those of --target, or all."""
+    names = [name.strip() for name in (flags.target or "").split(",") if name.strip()]
+    schema.outputs = names or list(recordings.channels)
+    schema.target = ", ".join(schema.outputs)
+    if unknown := [name for name in schema.outputs if name not in recordings.channels]:
+        known = ", ".join(recordings.channels)
+        raise JobError(f"--target {unknown[0]}: with --horizon it is a channel, one of {known}")
+    if flags.normalize == "recording":
+        raise JobError(
+            "--normalize recording: the mean of a recording knows the samples to forecast; leave it out"
+        )
+
+
+def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) -> None:
+    """The mean and standard deviation of each channel in the training recordings."""
+    measures = merge(recordings.measures[train])
+    mean, std = to_scale(measures)
+    samples = recordings.lengths[train].sum()
+    for i, name in enumerate(recordings.channels):
+        count, middle, spread = measures[:, i]
+        if not count or not spread:
+            why = f"is always {middle:g}" if count else "has no value"
+            raise JobError(
+                f"channel {name!r} {why} in the training recordings; leave it out with --channels"
+            )
+        channel = Channel(name, float(mean[i]), float(std[i]), int(samples - count))
+        schema.channels.append(channel)
+        if channel.lost:
+            schema.notes.append(
+                f"channel {name!r}: {channel.lost / samples:.1%} of training samples are lost"
+            )
+
+
+def _describe_faults(recordings: Recordings, schema: Schema, faults: dict[int, str]) -> None:
+    """Say which recordings were left out, by the encoder and now."""
+    lines = recordings.about["rejected"] + [
+        f"{recordings.names[i]}: {why}" for i, why in faults.items()
+    ]
+    if count := recordings.about["faults"] + len(faults):
+        more = f"; … {count - SHOWN} more" if count > SHOWN else ""
+        schema.notes.append(
+            f"recordings left out: {count}, listed in rejected.csv: {'; '.join(lines[:SHOWN])}{more}"
+        )
+
+
+def open_windows(
+    recordings: Recordings,
+    schema: Schema,
+    numbers: dict[str, np.ndarray],
+    flags,
+    folder: str,
+    key: str,
+) -> tuple[dict[str, int], str]:
+    """Find the windows in the cache, or write them; return how many there are, and their folder.
+
+    Raises:
+        JobError: a side has none.
+    """
+    settings = [
+        schema.window,
+        schema.hop,
+        schema.horizon,
+        schema.outputs,
+        flags.split == "row",
+        flags.folds,
+    ]
+    chosen = [part.tolist() for part in numbers.values()]
+    depends_on = json.dumps([key, settings, flags.fold, chosen])
+    key = hashlib.sha256(depends_on.encode()).hexdigest()[:20]
+
+    def write(path: str) -> None:
+        folds = (flags.folds, flags.fold) if flags.split == "row" else None
+        rows = write_windows(recordings, [*numbers.values()], schema, folds, path)
+        for part, count in rows.items():
+            if not count:
+                side = "training" if part == "train" else "held out"
+                raise JobError(
+                    f"no window is left that is {side}: all are too short, or without a value or label"
+                )
+        rejected = recordings.read_rejected()
+        for i, why in recordings.faults.items():
+            participant, recording, file = recordings.keys[i]
+            rejected.append(
+                {"participant": participant, "recording": recording, "file": file, "reason": why}
+            )
+        with open(os.path.join(path, "rejected.csv"), "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(
+                file, ["participant", "recording", "file", "reason"], lineterminator="\n"
+            )
+            writer.writeheader()
+            writer.writerows(rejected)
+        files.write_text(os.path.join(path, "rows.json"), json.dumps(rows))
+
+    path, _ = cache.fill(folder, key, write)
+    schema.notes[:] = [
+        n.replace("rejected.csv", os.path.join(path, "rejected.csv")) for n in schema.notes
+    ]
+    return json.loads(files.read_text(os.path.join(path, "rows.json"))), path

@@ -191,6 +191,7 @@ def test_every_kind_is_explored(bake, environ, problem):
     project = bake(problem=problem)
     text = execute(changed("2_explore"), project.path / "notebooks", environ("this machine"))
     assert "Nothing of this kind was found." in text and "loaded:\\n" in text
+    assert text.count("data:image/png;base64,") == {"image": 30}.get(problem, 0)
 
 
 @pytest.mark.soak

@@ -65,9 +65,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         return 0 if serve(runtime) else START_AGAIN
     # Imports stand where they are needed: --help and wrong flags are answered at once, and whatever
     # is wrong with the data is reported without waiting for TensorFlow.
-    from trainer import data
+    from trainer import data, outputs
     from trainer.engine.record import Record, describe_metrics, locked, refuse_foreign
-    from trainer.outputs import describe_data
 
     refuse_foreign(runtime)
     record = Record(argv, flags)
@@ -78,7 +77,8 @@ def _run(flags: argparse.Namespace, argv: list[str]) -> int:
         for name, meaning in describe_metrics(loaded).items():
             print(f"{name}: {meaning}", flush=True)
     if "describe_data" in flags:
-        print(json.dumps(describe_data(loaded)))
+        more = outputs.show_examples(loaded) if hasattr(outputs, "show_examples") else []
+        print(json.dumps(outputs.describe_data(loaded) + more))
         return 0
 
     # An import makes a million objects that all stay: looking for garbage among them, time and

@@ -23,6 +23,7 @@ MATRIX = 15  # classes: more make no matrix that can be read
 ROWS = 100  # of a long table; the rest stands in the run's files
 BAR, HISTOGRAM = 220, 20  # pixels in a table: how wide bars are at most, how high
 GALLERY = r"gallery/[\w-]+\.png"  # in the run's directory, and no links out of it
+DRAWN = "data:image/png;base64,"  # begins an image that is in no file
 PNG, HEAD = b"\x89PNG\r\n\x1a\n", 24  # bytes, in which stand the width and the height
 IMAGES = 48  # items of a gallery on the page
 SIGNAL = (440, 26)  # pixels of a timeline's row
@@ -226,14 +227,19 @@ def _draw_signal(row: Mapping) -> dict[str, Any]:
 
 def _read_image(run_dir: Path, name: Any) -> dict[str, Any] | None:
     """A data URI, and whether the image is so small that its pixels are to be seen; None: no PNG."""
+    if str(name).startswith(DRAWN):
+        return _show_png(base64.b64decode(name.removeprefix(DRAWN), validate=True))
     path = run_dir / str(name)
     if not re.fullmatch(GALLERY, str(name)) or not path.is_file() or path.is_symlink():
         return None
-    data = path.read_bytes()
+    return _show_png(path.read_bytes())
+
+
+def _show_png(data: bytes) -> dict[str, Any] | None:
     if len(data) <= HEAD or not data.startswith(PNG):
         return None
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (HEAD - 8, HEAD - 4))
-    uri = "data:image/png;base64," + base64.b64encode(data).decode()
+    uri = DRAWN + base64.b64encode(data).decode()
     return {"uri": uri, "pixels": max(width, height) < FEW}
 
 

@@ -15,7 +15,7 @@ line that begins with "warning: " stands at the top of the page) and
                                                     y - x is spread
     curves     x: [number], lines: {name: [number]}, x_label
     gallery    items: [{images: [path], lines: [text], right: bool or null}], columns: [name]
-               paths of PNG files from `context.save_image`; the first line stands in bold; `right`
+               paths of PNG files from `context.save_image`, or data URIs of PNGs; the first line stands in bold; `right`
                gives a blue or an orange edge; `columns` name the images of an item, from the left
     timelines  items: [{rows: [{name, values,       what happens from x = `span[0]` to `span[1]`, a row
                shades, scale: [low, high] or        below the other: `values` are a line, drawn from
@@ -37,6 +37,7 @@ POINTS = 2000  # of a scatter plot; more would be a spot
 ALONG = 400  # of a timeline's line; more would not be seen
 Numbers = Sequence[float]
 IMAGE = re.compile(r"gallery/[\w-]+\.png", re.ASCII)
+DRAWN = "data:image/png;base64,"  # begins an image that is in no file
 
 
 def numbers(title: str, values: Mapping, text: str = "") -> dict:
@@ -125,7 +126,8 @@ def gallery(
     listed = []
     for item in items:
         images, right = [*map(str, item.get("images", ()))], item.get("right")
-        if not images or not all(map(IMAGE.fullmatch, images)):
+        files = [image for image in images if not image.startswith(DRAWN)]
+        if not images or not all(map(IMAGE.fullmatch, files)):
             raise ValueError(f"gallery {title!r}: images {images} are not from context.save_image")
         if columns and len(columns) != len(images):
             counts = f"{len(images)} images in an item of {len(columns)} columns"

@@ -12,7 +12,7 @@ import numpy as np
 from codec.intervals import wilson
 from trainer.engine import answers, sections
 from trainer.images.comparison import compare
-from trainer.images.png import encode_image, encode_images
+from trainer.images.png import draw_image, encode_image, encode_images
 
 # By task, the names that `model.compile` gives its loss and its metrics: which way is better, which
 # --monitor follows, and what they are. A tuning study may use them, and val_ before them.
@@ -31,6 +31,7 @@ METRICS = {
     },
 }
 SAMPLES, MISTAKES = 24, 24  # images in the report
+CLASSES, EACH = 12, 3  # images in a notebook
 
 
 def describe_data(examples) -> list[dict]:
@@ -43,6 +44,18 @@ def describe_data(examples) -> list[dict]:
     rows = [[label, *pair] for label, pair in zip(folders, counts, strict=True)]
     names = ("class", "training", "held-out")
     return [sections.table("Classes", names, rows, text="\n".join(notes))]
+
+
+def show_examples(examples) -> list[dict]:
+    """The sections for a notebook that explores the data: a few images of each class."""
+    dataset, items = examples.train.pixels.dataset, []
+    targets = dataset.targets("train")
+    for number, label in enumerate(dataset.labels[:CLASSES]):
+        rows = np.flatnonzero(targets == number)[:EACH]
+        names = examples.train.names(rows)
+        for pixels, name in zip(examples.train.read(rows), names, strict=True):
+            items.append({"images": [draw_image(pixels)], "lines": [label, name]})
+    return [sections.gallery("Images of each class", items)]
 
 
 @dataclass(frozen=True)

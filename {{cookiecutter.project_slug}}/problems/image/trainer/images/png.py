@@ -5,7 +5,12 @@ TensorFlow is imported inside of functions: the launcher reads `outputs.py` with
 
 from __future__ import annotations
 
+import base64
+import io
+
 import numpy as np
+
+from trainer.engine.sections import DRAWN
 
 SIDE = 128  # pixels, at most: of a larger image the report has a small copy
 
@@ -31,6 +36,17 @@ def encode_image(pixels) -> bytes:
         smaller = tf.image.resize(pixels, shape, antialias=True)
         pixels = tf.saturate_cast(tf.round(smaller), tf.uint8)
     return tf.io.encode_png(pixels).numpy()
+
+
+def draw_image(pixels: np.ndarray) -> str:
+    """A data URI for a section, made without TensorFlow; pixels uint8 [height, width, 1 or 3]."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return DRAWN + base64.b64encode(file.getvalue()).decode()
 
 
 def encode_images(pixels):

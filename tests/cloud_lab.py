@@ -29,6 +29,7 @@ PATIENCE = {
     "cloud.watch": {"POLL": 0.1, "LAST": 0.2},
     "cloud.code": {"POLL": 0.01},
     "endpoints.service": {"POLL": 0.01, "SETTLE": 0.01},
+    "endpoints.batch_job": {"POLL": 0.01},
 }
 
 

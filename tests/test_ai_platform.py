@@ -40,8 +40,8 @@ def rows(beginning):
 
 
 def test_every_row_is_run_by_one_of_these_tests():
-    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/predict.py", "python scripts/deploy.py", "python scripts/endpoints.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
-    assert len(ROWS) == TEXT.count("\n| ") - 1 == 23
+    beginnings = ("python scripts/train_local.py", "python scripts/train_cloud.py", "python scripts/jobs.py", "python scripts/predict.py", "python scripts/deploy.py", "python scripts/batch.py", "python scripts/endpoints.py", "python scripts/setup_cloud.py --apply", "python TEMPLATE/tools/migrate_config.py", "gcloud storage", "jupyter execute")  # fmt: skip
+    assert len(ROWS) == TEXT.count("\n| ") - 1 == 24
     assert [row for row in ROWS if not row.startswith(beginnings)] == []
 
 
@@ -70,17 +70,18 @@ def test_a_job_is_sent(lab, row):  # noqa: F811
 
 
 def test_a_model_is_served_asked_and_taken_down(serving_lab):  # noqa: F811
-    verbs = "deploy.py", "predict.py FILE", "endpoints.py"
-    deploy, predict, undeploy = (
+    verbs = "deploy.py", "predict.py FILE", "batch.py", "endpoints.py"
+    deploy, predict, batch, undeploy = (
         next(row for row in ROWS if row.startswith(f"python scripts/{verb}")) for verb in verbs
     )
     outputs = []
-    for row in deploy.replace("NAME", "one"), predict, undeploy:
+    for row in deploy.replace("NAME", "one"), predict, batch, undeploy:
         words = row.replace("NAME", ENDPOINT).replace("FILE", "data/penguins_eval.csv").split()
         done = serving_lab.run(words[1].removeprefix("scripts/").removesuffix(".py"), *words[2:])
         assert done.code == 0, done.err
         outputs.append(done.out)
     assert "price: " in outputs[0] and outputs[1].count('"class"') == 69
+    assert "69 instances done" in outputs[2]
     assert not serving_lab.cloud.serving.endpoint().get("deployedModels")
 
 

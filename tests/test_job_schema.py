@@ -84,7 +84,7 @@ def test_no_old_name_is_offered():
 
 
 def test_it_accepts_our_job_files_and_all_legal_ones(tmp_path):
-    assert len(CONFIGS) == 13 and len(LEGAL) >= 37
+    assert len(CONFIGS) == 14 and len(LEGAL) >= 37
     assert all(text.startswith(FIRST_LINE) for text in CONFIGS.values())
     assert refused(CONFIGS | LEGAL, tmp_path) == EMPTY | YES_AND_ON
 

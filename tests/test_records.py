@@ -18,7 +18,7 @@ from conftest import PRODUCT
 pytestmark = pytest.mark.slow  # starts many processes
 DATA = Path(__file__).parent / "data"
 CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
-CONFIGS = [name for name in CONFIGS if name not in ("endpoint", "model")]  # no jobs
+CONFIGS = [name for name in CONFIGS if name not in ("batch", "endpoint", "model")]  # no jobs
 SCRIPTS = sorted(path.stem for path in (PRODUCT / "scripts").glob("*.py"))
 SUBCOMMANDS = {
     "jobs": ("list", "show", "logs", "cancel", "cost", "fetch"),

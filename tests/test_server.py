@@ -71,6 +71,16 @@ def test_the_answers_are_those_of_predict_py(project, model, server, tmp_path):
     assert server.ask("POST", "/predict", GOOD)[2]["x-model-runtime"] == "onnxruntime"
 
 
+def test_predict_py_asks_a_server_and_prints_the_command_that_does(project, model, server):
+    words = ["python", "scripts/predict.py", "--model", model, "data/penguins_eval.csv"]
+    here = project.run(words).stdout
+    words += ["--url", f"http://127.0.0.1:{server.port}/predict"]
+    assert project.run(words).stdout == here
+    curl = project.run([*words, "--curl"]).stdout
+    predictions = json.loads(project.run(["bash", "-c", curl]).stdout)["predictions"]
+    assert predictions == [json.loads(line) for line in here.splitlines()]
+
+
 def test_parameters(server):
     [answer] = server.predict([BIRD], top=1)[1]["predictions"]
     assert list(answer["probabilities"]) == [answer["class"]]

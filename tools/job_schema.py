@@ -117,7 +117,7 @@ def _message(name: str, words: dict[str, str]) -> dict:
     if name == "MachineSpec":
         schema["properties"]["machineType"] |= _machine_types()
     required = [key for key in TABLE["required"].get(name, ()) if key in fields]
-    if required := [key for key in required if key not in FILLED_IN]:
+    if required := [key for key in required if key not in (*FILLED_IN, *files.DEFAULTS)]:
         schema["required"] = required
     if groups := TABLE["oneofs"].get(name):
         # Two fields that exclude each other are both underlined.

@@ -15,6 +15,7 @@ from pathlib import Path
 PRODUCT = Path(__file__).parents[1] / "{{cookiecutter.project_slug}}"
 TABLE = PRODUCT / "launcher/jobfile/messages.json"
 ROOTS = ("CustomJobSpec", "HyperparameterTuningJob", "Model", "DeployModelRequest")
+ROOTS += ("BatchPredictionJob",)
 PACKAGE = "google.cloud.aiplatform.v1."
 # How the API's own notation of them looks in JSON.
 WELL_KNOWN = {"Duration": "duration", "Timestamp": "timestamp", "BoolValue": "bool"}
@@ -22,6 +23,8 @@ WELL_KNOWN |= {"Int32Value": "int32"}
 # Not for models of this repo, and with messages of their own. Vertex Explainable AI ends in March 2027.
 LEFT_OUT = {"explanationSpec", "disableExplanations", "metadata", "dataStats", "baseModelSource"}
 LEFT_OUT |= {"checkpoints", "defaultCheckpointId", "checkpointId", "speculativeDecodingSpec"}
+LEFT_OUT |= {"generateExplanation", "modelParameters", "unmanagedContainerModel"}
+LEFT_OUT |= {"vertexMultimodalDatasetSource", "vertexMultimodalDatasetDestination"}
 
 
 def make() -> str:

@@ -17,6 +17,7 @@ import predict
 import pytest
 from conftest import ROOT, Trained, write
 from PIL import Image
+from ways import answer_in_all_ways, batch_answers
 
 from codec import saliency
 from codec.schema import Pictures, Schema
@@ -108,6 +109,29 @@ def test_a_picture_alone_gets_the_same_bits_in_each_form(capsys, digits):
     found = [answers(capsys, digits, name)[0] for name in (path, "b64.json", "pixels.json")]
     assert found[0].pop("file") == path
     assert found[0] == found[1] == found[2]
+
+
+def test_an_image_gets_the_same_bits_in_every_way(capsys, digits):
+    path, pixels = first_digit(digits)
+    contents = [Path(path).read_bytes(), *FILES.values()]
+    instances = [{"image": {"b64": base64.b64encode(data).decode()}} for data in contents]
+    write("images.jsonl", "\n".join(map(json.dumps, instances)))
+    ways = answer_in_all_ways(capsys, digits.model_dir, "images.jsonl", instances)
+    first, *others = ways.values()
+    assert len(first) == 6 and all(way == first for way in others), ways
+    shares = list(first[0]["probabilities"].values())
+    assert shares == pytest.approx(in_memory(digits, pixels).tolist(), abs=1e-6)
+    for number, data in enumerate(contents):
+        write(f"in/{number}.png", data)
+    write("in/6.png", b"no image")
+    write("list.txt", "in/1.png\nnothing.png\nin/0.png\n")
+    good, bad = batch_answers(digits.model_dir, "in", code=2)
+    assert [line["prediction"] for line in good] == first
+    assert [line["key"] for line in good] == [os.path.join("in", f"{i}.png") for i in range(6)]
+    assert bad[0]["key"] == os.path.join("in", "6.png") and "not an image" in bad[0]["error"]["message"]  # fmt: skip
+    good, bad = batch_answers(digits.model_dir, "list.txt", code=2)
+    assert [(line["key"], line["prediction"]) for line in good] == [("in/1.png", first[1]), ("in/0.png", first[0])]  # fmt: skip
+    assert bad[0]["key"] == "nothing.png" and "cannot be read" in bad[0]["error"]["message"]
 
 
 def test_images_of_any_size_and_kind(capsys, digits):

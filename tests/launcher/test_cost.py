@@ -20,7 +20,7 @@ from launcher.cost import cost, prices
 from launcher.jobfile import spec
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-CONFIGS = [path for path in CONFIGS if path.stem not in ("endpoint", "model")]  # no jobs
+CONFIGS = [path for path in CONFIGS if path.stem not in ("batch", "endpoint", "model")]  # no jobs
 IOWA = "us-central1"
 DAY = date(2026, 9, 2)
 KEY = "AIza-not-a-real-key-0123456789"

@@ -20,7 +20,7 @@ from launcher.cli.check import format_duration, summarize
 from launcher.project.settings import Settings, read_settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-CONFIGS = [path for path in CONFIGS if path.stem not in ("endpoint", "model")]  # no jobs
+CONFIGS = [path for path in CONFIGS if path.stem not in ("batch", "endpoint", "model")]  # no jobs
 PROJECT = Settings(project="my-lab", region="us-central1", bucket="my-bucket")
 
 
@@ -251,7 +251,7 @@ def check(*words: str | Path) -> subprocess.CompletedProcess:
 def test_check_summarizes_each_file():
     done = check()
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == len(CONFIGS) + 2  # endpoint.yaml, model.yaml
+    assert len(done.stdout.splitlines()) == len(CONFIGS) + 3  # of models
     assert "cpu.yaml  1 replica of n2-standard-4, at most 1 hour\n" in done.stdout
 
 

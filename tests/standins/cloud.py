@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from standins.batches import Batches
 from standins.buckets import Buckets
 from standins.jobs import NUMBER, Jobs, Log, answer, refusal
 from standins.proxy import Proxy, Request
@@ -53,6 +54,7 @@ class Cloud:
         self.log = Log()
         self.jobs = Jobs(self.log)
         self.serving = Serving(self.jobs, self.log)
+        self.batches = Batches(self.jobs, self.serving, self.buckets)
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.images = images  # whether every image that is looked for is there

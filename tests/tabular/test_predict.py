@@ -14,6 +14,7 @@ import predict
 import pytest
 from conftest import ROOT, Trained, train, write
 from own import load
+from ways import answer_in_all_ways
 
 from codec.schema import Column, Schema
 from launcher.jobfile import trainer_rules
@@ -229,6 +230,19 @@ def test_a_regression_answers_as_it_did_in_memory(capsys, masses):
     text = (ROOT / "data" / "penguins_eval.csv").read_text(encoding="utf-8")
     values = [answer["value"] for answer in answers(capsys, masses, text)]
     np.testing.assert_allclose(values, expected[: len(values)], rtol=1e-6)
+
+
+def test_an_instance_gets_the_same_bits_in_every_way(capsys, penguins):
+    inputs = Inputs(penguins.schema)
+    birds = [inputs.to_json(b) for b in inputs.open(str(ROOT / "data" / "penguins_eval.csv"))][:16]
+    write("birds.jsonl", "\n".join(map(json.dumps, birds)))
+    ways = answer_in_all_ways(capsys, penguins.model_dir, "birds.jsonl", birds)
+    first, *others = ways.values()
+    assert len(first) == 16 and all(way == first for way in others), ways
+    logits = in_memory(penguins).astype(np.float64)[:16]
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    shares = [list(answer["probabilities"].values()) for answer in first]
+    np.testing.assert_allclose(shares, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a closed pipe is no error of its own there")

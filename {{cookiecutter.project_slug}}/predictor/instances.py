@@ -6,11 +6,12 @@ not: its `InstanceError` takes its position, so that answers and instances stay 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 
@@ -144,10 +145,20 @@ def read_file(path: str, checks: JsonInputs) -> Iterator[Any]:
     Raises:
         InstanceError: it cannot be read; or what `read` raises.
     """
+    source = sys.stdin.fileno() if path == "-" else path
+    with explain_errors(path), open(source, encoding="utf-8", newline="") as file:
+        yield from read(file, path, checks)
+
+
+@contextlib.contextmanager
+def explain_errors(path: str) -> Iterator[None]:
+    """Turn what a file raises that is read within the block into one line.
+
+    Raises:
+        InstanceError: it cannot be read, or is no text.
+    """
     try:
-        source = sys.stdin.fileno() if path == "-" else path
-        with open(source, encoding="utf-8", newline="") as file:
-            yield from read(file, path, checks)
+        yield
     except OSError as error:
         raise InstanceError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
@@ -168,7 +179,9 @@ def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
     if text.lstrip()[0] not in "{[":
         if not reads_csv:
             raise InstanceError(f"{name}: expected instances as {forms}, got {show(text[:40])}")
-        yield from _csv(text, name, checks)
+        for where, texts in read_csv(io.StringIO(text, newline=""), name):
+            bad = isinstance(texts, InstanceError)
+            yield texts if bad else _try(checks.check_csv, where, texts)
         return
     try:
         whole = json.loads(text)
@@ -208,9 +221,14 @@ def _lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
             yield where, InstanceError(f"{where}: not JSON ({error})")
 
 
-def _csv(text: str, name: str, checks: JsonInputs) -> Iterator[Any]:
-    rows = _rows(text, name)
-    header = [column.strip() for column in next(rows)[1]]
+def read_csv(file: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
+    """(where it is, {column: text} or what is wrong with it) of each row of a CSV with a header.
+
+    Raises:
+        InstanceError: it is none, or has no rows.
+    """
+    rows = _rows(file, name)
+    header = [column.strip() for column in next(rows, ("", []))[1]]
     twice = next((c for c in header if c and header.count(c) > 1), None)
     if twice:
         raise InstanceError(f"{name}: column {twice!r} stands in the header more than once")
@@ -220,18 +238,18 @@ def _csv(text: str, name: str, checks: JsonInputs) -> Iterator[Any]:
         count += 1
         if len(row) != len(header):
             wrong = f"{where}: {len(row)} values, but the header has {len(header)}"
-            yield InstanceError(wrong)
+            yield where, InstanceError(wrong)
             continue
         values = dict(zip(header, row, strict=True))
         values.pop("", None)  # a column without a name is nobody's feature
-        yield _try(checks.check_csv, where, values)
+        yield where, values
     if not count:
         raise InstanceError(f"{name}: a header and no rows")
 
 
-def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: Iterable[str], name: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, values) of each row that is not empty."""
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(file)
     start = 1
     try:
         for row in reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,17 @@ def update_hash(digest, path: Path) -> None:
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
+
+
+def digest(path: Path) -> str:
+    """16 hexadecimal digits: of a file its content; of a folder the names, sizes and times in it."""
+    total = hashlib.sha256()
+    if path.is_file():
+        update_hash(total, path)
+    for file in sorted(path.rglob("*")):
+        facts = file.stat()
+        total.update(f"{file.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
+    return total.hexdigest()[:16]
 
 
 def write_file(path: Path, data: bytes | str) -> None:

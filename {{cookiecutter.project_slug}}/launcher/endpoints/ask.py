@@ -115,11 +115,8 @@ def split(instances: Iterable[object], limit: int) -> Iterator[list]:
 
 def limit_of(url: str) -> int:
     """How many bytes a request to this address may have."""
-    return (
-        SHARED_BYTES
-        if (urllib.parse.urlsplit(url).hostname or "").endswith("aiplatform.googleapis.com")
-        else BYTES
-    )
+    is_shared = is_google(url) and ".prediction." not in url
+    return SHARED_BYTES if is_shared else BYTES
 
 
 def to_curl(url: str, instances: Iterable[object], parameters: dict) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from launcher.endpoints.plan import Plan
 from launcher.endpoints.service import Step, base_url
+from launcher.project.settings import Settings
 
 MODEL, BOX = "model", "model.containerSpec"
 DEPLOYED, RESOURCES = "deployedModel", "deployedModel.dedicatedResources"
@@ -41,11 +41,11 @@ METRICS = {f"{ONLINE}/cpu/utilization": "cpu-usage"}
 METRICS |= {f"{ONLINE}/accelerator/duty_cycle": "gpu-duty-cycle"}
 
 
-def to_shell(this: Plan) -> Iterator[str]:
-    """The requests for a project that has nothing yet, in their order."""
-    project, region = this.settings.project, this.settings.region
+def to_shell(settings: Settings, steps: Iterable[Step]) -> Iterator[str]:
+    """Requests in their order, as for a project that has nothing yet."""
+    project, region = settings.project, settings.region
     parent = f"projects/{project}/locations/{region}"
-    for step in this.steps():
+    for step in steps:
         path = step.path if step.path.startswith("projects/") else f"{parent}/{step.path}"
         body = json.dumps(step.body, indent=2, ensure_ascii=False)
         yield f"# {step.what}"

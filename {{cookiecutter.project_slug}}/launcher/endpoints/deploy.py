@@ -41,42 +41,21 @@ def deploy(options: argparse.Namespace) -> int:
     Raises:
         SpecError: what failed and why; what was created is removed again.
     """
-    settings = read_settings()
-    if faults := settings.missing("project", "region", "image_repository"):
-        raise SpecError(*faults)
-    source = options.run or ""
-    remote = source.startswith("gs://")
-    service = connect() if remote or not options.dry_run else None
-    if remote:
-        model_dir = _copy_model(source, Store(service.connection))
-    else:
-        model_dir = runs.find_model(Path(source) if source else None)
-    run_dir = model_dir.parent if model_dir.name == "model" else model_dir
-    study = run_dir.resolve().parent
-    name = f"{study.name}-{run_dir.name}" if (study / runs.STUDY).is_file() else run_dir.name
-    tag, names, arguments = serving.describe_image(model_dir)
-    this = plan.make_plan(
-        name,
-        f"{repository_url(settings)}/{tag}",
-        config=options.config,
-        traffic=options.traffic,
-        until=options.until,
-        kind=options.kind,
+    choices = {"traffic": options.traffic, "until": options.until, "kind": options.kind}
+    this, model_dir, recipe, service = prepare(
+        options.run, options.config, options.dry_run, **choices
     )
+    settings = this.settings
     price = plan.describe_price(this.deployment, settings.region)
     if options.dry_run:
         print(f"# price: {price}")
         print("# Nothing was built or sent. In a project that has nothing yet:")
-        print("\n".join(commands.to_shell(this)))
+        print("\n".join(commands.to_shell(settings, this.steps())))
         return 0
     print(f"price: {price}", flush=True)
-    store = Store(service.connection)
-    if this.image:
-        recipe = Recipe(serving.DOCKERFILE, names, arguments)
-        Registry(settings, store).provide(this.image, recipe)
     made: list[tuple[str, str]] = []  # (kind, name) of what this very command created
     try:
-        model = _upload(service, this, made)
+        model = upload(service, this, recipe, made)
         endpoint = _provide_endpoint(service, this, made)
         endpoint = _deploy(service, this, endpoint, model, made)
         if options.kind != "private":  # which this machine need not reach
@@ -93,7 +72,7 @@ def deploy(options: argparse.Namespace) -> int:
         raise  # what may still start must not lose what it needs
     except SpecError:
         _print_log(service, made)
-        _undo(service, made)
+        undo(service, made)
         raise
     shown = endpoint["displayName"]
     if options.kind == "private":
@@ -103,8 +82,39 @@ def deploy(options: argparse.Namespace) -> int:
         print(f"ask: python scripts/predict.py FILE --endpoint {shown}")
     print(f"price: {price}; nobody undeploys it by itself")
     print(f"undo: python scripts/endpoints.py undeploy {shown} {this.name}", flush=True)
-    _record_version(run_dir, model, store)
+    record_version(model_dir, model, service)
     return 0
+
+
+def prepare(
+    source: str | None, config: Path, dry_run: bool, **choices
+) -> tuple[Plan, Path, Recipe, Service | None]:
+    """What is to be sent for a run, its model here, what its image is built from, and the service.
+
+    Args:
+        source: a run's directory, or gs://…; None: the newest run that has a model.
+        dry_run: connect only where the model is in a bucket.
+        choices: of `plan.make_plan`.
+    """
+    settings = read_settings()
+    if faults := settings.missing("project", "region", "image_repository"):
+        raise SpecError(*faults)
+    remote = bool(source) and source.startswith("gs://")
+    service = connect() if remote or not dry_run else None
+    if remote:
+        model_dir = _copy_model(source, Store(service.connection))
+    else:
+        model_dir = runs.find_model(Path(source) if source else None)
+    run_dir = _find_run(model_dir)
+    study = run_dir.resolve().parent
+    name = f"{study.name}-{run_dir.name}" if (study / runs.STUDY).is_file() else run_dir.name
+    tag, names, arguments = serving.describe_image(model_dir)
+    this = plan.make_plan(name, f"{repository_url(settings)}/{tag}", config=config, **choices)
+    return this, model_dir, Recipe(serving.DOCKERFILE, names, arguments), service
+
+
+def _find_run(model_dir: Path) -> Path:
+    return model_dir.parent if model_dir.name == "model" else model_dir
 
 
 def _copy_model(source: str, store: Store) -> Path:
@@ -125,8 +135,9 @@ def _copy_model(source: str, store: Store) -> Path:
     return runs.find_model(target)
 
 
-def _record_version(run_dir: Path, version: str, store: Store) -> None:
+def record_version(model_dir: Path, version: str, service: Service) -> None:
     """Write a model version into the run's record, here and in the bucket that it came from."""
+    run_dir = _find_run(model_dir)
     path = run_dir / "run.json"
     if not path.is_file():  # a model without its run
         return
@@ -138,7 +149,7 @@ def _record_version(run_dir: Path, version: str, store: Store) -> None:
     if run_dir.is_relative_to(COPIES):
         source = f"gs://{run_dir.relative_to(COPIES).as_posix()}"
     if source:
-        store.upload(text.encode(), f"{source}/run.json")
+        Store(service.connection).upload(text.encode(), f"{source}/run.json")
 
 
 def _explain_private(endpoint: dict, model: str, settings: Settings, model_dir: Path) -> str:
@@ -157,8 +168,14 @@ Then on a machine in that network, where ADDRESS is the one that was created:
 Compare its answer with: python scripts/predict.py FILE --model {model_dir}"""
 
 
-def _upload(service: Service, this: Plan, made: list) -> str:
-    """The version's resource name, "…/models/7@2"; it is uploaded where it is missing."""
+def upload(service: Service, this: Plan, recipe: Recipe, made: list) -> str:
+    """The version's resource name, "…/models/7@2"; it and its image are uploaded where they are missing.
+
+    Args:
+        made: gets what was created, for `undo`.
+    """
+    if this.image:
+        Registry(this.settings, Store(service.connection)).provide(this.image, recipe)
 
     def find() -> dict | None:
         version = service.find_version(ID, this.id)
@@ -255,7 +272,7 @@ def _print_log(service: Service, made: list) -> None:
         print("".join(f"  {line}\n" for line in lines), end="", file=sys.stderr, flush=True)
 
 
-def _undo(service: Service, made: list) -> None:
+def undo(service: Service, made: list) -> None:
     """Remove what this command created, the last thing first."""
     for kind, name in reversed(made):
         try:

@@ -85,9 +85,9 @@ def make_plan(
     image: str,
     *,
     config: Path,
-    traffic: int | None,
-    until: datetime | None,
-    kind: str,
+    traffic: int | None = None,
+    until: datetime | None = None,
+    kind: str = "",
 ) -> Plan:
     """Complete the messages of configs/model.yaml and of `config`.
 

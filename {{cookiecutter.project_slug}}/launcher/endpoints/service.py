@@ -64,9 +64,11 @@ class Service:
         """The models of this repo, each as its default version."""
         return self.list_own("models", "list the models")
 
-    def list_own(self, collection: str, what: str) -> list[dict]:
-        """The resources of a collection that bear this repo's label, "tensorboards"."""
-        query = {"filter": f'labels.project="{self.label}"'}
+    def list_own(
+        self, collection: str, what: str, label: str = "project", value: str = ""
+    ) -> list[dict]:
+        """The resources of a collection, "tensorboards", with this repo's label, or with another one."""
+        query = {"filter": f'labels.{label}="{value or self.label}"'}
         url = f"{self.base}/v1/{self.parent}/{collection}"
         return list(self.list_pages(url, collection, what, NEED, query))
 
@@ -96,6 +98,10 @@ class Service:
         """The endpoint of this resource name, as it is now."""
         return self._get(name, "look at the endpoint")
 
+    def get_batch(self, name: str) -> dict:
+        """The batch prediction of this resource name, as it is now."""
+        return self._get(name, "look at the batch prediction")
+
     def find_operation(self, resource: str) -> dict | None:
         """What is being done to a resource just now; None: nothing."""
         answer = self._get(f"{resource}/operations", "look at what is being done")
@@ -103,7 +109,7 @@ class Service:
         return running[0] if running else None
 
     def create(self, step: Step, find: Callable[[], dict | None]) -> dict:
-        """Send a request once, and wait for the operation that it starts; return its response.
+        """Send a request once; return its response, or that of the operation that it starts.
 
         Args:
             find: looks for the effect of a request whose answer was lost, or returns None.
@@ -118,13 +124,17 @@ class Service:
         send = errors.retry(errors.had_no_effect)(clients.ask)
         with self.connection.explain_errors(step.what, NEED):
             try:
-                operation = send(self.connection.session, "POST", url, json=step.body)
+                answer = send(self.connection.session, "POST", url, json=step.body)
             except Exception as error:
                 lost = errors.is_transient(error) and not errors.had_no_effect(error)
                 if not (lost or isinstance(error, ValueError)):  # JSON that was cut off
                     raise
                 return self._look_for(step, find, errors.clean(error))
-        return self.wait(operation, step.what)
+        return self._finish(answer, step.what)
+
+    def _finish(self, answer: dict, what: str, root: str = "") -> dict:
+        is_operation = "/operations/" in answer.get("name", "")
+        return self.wait(answer, what, root) if is_operation else answer
 
     def change(self, method: str, path: str, what: str, body: dict | None = None, **query) -> dict:
         """Send a request that may take effect twice without harm, and wait for its operation."""
@@ -135,8 +145,7 @@ class Service:
     ) -> dict:
         """The same at another service, whose names are below a root: "https://…/v2"."""
         answer = self.connection.ask(what, need, method, f"{root}/{path}", **options)
-        is_operation = "/operations/" in answer.get("name", "")
-        return self.wait(answer, what, root) if is_operation else answer
+        return self._finish(answer, what, root)
 
     def wait(self, operation: dict, what: str, root: str = "") -> dict:
         """Wait for an operation to end; return its response.

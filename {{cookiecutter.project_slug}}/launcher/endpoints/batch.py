@@ -1,0 +1,105 @@
+"""Predictions for many instances at once: here, or by a job on Vertex AI, which batch_job.py sends.
+
+Both write the same files. Here they grow in a folder beside the final one, which takes its name at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from launcher.common.document import SpecError
+from launcher.common.files import PARTIAL, digest
+from launcher.endpoints import files
+from launcher.endpoints.batch_job import find_form, predict_there
+from launcher.project.settings import read_settings
+from launcher.report import runs
+
+LOCK = ".lock"
+
+
+def batch(options: Namespace, predictor: ModuleType) -> int:
+    """Predict for all instances of `options.file`; return the exit code: 2 where some have no prediction.
+
+    Args:
+        options: of the command line: file, model, config, local, output, dry_run.
+        predictor: predictor/batch.py, which the launcher does not import.
+
+    Raises:
+        SpecError: what is wrong, was refused, or failed.
+    """
+    config = files.load(options.config, files.BATCH)
+    settings = read_settings()
+    try:
+        if options.local or not (settings.project or options.dry_run):
+            return _predict_here(options, config, predictor)
+        return predict_there(options, config, predictor)
+    except predictor.InstanceError as error:
+        raise SpecError(str(error)) from None
+
+
+def _predict_here(options: Namespace, config: Mapping, predictor: ModuleType) -> int:
+    if "://" in options.file:
+        raise SpecError(f"{options.file}: is not on this machine; copy it, by gcloud storage cp")
+    source = options.file, find_form(options.file, config), config.get("instanceConfig", {})
+    model_dir = runs.find_model(Path(options.model) if options.model else None)
+    name = Path(options.file).resolve().stem
+    folder = options.output or model_dir.parent / "batch" / name
+    partial = folder.with_name(folder.name + PARTIAL)
+    job = {"model": digest(model_dir), "instances": digest(Path(options.file)), "as": [*source[1:]]}
+    why = "" if options.local else "no project in project.yaml: "
+    print(f"{why}on this machine, by {model_dir}", flush=True)
+    if folder.exists() and not (folder / predictor.STATE).exists():
+        raise SpecError(f"{folder}: is there already; name another folder by --output")
+    if folder.exists():
+        lines = predictor.read_state(folder, job)["lines"]
+        print("predicted before, by the same command", flush=True)
+        return _report(folder, predictor.FILES, *lines)
+    size = int(config.get("manualBatchTuningParameters", {}).get("batchSize", 64))
+    with _open_folder(partial), _bar() as show:
+        count, bad = predictor.predict(str(model_dir), source, size, partial, job, show)
+    partial.rename(folder)
+    return _report(folder, predictor.FILES, count - bad, bad)
+
+
+@contextlib.contextmanager
+def _open_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other commands out of it within the block; leave no empty one."""
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise SpecError(f"{folder}: another command is at work there; wait for its end") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator:
+    """A function that shows (done, total) on a terminal."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = *Progress.get_default_columns(), MofNCompleteColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("instances")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _report(folder: Path, names: tuple[str, str], good: int, bad: int) -> int:
+    print(f"predictions: {folder / names[0]}, {good:,} instances", flush=True)
+    if bad:
+        raise SpecError(f"{bad:,} of {good + bad:,} instances have none; see {folder / names[1]}")
+    return 0

@@ -1,0 +1,231 @@
+"""A BatchPredictionJob on Vertex AI: provide its instances and its model, send it once, follow it.
+
+Instances on this machine, and CSV, become JSON lines in the bucket, and are checked here: one wrong
+instance costs its whole request there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from launcher.cloud.remote_job import ENDED
+from launcher.cloud.storage import Store, split
+from launcher.cloud.submission import ID, join_labels
+from launcher.common.document import SpecError
+from launcher.common.files import digest
+from launcher.common.times import format_span, seconds_between
+from launcher.cost.prices import dollars
+from launcher.endpoints import commands, deploy, files, plan
+from launcher.endpoints.plan import Plan
+from launcher.endpoints.service import POLL, Service, Step, UnknownFate, base_url
+from launcher.project.buckets import holds_region
+from launcher.project.settings import ROOT, Settings
+
+FORMS = {".jsonl": "jsonl", ".csv": "csv", ".txt": "file-list"}  # {ending: instancesFormat}
+SENT_AS_IT_IS = ("jsonl", "file-list")  # from a bucket
+
+
+def find_form(file: str, config: Mapping) -> str:
+    """The `instancesFormat` of a file; "" for what predict.py takes, and the service does not."""
+    if file.startswith("bq://"):
+        return "bigquery"
+    given = config.get("inputConfig", {}).get("instancesFormat")
+    if given == "bigquery":
+        raise SpecError(f"{file}: no table of BigQuery; write bq://PROJECT.DATASET.TABLE")
+    return given or FORMS.get(Path(file).suffix.lower(), "")
+
+
+def predict_there(options: Namespace, config: dict, predictor: ModuleType) -> int:
+    if options.output:
+        raise SpecError("--output is a folder here; in the cloud write outputConfig.gcsDestination")
+    machines = ROOT / "configs/endpoint.yaml"  # so that deploy.py finds the same version
+    this, model_dir, recipe, service = deploy.prepare(options.model, machines, options.dry_run)
+    settings, resources = this.settings, config["dedicatedResources"]
+    if faults := settings.missing("bucket"):
+        raise SpecError(*faults)
+    most = {**resources, "minReplicaCount": resources["maxReplicaCount"]}
+    hourly = plan.price_per_hour(most, settings.region)
+    price = "unknown" if hourly is None else f"at most {dollars(hourly)} an hour"
+    cost = f"{files.describe(config)}: {price}, while the job runs"
+    print(f"# {cost}" if options.dry_run else cost, flush=True)
+    store = None if options.dry_run else Store(service.connection)
+    config = _provide_output(config, settings.bucket)
+    config, left_out = _provide_input(options.file, config, predictor, model_dir, settings, store)
+    if store is None:
+        parent = f"projects/{settings.project}/locations/{settings.region}"
+        step = _make_step(this, config, f"{parent}/models/{plan.NEW['model']}@1")
+        print("# Nothing was uploaded or sent. In a project that has nothing yet:")
+        print("\n".join(commands.to_shell(settings, [this.upload(""), step])))
+        return 0
+    _check_locations(config, settings.region, store)
+    made: list[tuple[str, str]] = []
+    try:
+        version = deploy.upload(service, this, recipe, made)
+        job = _send(service, _make_step(this, config, version))
+    except UnknownFate:
+        raise
+    except SpecError:
+        deploy.undo(service, made)
+        raise
+    deploy.record_version(model_dir, version, service)
+    return _follow(service, job, hourly, left_out)
+
+
+def _provide_input(
+    file: str,
+    config: Mapping,
+    predictor: ModuleType,
+    model_dir: Path,
+    settings: Settings,
+    store: Store | None,
+) -> tuple[dict, int]:
+    """The job with its input in a bucket or a table; how many instances the server would refuse.
+
+    Args:
+        store: None: nothing is uploaded.
+    """
+    form, fields = find_form(file, config), config.get("instanceConfig", {})
+    if form == "bigquery":
+        source = {"bigquerySource": {"inputUri": file}}
+        fields = {"instanceType": "object", **fields}  # else a row is a list without names
+        return {**config, **_to_input(source, form, fields)}, 0
+    if file.startswith("gs://") and form in SENT_AS_IT_IS:
+        return {**config, **_to_input({"gcsSource": {"uris": [file]}}, form, fields)}, 0
+    with tempfile.TemporaryDirectory() as name:
+        path, good, bad = file, Path(name, "instances.jsonl"), Path(name, "errors.jsonl")
+        if file.startswith("gs://"):
+            if not (form and store):
+                why = "a dry run copies nothing" if form else "no .jsonl, .csv or .txt"
+                raise SpecError(f"{file}: {why}; copy it here, by gcloud storage cp")
+            path = str(Path(name, split(file)[1].replace("/", "-")))
+            Path(path).write_bytes(store.read(file))
+        count, wrong, are_files = predictor.convert(str(model_dir), (path, form, fields), good, bad)
+        if wrong:
+            first = json.loads(bad.read_bytes().splitlines()[0])["error"]["message"]
+            print(
+                f"instances that the model does not take, left out: {wrong:,}; the first: {first}"
+            )
+        if not count:
+            raise SpecError(f"{file}: no instance that the model takes")
+        # Scratch is cleared away after 30 days, and by endpoints.py cleanup.
+        folder = f"gs://{settings.bucket}/scratch/{settings.slug}/batch-{digest(good)}"
+        if store:
+            print(f"instances: {folder}/{good.name}, {count:,}", flush=True)
+            for one in (good, bad)[: 1 + bool(wrong)]:
+                store.upload(one, f"{folder}/{one.name}")
+    fields = {"keyField": predictor.KEY, **fields} if are_files else fields
+    source = {"gcsSource": {"uris": [f"{folder}/{good.name}"]}}
+    return {**config, **_to_input(source, "jsonl", fields)}, wrong
+
+
+def _provide_output(config: Mapping, bucket: str) -> dict:
+    """The job with what its file does not say about its output."""
+    output = config.get("outputConfig", {})
+    if not files.WRITES.keys() & output.keys():
+        output = {"gcsDestination": {"outputUriPrefix": f"gs://{bucket}/batch"}, **output}
+    [form] = (form for goal, form in files.WRITES.items() if goal in output)
+    return {**config, "outputConfig": {"predictionsFormat": form, **output}}
+
+
+def _to_input(source: dict, form: str, fields: Mapping) -> dict:
+    given = {"instanceConfig": fields} if fields else {}
+    return {"inputConfig": {**source, "instancesFormat": form}, **given}
+
+
+def _make_step(this: Plan, config: Mapping, model: str) -> Step:
+    """The request that starts the job, complete.
+
+    Args:
+        config: with its input and output.
+        model: the resource name of a version.
+    """
+    account = this.settings.service_account
+    body = {"serviceAccount": account} if account else {}
+    body |= {**config, "displayName": this.name, "model": model}
+    same = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    body["labels"] = join_labels(this.labels, {ID: same})
+    return Step(f"start the batch prediction of {this.name}", "batchPredictionJobs", body)
+
+
+def _check_locations(config: Mapping, region: str, store: Store) -> None:
+    """Refuse buckets that are not in the job's region, as the service does, but sooner."""
+    uris = config["inputConfig"].get("gcsSource", {}).get("uris", [])
+    uris = [*uris, *config["outputConfig"].get("gcsDestination", {}).values()]
+    for bucket in dict.fromkeys(split(uri)[0] for uri in uris):
+        location = store.find_location(bucket)
+        if location and not holds_region(region, *location):
+            where = " and ".join(location[1]).lower() or location[0].lower()
+            raise SpecError(
+                f"gs://{bucket} is in {where}, and the job runs in {region}: instances, predictions "
+                f"and model must be in one region; take a bucket in {region}"
+            )
+
+
+def _send(service: Service, step: Step) -> dict:
+    """Start the job, unless the same one runs already; return it."""
+    collection, same = step.path, step.body["labels"][ID]
+    before = service.list_own(collection, "list the batch predictions", ID, same)
+    if running := [job for job in before if _state(job) not in ENDED]:
+        print("the same command started this job before; nothing is sent again", flush=True)
+        return running[0]
+    names = {job["name"] for job in before}
+
+    def find() -> dict | None:
+        jobs = service.list_own(collection, "look for the batch prediction", ID, same)
+        return next((job for job in jobs if job["name"] not in names), None)
+
+    return service.create(step, find)
+
+
+def _follow(service: Service, job: dict, hourly: float | None, left_out: int) -> int:
+    """Show the job until it has ended, and where its predictions are; return the exit code."""
+    name, shown = job["name"], ""
+    print(f"job: {name}", flush=True)
+    try:
+        while _state(job) not in ENDED:
+            if (now := _describe(job)) != shown:
+                print(now, flush=True)
+                shown = now
+            time.sleep(POLL)
+            job = service.get_batch(name)
+    except KeyboardInterrupt:
+        url = f"{base_url(service.connection.region)}/v1/{name}:cancel"
+        raise SpecError(
+            "interrupted: the job keeps running; the same command follows it again; to stop it: curl "
+            f'-X POST -H "Authorization: Bearer $(gcloud auth print-access-token)" {url}'
+        ) from None
+    print(_describe(job), flush=True)
+    if job.get("startTime") and hourly is not None:
+        hours = seconds_between(job["startTime"], job.get("endTime")) / 3600
+        print(f"cost: at most {dollars(hourly * hours)}, for {format_span(3600 * hours)}")
+    info = job.get("outputInfo", {})
+    where = info.get("gcsOutputDirectory") or info.get("bigqueryOutputTable", "")
+    if where:
+        print(f"predictions: {where}", flush=True)
+    if where.startswith("gs://"):
+        print(f"bring back: gcloud storage cp -r {where} .", flush=True)
+    faults = [job.get("error", {}), *job.get("partialFailures", ())]
+    why = [" ".join(fault["message"].split()) for fault in faults if fault.get("message")]
+    if _state(job) != "SUCCEEDED":
+        raise SpecError(*(why or [f"the job has ended: {_state(job).lower()}"]))
+    if bad := int(job.get("completionStats", {}).get("failedCount", 0)) + left_out:
+        raise SpecError(f"instances without a prediction: {bad:,}", *why)
+    return 0
+
+
+def _state(job: Mapping) -> str:
+    return job.get("state", "").removeprefix("JOB_STATE_")
+
+
+def _describe(job: Mapping) -> str:
+    stats = job.get("completionStats", {})
+    done = [int(stats.get(f"{key}Count", 0)) for key in ("successful", "failed")]
+    counts = f", {done[0]:,} instances done, {done[1]:,} failed" if any(done) else ""
+    return f"{_state(job).lower()}{counts}"

@@ -9,6 +9,7 @@ FAR = 1.5  # steps of the recording between two samples: beyond it, samples betw
 LOOKED_AT = 1 << 12  # samples that show the step of a recording
 CHUNK = 1 << 18  # samples in memory
 LONGEST = 10  # times as many steps as samples: beyond it, time has jumped
+FINEST = 100  # times the rate of a recording, at most
 
 
 def find_step(time: np.ndarray) -> float:
@@ -39,7 +40,7 @@ def check_time(time: np.ndarray) -> None:
 def count_steps(time: np.ndarray, step: float) -> int:
     """How many samples `resample` makes; a ValueError where time jumps by more than a gap."""
     count = int((time[-1] - time[0]) / step + NEAR) + 1
-    own = max(1.0, find_step(time) / step)  # a higher rate makes more of them
+    own = min(max(1.0, find_step(time) / step), FINEST)  # a higher rate makes more of them
     if count > LONGEST * own * (len(time) + 100):
         raise ValueError(f"time jumps: {len(time)} samples from {time[0]:.12g} to {time[-1]:.12g}")
     return count

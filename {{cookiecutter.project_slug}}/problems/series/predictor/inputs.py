@@ -24,6 +24,7 @@ from predictor.instances import InstanceError, JsonInputs, Loaded, show
 
 _LISTS = "expected a list of numbers, null where a sample is lost"
 _TYPES = {float, int, type(None)}  # Python's, of a number in JSON
+_VALUES = 1 << 24  # of all channels, that one instance of a request may be resampled to
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,14 @@ class Inputs(JsonInputs):
         time = _read_numbers(where, value, expected)
         if len(time) != count:
             raise InstanceError(f"{where} has {len(time)} numbers, and there are {count} samples")
+        most, steps = (
+            _VALUES // len(self._schema.channels),
+            (time[-1] - time[0]) / self._schema.step,
+        )
+        if steps > most:
+            raise InstanceError(
+                f"{where}: {steps:,.0f} samples at the model's rate; send at most {most:,} at once"
+            )
         return time
 
     def to_json(self, checked: Recording) -> dict:

@@ -1,0 +1,317 @@
+"""From a recording to an answer: training, predict.py and a request see the same windows, and say the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import predict
+import pytest
+from conftest import read_json, train, write
+from own import flags_of, make_rows, write_waves
+
+from codec import join
+from codec.answers import to_plain
+from codec.schema import Channel, Schema
+from predictor.inputs import Inputs
+from predictor.instances import InstanceError
+from predictor.model import Model, Parameters, read_parameters
+from trainer.series import gradients, timelines
+from trainer.series.answered import softmax
+
+pytestmark = pytest.mark.slow
+TASKS = ("classification", "regression", "labelling", "forecasting")
+WINDOW, HOP = 32, 16
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    """{name: instance} of waves, as a client sends them."""
+    made = {}
+    for who, trial, t, x, y, *_ in make_rows():
+        one = made.setdefault(f"{who}, {trial}", {"samples": {"x": [], "y": []}, "time": []})
+        for values, text in ((one["samples"]["x"], x), (one["samples"]["y"], y), (one["time"], t)):
+            values.append(float(text))
+    return made
+
+
+def to_json(answers: list[dict]) -> list[str]:
+    return [json.dumps(answer, default=to_plain) for answer in answers]
+
+
+# The same windows, the same answers
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_request_has_the_windows_of_training(runs, recordings, task):
+    trained = runs(task)
+    part, inputs = trained.data.eval, Inputs(trained.schema)
+    assert {trained.data.recordings.names[i] for i in np.unique(part.number)} <= {*recordings}
+    for number in np.unique(part.number):
+        rows = np.flatnonzero(part.number == number)
+        expected, _ = part.read(rows)
+        name = trained.data.recordings.names[number]
+        loaded = inputs.load(inputs.check("i", recordings[name])).value
+        for key, array in expected.items():
+            if task == "forecasting":  # the window whose future nobody knows
+                assert len(loaded.inputs[key]) == 1
+            else:
+                assert array.tobytes() == loaded.inputs[key].tobytes()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_file_request_and_model_in_memory_agree(runs, recordings, task, capsys):
+    trained = runs(task)
+    model, instances = Model(trained.model_dir), [*recordings.values()]
+    wanted = '{"windows": true}'
+    capsys.readouterr()
+    assert predict.main(["--model", trained.model_dir, write_waves(), "--parameters", wanted]) == 0
+    of_file = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert model.runtime_name == "onnxruntime"
+    assert [one.pop("recording") for one in of_file] == [*recordings]
+    parameters = Parameters(windows=True)
+    answers = model.answer(instances, parameters)
+    assert to_json(answers) == [json.dumps(one) for one in of_file]
+    for i in (0, 7, 23):  # alone, as among others
+        assert to_json(model.answer(instances[i : i + 1], parameters)) == to_json(
+            answers[i : i + 1]
+        )
+    outputs = [
+        np.asarray(trained.model(model.encode([one]).inputs, training=False)) for one in instances
+    ]
+    for answer, output in zip(answers, outputs, strict=True):
+        if task == "classification":
+            shares = join.average(softmax(output))
+            assert [*answer["probabilities"].values()] == pytest.approx(shares, abs=1e-5)
+            assert answer["class"] == trained.schema.labels[shares.argmax()]
+        elif task == "regression":
+            assert answer["value"] == pytest.approx(output.mean(), rel=1e-5)
+        elif task == "labelling":
+            shares = join.stitch(softmax(output), np.array([0, 16, 28]), 60)
+            assert answer["shares"] == pytest.approx(shares.max(axis=1), abs=1e-5)
+            assert set(answer["classes"]) <= {"up", "down"} and len(answer["classes"]) == 60
+        else:
+            assert answer["forecast"]["x"] == pytest.approx(output[0, :, 0], abs=1e-4)
+
+
+def test_windows_are_answered_as_if_each_were_a_recording(runs, recordings):
+    trained = runs("classification")
+    model, instance = Model(trained.model_dir), recordings["p00, 1"]
+    [answer] = model.answer([instance], Parameters(windows=True, top=1))
+    spans = [(one.pop("start"), one.pop("end")) for one in answer["windows"]]
+    assert spans == [pytest.approx(span) for span in [(0, 1.24), (0.64, 1.88), (1.12, 2.36)]]
+    for start, window in zip((0, 16, 28), answer["windows"], strict=True):
+        part = {
+            name: values[start : start + WINDOW] for name, values in instance["samples"].items()
+        }
+        assert to_json(model.answer([{"samples": part}], Parameters(top=1))) == to_json([window])
+
+
+def test_a_recording_has_any_length(runs, recordings):
+    model, instance = Model(runs("classification").model_dir), recordings["p00, 1"]
+    long = {name: values * 200 for name, values in instance["samples"].items()}  # 749 windows
+    first, second = model.answer([{"samples": long}, {"samples": {"x": [1.0], "y": [None]}}])
+    assert sum(first["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert second["class"] in ("saw", "sine")
+    alone = model.answer([{"samples": long}])
+    assert to_json(alone) == to_json([first])
+
+
+# Masks
+
+
+@pytest.mark.parametrize("network", ["conv", "gru", "transformer"])
+def test_what_is_lost_changes_no_bit(runs, recordings, network, tmp_path):
+    trained = runs("classification")
+    if network != "conv":
+        flags = flags_of("classification", write_waves()) + ["--model", network]
+        trained = train(tmp_path / "run", *flags, "--hidden-units", "8,8", "--epochs", "1")
+    model, instance = Model(trained.model_dir), recordings["p03, 0"]
+    assert model.runtime_name == "onnxruntime"
+    short = {name: [*values[:20]] for name, values in instance["samples"].items()}
+    short["x"][5] = short["y"][7] = short["x"][7] = None
+    padded = {name: [*values, *[None] * 12] for name, values in short.items()}
+    one, other = model.answer([{"samples": short}, {"samples": padded}])
+    assert to_json([one]) == to_json([other])
+    clean = model.encode([{"samples": short}, instance]).inputs
+    random = np.random.default_rng(0).normal(0, 1e3, clean["samples"].shape).astype(np.float32)
+    dirty = clean | {"samples": np.where(clean["mask"], clean["samples"], random)}
+    assert not np.array_equal(dirty["samples"], clean["samples"])
+    [before], [after] = model.call([clean]), model.call([dirty])
+    assert before["probabilities"].tobytes() == after["probabilities"].tobytes()
+    outputs = [np.asarray(trained.model(each, training=False)) for each in (clean, dirty)]
+    assert outputs[0].tobytes() == outputs[1].tobytes()
+
+
+def test_lost_samples_have_no_label(runs, recordings):
+    model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
+    samples = {name: [*values] for name, values in instance["samples"].items()}
+    samples["x"][3] = samples["x"][9] = samples["y"][9] = None
+    [answer] = model.answer([{"samples": samples}])
+    assert answer["classes"][9] is None and answer["classes"][3] in ("up", "down")
+
+
+def test_labels_stand_where_the_client_has_samples(runs, recordings):
+    """Times waver, and every other sample is left out: the network still sees equal steps."""
+    model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
+    samples = {name: values[::2] for name, values in instance["samples"].items()}
+    time = [t + 0.001 * (i % 2) for i, t in enumerate(instance["time"][::2])]
+    [answer] = model.answer([{"samples": samples, "time": time}])
+    assert len(answer["classes"]) == len(answer["shares"]) == 30
+
+
+# What is refused
+
+SCHEMA = Schema(
+    target="class",
+    task="classification",
+    channels=[Channel("gaze_x", 0, 1), Channel("gaze_y", 0, 1)],
+    window=4,
+    hop=2,
+    step=0.5,
+    time="t",
+    labels=["a", "b"],
+)
+GOOD = {"samples": {"gaze_x": [1, 2], "gaze_y": [None, 0.5]}, "time": [0, 0.5]}
+
+
+def with_samples(**samples):
+    return GOOD | {"samples": GOOD["samples"] | samples}
+
+
+@pytest.mark.parametrize(
+    ("instance", "expected"),
+    [
+        (3, 'expected {"samples": {"gaze_x": […], "gaze_y": […]}, "time": […]}, got 3'),
+        ({"sample": {}}, "unknown field 'sample'; did you mean 'samples'?"),
+        ({"time": [1]}, 'samples are not there; expected {"samples": {"gaze_x"'),
+        (with_samples(gaze_z=[1, 2]), "unknown channel 'gaze_z'; did you mean 'gaze_"),
+        (with_samples(pupil=[1, 2]), "unknown channel 'pupil'; there are: gaze_x, gaze_y"),
+        ({"samples": {"gaze_x": [1]}}, "channel 'gaze_y' is not there; expected a list of numbers"),
+        (with_samples(gaze_x=4), "channel 'gaze_x' is 4; expected a list of numbers, null where"),
+        (with_samples(gaze_y=[1, "2"]), "channel 'gaze_y': sample 1 is \"2\"; expected a list"),
+        (with_samples(gaze_y=[1, True]), "channel 'gaze_y': sample 1 is true; expected"),
+        (with_samples(gaze_y=[1, 10**400]), "channel 'gaze_y': a number of it is too large"),
+        (with_samples(gaze_y=[1]), "channel 'gaze_y' has 1 samples, and 'gaze_x' has 2"),
+        ({"samples": {"gaze_x": [], "gaze_y": []}}, "all samples are lost"),
+        ({"samples": {"gaze_x": [None], "gaze_y": [None]}}, "all samples are lost"),
+        (GOOD | {"time": [0]}, "time has 1 numbers, and there are 2 samples"),
+        (GOOD | {"time": [0, None]}, "sample 1 has no time"),
+        (GOOD | {"time": [1, 0]}, "time runs backwards: 0 follows 1"),
+        (GOOD | {"time": [1, 1]}, "time repeats: 1 follows 1"),
+        (GOOD | {"time": [0, 1e6]}, "time jumps: 2 samples from 0 to 1000000"),
+        (
+            GOOD | {"time": [0, 1e9]},
+            "time: 2,000,000,000 samples at the model's rate; send at most",
+        ),
+    ],
+)
+def test_a_wrong_instance_is_named_with_what_is_expected(instance, expected):
+    encoded = Inputs(SCHEMA).encode_request([GOOD, instance])
+    assert encoded.errors[1].startswith("instance 1: ") and "\n" not in encoded.errors[1]
+    assert expected in encoded.errors[1] and encoded.rows == 1
+
+
+def test_windows_are_asked_for_by_a_parameter_of_this_kind():
+    assert read_parameters({"windows": True}, Inputs.PARAMETERS).windows
+    with pytest.raises(InstanceError, match="unknown name 'window'; did you mean 'windows'"):
+        read_parameters({"window": True}, Inputs.PARAMETERS)
+    with pytest.raises(InstanceError, match="unknown name 'windows'; there are: top, explain, par"):
+        read_parameters({"windows": True})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("subject,trial,t,x,z\n1,1,0,1,2\n", "no column 'y', a channel of the model; there are: "),
+        ("subject,trial,t,x,y\n1,1,0,1,a\n", "t.csv"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_in_one_line(runs, text, expected, capsys):
+    capsys.readouterr()
+    assert predict.main(["--model", runs("classification").model_dir, write("t.csv", text)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and expected in error
+
+
+def test_a_recording_of_a_table_may_be_wrong_alone(runs, capsys):
+    rows = make_rows(1)
+    rows[70][2] = rows[69][2]  # time repeats, in the second recording
+    capsys.readouterr()
+    path = write_waves("some.csv", rows)
+    assert predict.main(["--model", runs("classification").model_dir, path]) == 2
+    first, second, *_ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "class" in first and second["recording"] == "p00, 1"
+    assert "recording p00, 1: time repeats" in second["error"]
+
+
+# The report
+
+
+def read_sections(trained) -> dict[str, dict]:
+    sections = read_json(trained.job_dir / "evaluation.json")["sections"]
+    return {section["title"]: section for section in sections}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_report_shows_recordings_and_what_the_model_looked_at(runs, task):
+    trained = runs(task)
+    made = read_sections(trained)
+    shown = made["Recordings and predictions"]["items"]
+    held_out = {trained.data.recordings.names[i] for i in trained.data.eval.number}
+    assert {item["lines"][-1] for item in shown} <= held_out and shown
+    for item in shown:
+        assert [row["name"] for row in item["rows"]][:2] == ["x", "y"]
+        assert len(item["rows"]) > 2 and item["span"][1] > item["span"][0]
+    looked = made["What it looked at"]
+    assert looked["items"] and "at most 0." in looked["text"]
+    for item in looked["items"]:
+        shades = np.array([row["shades"] for row in item["rows"]])
+        assert [row["name"] for row in item["rows"]] == ["x", "y"] and np.abs(shades).max() >= 1
+    values = made[[*made][0]]["values"]
+    assert all(value["interval"] for value in values[:1])
+
+
+def test_classes_are_confused_participant_by_participant(runs):
+    trained = runs("classification")
+    made = read_sections(trained)
+    [row] = made["Participant by participant"]["rows"]  # one of six is held out
+    confusion = np.array(made["What it confuses"]["counts"])
+    assert row[1] == confusion.sum() == 4
+    assert row[2]["bar"][0] == confusion.trace() / 4
+    assert made["How good it is"]["text"].startswith("The intervals are for other recordings")
+    with open(trained.job_dir / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ["row", "participant", "recording", "start", "truth", "prediction", "accuracy", "loss"]
+    assert [*rows[0]] == names and len(rows) == 12
+    assert [float(row["start"]) for row in rows[:3]] == pytest.approx([0, 0.64, 1.12])
+
+
+def test_attributions_add_up():
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    weights, x = random.normal(size=(5, 2)), random.normal(size=(5, 2))
+    found = gradients.attribute(
+        lambda part: tf.reduce_sum(part * weights.astype(np.float32), axis=(1, 2)), 0 * x, x
+    )
+    np.testing.assert_allclose(found.values, weights * x, atol=1e-5)
+    assert found.error < 1e-5
+    curved = gradients.attribute(lambda part: tf.reduce_prod(part, axis=(1, 2)), 0 * x, x + 2)
+    assert curved.error < 1e-4
+
+
+def test_windows_are_stitched_by_their_means():
+    random = np.random.default_rng(0)
+    outputs, starts = random.random((3, 4, 2)).astype(np.float32), np.array([0, 2, 3])
+    whole = join.stitch(outputs, starts, 7)
+    by_hand = [
+        np.mean([o[t - s] for o, s in zip(outputs, starts, strict=True) if s <= t < s + 4], axis=0)
+        for t in range(7)
+    ]
+    np.testing.assert_allclose(whole, by_hand, rtol=1e-6)
+    cells = timelines.spread(outputs[:, 0], starts, 4)
+    assert cells.shape == (timelines.CELLS, 2)
+    np.testing.assert_allclose(cells[0], outputs[0, 0], rtol=1e-6)
+    np.testing.assert_allclose(cells[-1], outputs[2, 0], rtol=1e-6)

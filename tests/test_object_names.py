@@ -290,7 +290,7 @@ def test_what_the_disk_refuses_is_one_line(lab, store, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "a")
 
-    monkeypatch.setattr(storage.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(error, match="^a: No space left on device; remove the cause"):
         storage.download_folder(store, f"gs://{BUCKET}/full", tmp_path)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launcher.cloud import object_names, storage
+from launcher.cloud import local_files, object_names, storage
 from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
@@ -41,7 +41,7 @@ def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> P
     """
     target = _choose_target(job)
     try:
-        with storage.disk_errors(target):
+        with local_files.disk_errors(target):
             new = _copy(store, job, target, say)
             pages = _write_reports(job, target, new)
     except KeyboardInterrupt:
@@ -96,7 +96,7 @@ def _find_records(target: Path) -> list[Path]:
 def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
     """Bring all files, the run records last; return whether anything has changed here."""
     names = store.list_for_disk(job.folder, target)
-    storage.refuse_obstacles(target, [JOB])
+    local_files.refuse_obstacles(target, [JOB])
     if own := [name for name in names if re.search(OWN, name)]:
         say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
     in_bucket = [name for name in names if re.search(RECORD, name)]

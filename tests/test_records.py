@@ -21,6 +21,7 @@ CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
 CONFIGS = [name for name in CONFIGS if name not in ("batch", "endpoint", "model")]  # no jobs
 SCRIPTS = sorted(path.stem for path in (PRODUCT / "scripts").glob("*.py"))
 SUBCOMMANDS = {
+    "data": ("pull", "push", "drive", "status"),
     "jobs": ("list", "show", "logs", "cancel", "cost", "fetch"),
     "endpoints": ("list", "traffic", "logs", "undeploy", "cleanup"),
 }

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 # The launcher's packages, bottom up: each imports only itself and those before it.
 ORDER = ("common", "project", "jobfile", "local", "report", "study", "cost", "cloud")
-ORDER += ("endpoints", "doctor", "setup", "cli")
+ORDER += ("data", "endpoints", "doctor", "setup", "cli")
 
 
 def list_packages(path) -> set[str]:

@@ -5,6 +5,7 @@ folder crashes it; it takes `ifGenerationMatch` and `maxResults` without heeding
 a client that resumes an upload of which nothing has arrived that one byte has.
 """
 
+import functools
 import hashlib
 import itertools
 import json
@@ -27,18 +28,25 @@ PAGE = 1000  # names in one answer to a listing
 
 @dataclass(frozen=True)
 class Object:
-    data: bytes
+    data: bytes  # or a map of a large file
     generation: int
     updated: str
 
+    @functools.cached_property
+    def sums(self) -> dict:
+        digests = {"md5Hash": hashlib.md5(self.data)}  # gcloud compares it
+        if crc32c:
+            digests["crc32c"] = crc32c.Checksum()
+            for start in range(0, len(self.data), 1 << 20):
+                digests["crc32c"].update(bytes(self.data[start : start + (1 << 20)]))
+        return {name: b64encode(digest.digest()).decode() for name, digest in digests.items()}
+
     def describe(self, bucket: str, name: str) -> dict:
-        sums = {"crc32c": b64encode(crc32c.Checksum(self.data).digest()).decode()} if crc32c else {}
-        return sums | {
+        return self.sums | {
             "kind": "storage#object",
             "bucket": bucket,
             "name": name,
             "size": str(len(self.data)),
-            "md5Hash": b64encode(hashlib.md5(self.data).digest()).decode(),  # gcloud compares it
             "generation": str(self.generation),
             "metageneration": "1",
             "updated": self.updated,
@@ -53,6 +61,7 @@ class Upload:
     bucket: str
     name: str
     query: dict
+    md5: str | None  # which the content must have
     received: bytearray = field(default_factory=bytearray)
     done: dict | None = None
 
@@ -70,11 +79,13 @@ class Buckets:
 
     Attributes:
         described: {bucket: what its description holds besides, such as its location}.
+        sent: bytes of objects that were read so far.
     """
 
     def __init__(self, *names: str, closed: tuple[str, ...] = ()):
         self.closed = closed
         self.described: dict[str, dict] = {}
+        self.sent = 0
         self._buckets: dict[str, dict[str, Object]] = {name: {} for name in (*names, *closed)}
         self._uploads: dict[str, Upload] = {}
         self._generations = itertools.count(1)
@@ -163,8 +174,12 @@ class Buckets:
         except KeyError:
             raise Refused(404, f"No such object: {bucket}/{name}") from None
 
-    def _put(self, bucket: str, name: str, data: bytes, query: dict) -> dict:
+    def _put(
+        self, bucket: str, name: str, data: bytes, query: dict, md5: str | None = None
+    ) -> dict:
         objects = self._bucket(bucket)
+        if md5 and md5 != b64encode(hashlib.md5(data).digest()).decode():
+            raise Refused(400, f"Provided MD5 hash {md5} doesn't match the content.")
         expected = query.get("ifGenerationMatch")
         if expected is not None:
             found = objects[name].generation if name in objects else 0
@@ -199,11 +214,13 @@ class Buckets:
         data = self._object(bucket, name).data
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
         if not asked:
+            self.sent += len(data)
             return Response(200, data)
         first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
         if first >= len(data):
             return Response(416, headers={"Content-Range": f"bytes */{len(data)}"})
         shown = f"bytes {first}-{last}/{len(data)}"
+        self.sent += last + 1 - first
         return Response(206, data[first : last + 1], {"Content-Range": shown})
 
     def _compose(self, bucket: str, name: str, request: Request) -> Response:
@@ -225,12 +242,14 @@ class Buckets:
                 boundary = re.search(r"""boundary=["']?([^"';]+)""", kind)[1]
                 parts = re.split(rb"\r?\n--" + re.escape(boundary.encode()), b"\n" + body)
                 about, data = (re.split(rb"\r?\n\r?\n", p, maxsplit=1)[1] for p in parts[1:3])
-                name = query.get("name") or json.loads(about)["name"]
-                return _json(self._put(bucket, name, data, query))
+                about = json.loads(about)
+                name = query.get("name") or about["name"]
+                return _json(self._put(bucket, name, data, query, about.get("md5Hash")))
             case "resumable":
-                name = query.get("name") or json.loads(body)["name"]
+                about = json.loads(body or b"{}")
+                name = query.get("name") or about["name"]
                 key = uuid.uuid4().hex
-                self._uploads[key] = Upload(bucket, name, query)
+                self._uploads[key] = Upload(bucket, name, query, about.get("md5Hash"))
                 place = f"{request.base}/upload/storage/v1/b/{bucket}/o?upload_id={key}"
                 return Response(200, headers={"Location": place})
         raise Refused(400, f"uploadType {query.get('uploadType')}")
@@ -248,7 +267,7 @@ class Buckets:
         size = len(upload.received)
         if str(size) == total and not upload.done:
             upload.done = self._put(
-                upload.bucket, upload.name, bytes(upload.received), upload.query
+                upload.bucket, upload.name, bytes(upload.received), upload.query, upload.md5
             )
         if upload.done:
             return _json(upload.done)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from standins.batches import Batches
 from standins.buckets import Buckets
+from standins.drive import Drive
 from standins.jobs import NUMBER, Jobs, Log, answer, refusal
 from standins.proxy import Proxy, Request
 from standins.serving import Serving
@@ -51,6 +52,7 @@ class Cloud:
 
     def __init__(self, *buckets: str, closed: tuple[str, ...] = (), images: bool = True):
         self.buckets = Buckets(*buckets, closed=closed)
+        self.drive = Drive()
         self.log = Log()
         self.jobs = Jobs(self.log)
         self.serving = Serving(self.jobs, self.log)
@@ -140,6 +142,8 @@ class Cloud:
             return answer({"access_token": SECRET, "expires_in": 3600, "token_type": "Bearer"})
         if "serviceAccounts" in path:
             return refusal(404, "There is no such method.")
+        if path[0] == "drive":
+            return self.drive(request)
         if path == ["v2", "entries:list"]:
             return self.log(request)
         if len(path) > 5 and path[5] == "repositories":

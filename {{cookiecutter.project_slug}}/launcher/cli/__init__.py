@@ -9,6 +9,7 @@ deploy       serve a model on Vertex AI
 endpoints    list, change and remove what serves there
 check        check job files
 jobs         list, show and cancel cloud jobs; fetch their results
+data         raw data comes in, and goes to the bucket
 prices       show prices
 report       write the page of a run
 setup_cloud  create what cloud jobs need

@@ -12,9 +12,14 @@ from launcher.common.document import SpecError
 
 def new_parser(doc: str | None) -> argparse.ArgumentParser:
     """A parser whose --help begins with the docstring of a verb."""
-    return argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Report a wrong command line in one line, without a list of all flags."""
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message}; --help explains every flag\n")
 
 
 def parse_job(

@@ -50,7 +50,7 @@ def is_anonymous() -> bool:
     return value.lower() in ("1", "true", "yes")
 
 
-def load_credentials():
+def load_credentials(*scopes: str):
     """The application default credentials; anonymous ones where gcloud is set to use none.
 
     Raises:
@@ -60,7 +60,7 @@ def load_credentials():
         return sdk("google.auth.credentials").AnonymousCredentials()
     auth = sdk("google.auth")
     try:
-        return auth.default(scopes=[SCOPE])[0]
+        return auth.default(scopes=[SCOPE, *scopes])[0]
     except (auth.exceptions.GoogleAuthError, ValueError, OSError, AttributeError) as error:
         # AttributeError: JSON that is no mapping, which google.auth does not expect.
         raise CloudError(f"nobody is logged in ({clean(error)}); {advise_login()}") from None
@@ -152,19 +152,21 @@ class Need:
     bucket: str = ""  # the role is needed on it alone
     repository: str = ""  # likewise
     create: str = ""  # the command that creates what is missing
+    remedy: str = ""  # what to do where access is no matter of roles
 
 
 class Connection:
     """Sends requests in one project and region, by the credentials of this machine."""
 
-    def __init__(self, project: str, region: str = "", account: str = ""):
+    def __init__(self, project: str, region: str = "", account: str = "", scope: str = ""):
         """Log in, and send nothing yet.
 
         Args:
             account: the service account that jobs are to run under, for messages.
+            scope: of an API that SCOPE does not contain.
         """
         self.project, self.region, self.account = project, region, account
-        self.credentials = load_credentials()
+        self.credentials = load_credentials(*filter(None, [scope]))
         requests = sdk("google.auth.transport.requests")
         # A request whose token is refused fetches a new one, once.
         self.session = requests.AuthorizedSession(self.credentials, max_refresh_attempts=1)
@@ -180,6 +182,11 @@ class Connection:
         """
         with self.explain_errors(what, need):
             return errors.retry()(ask)(self.session, method, url, **options)
+
+    def request(self, what: str, need: Need, method: str, url: str, **options):
+        """Send a request likewise; return its whole answer."""
+        with self.explain_errors(what, need):
+            return errors.retry()(request)(self.session, method, url, **options)
 
     def grant(self, need: Need, account: str = "") -> str:
         """The command that gives the caller the role that a request needs."""
@@ -211,6 +218,8 @@ class Connection:
 
     def _explain(self, error: BaseException, need: Need) -> str:
         text, status = clean(error), errors.get_status(error)
+        if errors.get_reason(error) == "downloadQuotaExceeded":
+            return f"{text} (downloadQuotaExceeded); the same command resumes tomorrow"
         if errors.is_transient(error):
             seconds = f"{errors.LIMIT:.0f} s"
             return f"no good answer within {seconds} ({text}); give the same command again later"
@@ -218,6 +227,8 @@ class Connection:
             return f"the quota is used up, or there is none: {text}; see {quota_page(self.project)}"
         if status == 401 or isinstance(error, sdk("google.auth.exceptions").GoogleAuthError):
             return f"signed in as {self._caller()}, who was not let in: {text}; {advise_login()}"
+        if need.remedy and status in (403, 404):
+            return f"signed in as {self._caller()}: {text}; {need.remedy}"
         if status == 403:
             return f"signed in as {self._caller()}, {self._explain_forbidden(text, need)}"
         if self.account and self.account in text:
@@ -254,7 +265,12 @@ def quota_page(project: str) -> str:
 
 
 def ask(session, method: str, url: str, **options) -> dict:
-    """Send a request once; return its answer's JSON.
+    """Send a request once; return its answer's JSON. See `request`."""
+    return request(session, method, url, **options).json()
+
+
+def request(session, method: str, url: str, **options):
+    """Send a request once; return its answer.
 
     Args:
         options: of requests.Session.request.
@@ -267,4 +283,4 @@ def ask(session, method: str, url: str, **options) -> dict:
     answer = session.request(method, url, **options)
     if answer.status_code >= 300:
         raise sdk("google.api_core.exceptions").from_http_response(answer)
-    return answer.json()
+    return answer

@@ -16,6 +16,7 @@ LIMIT = 120.0  # seconds within which a request is repeated
 FIRST, LONGEST = 1.0, 20.0  # seconds between two attempts; they grow
 SHOWN = 300  # characters of a service's message
 LATER = (408, 429, 500, 502, 503, 504)  # "try again"
+TOO_FAST = ("rateLimitExceeded", "userRateLimitExceeded")  # Drive says so by 403
 SECRETS = re.compile(
     r"ya29\.[\w.-]+|1//[\w-]+|eyJ[\w.-]{20,}|(?i:bearer) [\w.-]+|-----BEGIN.*", re.DOTALL
 )
@@ -75,7 +76,7 @@ def is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error, auth.GoogleAuthError):  # no token, for the moment
         return isinstance(error, auth.TransportError) or bool(getattr(error, "retryable", False))
-    return get_status(error) in LATER and not is_quota(error)
+    return (get_status(error) in LATER and not is_quota(error)) or get_reason(error) in TOO_FAST
 
 
 def had_no_effect(error: BaseException) -> bool:
@@ -98,6 +99,12 @@ def get_status(error: BaseException) -> int:
     answer = getattr(error, "response", None)  # what the storage client raises within an upload
     status = getattr(answer, "status_code", None) or getattr(error, "code", None)
     return int(status) if isinstance(status, int) else 0
+
+
+def get_reason(error: BaseException) -> str:
+    """The reason of a refusal in one word, where the service names it: "rateLimitExceeded"."""
+    details = getattr(error, "errors", None) or [{}]
+    return str(details[0].get("reason", "")) if isinstance(details[0], dict) else ""
 
 
 def is_quota(error: BaseException) -> bool:

@@ -27,7 +27,7 @@ STUDY = "study.json"
 OWN = r"(?i:^(vertex\.json|study\.(json|csv)|([^/]+/)?report\.html)$)"
 ATTEMPTS = 4
 # In the error for a file that is not as it was listed, or gone: old checkpoints are removed.
-CHANGED = "changed meanwhile|No such object"
+CHANGED = "changed meanwhile|No such object|atisfiable"
 
 
 def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> Path:

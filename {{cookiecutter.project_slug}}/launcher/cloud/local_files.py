@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
+import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher.cloud import errors
+from launcher.cloud import errors, object_names
 from launcher.cloud.errors import CloudError
 from launcher.common.files import PARTIAL
 
-# Left behind by Python and Jupyter; by macOS, Windows, and copies that were interrupted.
+SHOWN = 3  # faults that a message names
+# Left behind by Python and Jupyter; by macOS, Windows, copies that were interrupted, and our locks.
 LITTER = r"(?:^|/)(?:(?:__pycache__|\.ipynb_checkpoints)(?:/|$)"
-LITTER += r"|(?:\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini|[^/]*\.partial)$)"
+LITTER += r"|(?:\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini|[^/]*\.partial"
+LITTER += r"|\.(?:launcher|trainer)\.lock)$)"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: its size in bytes, and the checksum that Cloud Storage keeps of each object."""
+    """A file: its size in bytes (None: unknown), and a checksum of its content in base64."""
 
-    size: int
-    crc32c: str
+    size: int | None
+    checksum: str
+    kind: str = "crc32c"  # which Cloud Storage keeps of each object; elsewhere md5 or sha256
+
+    def fits(self, other: Entry | None) -> bool:
+        """Whether another file has this content, as far as its size is known."""
+        return other is not None and other == replace(self, size=self.size or other.size)
 
 
 @contextlib.contextmanager
@@ -39,24 +46,47 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
 
 def list_local(folder: Path) -> dict[str, Entry]:
-    """The files in a local folder and below it, without litter.
+    """The files in a local folder and below it, without litter; errors as of `list_names`."""
+    return read_entries(folder, list_names(folder))
+
+
+def list_names(folder: Path) -> list[str]:
+    """The names of these files within the folder.
 
     Raises:
         CloudError: there is no such folder, or a name that no object can have.
     """
     if not folder.is_dir():
         raise CloudError(f"{folder}: is no folder; give one that exists")
-    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
-    files = read_entries(folder, [name for name in names if not re.search(LITTER, name)])
-    for name in files:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    names = [name for name in names if not re.search(LITTER, name)]
+    for name in names:
         if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
             raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
-    return files
+    return names
 
 
 def read_entries(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
     """Of these names those that are files in a folder."""
     return {name: compute_entry(folder / name) for name in names if (folder / name).is_file()}
+
+
+def refuse_names(folder: str, names: Iterable[str], what: str) -> None:
+    """Look for names that no disk should have.
+
+    Args:
+        what: has such names, for the message.
+
+    Raises:
+        CloudError: names the first few of them.
+    """
+    if faults := object_names.find_faults(names):
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise CloudError(
+            f"{folder}: {'; '.join(faults[:SHOWN])}{more}; nothing was copied: rename or remove "
+            f"{what}, then try again"
+        )
 
 
 def refuse_obstacles(target: Path, names: Iterable[str]) -> None:
@@ -75,9 +105,71 @@ def refuse_obstacles(target: Path, names: Iterable[str]) -> None:
         raise CloudError(f"{min(taken)}: is in the way of what is to be written there; move it")
 
 
-def compute_entry(source: Path | bytes) -> Entry:
-    """Size and checksum of a file, or of bytes."""
-    checksum = errors.sdk("google_crc32c").Checksum()
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-        size = sum(map(len, checksum.consume(stream, 1 << 20)))
-    return Entry(size, base64.b64encode(checksum.digest()).decode())
+def write_rest(
+    path: Path, source: str, wanted: Entry, read: Callable[[int], Iterator[bytes]]
+) -> None:
+    """Write a file from where an earlier attempt ended; it is there as a whole or not at all.
+
+    Args:
+        source: where its content comes from, for messages.
+        read: yields the content from an offset on.
+
+    Raises:
+        CloudError: the content is not the one that is wanted.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, start = path.with_name(path.name + PARTIAL), 0
+    checksum = _new_checksum(wanted.kind)
+    try:
+        with open(partial, "r+b" if partial.exists() else "w+b") as file:
+            for part in iter(lambda: file.read(1 << 20), b""):
+                checksum.update(part)
+            start = file.tell()
+            if not wanted.fits(Entry(start, _encode(checksum), wanted.kind)):
+                for part in read(start):
+                    file.write(part)
+                    checksum.update(part)
+            written = Entry(file.tell(), _encode(checksum), wanted.kind)
+        if wanted.fits(written):
+            os.replace(partial, path)
+            return
+        partial.unlink()
+    except BaseException as error:
+        # What has arrived stays, unless the disk refuses it.
+        if isinstance(error, OSError) or not partial.stat().st_size:
+            partial.unlink(missing_ok=True)
+        raise
+    if not start:
+        raise CloudError(f"download {source}: it changed meanwhile, or arrived damaged; try again")
+    write_rest(path, source, wanted, read)  # the earlier attempt had another version
+
+
+def compute_entry(source: Path | bytes | Iterable[bytes], kind: str = "crc32c") -> Entry:
+    """Size and checksum of a file, of bytes, or of the parts of something."""
+    checksum, size = _new_checksum(kind), 0
+    for part in (
+        read_file(source)
+        if isinstance(source, Path)
+        else [source]
+        if isinstance(source, bytes)
+        else source
+    ):
+        checksum.update(part)
+        size += len(part)
+    return Entry(size, _encode(checksum), kind)
+
+
+def read_file(path: Path, start: int = 0) -> Iterator[bytes]:
+    """The content of a file from an offset on, part by part."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        while part := file.read(1 << 20):
+            yield part
+
+
+def _new_checksum(kind: str):
+    return errors.sdk("google_crc32c").Checksum() if kind == "crc32c" else hashlib.new(kind)
+
+
+def _encode(checksum) -> str:
+    return base64.b64encode(checksum.digest()).decode()

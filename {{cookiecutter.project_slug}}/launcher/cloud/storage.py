@@ -1,26 +1,27 @@
 """Copy files between folders and buckets; every copy is compared with its source.
 
 An object in a bucket is there as a whole or not at all. A local file is written under another name
-first, so that the same is true of it. Google's transfer_manager writes files under their final names
-and returns after the last one, so that a copy that is interrupted would have to begin again.
+first, so that the same is true of it; a copy that was interrupted resumes there. Google's
+transfer_manager writes files under their final names, and takes any file of the name for a copy.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from mimetypes import guess_type
 from pathlib import Path
+from typing import IO
 
-from launcher.cloud import errors, local_files, object_names
+from launcher.cloud import errors, local_files
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import Entry, compute_entry, disk_errors, list_local, read_entries
-from launcher.common.files import replacing
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
-SHOWN = 3  # faults that a message names
+PART = 16 << 20  # bytes that one request reads or writes
 # Of a download: as the object is stored, even where it is compressed.
 DOWN = {"raw_download": True, "checksum": "crc32c"}
 
@@ -89,11 +90,25 @@ class Store:
         """The whole object."""
         return self._call("read", uri, self._blob(uri).download_as_bytes, **DOWN)
 
-    def list(self, folder: str) -> dict[str, Entry]:
-        """The objects in a folder of a bucket and below it, by their names within it."""
+    def upload_stream(self, source: IO[bytes], wanted: Entry, uri: str) -> None:
+        """Write an object from an open file, part by part; it must have the md5 that is wanted.
+
+        The service compares. Whatever goes wrong, the object stays as it was.
+        """
+        blob, options = self._blob(uri), {"checksum": "crc32c", "content_type": guess_type(uri)[0]}
+        blob.chunk_size, blob.md5_hash = PART, wanted.checksum
+        self._call("upload to", uri, blob.upload_from_file, source, size=wanted.size, **options)
+
+    def list(self, folder: str, kind: str = "crc32c") -> dict[str, Entry]:
+        """The objects in a folder of a bucket and below it, by their names within it.
+
+        Args:
+            kind: of their checksums, crc32c or md5; composite objects have no md5.
+        """
+        field = {"crc32c": "crc32c", "md5": "md5_hash"}[kind]
         # TensorFlow marks folders by empty objects, which are no files.
         return {
-            name: Entry(blob.size, blob.crc32c)
+            name: Entry(blob.size, getattr(blob, field), kind)
             for name, blob in self.list_blobs("list", folder).items()
             if blob.size or name[-1:] not in "/"
         }
@@ -105,12 +120,7 @@ class Store:
             CloudError: names the objects that may not, or what is in their way.
         """
         names = self.list(folder)
-        if faults := object_names.find_faults(names):
-            more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-            raise CloudError(
-                f"{folder}: {'; '.join(faults[:SHOWN])}{more}; nothing was copied: rename or remove "
-                "such objects in the bucket, then try again"
-            )
+        local_files.refuse_names(folder, names, "such objects in the bucket")
         local_files.refuse_obstacles(target, names)
         return names
 
@@ -120,13 +130,15 @@ class Store:
         Args:
             wanted: the object as `list` describes it; the file is compared with it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            self._call("download", uri, self._blob(uri).download_to_filename, str(partial), **DOWN)
-            if compute_entry(partial) != wanted:
-                raise CloudError(
-                    f"download {uri}: it changed meanwhile, or arrived damaged; try again"
-                )
+        read = functools.partial(self.read_from, uri, wanted.size)
+        local_files.write_rest(path, uri, wanted, read)
+
+    def read_from(self, uri: str, size: int, start: int) -> Iterator[bytes]:
+        """The content of an object of that size from an offset on, part by part."""
+        method, options = self._blob(uri).download_as_bytes, {**DOWN, "checksum": None}
+        for first in range(start, size, PART):
+            last = min(first + PART, size) - 1
+            yield self._call("download", uri, method, start=first, end=last, **options)
 
     def _blob(self, uri: str):
         bucket, name = split(uri)

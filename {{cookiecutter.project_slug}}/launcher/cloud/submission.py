@@ -99,7 +99,8 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
     code, tree = find_code(job, settings, flags), git.read()
     name = _choose_name(job)
     output = folder or _choose_folder(job.output or f"gs://{settings.bucket}", name)
-    env = {completion.DATA: code.data} if code.data else {}
+    env = {completion.DATA: code.data, completion.RAW: sources.hash_manifest()}
+    env = {key: value for key, value in env.items() if value}
     if tree:
         env |= {completion.COMMIT: tree.commit, completion.DIRTY: json.dumps(bool(tree.changed))}
     message = completion.complete(
@@ -194,11 +195,13 @@ def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> li
     for field, word in [*(("", flag) for flag in flags), *(w for p in ours for w in p.args())]:
         value = word.partition("=")[2] if word.startswith("-") else word
         for path in value.split(","):
-            there = path.startswith("/gcs/") or (image and path.startswith("data/"))
+            raw = path.startswith("data/raw")
+            there = path.startswith("/gcs/") or (image and not raw and path.startswith("data/"))
             if there or sources.find_path(path) in (None, Path("/"), Path(".")):
                 continue
             what = f"{path} is on this machine, and the job runs on another"
             copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
+            copy = "python scripts/data.py push" if raw else copy
             line = job.line(field) if field else 0
             faults.append(Fault(job.path, line, field, what, f"run {copy} and name the copy"))
     return faults

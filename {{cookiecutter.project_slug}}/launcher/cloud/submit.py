@@ -18,6 +18,7 @@ from launcher.cloud.storage import Store
 from launcher.cloud.submission import Submission
 from launcher.cloud.vertex import Vertex
 from launcher.common.document import SpecError
+from launcher.common.terminal import confirm
 from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.project import git
@@ -95,14 +96,8 @@ def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
         return
     price = "an unknown sum" if estimate.most is None else f"up to {cost.dollars(estimate.most)}"
     limit = f"gcp.max_cost in project.yaml is {cost.dollars(most)}"
-    if not sys.stdin.isatty():
-        raise SpecError(
-            f"this job may cost {price}, and {limit}; there is no terminal to ask on: set another "
-            "limit there, or none"
-        )
-    print(f"This job may cost {price}, and {limit}. Send it? [y/N] ", end="", flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise SpecError("not sent")
+    question = f"This job may cost {price}, and {limit}. Send it?"
+    confirm(question, "not sent", "set another limit there, or none")
 
 
 def send(

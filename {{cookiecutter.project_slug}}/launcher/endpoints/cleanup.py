@@ -20,7 +20,7 @@ from launcher.cloud.clients import Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import ENDED, printable
 from launcher.cloud.storage import Store
-from launcher.common.document import SpecError
+from launcher.common.terminal import confirm
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import deploy
@@ -68,11 +68,7 @@ def cleanup(options: Namespace) -> int:
         print("nothing of this project to clean up")
         return code
     if not options.yes:
-        if not sys.stdin.isatty():
-            raise SpecError("there is no terminal to ask on; nothing was deleted: give --yes")
-        print("Delete all of these? [y/N] ", end="", flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise SpecError("nothing was deleted")
+        confirm("Delete all of these?", "nothing was deleted", "give --yes")
     for thing in things:
         try:
             thing.delete()

@@ -14,8 +14,8 @@ from launcher.jobfile.job import Job
 from launcher.jobfile.program import MODULE, OWN_IMAGE
 from launcher.project.settings import Settings
 
-# What the trainer cannot see in a job: the commit, and where the repo's data/ is.
-COMMIT, DIRTY, DATA = "GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI"
+# What the trainer cannot see in a job: the commit, where the repo's data/ is, which raw data it has.
+COMMIT, DIRTY, DATA, RAW = "GIT_COMMIT", "GIT_DIRTY", "OWN_DATA_URI", "DATA_HASH"
 
 
 def complete(
@@ -98,7 +98,7 @@ def undo(job: Job) -> Job:
         if runs.foreign:
             continue
         task = message.pop("pythonPackageSpec", None) or message.get("containerSpec", {})
-        filled_in = (COMMIT, DIRTY, DATA)
+        filled_in = (COMMIT, DIRTY, DATA, RAW)
         env = [entry for entry in task.get("env", []) if entry["name"] not in filled_in]
         words = {"command": list(runs.command), "args": list(runs.args), "env": env}
         message["containerSpec"] = {key: value for key, value in words.items() if value}

@@ -1,4 +1,7 @@
-"""Files of this repo that an image or a package is made of, and a digest of them."""
+"""Files of this repo that an image or a package is made of, and a digest of them.
+
+Raw data is none of them: a job reads it from the bucket.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ from pathlib import Path
 from launcher.common.files import update_hash
 from launcher.project.settings import ROOT
 
+RAW = ROOT / "data" / "raw"  # not in git
+MANIFEST = ROOT / "data" / "MANIFEST.csv"  # lists the files in there; in git
+
 
 def list_files(names: Sequence[str]) -> Iterator[Path]:
     """The files behind these names of files and folders, in order, without Python's caches."""
     for name in names:
         for path in sorted((ROOT / name, *(ROOT / name).rglob("*"))):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts and RAW not in path.parents:
                 yield path
 
 
@@ -26,6 +32,11 @@ def digest(names: Sequence[str], more: str = "") -> str:
         total.update(f"{path.relative_to(ROOT).as_posix()}\0{path.stat().st_size}\0".encode())
         update_hash(total, path)
     return total.hexdigest()[:16]
+
+
+def hash_manifest() -> str:
+    """16 hexadecimal digits that name the raw data; "" where it has no manifest."""
+    return hashlib.sha256(MANIFEST.read_bytes()).hexdigest()[:16] if MANIFEST.exists() else ""
 
 
 def find_path(text: str) -> Path | None:

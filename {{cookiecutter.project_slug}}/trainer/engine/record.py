@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import os
@@ -70,6 +71,7 @@ class Record:
             machine=machine.describe(),
             environment=dict(runtime.contract),
             data=data.manifest,
+            data_hash=runtime.contract.get("DATA_HASH") or hash_raw_data(),
             task=data.schema.task,
             target=data.schema.target,
             metric_meanings=describe_metrics(data),
@@ -216,6 +218,15 @@ def git_state(runtime: Runtime) -> dict:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}  # no git, or no repository
+
+
+def hash_raw_data() -> str | None:
+    """One hash for all of data/raw, of the list of its files; None where there is no such list."""
+    path = os.path.join(os.path.dirname(__file__), "../../data/MANIFEST.csv")
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

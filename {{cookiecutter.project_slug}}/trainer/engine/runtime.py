@@ -22,7 +22,7 @@ ROLES = ("chief", "worker", "ps", "evaluator")
 OTHER_NAMES = {**{f"workerpool{i}": role for i, role in enumerate(ROLES)}, "master": "chief"}
 EXPECTED = '{"cluster": {"chief": ["host:port"], …}, "task": {"type": "chief", "index": 0}}'
 CONTRACT = re.compile(
-    r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC|GIT_COMMIT|GIT_DIRTY|OWN_DATA_URI)$"
+    r"^(AIP_.*|CLOUD_ML_.*|TF_CONFIG|CLUSTER_SPEC|GIT_COMMIT|GIT_DIRTY|OWN_DATA_URI|DATA_HASH)$"
 )
 
 

@@ -1,0 +1,168 @@
+"""Read Google Drive: the files in a folder, with their checksums; copy them to a bucket.
+
+Drive keeps the md5 of its files, and Cloud Storage that of its objects: what is equal is not copied.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from launcher.cloud import local_files, object_names
+from launcher.cloud.clients import LOGIN, SCOPE, Connection, Need
+from launcher.cloud.local_files import Entry
+from launcher.cloud.storage import PART, Store
+from launcher.common.document import SpecError
+from launcher.data.copying import Count, work_through
+from launcher.project.buckets import find_uri_problem
+from launcher.project.settings import read_settings
+
+FILES = "https://www.googleapis.com/drive/v3/files"
+READ = "https://www.googleapis.com/auth/drive.readonly"
+FIELDS = "nextPageToken,files(id,name,mimeType,md5Checksum,size)"
+FOLDER, SHORTCUT = (f"application/vnd.google-apps.{kind}" for kind in ("folder", "shortcut"))
+SHARED = {"supportsAllDrives": "true"}  # folders of a team, too
+REMEDY = "share the folder with that account, and let the login read Drive: "
+NEED = Need("", remedy=f"{REMEDY}{LOGIN} --scopes=openid,{SCOPE},{READ}")
+
+
+class DriveFile(NamedTuple):
+    """A file that has bytes."""
+
+    id: str
+    path: str
+    entry: Entry
+
+
+class Drive:
+    """Google Drive, as far as the caller may read it.
+
+    Attributes:
+        left_out: how many files were not listed for their names.
+    """
+
+    def __init__(self):
+        """Send nothing yet."""
+        settings = read_settings()
+        self.connection = Connection(settings.project, settings.region, scope=READ)
+        self.left_out = 0
+
+    def list(self, folder: str, path: str = "") -> dict[str, DriveFile]:
+        """The files in a folder and below it by their paths; print why others are left out.
+
+        Args:
+            folder: its id.
+            path: of the folder, with a slash at its end.
+        """
+        entries = list(self._list_folder(folder, path))
+        names = [entry["name"] for entry in entries]
+        files: dict[str, DriveFile] = {}
+        for entry in entries:
+            name = path + entry["name"]
+            if entry["mimeType"] == SHORTCUT:
+                _report(f"{name!r} is a shortcut; put the file itself into the folder")
+            elif fault := _find_fault(path, entry["name"], names):
+                _report(f"{fault}; rename it in Drive")
+                self.left_out += 1
+            elif entry["mimeType"] == FOLDER:
+                files |= self.list(entry["id"], f"{name}/")
+            elif "md5Checksum" not in entry:
+                _report(f"{name!r} is a document of Google's, without bytes; download it by hand")
+            else:
+                md5 = base64.b64encode(bytes.fromhex(entry["md5Checksum"])).decode()
+                files[name] = DriveFile(entry["id"], name, Entry(int(entry["size"]), md5, "md5"))
+        return files
+
+    def read(self, file: DriveFile, start: int, end: int) -> bytes:
+        """The bytes of a file from one offset to another."""
+        if start == end:  # no range names nothing
+            return b""
+        options = {"params": {"alt": "media", **SHARED}}
+        options["headers"] = {"Range": f"bytes={start}-{end - 1}"}
+        what, url = f"download {file.path} from Drive", f"{FILES}/{file.id}"
+        return self.connection.request(what, NEED, "GET", url, **options).content
+
+    def read_from(self, file: DriveFile, start: int) -> Iterator[bytes]:
+        """Its content from an offset on, part by part."""
+        for first in range(start, file.entry.size, PART):
+            yield self.read(file, first, min(first + PART, file.entry.size))
+
+    def _list_folder(self, folder: str, path: str) -> Iterator[dict]:
+        params = {"q": f"'{folder}' in parents and trashed = false", "fields": FIELDS}
+        params |= {"pageSize": 1000, "includeItemsFromAllDrives": "true", **SHARED}
+        what = f"list the folder {path or folder} of Drive"
+        while True:
+            answer = self.connection.ask(what, NEED, "GET", FILES, params=params)
+            yield from answer.get("files", ())
+            if not answer.get("nextPageToken"):
+                return
+            params["pageToken"] = answer["nextPageToken"]
+
+
+def copy_to_bucket(options: Namespace, store: Store) -> int:
+    """Copy what is new or changed in the folder `options.folder` to `options.target`, past the disk.
+
+    Returns:
+        The exit code: 2 where files were left out for their names.
+
+    Raises:
+        SpecError: Drive or the bucket refuses; what was copied is not copied again.
+    """
+    folder, target = options.folder, options.target.rstrip("/")
+    if not re.fullmatch(r"[\w-]+", folder):
+        raise SpecError(f"{folder}: is no id of a folder; write the last part of its address")
+    if problem := find_uri_problem(target):
+        raise SpecError(f"{target}: {problem}")
+    drive = Drive()
+    files = drive.list(folder)
+    local_files.refuse_names(f"drive:{folder}", files, "such files in Drive")
+    there = store.list(target, "md5")
+    sizes = {name: f.entry.size for name, f in files.items() if there.get(name) != f.entry}
+
+    def work(name: str, count: Count) -> None:
+        stream = _Stream(drive, files[name], count)
+        store.upload_stream(stream, files[name].entry, f"{target}/{name}")
+
+    work_through("copying", sizes, work)
+    size = sum(sizes.values()) / 1e6
+    print(f"{target}: {len(files)} files of drive:{folder}; copied {len(sizes)}, {size:.1f} MB")
+    return 2 if drive.left_out else 0
+
+
+class _Stream(io.RawIOBase):
+    """A file of Drive, which is requested as it is read."""
+
+    def __init__(self, drive: Drive, file: DriveFile, count: Count):
+        super().__init__()
+        self.drive, self.file, self.count, self.position = drive, file, count, 0
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.position = offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        end = self.file.entry.size if size < 0 else min(self.position + size, self.file.entry.size)
+        [data] = self.count([self.drive.read(self.file, self.position, end)])
+        self.position = end
+        return data
+
+
+def _find_fault(path: str, name: str, names: list[str]) -> str:
+    """What is wrong with a name in a folder: Drive takes any, and one name twice."""
+    if names.count(name) > 1:
+        return f"{path + name!r} is there {names.count(name)} times"
+    if "/" in name:
+        return f"{path + name!r} has the character /"
+    return next(iter(object_names.find_faults([path + name])), "")
+
+
+def _report(text: str) -> None:
+    print(f"left out: {text}", file=sys.stderr)

@@ -1,0 +1,131 @@
+"""Read data.yaml: the files that it names, with their checksums, wherever they are."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from launcher.cloud import clients, errors
+from launcher.cloud.clients import Connection
+from launcher.cloud.errors import CloudError
+from launcher.cloud.local_files import Entry, list_local, read_file
+from launcher.cloud.storage import Store
+from launcher.common import document
+from launcher.common.document import Document, SpecError
+from launcher.data.drive import Drive
+from launcher.project.buckets import find_uri_problem
+from launcher.project.settings import ROOT, read_settings
+
+PATH = ROOT / "data.yaml"
+FORMS = "write gs://BUCKET/FOLDER, drive:FOLDER-ID, a folder, or a list of url and sha256"
+
+
+class Item(NamedTuple):
+    """A file of the source."""
+
+    entry: Entry
+    read: Callable[[int], Iterator[bytes]]  # its content from an offset on, part by part
+
+
+class RawData(NamedTuple):
+    """What data.yaml says."""
+
+    source: str  # gs://…, drive:ID, or a folder; "the web"
+    web: Mapping[str, tuple[str, Entry]]  # {name: (URL, sha256)}
+    derived: Mapping[str, str]  # {folder: the command that makes it}
+
+
+def read_raw_data() -> RawData:
+    """Read data.yaml.
+
+    Raises:
+        SpecError: the file is missing, or what is wrong in it.
+    """
+    file = document.read(PATH)
+    values = file.value if isinstance(file.value, dict) else {}
+    source, derived = values.get("source", ""), values.get("derived") or {}
+    if not isinstance(derived, dict) or not all(isinstance(v, str) for v in derived.values()):
+        raise SpecError(file.fault("derived", "is no mapping", "write FOLDER: COMMAND"))
+    if isinstance(source, list):
+        web = dict(_read_web_file(file, i, entry) for i, entry in enumerate(source))
+        return RawData("the web", web, derived)
+    if not source and (bucket := read_settings().bucket):
+        source = f"gs://{bucket}/data/raw"
+    problem = "" if isinstance(source, str) and source else "names no source"
+    if not problem and source.startswith("gs://"):
+        problem = find_uri_problem(source)
+    elif re.match(r"\w\w+:", str(source)) and not re.fullmatch(r"drive:[\w-]+", source):
+        problem = f"is {document.show(source)}"
+    if problem:
+        raise SpecError(file.fault("source", problem, FORMS))
+    return RawData(source.rstrip("/"), {}, derived)
+
+
+def _read_web_file(file: Document, i: int, entry: object) -> tuple[str, tuple[str, Entry]]:
+    url, sha256 = (str(entry.get(k)) if isinstance(entry, dict) else "" for k in ("url", "sha256"))
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not url.startswith("https://") or not name:
+        raise SpecError(file.fault(f"source[{i}].url", "names no file", "write https://…/FILE"))
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        instead = "write the 64 digits that sha256sum prints, in quotes"
+        raise SpecError(file.fault(f"source[{i}].sha256", "is no checksum", instead))
+    checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+    return name, (url, Entry(None, checksum, "sha256"))
+
+
+def list_source(raw: RawData) -> dict[str, Item]:
+    """The files of the source by their paths in data/raw.
+
+    Raises:
+        SpecError: it cannot be listed.
+    """
+    if raw.web:
+        session = errors.sdk("requests").Session()
+        return {
+            name: Item(entry, partial(_read_web, session, url))
+            for name, (url, entry) in raw.web.items()
+        }
+    if raw.source.startswith("gs://"):
+        store = open_store()
+        return {
+            name: Item(entry, partial(store.read_from, f"{raw.source}/{name}", entry.size))
+            for name, entry in store.list(raw.source).items()
+        }
+    if raw.source.startswith("drive:"):
+        drive = Drive()
+        files = drive.list(raw.source.removeprefix("drive:"))
+        return {
+            name: Item(file.entry, partial(drive.read_from, file)) for name, file in files.items()
+        }
+    folder = ROOT / Path(raw.source).expanduser()
+    return {
+        name: Item(entry, partial(read_file, folder / name))
+        for name, entry in list_local(folder).items()
+    }
+
+
+def open_store() -> Store:
+    """The buckets that the caller may use."""
+    settings = read_settings()
+    return Store(Connection(settings.project, settings.region))
+
+
+def _read_web(session, url: str, start: int) -> Iterator[bytes]:
+    headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
+    options = {"headers": headers, "stream": True, "allow_redirects": True}
+    exceptions = errors.sdk("google.api_core.exceptions").GoogleAPIError
+    try:
+        with errors.retry()(clients.request)(session, "GET", url, **options) as answer:
+            # A server that knows no ranges sends everything again.
+            skip = 0 if answer.status_code == 206 else start
+            for part in answer.iter_content(1 << 20):
+                yield part[skip:]
+                skip -= min(skip, len(part))
+    except (exceptions, errors.sdk("requests").RequestException) as error:
+        text = errors.clean(getattr(error, "cause", None) or error)
+        raise CloudError(f"{url}: {text}; the same command resumes") from None

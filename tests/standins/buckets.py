@@ -174,12 +174,8 @@ class Buckets:
         except KeyError:
             raise Refused(404, f"No such object: {bucket}/{name}") from None
 
-    def _put(
-        self, bucket: str, name: str, data: bytes, query: dict, md5: str | None = None
-    ) -> dict:
+    def _put(self, bucket: str, name: str, data: bytes, query: dict) -> dict:
         objects = self._bucket(bucket)
-        if md5 and md5 != b64encode(hashlib.md5(data).digest()).decode():
-            raise Refused(400, f"Provided MD5 hash {md5} doesn't match the content.")
         expected = query.get("ifGenerationMatch")
         if expected is not None:
             found = objects[name].generation if name in objects else 0
@@ -244,7 +240,8 @@ class Buckets:
                 about, data = (re.split(rb"\r?\n\r?\n", p, maxsplit=1)[1] for p in parts[1:3])
                 about = json.loads(about)
                 name = query.get("name") or about["name"]
-                return _json(self._put(bucket, name, data, query, about.get("md5Hash")))
+                _check_md5(data, about.get("md5Hash"))
+                return _json(self._put(bucket, name, data, query))
             case "resumable":
                 about = json.loads(body or b"{}")
                 name = query.get("name") or about["name"]
@@ -266,12 +263,18 @@ class Buckets:
             upload.received[int(first) :] = request.body
         size = len(upload.received)
         if str(size) == total and not upload.done:
+            _check_md5(upload.received, upload.md5)
             upload.done = self._put(
-                upload.bucket, upload.name, bytes(upload.received), upload.query, upload.md5
+                upload.bucket, upload.name, bytes(upload.received), upload.query
             )
         if upload.done:
             return _json(upload.done)
         return Response(308, headers={"Range": f"bytes=0-{size - 1}"} if size else {})
+
+
+def _check_md5(data: bytes, expected: str | None) -> None:
+    if expected and expected != b64encode(hashlib.md5(data).digest()).decode():
+        raise Refused(400, f"Provided MD5 hash {expected} doesn't match the content.")
 
 
 def _json(value: dict, status: int = 200) -> Response:

@@ -58,19 +58,20 @@ def start_fork_server(python=sys.executable, **environ):
 
 
 def forked(program, python=sys.executable, **environ):
-    """Return the words behind `python` that run a module, or a file.py, as forked.py explains.
+    """Return the words behind `python` that run a module, a file.py or, with -c, the code behind
+    them, as forked.py explains.
 
     `environ` are the variables that TensorFlow is to find when it is imported.
     """
     if sys.platform != "linux":
-        return [program] if program.endswith(".py") else ["-m", program]
+        return [program] if program == "-c" or program.endswith(".py") else ["-m", program]
     return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(python, **environ)[0], program]
 
 
 def fork_trainers(python=sys.executable):
     """Return the variables with which every trainer below a process is a fork, as forked.py explains.
 
-    For a launcher, or a shell, that starts trainers with this Python.
+    For a launcher, or a shell, that starts trainers with this Python; see at_start/sitecustomize.py.
     """
     if sys.platform != "linux":
         return {}
@@ -191,11 +192,10 @@ class FileInBake(pytest.File):
 
         def run(bake_with_tests):
             project = bake_with_tests(kind)
-            # The launcher's tests need no TensorFlow, and the trainers that they start are real.
-            module, environ = ["-m", "pytest"], {}
-            if self.path.parent.name != "launcher":
-                module, environ = forked("pytest"), fork_trainers()
-            done = project.run(["python", *module, *words], timeout=1800, check=False, **environ)
+            # The launcher's tests need no TensorFlow.
+            needs = self.path.parent.name != "launcher"
+            command = ["python", *(forked("pytest") if needs else ["-m", "pytest"]), *words]
+            done = project.run(command, timeout=1800, check=False, **fork_trainers())
             if done.returncode:
                 command = f"in {project.path}: python -m pytest {' '.join(words)}"
                 pytest.fail(f"{command}\n{done.stdout}\n{done.stderr}", pytrace=False)

@@ -1,8 +1,8 @@
 """Run Python programs as forks of a process that has imported TensorFlow: half of a short training.
 
     forked.py FD                     a server on this socket: imports TensorFlow, forks for each client
-    forked.py SOCKET PROGRAM ARGS…   a client: it seems to be `python -m PROGRAM ARGS…`, or, where
-                                     the program is a file.py, `python PROGRAM ARGS…`
+    forked.py SOCKET PROGRAM ARGS…   a client: it seems to be `python -m PROGRAM ARGS…`; where the
+                                     program is a file.py or -c, `python PROGRAM ARGS…`
 
 The fork has the arguments, variables, folder, input and outputs of its client. The client passes
 SIGTERM on and ends as the fork does; where it is killed, the fork is killed. Linux only.
@@ -74,6 +74,7 @@ def start_run(client):
     # As Python itself does.
     sys.path[1:1] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[0] = os.path.dirname(os.path.abspath(argv[0])) if is_file(argv[0]) else folder
+    sys.path[1:1] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     numpy.random.seed()  # Python's own generator does so by itself
 
 
@@ -111,7 +112,9 @@ if __name__ == "__main__":
     if sys.argv[2:]:
         be_client(sys.argv[1], sys.argv[2:])
     serve(socket.socket(fileno=int(sys.argv[1])))
-    if is_file(sys.argv[0]):
+    if sys.argv[0] == "-c":
+        exec(sys.argv.pop(1), {"__name__": "__main__"})
+    elif is_file(sys.argv[0]):
         runpy.run_path(sys.argv[0], run_name="__main__")
     else:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import PRODUCT, ROOT
+from conftest import PRODUCT, ROOT, fork_trainers, forked
 from standins.cloud import states
 from test_cloud_jobs import BUCKET, lab, put, ran  # noqa: F401
 from test_doctor import lab as empty_project  # noqa: F401
@@ -47,13 +47,13 @@ def test_every_row_is_run_by_one_of_these_tests():
 
 @rows("python scripts/train_local.py")
 def test_a_run_on_this_machine(bake, row):
-    assert "report: " in bake().run(row.split()).stdout
+    assert "report: " in bake().run(row.split(), **fork_trainers()).stdout
 
 
 @rows("python scripts/predict.py --model")
 def test_instances_are_answered(bake, row):
     project = bake()
-    project.run(["python", "scripts/train_local.py", "--", "--epochs=1", "--job-dir=runs/one"])
+    project.run(["python", *forked("trainer.task"), "--epochs=1", "--job-dir=runs/one"])
     row = row.replace("DIR", "runs/one/model").replace("FILE", "data/penguins_eval.csv")
     assert project.run(row.split()).stdout.count('"class"') == 69
 

@@ -63,7 +63,7 @@ class Lab:
 
     def stop(self, name, sign):
         """Starts a run, and signals it when there are two checkpoints in the bucket."""
-        process = self.start("-m", "trainer.task", f"--job-dir=gs://lab/{name}", *FLAGS)
+        process = self.start(*self.trainer(), f"--job-dir=gs://lab/{name}", *FLAGS)
         try:
             deadline = time.monotonic() + SECONDS
             while len(self.checkpoints(name)) < 2:
@@ -239,7 +239,8 @@ print(json.dumps(dict(zip(labels, answer["probabilities"].numpy()[0].tolist())))
 
 def test_the_model_answers_from_the_bucket_and_from_a_copy(lab, undisturbed, tmp_path):
     prefix = "runs/undisturbed/model/"
-    out, _ = lab.run("-c", LOAD, f"gs://lab/{prefix}", json.dumps(PENGUIN))
+    code = forked("-c", **lab.proxy.environ())
+    out, _ = lab.run(*code, LOAD, f"gs://lab/{prefix}", json.dumps(PENGUIN))
     there = json.loads(out)
     for name in lab.buckets.names("lab", prefix):
         path = tmp_path / "model" / name.removeprefix(prefix)
@@ -296,4 +297,4 @@ assert not files.exists("gs://absent/a") and files.names("gs://absent/a") == []
 
 
 def test_no_verb_takes_a_bucket_that_cannot_be_had_for_an_empty_one(lab):
-    lab.run("-c", VERBS)
+    lab.run(*forked("-c", **lab.proxy.environ()), VERBS)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import cluster
+from conftest import fork_trainers
 from test_models import ONE, columns, history
 
 pytestmark = pytest.mark.slow
@@ -108,7 +109,8 @@ def test_a_study_of_two_trials(bake):
         config = config.replace(before, after)
     (project.path / "configs/fit.yaml").write_text(config, encoding="utf-8")
 
-    done = project.run(["python", "scripts/train_local.py", "configs/fit.yaml"])
+    command = ["python", "scripts/train_local.py", "configs/fit.yaml"]
+    done = project.run(command, **fork_trainers())
 
     records = [json.loads(path.read_text()) for path in project.path.glob("runs/*/*/run.json")]
     assert [(r["status"], r["flags"]["fit"]) for r in records] == [("succeeded", True)] * 2

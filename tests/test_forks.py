@@ -1,4 +1,7 @@
-"""The trials of a study are forked from one process: they are what processes of their own would be."""
+"""The trials of a study are forked from one process: they are what processes of their own would be.
+
+Where no import of TensorFlow is tested, that process is itself a fork (`fork_trainers`).
+"""
 
 import contextlib
 import csv
@@ -13,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from conftest import fork_trainers
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,9 +56,14 @@ def project(bake):
 
 
 class Study:
-    """A study of at most four short trials, two at a time; its command runs."""
+    """A study of at most three short trials, two at a time; its command runs.
 
-    def __init__(self, project, name, *words, trials=4, timeout="600s", **variables):
+    Args:
+        environ: what the command has in addition to this process's variables.
+        variables: those of the job file.
+    """
+
+    def __init__(self, project, name, *words, trials=3, timeout="600s", environ=None, **variables):
         self.project, self.path = project, project.path / "runs" / name
         job = yaml.safe_load(project.read("configs/tuning.yaml"))
         job |= {"maxTrialCount": trials, "maxFailedTrialCount": trials}
@@ -70,6 +80,7 @@ class Study:
         self.process = subprocess.Popen(
             [*command, "--", "--job-dir", self.path],
             cwd=project.path,
+            env={**os.environ, **(fork_trainers() if environ is None else environ)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -114,13 +125,13 @@ class Study:
 
 
 def test_forked_trials_equal_processes_of_their_own(project):
-    apart = Study(project, "apart", "--no-fork", ACTS="3=exit")
+    apart = Study(project, "apart", "--no-fork", environ={}, ACTS="3=exit")
     assert apart.finish() == 0
-    forked = Study(project, "forked", ACTS="3=exit")
+    forked = Study(project, "forked", environ={}, ACTS="3=exit")
     assert forked.finish() == 0
 
     assert forked.seconds_to_import("1") < apart.seconds_to_import("1") / 10
-    for trial in "1234":
+    for trial in "123":
         rows, logs = [], []
         for study in (apart, forked):
             rows.append(study.rows()[trial] | {"seconds": ""})
@@ -129,7 +140,7 @@ def test_forked_trials_equal_processes_of_their_own(project):
             logs.append([line for line in log.splitlines() if not re.match(TENSORFLOW, line)])
         assert rows[0] == rows[1]
         assert logs[0] == logs[1]
-    for trial in "124":
+    for trial in "12":
         names = ["history.csv", "evaluation.json", "schema.json", "model/variables/variables.index"]
         for name in names:
             files = [(study.path / trial / name).read_bytes() for study in (apart, forked)]
@@ -138,7 +149,7 @@ def test_forked_trials_equal_processes_of_their_own(project):
 
 
 def test_a_killed_trial_disturbs_no_other(project):
-    study = Study(project, "killed", trials=3, ACTS="1=wait")
+    study = Study(project, "killed", ACTS="1=wait")
     os.kill(study.wait_for("1"), signal.SIGKILL)
 
     assert study.finish() == 0
@@ -147,7 +158,7 @@ def test_a_killed_trial_disturbs_no_other(project):
 
 
 def test_a_trial_that_hangs_is_ended_by_its_time_limit(project):
-    study = Study(project, "hanging", trials=3, timeout="8s", ACTS="1=hang")
+    study = Study(project, "hanging", timeout="8s", ACTS="1=hang")
 
     assert study.finish() == 0
     assert study.states() == {"1": "failed", "2": "succeeded", "3": "succeeded"}
@@ -155,7 +166,7 @@ def test_a_trial_that_hangs_is_ended_by_its_time_limit(project):
 
 
 def test_trials_end_with_the_process_that_forks_and_start_again_without_it(project):
-    study = Study(project, "orphans", trials=3, ACTS="1=wait,2=hang", ONCE="orphan-")
+    study = Study(project, "orphans", ACTS="1=wait,2=hang", ONCE="orphan-")
     waiting, hanging = study.wait_for("1"), study.wait_for("2")
     parents = study.processes()
     assert parents[waiting] == parents[hanging] != study.process.pid
@@ -192,7 +203,11 @@ def test_a_killed_study_leaves_no_process(project):
 def test_a_variable_of_the_trial_itself_gives_it_a_process_of_its_own(project):
     """TensorFlow may read any variable when it is imported."""
     study = Study(
-        project, "variable", trials=2, XLA_FLAGS="--xla_dump_to=/none/$(CLOUD_ML_TRIAL_ID)"
+        project,
+        "variable",
+        trials=2,
+        environ={},
+        XLA_FLAGS="--xla_dump_to=/none/$(CLOUD_ML_TRIAL_ID)",
     )
     assert study.finish() == 0
     assert study.seconds_to_import("1") > 0.2

@@ -156,7 +156,8 @@ def test_a_study_tunes_it(waves):
     (waves.path / "configs/waves.yaml").write_text(STUDY, encoding="utf-8")
 
     waves.run(["python", "scripts/check.py"])
-    printed = waves.run(["python", "scripts/train_local.py", "configs/waves.yaml"]).stdout
+    command = ["python", "scripts/train_local.py", "configs/waves.yaml"]
+    printed = waves.run(command, **fork_trainers()).stdout
 
     assert "2 of 2 done" in printed
     best = yaml.safe_load(waves.read("configs/best.yaml"))

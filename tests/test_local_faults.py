@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import forked
 from test_run_dirs import JOB
 
 pytestmark = pytest.mark.slow  # starts many processes
@@ -171,7 +172,7 @@ def test_a_disk_that_takes_no_more_is_one_line(bake, tmp_path):
         "runpy.run_module('trainer.task', run_name='__main__', alter_sys=True)"
     )
     flags = ["--job-dir", tmp_path / "run", "--epochs", "1"]
-    done = bake().run(["python", "-c", code, *flags], check=False)
+    done = bake().run(["python", *forked("-c"), code, *flags], check=False)
 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

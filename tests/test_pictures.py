@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 import cluster
+from conftest import fork_trainers
 
 pytestmark = pytest.mark.slow
 
@@ -162,7 +163,8 @@ def test_a_study_of_three_trials(bake, tmp_path):
     [pool] = job["trialJobSpec"]["workerPoolSpecs"]
     pool["containerSpec"]["args"] = ["--epochs=3"]
     (project.path / "configs" / "few.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
-    said = project.run(["python", "scripts/train_local.py", "configs/few.yaml"], timeout=600).stdout
+    command = ["python", "scripts/train_local.py", "configs/few.yaml"]
+    said = project.run(command, timeout=600, **fork_trainers()).stdout
     assert "3 of 3 done" in said
     [table] = project.path.glob("runs/few-*/study.csv")
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))

@@ -72,7 +72,7 @@ def adapted(bake, tmp_path_factory):
             (copy.parent / "recipe.diff").write_text(recipe.diff, encoding="utf-8")
             project.run(["git", "apply", "../recipe.diff"], GIT_CEILING_DIRECTORIES=copy.parent)
             if recipe.code:
-                project.run(["python", "-c", recipe.code])
+                project.run(["python", *forked("-c"), recipe.code])
             projects[name] = project
         return projects[name]
 

@@ -123,7 +123,7 @@ def test_another_run_in_the_same_directory_is_refused(bake, tmp_path):
     before = (tmp_path / "run" / "run.json").read_bytes()
 
     flags = ["--job-dir", str(tmp_path / "run"), "--learning-rate", "0.5"]
-    done = bake().run(["python", "-m", "trainer.task", *flags], check=False)
+    done = bake().run(["python", *forked("trainer.task"), *flags], check=False)
 
     assert done.returncode == 2
     assert "holds a run with --learning-rate 0.001, this one has 0.5" in done.stderr

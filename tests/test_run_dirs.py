@@ -143,7 +143,7 @@ def test_two_trainers_do_not_share_a_directory(project, tmp_path):
     job_dir = ["--job-dir", str(tmp_path / "run")]
     command = ["python", *forked("trainer.task"), *job_dir]
     first = subprocess.Popen(
-        [sys.executable, "-m", "trainer.task", *job_dir, "--epochs=100000", "--checkpoint-every=0"],
+        [sys.executable, *command[1:], "--epochs=100000", "--checkpoint-every=0"],
         cwd=project.path,
         stdout=subprocess.PIPE,
         text=True,

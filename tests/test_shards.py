@@ -66,6 +66,9 @@ class Lab:
         flags = [*FLAGS, "--workers=1", *flags]
         return self.run(*script, "shards", source, target, *flags, code=code)
 
+    def code(self, *words, code=0):
+        return self.run(*forked("-c", **self.proxy.environ()), *words, code=code)
+
     def contents(self, name):
         """The files of the shards in the bucket, but the manifest, which names the source."""
         names = self.buckets.names("lab", f"{name}/")
@@ -166,7 +169,7 @@ print(json.dumps([made.digest, hashlib.sha256(images).hexdigest(), labels.tolist
 
 
 def test_read_from_a_bucket_as_from_a_folder(lab, remote, local):
-    assert lab.run("-c", READ, remote)[0] == lab.run("-c", READ, "here")[0]
+    assert lab.code(READ, remote)[0] == lab.code(READ, "here")[0]
 
 
 def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, local):
@@ -212,11 +215,11 @@ make_shards("pictures", "gs://lab/killed", options, processes=1, progress=report
 
 
 def test_killed_while_it_uploads(lab, local):
-    lab.run("-c", KILLED, code=-signal.SIGKILL)
+    lab.code(KILLED, code=-signal.SIGKILL)
     names = lab.buckets.names("lab", "killed/")
     assert "killed/manifest.json" not in names and "killed/.unfinished" in names
     before = len(lab.uploads())
-    _, err = lab.run("-c", READ, "gs://lab/killed", code=1)
+    _, err = lab.code(READ, "gs://lab/killed", code=1)
     assert "gs://lab/killed: no finished shards" in err
     lab.shards("pictures", "gs://lab/killed")
     assert lab.contents("killed") == local

@@ -59,6 +59,7 @@ def start_and_stop(project, trials, number):
         process = subprocess.Popen(
             [sys.executable, *TRAIN[1:], "configs/tuning.yaml"],
             cwd=project.path,
+            env={**os.environ, **fork_trainers()},
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -87,7 +88,8 @@ def study(bake):
     (project.path / "configs/tuning.yaml").write_text(config, encoding="utf-8")
     first = start_and_stop(project, 1, signal.SIGINT)
     second = start_and_stop(project, 3, signal.SIGKILL)
-    done = project.run([*TRAIN, "configs/tuning.yaml", "--top", str(TRIALS)], timeout=1200)
+    command = [*TRAIN, "configs/tuning.yaml", "--top", str(TRIALS)]
+    done = project.run(command, timeout=1200, **fork_trainers())
     [path] = project.path.glob("runs/tuning-*")
     return Tuned(project, path, [first, second, done.stdout])
 
@@ -158,7 +160,8 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(study):
 
 def test_the_study_of_seeds_compares_two_values_of_a_flag(bake):
     project = bake(fresh=True)
-    done = project.run([*TRAIN, "configs/repeats.yaml", "--", "--epochs", "2"], timeout=1200)
+    command = [*TRAIN, "configs/repeats.yaml", "--", "--epochs", "2"]
+    done = project.run(command, timeout=1200, **fork_trainers())
     [path] = project.path.glob("runs/repeats-*")
     with open(path / "study.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

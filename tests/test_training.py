@@ -240,9 +240,9 @@ def test_xla_compiles_where_many_steps_follow(bake, tmp_path, batch_size, compil
     write_census(tmp_path / "census.csv", 4000)
     data = ["--train-files", tmp_path / "census.csv", "--target", "income_bracket"]
     flags = ["--epochs", "1", "--batch-size", str(batch_size), "--job-dir", tmp_path / "run"]
-    command = ["python", "-m", "trainer.task", *data, *flags]
+    loud = {"TF_CPP_MIN_LOG_LEVEL": "0"}
 
-    done = bake().run(command, TF_CPP_MIN_LOG_LEVEL="0")
+    done = bake().run(["python", *forked("trainer.task", **loud), *data, *flags], **loud)
 
     assert ("Compiled cluster using XLA" in done.stderr) == compiles
 
@@ -346,7 +346,7 @@ def test_every_optimizer_of_the_flag_is_one_of_keras(bake):
         "for name in map(str.title, OPTIMIZERS):\n"
         "    model.optimizer(task.parse(['--optimizer', name, *flags]))\n"
     )
-    bake().run(["python", "-c", code])
+    bake().run(["python", *forked("-c"), code])
     done = bake().run([*TASK, "--optimizer", "adma"], check=False)
     assert done.returncode == 2
     assert "'adma' is no optimizer of Keras; write one of adamax, adam, nadam" in done.stderr

@@ -1,15 +1,21 @@
-"""Python runs this file at its start where the folder is on PYTHONPATH: a trainer becomes a fork.
-
-So does scripts/predict.py, where it is called by that path. See `fork_trainers` in conftest.py.
+"""Python runs this file at its start where the folder is on PYTHONPATH: what needs TensorFlow becomes
+a fork. See `fork_trainers` in conftest.py.
 """
 
 import os
 import sys
 
+PROGRAMS = (
+    "trainer.task",
+    "launcher.local.fork_server",
+    "predictor.tensorflow_child",
+    "scripts/predict.py",
+)
+
 words = sys.orig_argv[1:]
 if words[:1] == ["-m"]:
     del words[0]
-if words[:1] in (["trainer.task"], ["scripts/predict.py"]):
+if words and (words[0] in PROGRAMS or (words[0] == "-c" and "from trainer import" in words[1])):
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from forked import be_client
 

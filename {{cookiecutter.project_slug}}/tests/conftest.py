@@ -102,6 +102,5 @@ def project(tmp_path) -> Path:
     """A copy of this repo, so that what is tried out in it leaves no trace in your `runs/`."""
     copy = tmp_path / "project"
     for name in ("trainer", "codec", "predictor", "launcher", "scripts", "configs", "data"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+        shutil.copytree(ROOT / name, copy / name)
     return copy

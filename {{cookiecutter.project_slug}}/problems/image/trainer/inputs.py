@@ -166,12 +166,11 @@ def _code(name: str) -> int:
 
 def _number(file, at, size: int, little=False):
     """int32: `size` bytes from each `at` on; what lies outside reads as the nearest byte."""
-    last = tf.size(file) - 1
-    digits = [
-        tf.cast(tf.gather(file, tf.clip_by_value(at + i, 0, last)), tf.int32) for i in range(size)
-    ]
-    big = sum(digit * 256**i for i, digit in enumerate(reversed(digits)))
-    return tf.where(little, sum(digit * 256**i for i, digit in enumerate(digits)), big)
+    places = tf.clip_by_value(tf.expand_dims(at, -1) + tf.range(size), 0, tf.size(file) - 1)
+    digits = tf.cast(tf.gather(file, places), tf.int32)
+    powers = [256**i for i in range(size)]
+    big = tf.reduce_sum(digits * powers[::-1], axis=-1)
+    return big if little is False else tf.where(little, tf.reduce_sum(digits * powers, -1), big)
 
 
 def _walk(file, first: int, step, is_last):

@@ -204,7 +204,7 @@ def test_the_editor_completes_fields(editor):
     assert not {"machineType", "replicaCount", "studySpec"} & set(offered)
 
 
-def test_the_editor_completes_a_model_and_its_deployment(editor):
+def test_the_editor_completes_a_model_its_deployment_and_a_batch(editor):
     offered = editor.complete("deployedModel:\n  dedicatedResources:\n    min‸\n")
     assert {"machineSpec", "minReplicaCount", "autoscalingMetricSpecs"} <= set(offered)
     assert offered["minReplicaCount"].startswith("How many replicas run and are paid for")
@@ -216,6 +216,8 @@ def test_the_editor_completes_a_model_and_its_deployment(editor):
     assert editor.complete(machine)["e2-highmem-2"] == "2 cores, 16 GB"
     offered = editor.complete("containerSpec:\n  health‸\n")
     assert {"healthRoute", "deploymentTimeout"} <= set(offered)
+    offered = editor.complete("instanceConfig:\n  key‸\n")
+    assert offered["keyField"].startswith("Field by which you know a row again.")
     assert "Percents of the requests" in editor.hover(CONFIGS["endpoint.yaml"].removeprefix(FIRST_LINE).replace("trafficSplit", "traffic‸Split"))  # fmt: skip
 
 

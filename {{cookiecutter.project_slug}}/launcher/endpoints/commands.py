@@ -36,6 +36,8 @@ FLAGS = {
         "trafficSplit": "traffic-split",
     },
 }
+COMMANDS = {"upload": "ai models upload", "endpoints": "ai endpoints create"}
+COMMANDS |= {"deployModel": "ai endpoints deploy-model"}
 ONLINE = "aiplatform.googleapis.com/prediction/online"
 METRICS = {f"{ONLINE}/cpu/utilization": "cpu-usage"}
 METRICS |= {f"{ONLINE}/accelerator/duty_cycle": "gpu-duty-cycle"}
@@ -59,12 +61,10 @@ def to_shell(settings: Settings, steps: Iterable[Step]) -> Iterator[str]:
 
 def to_gcloud(step: Step) -> list[str]:
     """The words of a gcloud command that sends the same; none where it cannot."""
-    command = "ai models upload" if step.path == "models:upload" else "ai endpoints create"
-    words = []
-    if step.path.endswith(":deployModel"):
-        command = "ai endpoints deploy-model"
-        words = [step.path.rpartition("/")[2].partition(":")[0]]
-    flags = FLAGS[command]
+    name, _, method = step.path.rpartition("/")[2].partition(":")
+    command = COMMANDS.get(method or name, "")
+    flags = FLAGS.get(command, {})
+    words = [name] if method == "deployModel" else []
     for path, value in _list_fields(step.body, flags):
         text = _format(value)
         if path not in flags or not text:

@@ -160,22 +160,26 @@ def make(rows, inputs, target, classes=()):
     return Of(train=part, eval=part, classes=list(classes))
 
 # Two outputs: one depends on a category of 1,000, the other on the mean of many places.
-codes = random.integers(0, 1000, (1200, 1)).astype(np.int32)
-pixels = random.integers(0, 256, (1200, 24, 30, 1)).astype(np.uint8)
+codes = random.integers(0, 1000, (600, 1)).astype(np.int32)
+pixels = random.integers(0, 256, (600, 17, 16, 1)).astype(np.uint8)
 target = np.hstack([codes % 7, pixels.mean(axis=(1, 2))]).astype(np.float32)
-both = make(1200, {"codes": codes, "pixels": pixels}, target)
+both = make(600, {"codes": codes, "pixels": pixels}, target)
 part = baselines.read_part(both.train)
-assert part.numbers.shape == (1200, 12 * 15) and part.codes.shape == (1200, 1)
+assert part.numbers.shape == (600, 9 * 8) and part.codes.shape == (600, 1)
 assert np.allclose(part.numbers[0, 0], pixels[0, :2, :2].mean())
 # Of many rows, evenly spaced ones, of which predictions.csv has others.
-baselines.ROWS = 400
+baselines.ROWS = 200
 found = baselines.measure(both, "row,mae\\n0,0\\n3,1\\n6,0\\n7,0\\n")
-assert (found["train"], found["train_of"], found["rows"]) == (400, 1200, 3), found
+assert (found["train"], found["train_of"], found["rows"]) == (200, 600, 3), found
 mean, ridge, trees, own = found["models"]
 assert own["value"][0] == 0.333333 and ridge["value"][0] < mean["value"][0], found
+other = make(600, {"pixels": pixels}, target[:, :1])
+for truth, is_own in ((target[3, 0], True), (-1, False)):  # rows that are no examples
+    models = baselines.measure(other, f"row,truth,mae\\n3,{truth},0.5\\n")["models"]
+    assert (models[-1]["name"] == "this run") == is_own
 for bad in (pixels, codes):
     try:
-        baselines.measure(make(1200, {"x": target}, bad), "")
+        baselines.measure(make(600, {"x": target}, bad), "")
     except JobError as error:
         assert str(error).startswith("baselines predict a class, or numbers; the target of this")
     else:

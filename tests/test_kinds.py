@@ -126,7 +126,10 @@ def test_simple_models_learn_it(waves, run):
     printed = waves.run(["python", "scripts/baseline.py", run]).stdout
     refused = waves.run(["python", "scripts/baseline.py", run, "--automl"], check=False)
 
-    assert "Nothing is compared with this run: its predictions.csv has no accuracy" in printed
+    assert (
+        "Nothing is compared with this run: its predictions.csv has no accuracy of each example"
+        in printed
+    )
     models = json.loads((run / "baselines.json").read_text(encoding="utf-8"))["models"]
     assert [model["value"][0] for model in models] == pytest.approx([0.5, 0.6, 1], abs=0.15)
     assert refused.stderr == "error: AutoML does not train on data of this kind\n"

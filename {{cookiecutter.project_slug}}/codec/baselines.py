@@ -55,16 +55,17 @@ def measure(examples, predictions: str) -> dict:
         what = f"{train.target.dtype} {list(train.target.shape[1:])} for each example"
         raise JobError(f"baselines predict a class, or numbers; the target of this run is {what}")
     metric, sign = ("accuracy", 1) if is_class else ("mae", -1)
-    own = read_column(predictions, metric)
-    rows = [i for i, row in enumerate(held_out.rows.tolist()) if not own or row in own]
-    if not rows:
-        raise JobError("predictions.csv has none of the held-out rows; train again")
+    own = {int(line["row"]): line for line in csv.DictReader(predictions.splitlines())}
+    pairs = [(i, own[row]) for i, row in enumerate(held_out.rows.tolist()) if row in own]
+    # Rows of predictions.csv may be something else than examples, by what outputs.py has given.
+    names = np.array(examples.classes or [""], object)
+    fits = all(_has_truth(line, names, held_out.target[i]) for i, line in pairs)
+    rows, ours = slice(None), None
+    if pairs and metric in pairs[0][1] and fits:
+        rows = [i for i, _ in pairs]
+        ours = np.array([float(line[metric]) for _, line in pairs], bool if is_class else float)
     groups = getattr(examples.eval, "groups", None)  # of rows that hang together
     groups = None if groups is None else groups[held_out.rows[rows]]
-    ours = None
-    if own:
-        kind = bool if is_class else float
-        ours = np.array([own[row] for row in held_out.rows[rows].tolist()], kind)
     models = []
     for name, seconds, predicted in fit(train, held_out, is_class):
         if is_class:
@@ -79,14 +80,17 @@ def measure(examples, predictions: str) -> dict:
     if ours is not None:
         value = _round(average(ours, groups))
         models.append({"name": "this run", "seconds": None, "value": value, "ahead": None})
-    counts = {"rows": len(rows), "of": examples.eval.rows, "train": len(train.rows)}
+    counts = {"rows": len(held_out.rows[rows]), "of": examples.eval.rows, "train": len(train.rows)}
     return {"metric": metric, **counts, "train_of": examples.train.rows, "models": models}
 
 
-def read_column(text: str, name: str) -> dict[int, float]:
-    """{row: value} of a column of predictions.csv; {} where it has no such column."""
-    lines = csv.DictReader(text.splitlines())
-    return {int(line["row"]): float(line[name]) for line in lines if line.get(name)}
+def _has_truth(line: dict[str, str], names: np.ndarray, target: np.ndarray) -> bool:
+    """Whether a row of predictions.csv has the target of this example, as far as it says."""
+    if "truth" not in line or target.size != 1:
+        return True
+    if target.dtype.kind == "f":
+        return math.isclose(float(line["truth"]), float(target.ravel()[0]), rel_tol=1e-5)
+    return line["truth"] == str(names[target])
 
 
 def _compare(apart: np.ndarray, groups: np.ndarray | None) -> list[float]:

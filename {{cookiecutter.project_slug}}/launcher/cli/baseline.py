@@ -131,17 +131,11 @@ def _show(section: dict) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from launcher.report.numbers import measured
+    from launcher.report.baselines import write_estimate
 
     table = Table(*section["columns"])
     for row in section["rows"]:
-        cells = [cell["bar"] if isinstance(cell, dict) else cell for cell in row]
-        texts = [
-            measured(cell[0], cell[1:]) if isinstance(cell, list) else (cell, "") for cell in cells
-        ]
-        table.add_row(
-            *(f"{value} ({interval})" if interval else value for value, interval in texts)
-        )
+        table.add_row(*(write_estimate(c["bar"]) if isinstance(c, dict) else c for c in row))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(table)
     console.print(section["text"])

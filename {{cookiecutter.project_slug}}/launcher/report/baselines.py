@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher.report.numbers import figures, measured
@@ -25,7 +25,7 @@ def read_section(run: Run) -> list[dict[str, Any]]:
     rows = [
         [
             model["name"],
-            {"bar": model["value"]},
+            write_estimate(model["value"]),
             {"bar": model["ahead"]} if model["ahead"] else "",
             figures(model["seconds"]),
             model["cost"],
@@ -48,7 +48,7 @@ def describe(result: Mapping[str, Any]) -> str:
     level = [model for model in rivals if not model["ahead"][1] > 0]  # NaN: nobody knows
     if not rivals:
         sentence = (
-            f"Nothing is compared with this run: its predictions.csv has no {metric} of each row; "
+            f"Nothing is compared with this run: its predictions.csv has no {metric} of each example; "
             f"give it to context.add_rows in trainer/outputs.py: {metric}=…"
         )
     elif better:
@@ -75,5 +75,9 @@ def _place(model: Mapping[str, Any]) -> str:
     where = "ahead of"
     if value < 0:
         where, value, low, high = "behind", -value, -high, -low
-    text, interval = measured(value, (low, high))
-    return f"{where} {model['name']} by {text} ({interval or 'exactly'})"
+    return f"{where} {model['name']} by {write_estimate((value, low, high))}"
+
+
+def write_estimate(estimate: Sequence[float]) -> str:
+    text, interval = measured(estimate[0], estimate[1:])
+    return f"{text} ({interval})" if interval else text

@@ -94,3 +94,30 @@ def test_a_dropped_image_is_answered_and_explained(open_page, tmp_path):
     )
     page.wait_for("document.querySelector('#answer .error')")
     assert "instance 0: not an image" in page.text()
+
+
+def test_a_table_of_samples_is_drawn_and_answered(open_page, tmp_path):
+    project, server, page = open_page("series")
+    names = ["ax", "ay", "az", "wx", "wy", "wz"]
+    rows = [[f"{0.04 * i:.2f}", *(f"{(i * j) % 7 / 10}" for j in range(6))] for i in range(400)]
+    rows[3][2] = ""  # a lost sample
+    lines = [",".join(['"seconds"', *names]), *map(",".join, rows)]
+    (tmp_path / "one.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "wrong.csv").write_text("seconds,ax\n0,1\n", encoding="utf-8")
+
+    page.run("document.querySelector('#windows').click()")
+    page.choose_file("input[type=file]", tmp_path / "one.csv")
+    page.wait_for("document.querySelectorAll('#answer .rows tr').length == 1 + 3")
+
+    assert page.run("document.querySelectorAll('.lines path').length") == 6
+    assert "class" in page.text() and "windows" in page.text()
+    instance = json.loads(page.run("document.querySelector('#json').value"))
+    assert instance["samples"]["ay"][3] is None and instance["time"][1] == 0.04
+    _, answer = server.predict([instance], windows=True)
+    predict = ["python", *forked("scripts/predict.py"), "--model=runs/one/model"]
+    wanted = ["--parameters", '{"windows": true}', tmp_path / "one.csv"]
+    printed = json.loads(project.run([*predict, *wanted]).stdout)
+    assert printed == {"recording": "one.csv"} | answer["predictions"][0]
+    page.choose_file("input[type=file]", tmp_path / "wrong.csv")
+    page.wait_for("document.querySelector('#answer .error')")
+    assert "no column ay, az, wx, wy, wz; there are: seconds, ax" in page.text()

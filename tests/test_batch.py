@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import pytest
 
 from cloud_lab import BUCKET, PROJECT, REGION
@@ -279,6 +280,38 @@ def test_nothing_is_overwritten(lab, tmp_path):
         words = wrong, "--local", "--output", tmp_path / "new"
         assert says in error_of(batch(lab, *words, code=2))
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_another_command_or_another_file_is_refused(lab, tmp_path):
+    rows = lab.project.read(EVAL)
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    words = tmp_path / "rows.csv", "--local", "--output", tmp_path / "out"
+    (tmp_path / "out.partial").mkdir()
+    with filelock.FileLock(tmp_path / "out.partial/.lock"):
+        assert "another command is at work there" in error_of(batch(lab, *words, code=2))
+    batch(lab, *words)
+    before = results(tmp_path / "out")
+    (tmp_path / "rows.csv").write_text(rows[:-40], encoding="utf-8")
+    assert "holds predictions for other instances" in error_of(batch(lab, *words, code=2))
+    assert results(tmp_path / "out") == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_file_needs_no_more_memory(lab, tmp_path):
+    bird = dict.fromkeys(BIRD) | {"island": "x" * 3000}
+    with open(tmp_path / "large.jsonl", "w", encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(bird | {'year': year})}\n" for year in range(20_000))
+    code = "import sys; sys.path.insert(0, 'scripts'); import batch; batch.main(sys.argv[1:])\n"
+    code += "print(*(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    words = [
+        tmp_path / "large.jsonl",
+        "--local",
+        "--model=runs/one",
+        f"--output={tmp_path / 'out'}",
+    ]
+    done = lab.project.run(["python", "-c", code, *words])
+    assert (tmp_path / "out" / FILES[0]).stat().st_size > 60e6
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", done.stdout)[1]) < 130_000
 
 
 def test_without_a_project_it_runs_on_this_machine(bake, lab, tmp_path):

@@ -3,8 +3,8 @@
     prediction.results-00000-of-00001       {"instance": {…}, "prediction": {…}} a line
     prediction.errors_stats-00000-of-00001  {"instance": {…}, "error": {"status": …, "message": …}}
 
-With a key field, "key": VALUE takes the place of "instance". The key of an instance that is a file of
-its own, such as an image, is its path. scripts/batch.py calls this.
+With a key field, "key": VALUE takes the place of "instance". An image's key is its path, that of a
+recording in a table its name. scripts/batch.py calls this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from predictor.instances import InstanceError, JsonInputs, explain_errors, read_
 
 FILES = ("prediction.results-00000-of-00001", "prediction.errors_stats-00000-of-00001")
 STATE = "batch.json"  # which job, and how far it is
-KEY = "file"  # the key field of instances that are files
 BOM = b"\xef\xbb\xbf"
 
 # Reads one instance: what its line begins with, and the instance as JSON, or an InstanceError.
@@ -40,6 +39,7 @@ class Reader:
             config: the `instanceConfig` of a BatchPredictionJob.
         """
         self.inputs, self.key = inputs, config.get("keyField")
+        self.name = self.key  # or what the first instance's own key is called, such as "file"
         self.included, self.excluded = config.get("includedFields"), config.get("excludedFields")
 
     def open(self, path: str, form: str) -> Iterator[Item]:
@@ -63,8 +63,8 @@ class Reader:
                         yield partial(self._read_row, where, texts)
             elif form == "file-list":
                 with open(path, encoding="utf-8-sig") as file:
-                    for name in filter(None, map(str.strip, file)):
-                        yield partial(self._read_file, name)
+                    for line in filter(None, map(str.strip, file)):
+                        yield partial(self._read_file, line)
             else:
                 for checked in self.inputs.open(path):
                     yield partial(self._write, checked)
@@ -75,9 +75,8 @@ class Reader:
         try:
             return self._select(orjson.loads(line))
         except orjson.JSONDecodeError as error:
-            return {"instance": line.decode("utf-8", "replace")}, InstanceError(
-                f"not JSON: {error}"
-            )
+            shown = {"instance": line.decode("utf-8", "replace")}
+            return shown, InstanceError(f"not JSON: {error}")
 
     def _read_row(self, where: str, texts: Mapping | InstanceError) -> tuple[dict, Any]:
         if isinstance(texts, InstanceError):
@@ -91,23 +90,26 @@ class Reader:
             return head, error
         return (head if self.key else {"instance": row}), row
 
-    def _read_file(self, name: str) -> tuple[dict, Any]:
+    def _read_file(self, path: str) -> tuple[dict, Any]:
+        self.name = "file"
         try:
-            with explain_errors(name):
-                data = Path(name).read_bytes()
+            with explain_errors(path):
+                data = Path(path).read_bytes()
         except InstanceError as error:
-            return {"key": name}, error
-        return {"key": name}, {"b64": base64.b64encode(data).decode()}
+            return {"key": path}, error
+        return {"key": path}, {"b64": base64.b64encode(data).decode()}
 
     def _write(self, checked: Any) -> tuple[dict, Any]:
         if isinstance(checked, InstanceError):
             return {"instance": None}, checked
-        path = getattr(checked, "head", {}).get("file")
+        own = getattr(checked, "head", {})  # such as {"file": "a.png"}
+        self.name, key = next(iter(own.items()), (self.key, None))
+        head = {"key": key} if own else {}
         try:
             instance = self.inputs.to_json(checked)
         except InstanceError as error:
-            return {"key": path}, error
-        return ({"key": path}, instance) if path else self._select(instance)
+            return head or {"instance": None}, error
+        return (head, instance) if head else self._select(instance)
 
     def _select(self, value: Any) -> tuple[dict, Any]:
         """Divide what a row has into its key and what the model is to see."""
@@ -224,7 +226,7 @@ def _to_line(value: dict) -> bytes:
 
 def convert(
     model_dir: str, source: tuple[str, str, Mapping], good: Path, bad: Path
-) -> tuple[int, int, bool]:
+) -> tuple[int, int, str | None]:
     """Write a file's instances as JSON lines, as the service reads them and the server takes them.
 
     Args:
@@ -232,7 +234,7 @@ def convert(
         good, bad: files to write: the instances, with their keys; those that the server would refuse, with why.
 
     Returns:
-        How many lines each has; whether the instances are files, whose field KEY is the key.
+        How many lines each has; the name of the key field.
 
     Raises:
         InstanceError: the file or the model cannot be read.
@@ -244,9 +246,9 @@ def convert(
     except ModelError as error:
         raise InstanceError(str(error)) from None
     path, form, config = source
-    counts, are_files = [0, 0], False
+    reader, counts = Reader(inputs, config), [0, 0]
     with open(good, "wb") as lines, open(bad, "wb") as errors:
-        for item in Reader(inputs, config).open(path, form):
+        for item in reader.open(path, form):
             head, instance = item()
             try:
                 if not isinstance(instance, InstanceError):
@@ -254,12 +256,11 @@ def convert(
                     instance = checked if isinstance(checked, InstanceError) else instance
             except InstanceError as error:
                 instance = error
-            are_files |= "key" in head and not config.get("keyField")
             if isinstance(instance, InstanceError):
                 errors.write(_to_error(head, str(instance)))
             elif "key" in head:
-                lines.write(_to_line({config.get("keyField") or KEY: head["key"], **instance}))
+                lines.write(_to_line({reader.name: head["key"], **instance}))
             else:
                 lines.write(_to_line(head["instance"]))
             counts[isinstance(instance, InstanceError)] += 1
-    return *counts, are_files
+    return *counts, reader.name

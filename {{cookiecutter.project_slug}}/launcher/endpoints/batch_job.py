@@ -106,7 +106,7 @@ def _provide_input(
                 raise SpecError(f"{file}: {why}; copy it here, by gcloud storage cp")
             path = str(Path(name, split(file)[1].replace("/", "-")))
             Path(path).write_bytes(store.read(file))
-        count, wrong, are_files = predictor.convert(str(model_dir), (path, form, fields), good, bad)
+        count, wrong, key = predictor.convert(str(model_dir), (path, form, fields), good, bad)
         if wrong:
             first = json.loads(bad.read_bytes().splitlines()[0])["error"]["message"]
             print(
@@ -120,7 +120,7 @@ def _provide_input(
             print(f"instances: {folder}/{good.name}, {count:,}", flush=True)
             for one in (good, bad)[: 1 + bool(wrong)]:
                 store.upload(one, f"{folder}/{one.name}")
-    fields = {"keyField": predictor.KEY, **fields} if are_files else fields
+    fields = {**fields, "keyField": key} if key else fields
     source = {"gcsSource": {"uris": [f"{folder}/{good.name}"]}}
     return {**config, **_to_input(source, "jsonl", fields)}, wrong
 

@@ -12,8 +12,12 @@ import unicodedata
 from pathlib import Path
 
 # Each kind of data is a folder of files that are laid over the others; the first is the default.
-_FOLDERS = Path(__file__).with_name("{{cookiecutter.project_slug}}").joinpath("problems").iterdir()
-PROBLEMS = ("tabular", *sorted({folder.name for folder in _FOLDERS} - {"tabular"}))
+_FOLDERS = Path(__file__).with_name("{{cookiecutter.project_slug}}")
+_KINDS = {folder.name for folder in _FOLDERS.joinpath("problems").iterdir()}
+PROBLEMS = ("tabular", *sorted(_KINDS - {"tabular"}))
+AUDIENCES = ("research", "course")
+# Kinds of data with an assignment.
+COURSES = sorted(p.name for p in _FOLDERS.joinpath("audiences/course/problems").iterdir())
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
 
 # Where Vertex AI runs: SUPPORTED_REGIONS of google-cloud-aiplatform 2.7.0, read in November 2026,
@@ -31,7 +35,7 @@ REGIONS = (
 )  # fmt: skip
 
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
-OUR_FOLDERS = "codec configs data launcher notebooks predictor problems scripts serving trainer test tests runs"
+OUR_FOLDERS = "assignment audiences codec configs course data launcher notebooks predictor problems scripts serving teacher trainer test tests runs"
 OUR_DEPENDENCIES = (
     "build filelock google-cloud-aiplatform google-cloud-storage httptools ipykernel jinja2 keras"
     " matplotlib nbclient nbformat numpy onnx onnxruntime optuna orjson pillow pip polars pyarrow pytest"
@@ -138,6 +142,14 @@ def check_problem(name: str) -> str | None:
     return f"{_shown(name)} is not offered; write {' or '.join(PROBLEMS)}{_nearest(name, PROBLEMS)}"
 
 
+def check_audience(name: str) -> str | None:
+    if name in AUDIENCES:
+        return None
+    return (
+        f"{_shown(name)} is not offered; write {' or '.join(AUDIENCES)}{_nearest(name, AUDIENCES)}"
+    )
+
+
 def check_license(name: str) -> str | None:
     if name in LICENSES:
         return None
@@ -192,6 +204,7 @@ CHECKS = {
     "project_name": check_project_name,
     "project_slug": check_project_slug,
     "problem": check_problem,
+    "audience": check_audience,
     "author": check_author,
     "license": check_license,
     "gcp_project": check_gcp_project,
@@ -210,7 +223,10 @@ def fault(question: str, answer: object) -> str | None:
 
 def faults(answers) -> list[str]:
     """One line for each bad answer; a question that has no answer counts as bad."""
-    lines = (fault(question, answers.get(question)) for question in CHECKS)
+    lines = [fault(question, answers.get(question)) for question in CHECKS]
+    if answers.get("audience") == "course" and answers.get("problem") not in COURSES:
+        kinds = " or ".join(COURSES)
+        lines.append(f"audience: course has no assignment for this problem; write problem {kinds}")
     return [line for line in lines if line]
 
 

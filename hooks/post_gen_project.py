@@ -1,4 +1,4 @@
-"""Lay the chosen problem's files over the repo, make it a git repo, say what comes next.
+"""Lay the files of the chosen problem and audience over the repo, make it a git repo, say what comes next.
 
 Only the first can fail the bake; cookiecutter then removes what there is of it.
 
@@ -14,6 +14,7 @@ from pathlib import Path
 NAME = "{{ cookiecutter.project_name | quoted_inside }}"
 SLUG = "{{ cookiecutter.project_slug | quoted_inside }}"
 PROBLEM = "{{ cookiecutter.problem | quoted_inside }}"
+AUDIENCE = "{{ cookiecutter.audience | quoted_inside }}"
 LICENSE = "{{ cookiecutter.license | quoted_inside }}"
 CLOUD = (
     "{{ cookiecutter.gcp_project | quoted_inside }}",
@@ -73,23 +74,21 @@ def start_repository():
     return "A git repo with a first commit, on branch main."
 
 
-def keep_problem():
-    """Move problems/PROBLEM/x to x, and remove the other problems.
-
-    README.md has taken in readme/; the rest are files of the repo.
-    """
-    problem = Path("problems", PROBLEM)
-    shutil.rmtree(problem / "readme", ignore_errors=True)
-    for path in sorted(problem.rglob("*")):
+def keep_overlay(folder, name):
+    """Move FOLDER/NAME/x to x, and remove the others of that folder."""
+    overlay = Path(folder, name)
+    for path in sorted(overlay.rglob("*")):
         if path.is_file():
-            place = path.relative_to(problem)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
-    shutil.rmtree("problems")
+            target = path.relative_to(overlay)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    shutil.rmtree(folder)
 
 
 def main():
-    keep_problem()
+    keep_overlay("audiences", AUDIENCE)  # first: it brings files for each kind of data
+    shutil.rmtree(Path("problems", PROBLEM, "readme"), ignore_errors=True)  # they are in README.md
+    keep_overlay("problems", PROBLEM)
     if LICENSE == "none":
         Path("LICENSE").unlink(missing_ok=True)
     if CRUFT:

@@ -1,0 +1,144 @@
+"""Strip solutions and hidden tests from Python files and notebooks.
+
+    ### BEGIN SOLUTION … ### END SOLUTION           becomes `raise NotImplementedError`
+    ### BEGIN HIDDEN TESTS … ### END HIDDEN TESTS   disappears
+
+A marker is a line of its own. A line that only resembles a marker is an error: what a teacher meant
+to hide must never be released because of a spelling mistake.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+from dataclasses import dataclass
+
+BEGIN = {"### BEGIN SOLUTION": "### END SOLUTION", "### BEGIN HIDDEN TESTS": "### END HIDDEN TESTS"}
+MARKERS = (*BEGIN, *BEGIN.values())
+STUB = 'raise NotImplementedError("write your code here")'
+COMMENT = re.compile(r"#.*|^\s*(?:BEGIN|END)\b.*", re.IGNORECASE)
+SIMILAR = 0.8  # of 1: a comment this close to a marker was meant as one
+
+
+class MarkerError(Exception):
+    """One line for each thing that is wrong, with file and line."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines that a release must not contain."""
+
+    file: str
+    line: int  # of its first line; in a notebook, of the cell
+    lines: tuple[str, ...]  # without indentation and empty lines
+
+
+def strip_file(name: str, data: bytes) -> tuple[bytes, list[Block]]:
+    """The file as students get it, and what was removed from it.
+
+    Args:
+        name: the file's path, for errors; its ending decides how it is read.
+
+    Raises:
+        MarkerError: a marker is unknown, misspelt, nested or without its partner, or stands in a
+            file that is neither Python nor a notebook; or what is left is not Python.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return data, []
+    if name.endswith(".ipynb"):
+        return _strip_notebook(name, text)
+    if not name.endswith(".py"):
+        lines = enumerate(text.splitlines(), 1)
+        if faults := [f"{name}:{i}: markers work in .py and .ipynb files only; move it there"
+                      for i, line in lines if line.strip() in MARKERS]:  # fmt: skip
+            raise MarkerError("\n".join(faults))
+        return data, []
+    text, blocks = _strip_text(name, text, f"{name}:")
+    _parse(name, text)
+    return text.encode(), blocks
+
+
+def _strip_notebook(name: str, text: str) -> tuple[bytes, list[Block]]:
+    try:
+        notebook = json.loads(text)
+        cells = notebook["cells"]
+    except (ValueError, KeyError, TypeError):
+        raise MarkerError(f"{name}: not a notebook; save it again in Jupyter") from None
+    removed = []
+    for number, cell in enumerate(cells, 1):
+        source = "".join(cell["source"])
+        source, blocks = _strip_text(name, source, f"{name}: cell {number}, line ")
+        cell["source"] = source.splitlines(keepends=True)
+        removed += blocks
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None  # they may show the answer
+            if not re.search(r"^\s*[%!]", source, re.MULTILINE):  # IPython's own commands
+                _parse(f"{name}: cell {number}", source)
+        elif blocks:
+            raise MarkerError(f"{name}: cell {number}: markers work in code cells only")
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode(), removed
+
+
+def _strip_text(name: str, text: str, where: str) -> tuple[str, list[Block]]:
+    kept, blocks, faults = [], [], []
+    begin = 0  # the line of the open block's marker; 0: none is open
+    inside: list[str] = []
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        marker = line.strip()
+        if marker not in MARKERS:
+            if fault := _find_lookalike(line):
+                faults.append(f"{where}{number}: {fault}")
+            (inside if begin else kept).append(line)
+        elif marker in BEGIN and begin:
+            faults.append(
+                f"{where}{number}: {marker} inside the block of line {begin}; end it first"
+            )
+        elif marker in BEGIN:
+            begin, opened, inside = number, marker, []
+            indent = line[: len(line) - len(line.lstrip())]
+        elif not begin:
+            faults.append(f"{where}{number}: {marker} without its BEGIN; add it above")
+        elif marker != BEGIN[opened]:
+            faults.append(f"{where}{number}: {marker} ends {opened} of line {begin}; use one kind")
+            begin = 0
+        else:
+            lines = tuple(filter(None, map(str.strip, inside)))
+            if not lines:
+                faults.append(f"{where}{begin}: the block is empty; remove its markers")
+            blocks.append(Block(name, begin, lines))
+            kept += [f"{indent}{STUB}\n"] if "SOLUTION" in marker else []
+            begin = 0
+    if begin:
+        faults.append(f"{where}{begin}: {opened} without its END; add {BEGIN[opened]} below")
+    if faults:
+        raise MarkerError("\n".join(faults))
+    return "".join(kept), blocks
+
+
+def _find_lookalike(line: str) -> str:
+    """What is wrong with a line that resembles a marker; "" for any other line."""
+    comment = COMMENT.search(line)
+    if not comment:
+        return ""
+    words = re.sub(r"[^A-Z]+", " ", comment[0].upper()).strip()
+    near = max(MARKERS, key=lambda marker: _compare(words, marker))
+    starts = re.match(r"#+\s*(BEGIN|END)\b", comment[0])
+    if starts or _compare(words, near) >= SIMILAR or any(m[4:] in words for m in MARKERS):
+        return f"{line.strip()!r} resembles a marker; write exactly {near!r} on its own line, or reword it"
+    return ""
+
+
+def _compare(words: str, marker: str) -> float:
+    return difflib.SequenceMatcher(None, words, marker[4:]).ratio()
+
+
+def _parse(name: str, text: str) -> None:
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        what = f"{name}:{error.lineno}: not Python once the blocks are stripped ({error.msg})"
+        raise MarkerError(f"{what}; keep whole statements inside a block") from None

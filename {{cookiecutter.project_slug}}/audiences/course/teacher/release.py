@@ -1,0 +1,199 @@
+"""`course.py release OUT`: the students' repo, proven before its first byte is written.
+
+OUT is a git repo whose history is one line of releases: a student gets a later fix by `git pull`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from course.assignment import ROOT, TESTS, load_assignment
+
+from launcher.common.document import SpecError
+from teacher.markers import Block, MarkerError, strip_file
+
+HIDDEN = ("teacher/",)  # what students never get
+NAME = "release"  # the branch, and the mark of a repo that we made
+AUTHOR = ["-c", "user.name=Teacher", "-c", "user.email=teacher@localhost"]
+
+
+def release(out: Path) -> int:
+    """Strip, prove, and commit to OUT.
+
+    Raises:
+        SpecError: why nothing was released, a line each.
+    """
+    load_assignment()
+    files, hidden, blocks = strip_repo()
+    past = _read_history(out)
+    _prove_removed(files, hidden, blocks, past)
+    passed = _prove_tests(files)
+    commit = _commit(out, files)
+    print(f"{passed} tests: the solution passes all, the stub fails all.")
+    print(
+        f"{len(blocks)} blocks and {len(hidden)} files are in no file of {out}, nor in its history."
+    )
+    print(f"Released {commit}: {len(files)} files in {out}")
+    return 0
+
+
+def strip_repo(root: Path = ROOT) -> tuple[dict[str, bytes], dict[str, bytes], list[Block]]:
+    """The tracked files of this repo.
+
+    Returns:
+        files as students get them; files that they never get; blocks that were removed.
+
+    Raises:
+        SpecError: a marker is wrong; all of them, with file and line.
+    """
+    names = run_git(root, "ls-files", "-z").split("\0")
+    files, hidden, blocks, faults = {}, {}, [], []
+    for name in filter(None, names):
+        if not (root / name).is_file():
+            faults.append(f"{name}: tracked by git and not there; restore it or remove it from git")
+            continue
+        data = (root / name).read_bytes()
+        if name.startswith(HIDDEN):
+            hidden[name] = data
+            continue
+        try:
+            files[name], removed = strip_file(name, data)
+            blocks += removed
+        except MarkerError as error:
+            faults.append(str(error))
+    if not blocks and not faults:
+        faults.append("no file has a ### BEGIN SOLUTION; there is nothing to hide")
+    if faults:
+        raise SpecError(*"\n".join(faults).splitlines())
+    return files, hidden, blocks
+
+
+def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> None:
+    """Look for each removed block and hidden file in what is released, and in what was.
+
+    Raises:
+        SpecError: one is there.
+    """
+    faults = []
+    digests = {hashlib.sha256(data).digest(): name for name, data in hidden.items() if data.strip()}
+    every = [*files.items(), *(("its git history", data) for data in past)]
+    for name, data in every:
+        if secret := digests.get(hashlib.sha256(data).digest()):
+            faults.append(f"{name}: equals {secret}, which students must not get")
+        lines = "\n".join(filter(None, map(str.strip, data.decode(errors="replace").splitlines())))
+        if name.endswith(".ipynb") or name == "its git history":  # JSON, or perhaps so
+            lines += "\n" + lines.replace('\\n",', "").replace('"', "").replace("\\", "")
+        for block in blocks:
+            text = "\n".join(block.lines)
+            if f"\n{text}\n" in f"\n{lines}\n":
+                what = f"{block.file}:{block.line}: the block stands in {name}, too"
+                faults.append(f"{what}; remove it there, or make the block longer")
+    if faults:
+        raise SpecError(*faults)
+
+
+def _prove_tests(files: dict[str, bytes]) -> int:
+    """Run all tests, hidden ones too, on the solution and on the stub; return how many there are.
+
+    Raises:
+        SpecError: the solution fails one, or the stub passes one.
+    """
+    with tempfile.TemporaryDirectory(prefix="release-") as folder:
+        stub = Path(folder, "stub")
+        write_files(stub, files)
+        for path in (ROOT / TESTS).rglob("*.py"):  # whole, with the hidden ones
+            write_files(stub, {str(path.relative_to(ROOT)): path.read_bytes()})
+        solved, stubbed = run_tests(ROOT), run_tests(stub)
+    faults = [
+        f"{name}: the solution fails it; repair one of them" for name in solved if not solved[name]
+    ]
+    faults += [f"{name}: the stub passes it; let it look at what students write"
+               for name in solved if stubbed.get(name)]  # fmt: skip
+    if not solved:
+        faults = [f"{TESTS}: no test ran; run python -m pytest {TESTS}"]
+    if faults:
+        raise SpecError(*faults)
+    return len(solved)
+
+
+def run_tests(root: Path) -> dict[str, bool]:
+    """{test: whether it passed} of the assignment's tests in a repo that we trust."""
+    with tempfile.TemporaryDirectory(prefix="tests-") as folder:
+        report = Path(folder, "report.xml")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
+        subprocess.run([*command, f"--junit-xml={report}", TESTS], cwd=root, capture_output=True)
+        return read_report(report.read_bytes()) if report.exists() else {}
+
+
+def read_report(data: bytes) -> dict[str, bool]:
+    """{test: whether it passed} from a report in JUnit's form; skipped is not passed."""
+    cases = ElementTree.fromstring(data).iter("testcase")
+    return {f"{case.get('classname')}.{case.get('name')}": len(case) == 0 for case in cases}
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _read_history(out: Path) -> list[bytes]:
+    """Every file that any commit of OUT has.
+
+    Raises:
+        SpecError: OUT is something else than an earlier release, or has changes.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return []
+    if not (out / ".git").is_dir() or run_git(out, "config", f"{NAME}.ours", check=False) != "true":
+        raise SpecError(f"{out}: exists and is no release of ours; name a new folder")
+    if run_git(out, "status", "--porcelain"):
+        raise SpecError(f"{out}: has changes of its own; commit nothing there, change this repo")
+    objects = run_git(out, "rev-list", "--objects", "--all").splitlines()
+    names = "\n".join(line.split(" ")[0] for line in objects)
+    kinds = run_git(out, "cat-file", "--batch-check", input=names.encode()).splitlines()
+    return [
+        subprocess.run(
+            ["git", "cat-file", "blob", line.split()[0]], cwd=out, capture_output=True
+        ).stdout
+        for line in kinds
+        if line.split()[1] == "blob"
+    ]
+
+
+def _commit(out: Path, files: dict[str, bytes]) -> str:
+    """Make OUT's files these, in a commit on top of the earlier releases."""
+    if not (out / ".git").is_dir():
+        out.mkdir(parents=True, exist_ok=True)
+        run_git(out, "init", "-q", "--template=", "-b", "main")
+        run_git(out, "config", f"{NAME}.ours", "true")
+    for name in filter(None, run_git(out, "ls-files", "-z").split("\0")):
+        if name not in files:
+            (out / name).unlink()
+    write_files(out, files)
+    run_git(out, "add", "-A", "-f")
+    source = run_git(ROOT, "rev-parse", "--short", "HEAD", check=False) or "no commit"
+    settings = ["-c", "commit.gpgSign=false", *AUTHOR]
+    if run_git(out, "status", "--porcelain"):
+        run_git(out, *settings, "commit", "-q", "--no-verify", "-m", f"Release of {source}")
+    return run_git(out, "rev-parse", "--short", "HEAD")
+
+
+def run_git(folder: Path, *words: str, check: bool = True, input: bytes | None = None) -> str:
+    """What git prints in a folder, without the last line break.
+
+    Raises:
+        SpecError: it fails, with its own words.
+    """
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, input=input)
+    if check and done.returncode:
+        raise SpecError(
+            f"git {words[0]} in {folder}: {done.stderr.decode(errors='replace').strip()}"
+        )
+    return done.stdout.decode(errors="replace").removesuffix("\n")

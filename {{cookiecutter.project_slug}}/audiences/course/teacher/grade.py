@@ -178,8 +178,9 @@ def score(output: dict, why: str, base: Base) -> dict:
     cases = []
     for name in base.tests:
         points = grading.tests if passed.get(name) else 0.0
-        text = "passed" if points else "failed: see what it looks at in assignment/tests"
-        cases.append({"name": name, "score": points, "max_score": grading.tests, "output": text})
+        text = "passed" if points else "failed"
+        short = name.rpartition(".")[2]
+        cases.append({"name": short, "score": points, "max_score": grading.tests, "output": text})
     accuracy = measure_accuracy(output.get("predictions", []), grading.labels)
     points = grading.rate(accuracy) if accuracy is not None else 0.0
     text = why or "the predictions are not one answer with a class for each row"

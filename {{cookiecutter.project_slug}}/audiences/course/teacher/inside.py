@@ -37,8 +37,11 @@ def main(tests: str, features: str, *flags: str) -> None:
     except OSError:
         print("the tests did not end", file=sys.stderr)
     own = call("-c", FLAGS, stdout=subprocess.PIPE, text=True)
-    if own.returncode == 0:
+    try:
         words = [*flags, *map(str, json.loads(own.stdout.splitlines()[-1]))]
+    except (IndexError, ValueError, TypeError):
+        print("get_flags() gives no list of texts", file=sys.stderr)
+    else:
         if call("-m", "trainer.task", "--job-dir", JOB, *words).returncode == 0:
             predict = ("scripts/predict.py", "--model", f"{JOB}/model", features)
             done = call(*predict, stdout=subprocess.PIPE, text=True)

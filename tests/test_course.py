@@ -1,0 +1,346 @@
+"""A course: releases that hide what they must, grades that hostile submissions cannot change."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from conftest import PRODUCT
+
+sys.path.append(str(PRODUCT / "audiences/course"))
+from teacher.markers import MarkerError, strip_file
+
+SOLUTION = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n"
+STUB = 'def f():\n    raise NotImplementedError("write your code here")\n'
+
+BROKEN = {  # {what a teacher wrote: the line of the error, and a part of it}
+    "### BEGIN SOLUTION\nx = 1\n": (1, "without its END"),
+    "x = 1\n### END SOLUTION\n": (2, "without its BEGIN"),
+    "### BEGIN SOLUTION\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n": (2, "inside the block"),
+    "### BEGIN SOLUTION\nx = 1\n### END HIDDEN TESTS\n": (3, "use one kind"),
+    "### BEGIN SOLUTION\n\n### END SOLUTION\n": (1, "the block is empty"),
+    "### BEGIN SOLUTIONS\nx = 1\n### END SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
+    "### BEGN SOLUTION\nx = 1\n### END SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
+    "## BEGIN SOLUTION\nx = 1\n### END SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
+    "### begin solution\nx = 1\n### end solution\n": (1, "'### BEGIN SOLUTION'"),
+    "###BEGIN SOLUTION\nx = 1\n###END SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
+    "### BEGIN SOLUTION # mine\nx = 1\n### END SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
+    "x = 1  ### BEGIN SOLUTION\ny = 2\n### END SOLUTION\n": (1, "on its own line"),
+    "### BEGIN HIDDEN TEST\nx = 1\n### END HIDDEN TESTS\n": (1, "'### BEGIN HIDDEN TESTS'"),
+    "### BEGIN ANSWER\nx = 1\n### END ANSWER\n": (1, "resembles a marker"),
+    "BEGIN SOLUTION\nx = 1\nEND SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
+    "# ### BEGIN SOLUTION\nx = 1\n": (1, "'### BEGIN SOLUTION'"),
+    "if x:\n    ### BEGIN HIDDEN TESTS\n    y()\n    ### END HIDDEN TESTS\n": (1, "not Python"),
+}
+
+
+def make_notebook(*sources, kind="code"):
+    cells = [
+        {"cell_type": kind, "source": s.splitlines(True), "outputs": [{"text": "42"}]}
+        for s in sources
+    ]
+    return json.dumps({"cells": cells}).encode()
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_wrong_marker_is_an_error_with_its_line(text):
+    line, part = BROKEN[text]
+    with pytest.raises(MarkerError) as caught:
+        strip_file("a.py", text.encode())
+    assert str(caught.value).startswith(f"a.py:{line}: ") and part in str(caught.value)
+    with pytest.raises(MarkerError, match=r"a\.ipynb: cell 2"):
+        strip_file("a.ipynb", make_notebook("x = 1\n", text))
+
+
+@pytest.mark.parametrize("name", ["README.md", "assignment.yaml"])
+def test_a_marker_in_another_file_is_an_error(name):
+    with pytest.raises(MarkerError, match=f"{name}:2: markers work in .py and .ipynb files only"):
+        strip_file(name, b"text\n### BEGIN SOLUTION\n")
+
+
+def test_blocks_are_stripped():
+    data, (block,) = strip_file("a.py", SOLUTION.encode())
+    assert data.decode() == STUB and block.lines == ("return 1",)
+    hidden = (
+        "x = 1\n### BEGIN HIDDEN TESTS\ndef test_b():\n    pass\n\n\n### END HIDDEN TESTS\ny = 2\n"
+    )
+    assert strip_file("a.py", hidden.encode())[0] == b"x = 1\ny = 2\n"
+    assert strip_file("a.py", SOLUTION.replace("\n", "\r\n").encode())[1][0].lines == ("return 1",)
+    notebook = json.loads(strip_file("a.ipynb", make_notebook(SOLUTION))[0])
+    assert "".join(notebook["cells"][0]["source"]) == STUB and notebook["cells"][0]["outputs"] == []
+    usual = b"# the solution of this equation\n# end of the file\n"
+    assert strip_file("a.py", usual) == (usual, [])
+
+
+@pytest.fixture(scope="module")
+def repo(bake):
+    """A teacher's repo whose job trains for a moment."""
+    project = bake(fresh=True, audience="course")
+    path = project.path / "assignment/assignment.yaml"
+    path.write_text(path.read_text().replace("--seed=1", "--seed=1, --epochs=1"))
+    project.run(["git", "commit", "-qam", "One epoch"])
+    return project
+
+
+def run_course(repo, *words, check=True, **settings):
+    return repo.run(["python", "scripts/course.py", *words], check=check, **settings)
+
+
+def commit(repo, text="More"):
+    repo.run(["git", "add", "-A"])
+    repo.run(["git", "commit", "-qm", text])
+
+
+@pytest.mark.slow
+def test_a_research_repo_has_nothing_of_it(bake):
+    names = {path.parts[0] for path in bake().files()}
+    assert not names & {"assignment", "audiences", "course", "teacher"}
+    assert not (bake().path / "scripts/course.py").exists()
+
+
+@pytest.mark.slow
+def test_release_then_a_fix_that_a_student_pulls(repo, tmp_path):
+    out, student = tmp_path / "students", tmp_path / "ada"
+    done = run_course(repo, "release", out)
+    assert "the solution passes all, the stub fails all" in done.stdout
+    assert not (out / "teacher").exists()
+    assert "find_leak" in (out / "assignment/solution.py").read_text()
+    assert "ring_number" not in (out / "assignment/solution.py").read_text()
+    assert "test_no_leak" not in (out / "assignment/tests/test_solution.py").read_text()
+
+    def git(*words):
+        return subprocess.run(
+            ["git", *words], cwd=student, check=True, capture_output=True, text=True
+        ).stdout
+
+    subprocess.run(["git", "clone", "-q", out, student], check=True)
+    own = (student / "assignment/solution.py").read_text().replace("DATA =", "MINE = 1\nDATA =")
+    (student / "assignment/solution.py").write_text(own)
+    git("commit", "-qam", "My work")
+    page = repo.path / "assignment/README.md"
+    page.write_text(page.read_text() + "\nA hint.\n")
+    commit(repo)
+    run_course(repo, "release", out)
+    git("pull", "-q", "--no-rebase", "--no-edit")
+    assert "MINE = 1" in (student / "assignment/solution.py").read_text()
+    assert "A hint." in (student / "assignment/README.md").read_text()
+    history = subprocess.run(
+        ["git", "log", "--format=%P"], cwd=out, capture_output=True, text=True
+    ).stdout
+    assert all(len(line.split()) <= 1 for line in history.splitlines())  # one line
+
+    (out / "own.txt").write_text("the teacher's own file\n")
+    assert "has changes of its own" in run_course(repo, "release", out, check=False).stderr
+
+
+LEAKS = {  # {a file of the teacher's repo: (what is added to it, a part of the error)}
+    "docs/hint.md": (
+        'Try:\n\n    most = max(labels.count(label) for label in set(labels))\n    return most / len(labels)\n',
+        "the block stands in docs/hint.md, too",
+    ),
+    "docs/labels.csv": (None, "equals teacher/hidden/labels.csv"),
+    "assignment/tests/test_more.py": ("def test_nothing():\n    pass\n", "the stub passes it"),
+    "assignment/tests/test_wrong.py": (
+        "from assignment.solution import share_of_majority\n\n\n"
+        "def test_wrong():\n    assert share_of_majority(['a']) == 2\n",
+        "the solution fails it",
+    ),
+    "assignment/more.py": ("# BEGIN SOLUTON\n", "assignment/more.py:1:"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEAKS)
+def test_what_would_leak_is_not_released(repo, tmp_path, name):
+    text, part = LEAKS[name]
+    path = repo.path / name
+    path.write_text(text or (repo.path / "teacher/hidden/labels.csv").read_text())
+    repo.run(["git", "add", name])
+    try:
+        done = run_course(repo, "release", tmp_path / "out", check=False)
+    finally:
+        repo.run(["git", "rm", "-qf", name])
+    assert done.returncode == 2 and part in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_release_goes_into_no_other_folder(repo, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    done = run_course(repo, "release", tmp_path, check=False)
+    assert done.returncode == 2 and "is no release of ours" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_a_history_with_an_answer_is_found(repo, tmp_path):
+    out = tmp_path / "out"
+    run_course(repo, "release", out)
+    (out / "old.py").write_text((repo.path / "assignment/solution.py").read_text())
+    for words in (
+        ["add", "-A"],
+        ["commit", "-qm", "Oops"],
+        ["rm", "-q", "old.py"],
+        ["commit", "-qm", "No"],
+    ):
+        subprocess.run(["git", *words], cwd=out, check=True)
+    done = run_course(repo, "release", out, check=False)
+    assert done.returncode == 2 and "stands in its git history, too" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_student_checks_and_submits(repo, tmp_path):
+    out = tmp_path / "out"
+    run_course(repo, "release", out)
+    student = [sys.executable, "scripts/course.py"]
+    done = subprocess.run([*student, "check"], cwd=out, capture_output=True, text=True)
+    assert done.returncode == 1 and "write your code here" in done.stdout
+    done = subprocess.run([*student, "train"], cwd=out, capture_output=True, text=True)
+    assert done.returncode == 2 and "a function has no code yet" in done.stderr
+    (out / "assignment/solution.py").write_text((repo.path / "assignment/solution.py").read_text())
+    assert subprocess.run([*student, "check"], cwd=out, capture_output=True).returncode == 0
+    first, second = out / "a.zip", out / "b.zip"
+    for path in (first, second):
+        subprocess.run(
+            [*student, "submit", "--out", path], cwd=out, check=True, capture_output=True
+        )
+    assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as archive:
+        assert archive.namelist() == ["assignment/solution.py", "trainer/model.py"]
+    done = subprocess.run([*student, "grade"], cwd=out, capture_output=True, text=True)
+    assert done.returncode == 2 and "invalid choice" in done.stderr
+
+
+@pytest.mark.slow
+def test_without_a_sandbox_nothing_runs(repo):
+    done = run_course(repo, "grade", check=False, PATH="/nowhere")
+    assert done.returncode == 2 and "apt install bubblewrap" in done.stderr
+
+
+# What students may hand in, {name: (what follows their solution, their points)}: 4 for the tests, 6
+# for the predictions.
+IDLE = "\ndef get_flags():\n    raise SystemExit\n"  # no training
+ATTACKS = {
+    "hog": ("\nx = []\nwhile True:\n    x.append(bytearray(10**8))\n", 0),
+    "bomb": (
+        "\nimport os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n",
+        0,
+    ),
+    "forged": (
+        "\nimport os\nreport = '<testsuite>' + 9 * '<testcase classname=\"a\" name=\"b\"/>' + '</testsuite>'\n"
+        "open('/tmp/report.xml', 'w').write(report)\nprint('8 passed')\nos._exit(0)\n",
+        0,
+    ),
+    "reader": (
+        "\nimport os\nfor root in ('/submission', '/root', '/home', '/tmp', '/etc', '/var'):\n"
+        "    for folder, _, names in os.walk(root):\n"
+        "        assert 'labels.csv' not in names and 'grading.yaml' not in names, folder\n"
+        "assert os.getuid() != 0 and not os.access('/submission', os.W_OK)\n" + IDLE,
+        4,
+    ),
+    "caller": (
+        "\nimport socket\ntry:\n    socket.create_connection(('1.1.1.1', 53), 2)\nexcept OSError:\n    pass\n"
+        "else:\n    share_of_majority = None\n" + IDLE,
+        4,
+    ),
+}
+SLOW_ATTACKS = {
+    "perfect": ("", 10),
+    "loop": ("\nwhile True:\n    pass\n", 0),
+    "equal": (
+        "\nclass Always:\n    def __eq__(self, other):\n        return True\n    def __hash__(self):\n        return 0\n"
+        "\ndef find_leak(rows, target):\n    return Always()\n" + IDLE,
+        None,
+    ),
+    "filler": (
+        "\ntry:\n    with open('/tmp/x', 'wb') as file:\n        while True:\n            file.write(bytes(10**7))\n"
+        "except OSError:\n    pass\n" + IDLE,
+        4,
+    ),
+    "leaky": ("\ndef choose_columns():\n    return []\n", 5.5),
+    "latin": ("\nNAME = 'Größe 研究'\n" + IDLE, 4),
+}
+
+
+def hand_in(folder, repo, name, more, model=None):
+    solution = (repo.path / "assignment/solution.py").read_text(encoding="utf-8")
+    with zipfile.ZipFile(folder / f"hw1_{name}_4711.zip", "w") as archive:
+        archive.writestr("work/assignment/solution.py", solution + more)
+        archive.writestr(
+            "work/trainer/model.py", model or (repo.path / "trainer/model.py").read_text()
+        )
+        archive.writestr("../../evil.py", "evil")
+
+
+def write_roster(path, names):
+    lines = [f"{name},{name.title()},Student,{name}@example.org,A" for name in names]
+    path.write_text("\n".join(["username,first_name,last_name,email,section", *lines]) + "\n")
+
+
+def read_scores(repo):
+    with open(repo.path / "teacher/results/grades.csv", newline="") as file:
+        return {row["username"]: float(row["score"]) for row in csv.DictReader(file)}
+
+
+def grade_all(repo, tmp_path, attacks, limit, jobs):
+    path = repo.path / "teacher/grading.yaml"
+    path.write_text(
+        path.read_text().replace("seconds: 300, memory: 3000", f"seconds: {limit}, memory: 2000")
+    )
+    for name, (more, _) in attacks.items():
+        hand_in(tmp_path, repo, name, more)
+    write_roster(tmp_path / "roster.csv", [*attacks, "absent"])
+    run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+    run_course(repo, "grade", "--jobs", jobs, timeout=1200)
+    run_course(repo, "publish")
+    expected = {name: points for name, (_, points) in attacks.items()} | {"absent": 0}
+    scores = read_scores(repo)
+    assert {name: scores[name] for name, points in expected.items() if points is not None} == {
+        name: points for name, points in expected.items() if points is not None
+    }
+    return scores
+
+
+def works():
+    """Whether bubblewrap works here."""
+    command = ["bwrap", "--unshare-net", "--unshare-pid", "--ro-bind", "/", "/", "true"]
+    return (
+        bool(shutil.which("bwrap")) and subprocess.run(command, capture_output=True).returncode == 0
+    )
+
+
+SANDBOX = pytest.mark.skipif(not works(), reason="bubblewrap is not installed, or forbidden")
+
+
+@SANDBOX
+@pytest.mark.slow
+def test_hostile_submissions_get_what_they_deserve(repo, tmp_path):
+    grade_all(repo, tmp_path, ATTACKS, 120, 1)
+    results = repo.path / "teacher/results"
+    before = {path: path.read_bytes() for path in results.rglob("results.json")}
+    run_course(repo, "grade")  # nothing has changed: nothing runs
+    assert before == {path: path.read_bytes() for path in results.rglob("results.json")}
+    assert not list(repo.path.parent.rglob("evil.py"))
+    result = json.loads((results / "reader/results.json").read_text())
+    assert {case["visibility"] for case in result["tests"]} == {"visible"} and result["score"] == 4
+    assert "4 of 10 points" in (results / "reader/feedback.html").read_text()
+    assert "Reader" not in (results / "leaderboard.html").read_text()
+
+
+@SANDBOX
+@pytest.mark.slow
+def test_nobody_is_graded_where_the_solution_fails(repo, tmp_path):
+    write_roster(tmp_path / "roster.csv", ["absent"])
+    run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+    path = repo.path / "teacher/grading.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("processes: 300", "processes: 1"))
+    try:
+        done = run_course(repo, "grade", check=False)
+    finally:
+        path.write_text(before)
+    assert done.returncode == 2 and "nobody is graded" in done.stderr

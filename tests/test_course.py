@@ -259,7 +259,7 @@ SLOW_ATTACKS = {
     "filler": (
         "\ntry:\n    with open('/tmp/x', 'wb') as file:\n        while True:\n            file.write(bytes(10**7))\n"
         "except OSError:\n    pass\n" + IDLE,
-        4,
+        0,  # its disk is full before the tests can report
     ),
     "leaky": ("\ndef choose_columns():\n    return []\n", 5.5),
     "latin": ("\nNAME = 'Größe 研究'\n" + IDLE, 4),
@@ -344,3 +344,22 @@ def test_nobody_is_graded_where_the_solution_fails(repo, tmp_path):
     finally:
         path.write_text(before)
     assert done.returncode == 2 and "nobody is graded" in done.stderr
+
+
+@SANDBOX
+@pytest.mark.soak
+def test_thirty_students(repo, tmp_path):
+    """A class: all attacks, late and equal work, and good work. Twice the same grades."""
+    attacks = ATTACKS | SLOW_ATTACKS
+    good = {f"good{i:02}": (f"\nNAME = {i}\n", 10) for i in range(30 - 1 - len(attacks))}
+    scores = grade_all(repo, tmp_path, attacks | good, 120, 2)
+    assert len(scores) == 30 and scores["equal"] <= 4
+    results = repo.path / "teacher/results"
+    reports = sorted(results.rglob("results.json"))
+    before = [json.loads(path.read_text()) for path in reports]
+    shutil.rmtree(results)
+    run_course(repo, "grade", "--jobs", "2", timeout=1200)
+    after = [json.loads(path.read_text()) for path in reports]
+    for one in (*before, *after):
+        del one["execution_time"]
+    assert before == after

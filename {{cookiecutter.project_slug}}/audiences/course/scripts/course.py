@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from course import student  # noqa: E402
-
 from launcher.cli.command import run  # noqa: E402
 
 TEACHER = """

@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from course.assignment import ROOT, load_assignment
-
 from launcher.common.document import SpecError
 from launcher.common.files import replacing
 from launcher.common.times import parse_time

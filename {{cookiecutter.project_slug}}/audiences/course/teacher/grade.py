@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from course.assignment import ROOT, TESTS, Assignment, load_assignment
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from codec.intervals import wilson
+from course.assignment import ROOT, TESTS, Assignment, load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from teacher import sandbox

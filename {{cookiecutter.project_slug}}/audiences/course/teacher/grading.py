@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from course.assignment import ROOT, read_fields
-
 from launcher.common import document
 from launcher.common.document import SpecError
 from teacher.sandbox import Limits

@@ -12,9 +12,9 @@ import tokenize
 from pathlib import Path
 
 import jinja2
-from course.assignment import load_assignment
 
 from codec.intervals import wilson
+from course.assignment import load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from teacher.collect import FOLDER, Submission, load_submissions

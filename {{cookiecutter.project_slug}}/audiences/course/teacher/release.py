@@ -13,7 +13,6 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from course.assignment import ROOT, TESTS, load_assignment
-
 from launcher.common.document import SpecError
 from teacher.markers import Block, MarkerError, strip_file
 

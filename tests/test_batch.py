@@ -168,6 +168,17 @@ def test_what_the_server_would_refuse_is_left_out_and_shown(lab, tmp_path):
     assert errors[1]["instance"] == [1] and "expected an object" in errors[1]["error"]["message"]
 
 
+def test_a_batch_of_large_instances_fits_a_request(lab, tmp_path):
+    bird = dict.fromkeys(BIRD) | {"island": "x" * 1_000_000, "body_mass_g": 1}
+    (tmp_path / "large.jsonl").write_text(f"{json.dumps(bird)}\n" * 2, encoding="utf-8")
+    assert "batchSize: 9, not 64, since" in batch(lab, tmp_path / "large.jsonl").out
+    assert lab.cloud.batches.sent[0]["manualBatchTuningParameters"] == {"batchSize": 9}
+    bird["island"] *= 10
+    (tmp_path / "large.jsonl").write_text(f"{json.dumps(bird)}\n", encoding="utf-8")
+    done = batch(lab, tmp_path / "large.jsonl", code=2)
+    assert "an instance has 10,000,1" in error_of(done)
+
+
 def test_what_is_in_the_cloud_already(lab):
     lab.cloud.serving.answer = lambda instances: [{"value": 1} for _ in instances]
     table = "bq://p1.birds.new"
@@ -183,6 +194,8 @@ def test_what_is_in_the_cloud_already(lab):
     assert ", 69" in batch(lab, f"gs://{BUCKET}/in/rows.csv").out
     assert lab.cloud.batches.sent[-1]["inputConfig"]["instancesFormat"] == "jsonl"
     assert "copy it here" in error_of(batch(lab, f"gs://{BUCKET}/in/folder", code=2))
+    for name in ("in/none.csv", "in/none.jsonl"):
+        assert "there is no such object" in error_of(batch(lab, f"gs://{BUCKET}/{name}", code=2))
     lab.cloud.buckets.described[BUCKET] = {"location": "EUROPE-WEST4"}
     try:
         done = batch(lab, table, code=2)

@@ -23,6 +23,7 @@ from launcher.common.files import digest
 from launcher.common.times import format_span, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import commands, deploy, files, plan
+from launcher.endpoints.ask import BYTES, ROOM
 from launcher.endpoints.plan import Plan
 from launcher.endpoints.service import POLL, Service, Step, UnknownFate, base_url
 from launcher.project.buckets import holds_region
@@ -104,8 +105,11 @@ def _provide_input(
             if not (form and store):
                 why = "a dry run copies nothing" if form else "no .jsonl, .csv or .txt"
                 raise SpecError(f"{file}: {why}; copy it here, by gcloud storage cp")
-            path = str(Path(name, split(file)[1].replace("/", "-")))
-            Path(path).write_bytes(store.read(file))
+            folder, _, base = file.rpartition("/")
+            if not (entry := store.list(folder).get(base)):
+                raise SpecError(f"{file}: there is no such object")
+            store.download(file, Path(name, base), entry)
+            path = str(Path(name, base))
         count, wrong, key = predictor.convert(str(model_dir), (path, form, fields), good, bad)
         if wrong:
             first = json.loads(bad.read_bytes().splitlines()[0])["error"]["message"]
@@ -114,6 +118,8 @@ def _provide_input(
             )
         if not count:
             raise SpecError(f"{file}: no instance that the model takes")
+        with open(good, "rb") as lines:
+            config = _limit_batch(config, max(map(len, lines)))
         # Scratch is cleared away after 30 days, and by endpoints.py cleanup.
         folder = f"gs://{settings.bucket}/scratch/{settings.slug}/batch-{digest(good)}"
         if store:
@@ -123,6 +129,22 @@ def _provide_input(
     fields = {**fields, "keyField": key} if key else fields
     source = {"gcsSource": {"uris": [f"{folder}/{good.name}"]}}
     return {**config, **_to_input(source, "jsonl", fields)}, wrong
+
+
+def _limit_batch(config: Mapping, largest: int) -> Mapping:
+    """The job with a batch size whose requests are small enough.
+
+    Args:
+        largest: bytes of an instance.
+    """
+    wanted = int(config.get("manualBatchTuningParameters", {}).get("batchSize", 64))
+    fits = (BYTES - ROOM) // largest
+    if not fits:
+        raise SpecError(f"an instance has {largest:,} bytes, and a request {BYTES:,} at most")
+    if fits >= wanted:
+        return config
+    print(f"batchSize: {fits}, not {wanted}, since a request has {BYTES:,} bytes at most")
+    return {**config, "manualBatchTuningParameters": {"batchSize": fits}}
 
 
 def _provide_output(config: Mapping, bucket: str) -> dict:
@@ -155,8 +177,11 @@ def _make_step(this: Plan, config: Mapping, model: str) -> Step:
 
 
 def _check_locations(config: Mapping, region: str, store: Store) -> None:
-    """Refuse buckets that are not in the job's region, as the service does, but sooner."""
+    """Refuse a missing file, and buckets that are not in the job's region, sooner than the service."""
     uris = config["inputConfig"].get("gcsSource", {}).get("uris", [])
+    for uri in uris:
+        if "*" not in uri and not store.exists(uri):
+            raise SpecError(f"{uri}: there is no such object")
     uris = [*uris, *config["outputConfig"].get("gcsDestination", {}).values()]
     for bucket in dict.fromkeys(split(uri)[0] for uri in uris):
         location = store.find_location(bucket)

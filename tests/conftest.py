@@ -189,19 +189,22 @@ class FileInBake(pytest.File):
         kind = IN_BAKE[self.path.parent.name]
         # The marker counts here and means nothing in the bake.
         words = ["-o", "markers=slow", f"tests/{self.path.name}"]
+        is_slow = "pytest.mark.slow" in self.path.read_text(encoding="utf-8")
 
         def run(bake_with_tests):
             project = bake_with_tests(kind)
-            # The launcher's tests need no TensorFlow.
-            needs = self.path.parent.name != "launcher"
-            command = ["python", *(forked("pytest") if needs else ["-m", "pytest"]), *words]
-            done = project.run(command, timeout=1800, check=False, **fork_trainers())
+            module, environ = ["-m", "pytest"], {}
+            if is_slow:  # the others train nothing
+                environ = fork_trainers()
+                if self.path.parent.name != "launcher":
+                    module = forked("pytest")
+            done = project.run(["python", *module, *words], timeout=1800, check=False, **environ)
             if done.returncode:
                 command = f"in {project.path}: python -m pytest {' '.join(words)}"
                 pytest.fail(f"{command}\n{done.stdout}\n{done.stderr}", pytrace=False)
 
         test = pytest.Function.from_parent(self, name="in_bake", callobj=run)
-        if "pytest.mark.slow" in self.path.read_text(encoding="utf-8"):
+        if is_slow:
             test.add_marker("slow")
         yield test
 

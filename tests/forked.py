@@ -12,6 +12,7 @@ real process: users have no such server.
 """
 
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -29,10 +30,14 @@ def serve(listener):
 
     Returns only in the process of a run.
     """
-    import keras  # noqa: F401
-    import pyarrow  # noqa: F401
-    import tensorflow  # noqa: F401
-
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as in codec/session.py
+    # All that a run imports, beside its own code.
+    for name in (
+        *("keras", "tensorflow", "tensorboard.summary.v2"),
+        *("onnxruntime", "tf2onnx.convert", "tf2onnx.tfonnx"),
+        *("pyarrow.compute", "pyarrow.csv", "PIL.Image"),
+    ):
+        importlib.import_module(name)
     gc.freeze()  # a run need not look for garbage among all that was imported
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a watcher ended
     while True:

@@ -14,14 +14,13 @@ from unittest import mock
 
 import pytest
 import yaml
-from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from cloud_lab import BUCKET, PROJECT, REGION
 from conftest import forked
 from standins.cloud import DAMAGED, DROPPED, SECRET, Fault, states
 from standins.jobs import NUMBER
-from standins.vertex import Refused
+from standins.vertex import Refused, sdk
 
 pytestmark = pytest.mark.slow  # the real clients, for a minute in all
 
@@ -68,7 +67,7 @@ def put(
         **({"trialJobSpec": own, **study} if tuning else {"jobSpec": own}),
         **more,
     }
-    resource = getattr(aiplatform_v1, kind).pb(getattr(aiplatform_v1, kind)())
+    resource = getattr(sdk(), kind).pb(getattr(sdk(), kind)())
     json_format.ParseDict(message, resource)
     lab.cloud.jobs.resources[message["name"]] = resource
     return resource

@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from cloud_lab import BUCKET, PROJECT, REGION
 from test_cloud_jobs import error_of, fill, here, jobs, lab, put, ran, status
 
+pytestmark = pytest.mark.slow  # to import Google's client takes seconds
+
 COUNTER = itertools.count()
 QUICK = {"deadline": None, "database": None, "derandomize": True}
 QUICK["suppress_health_check"] = [HealthCheck.function_scoped_fixture]

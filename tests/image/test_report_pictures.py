@@ -234,19 +234,17 @@ def test_samples_are_of_all_classes_and_the_same_each_time():
     assert explain.choose(targets[:5], 24).size == 5
 
 
-def test_the_pictures_of_the_run_before_make_room(trained, tmp_path):
-    source = write_pictures(str(tmp_path / "in"), a=12, b=12)
-    flags = ("--data", source, "--filters", "4", "--hidden-units", "")
-    first = train(tmp_path / "run", *flags)
-    (first.job_dir / "gallery" / "eval-999999.png").write_bytes(b"old")
-    again = train(tmp_path / "run", *flags, "--epochs", "3")
+def test_the_pictures_of_the_run_before_make_room(run):
+    (run / "gallery" / "eval-999999.png").write_bytes(b"old")
+    again = train(run, "--epochs", "31")
     assert not (again.job_dir / "gallery" / "eval-999999.png").exists()
     assert "Not on this page" not in words_of(page_of(again.job_dir))
 
 
 def test_large_pictures_are_stored_small(tmp_path):
-    source = write_pictures(str(tmp_path / "in"), size=300, a=9, b=9)
-    flags = ("--data", source, "--image-size", "300", "--filters", "2", "--epochs", "1")
+    size = png.SIDE + 2
+    source = write_pictures(str(tmp_path / "in"), size=size, a=9, b=9)
+    flags = ("--data", source, "--image-size", str(size), "--filters", "2", "--epochs", "1")
     found = train(tmp_path / "run", *flags)
     images = images_of(page_of(found.job_dir))
     assert images and all(max(image.shape) <= png.SIDE for image in images)

@@ -12,6 +12,8 @@ import sys
 import threading
 from pathlib import Path
 
+from conftest import forked
+
 SECONDS = 120  # that a replica may take, on a busy machine
 ROLES = ("chief", "worker", "ps", "evaluator")
 
@@ -153,8 +155,9 @@ class Run:
             cwd = self.runner.folder / self.id / (trial or "job") / f"{pool}-{index}"
             cwd.mkdir(parents=True)
             packages = self.runner.install(task["packageUris"])
+            program = forked(task["pythonModule"], **self.runner.environ)
             process = subprocess.Popen(
-                [sys.executable, "-m", task["pythonModule"], *task.get("args", []), *flags],
+                [sys.executable, *program, *task.get("args", []), *flags],
                 cwd=cwd,
                 env={**env, "PYTHONPATH": str(packages), "HOME": str(cwd)},
                 stdin=subprocess.DEVNULL,

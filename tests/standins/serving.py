@@ -12,14 +12,13 @@ import json
 import re
 from datetime import datetime, timezone
 
-from google.cloud import aiplatform_v1 as api
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 from google.rpc import status_pb2
 
 from standins.jobs import NUMBER, answer
 from standins.proxy import Request, Response
-from standins.vertex import Refused, Vertex
+from standins.vertex import Refused, Vertex, sdk
 
 BYTES = {True: 10_000_000, False: 1_500_000}  # of a request, by whether the endpoint is dedicated
 ATTACHMENT = "projects/tenant/regions/us-central1/serviceAttachments/gkedpm-1"  # of Google's own
@@ -137,8 +136,8 @@ class Serving:
             versions.append(model)
             if len(versions) == 1 and "default" not in model.version_aliases:
                 model.version_aliases.append("default")
-            answer = api.UploadModelResponse(model=name, model_version_id=model.version_id)
-            return api.UploadModelResponse.pb(answer)
+            answer = sdk().UploadModelResponse(model=name, model_version_id=model.version_id)
+            return sdk().UploadModelResponse.pb(answer)
 
         return self._begin(name, finish)
 
@@ -160,13 +159,13 @@ class Serving:
 
     def _ListModels(self, message):
         self.get_on()
-        answer = api.ListModelsResponse.pb(api.ListModelsResponse())
+        answer = sdk().ListModelsResponse.pb(sdk().ListModelsResponse())
         own = [self.version(name) for name in self.versions if name.startswith(message.parent)]
         answer.models.extend(one for one in own if _matches(one, message.filter))
         return answer
 
     def _ListModelVersions(self, message):
-        answer = api.ListModelVersionsResponse.pb(api.ListModelVersionsResponse())
+        answer = sdk().ListModelVersionsResponse.pb(sdk().ListModelVersionsResponse())
         versions = self.versions.get(message.name, ())
         answer.models.extend(one for one in versions if _matches(one, message.filter))
         return answer
@@ -260,9 +259,9 @@ class Serving:
             split = {k: v for k, v in message.traffic_split.items() if k != "0"}
             ids = {one.id for one in endpoint.deployed_models}
             self._set_split(endpoint, {**split, number: message.traffic_split["0"]}, ids)
-            response = api.DeployModelResponse()
-            api.DeployModelResponse.pb(response).deployed_model.CopyFrom(deployed)
-            return api.DeployModelResponse.pb(response)
+            response = sdk().DeployModelResponse()
+            sdk().DeployModelResponse.pb(response).deployed_model.CopyFrom(deployed)
+            return sdk().DeployModelResponse.pb(response)
 
         return self._begin(endpoint.name, finish)
 
@@ -277,7 +276,7 @@ class Serving:
             refuse("the model has traffic: a new traffic split is needed")
         self._set_split(endpoint, dict(message.traffic_split), rest)
         endpoint.deployed_models.remove(one)
-        response = api.UndeployModelResponse.pb(api.UndeployModelResponse())
+        response = sdk().UndeployModelResponse.pb(sdk().UndeployModelResponse())
         return self._begin(endpoint.name, lambda: response)
 
     def _DeleteEndpoint(self, message):
@@ -299,7 +298,7 @@ class Serving:
             refuse("no model is deployed", 404, "NOT_FOUND")
         instances = json_format.MessageToDict(message)["instances"]
         answers = self.answer(instances)
-        response = api.PredictResponse.pb(api.PredictResponse())
+        response = sdk().PredictResponse.pb(sdk().PredictResponse())
         json_format.ParseDict({"predictions": answers}, response)
         return response
 

@@ -19,7 +19,6 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib import import_module
 
-from google.cloud import aiplatform_v1
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 
@@ -33,6 +32,11 @@ LIVES = {
     "PipelineState": [f"PIPELINE_STATE_{state}" for state in PIPELINE_STATES],
 }
 PAGE = 100  # resources in one answer to a listing
+
+
+def sdk():
+    """Google's own messages. To import them takes two seconds, of any run that collects these tests."""
+    return import_module("google.cloud.aiplatform_v1")
 
 
 class Refused(Exception):
@@ -66,7 +70,7 @@ def routes() -> list[Route]:
         rest = getattr(import_module(f"{package}.rest"), name)
         for key, cls in vars(base).items():
             rpc = key.removeprefix("_Base")
-            request = getattr(aiplatform_v1, f"{rpc}Request", None)
+            request = getattr(sdk(), f"{rpc}Request", None)
             if request is not None and hasattr(cls, "_get_http_options"):
                 call = getattr(rest, f"_{rpc}").__call__
                 for option in cls._get_http_options():

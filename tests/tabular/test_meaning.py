@@ -14,6 +14,8 @@ from codec.columns import blocks, meaning
 from codec.columns.profiles import Profile
 from codec.columns.sample import ROWS, Sample
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 
 

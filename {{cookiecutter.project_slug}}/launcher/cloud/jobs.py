@@ -13,7 +13,7 @@ from argparse import Namespace
 from launcher.cloud import remote_job, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.storage import Store
-from launcher.cloud.submission import join_labels
+from launcher.cloud.submission import find_label
 from launcher.cloud.vertex import MOST, RESOURCE, Vertex
 from launcher.cloud.watch import Log
 from launcher.common.document import SpecError
@@ -36,8 +36,8 @@ def connect(name: str = "") -> Vertex:
         raise SpecError(*faults)
     match = RESOURCE.fullmatch(name)
     region = match[1] if match else settings.region
-    label = join_labels({"project": settings.slug}, settings.labels)["project"]
-    return Vertex(Connection(settings.project, region, settings.service_account), label)
+    connection = Connection(settings.project, region, settings.service_account)
+    return Vertex(connection, find_label(settings))
 
 
 def list_(options: Namespace) -> int:

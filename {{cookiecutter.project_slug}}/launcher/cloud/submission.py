@@ -228,6 +228,11 @@ def join_labels(*several: Mapping) -> dict[str, str]:
     return joined
 
 
+def find_label(settings: Settings) -> str:
+    """The value of the label `project` on all that belongs to this repo."""
+    return join_labels({"project": settings.slug}, settings.labels)["project"]
+
+
 def find_user() -> str:
     """Who is logged in on this machine."""
     try:

@@ -144,12 +144,13 @@ class Cloud:
 
     def check_endpoints(self) -> tuple[str, ...]:
         """Nobody but their owner ends them, and they are billed by the hour."""
-        from launcher.endpoints import plan, service
+        from launcher.cloud.submission import find_label
+        from launcher.endpoints import plan
 
         project, region = self.settings.project, self.settings.region
         if not region:
             raise Skip("gcp.region in project.yaml is empty")
-        own = [("filter", f'labels.project="{service.find_label(self.settings)}"')]
+        own = [("filter", f'labels.project="{find_label(self.settings)}"')]
         path = f"v1/projects/{project}/locations/{region}/endpoints"
         endpoints = self.ask("aiplatform", path, own).get("endpoints", [])
         late = [one["displayName"] for one in endpoints if plan.is_overdue(one)]

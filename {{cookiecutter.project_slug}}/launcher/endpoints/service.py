@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.submission import join_labels
+from launcher.cloud.submission import find_label
 from launcher.common.document import SpecError
-from launcher.project.settings import Settings, read_settings
+from launcher.project.settings import read_settings
 
 NEED = Need("roles/aiplatform.user")
 LOG_NEED = Need("roles/logging.viewer")
@@ -208,11 +208,6 @@ def predict_url(endpoint: dict, region: str) -> str:
     """Where an endpoint takes instances: a host of its own, or the region's."""
     host = endpoint.get("dedicatedEndpointDns")
     return f"{f'https://{host}' if host else base_url(region)}/v1/{endpoint['name']}:predict"
-
-
-def find_label(settings: Settings) -> str:
-    """The value of the label `project` on all that belongs to this repo."""
-    return join_labels({"project": settings.slug}, settings.labels)["project"]
 
 
 def connect() -> Service:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.cloud import clients
+from launcher.cloud.submission import find_label
 from launcher.common.document import SpecError
 from launcher.cost.prices import dollars
 from launcher.doctor.checkup import NOT_FOUND, Skip, command, one_line
 from launcher.endpoints.plan import price_per_hour
-from launcher.endpoints.service import find_label
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT, Settings, image_name

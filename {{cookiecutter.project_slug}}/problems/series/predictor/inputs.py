@@ -10,7 +10,6 @@ window that the network was given.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -148,7 +147,8 @@ class Inputs(JsonInputs):
     def to_json(self, checked: Recording) -> dict:
         """A checked instance as a client sends it to a server."""
         samples = {
-            name: [None if math.isnan(value) else value for value in column.tolist()]
+            # By way of str: 0.1 as float32 of a table is 0.1, not 0.10000000149011612.
+            name: [None if value != value else float(str(value)) for value in column]
             for name, column in zip(self._schema.names, checked.values.T, strict=True)
         }
         time = {} if checked.time is None else {"time": checked.time.tolist()}

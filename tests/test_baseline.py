@@ -142,6 +142,7 @@ def test_without_scikit_learn_and_network_the_command_is_named(penguins):
 
 
 CASES = """
+import sys
 from types import SimpleNamespace as Of
 import numpy as np
 from codec import baselines
@@ -149,6 +150,10 @@ from codec.errors import JobError
 from launcher.report.baselines import describe
 
 random = np.random.default_rng(0)
+command = [sys.executable, "launcher/local/simple_models.py", "build/scikit-learn"]
+
+def measure(examples, text):
+    return baselines.measure(examples, text, command)
 
 def make(rows, inputs, target, classes=()):
     def batches(size):
@@ -169,17 +174,17 @@ assert part.numbers.shape == (600, 9 * 8) and part.codes.shape == (600, 1)
 assert np.allclose(part.numbers[0, 0], pixels[0, :2, :2].mean())
 # Of many rows, evenly spaced ones, of which predictions.csv has others.
 baselines.ROWS = 200
-found = baselines.measure(both, "row,mae\\n0,0\\n3,1\\n6,0\\n7,0\\n")
+found = measure(both, "row,mae\\n0,0\\n3,1\\n6,0\\n7,0\\n")
 assert (found["train"], found["train_of"], found["rows"]) == (200, 600, 3), found
 mean, ridge, trees, own = found["models"]
 assert own["value"][0] == 0.333333 and ridge["value"][0] < mean["value"][0], found
 other = make(600, {"pixels": pixels}, target[:, :1])
 for truth, is_own in ((target[3, 0], True), (-1, False)):  # rows that are no examples
-    models = baselines.measure(other, f"row,truth,mae\\n3,{truth},0.5\\n")["models"]
+    models = measure(other, f"row,truth,mae\\n3,{truth},0.5\\n")["models"]
     assert (models[-1]["name"] == "this run") == is_own
 for bad in (pixels, codes):
     try:
-        baselines.measure(make(600, {"x": target}, bad), "")
+        measure(make(600, {"x": target}, bad), "")
     except JobError as error:
         assert str(error).startswith("baselines predict a class, or numbers; the target of this")
     else:
@@ -199,7 +204,7 @@ assert describe(found).startswith("Nothing is compared with this run: "), descri
 
 def test_several_outputs_rare_categories_and_many_rows(penguins):
     project, _ = penguins
-    project.run(["python", "-c", CASES], PYTHONPATH=str(project.path / "build/scikit-learn"))
+    project.run(["python", "-c", CASES])
 
 
 def read_sql(project, run):

@@ -1,15 +1,17 @@
 """What simple models make of a run's examples: always the same answer, a linear model, boosted trees.
 
-They learn from the arrays that the run's model learns from, and predict the same held-out rows.
-scikit-learn is imported inside of functions: no environment of a job or of a server has it.
+They learn from the arrays that the run's model learns from, and predict the same held-out rows. A command
+that has scikit-learn fits them: no environment of a job or of a server has it.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-import time
-from collections.abc import Iterable, Iterator
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +22,6 @@ from codec.intervals import average
 ROWS, VALUES = 1 << 17, 1 << 23  # of a part, at most: of more rows, evenly spaced ones
 PLACES = 256  # of an image or a series; of larger ones, the means of equal blocks
 CODES = 255  # that boosted trees tell apart in a column; the rarest of more count as one
-SMALL = 1 << 19  # values, up to which a second thread takes longer than it saves
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Part:
     rows: np.ndarray  # int [rows], from 0
 
 
-def measure(examples, predictions: str) -> dict:
+def measure(examples, predictions: str, command: Sequence[str]) -> dict:
     """Fit the models, and compare each with the run on the held-out rows that both predict.
 
     Args:
         examples: as the trainer's `engine/examples.py` describes them.
         predictions: the text of the run's predictions.csv.
+        command: fits the models, in the folder that is its last argument: it reads rows.npz and writes
+            predicted.npz, see `fit`.
 
     Returns:
         metric: accuracy or mae; rows: held-out ones that count; of, train and train_of: all held-out
@@ -47,7 +50,7 @@ def measure(examples, predictions: str) -> dict:
         None; the run is the last of them, with seconds and ahead None.
 
     Raises:
-        JobError: the target is neither a class nor numbers.
+        JobError: the target is neither a class nor numbers; or the command fails.
     """
     train, held_out = read_part(examples.train), read_part(examples.eval)
     is_class = bool(examples.classes) and train.target.ndim == 1
@@ -67,7 +70,7 @@ def measure(examples, predictions: str) -> dict:
     groups = getattr(examples.eval, "groups", None)  # of rows that hang together
     groups = None if groups is None else groups[held_out.rows[rows]]
     models = []
-    for name, seconds, predicted in fit(train, held_out, is_class):
+    for name, seconds, predicted in fit(train, held_out, is_class, command):
         if is_class:
             values = predicted == held_out.target
         else:
@@ -154,39 +157,19 @@ def _shrink(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def fit(train: Part, held_out: Part, is_class: bool) -> Iterator[tuple[str, float, np.ndarray]]:
+def fit(train: Part, held_out: Part, is_class: bool, command: Sequence[str]) -> Iterator[tuple]:
     """Yield name, seconds of the fit, and what it predicts for the held-out rows, of each model."""
-    from sklearn import compose, dummy, ensemble, linear_model, multioutput, pipeline, preprocessing
-    from threadpoolctl import threadpool_limits
-
-    width, lowest = train.numbers.shape[1], train.codes.min(axis=0)
+    lowest = train.codes.min(axis=0)
     inputs, new_inputs = (
-        np.hstack([part.numbers, np.minimum(part.codes - lowest, CODES - 1)])
+        np.hstack([part.numbers, np.minimum(part.codes - lowest, CODES - 1)]).astype(np.float32)
         for part in (train, held_out)
     )
-    are_codes = np.arange(inputs.shape[1]) >= width
-    spread = compose.make_column_transformer(
-        (preprocessing.StandardScaler(), ~are_codes),
-        (preprocessing.OneHotEncoder(handle_unknown="ignore"), are_codes),
-    )
-    trees = {"categorical_features": are_codes, "random_state": 0}
-    if is_class:
-        models = {
-            "the most frequent class": dummy.DummyClassifier(),
-            "logistic regression": linear_model.LogisticRegression(max_iter=1000),
-            "gradient boosting": ensemble.HistGradientBoostingClassifier(**trees),
-        }
-    else:
-        boosting = ensemble.HistGradientBoostingRegressor(**trees)
-        models = {
-            "the mean": dummy.DummyRegressor(),
-            "ridge regression": linear_model.Ridge(),
-            "gradient boosting": multioutput.MultiOutputRegressor(boosting),
-        }
-    for name, model in models.items():
-        whole = pipeline.make_pipeline(spread, model) if name.endswith("regression") else model
-        with threadpool_limits(1 if inputs.size < SMALL else None):
-            start = time.perf_counter()
-            whole.fit(inputs, train.target)
-            seconds = time.perf_counter() - start
-            yield name, seconds, whole.predict(new_inputs)
+    arrays = {"inputs": inputs, "target": train.target, "new_inputs": new_inputs}
+    arrays |= {"are_codes": np.arange(inputs.shape[1]) >= train.numbers.shape[1]}
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(os.path.join(folder, "rows.npz"), **arrays, is_class=is_class)
+        if code := subprocess.run([*command, folder]).returncode:
+            raise JobError(f"the simple models could not be fitted: exit code {code}, see above")
+        with np.load(os.path.join(folder, "predicted.npz")) as result:
+            names, seconds = result["names"].tolist(), result["seconds"].tolist()
+            yield from zip(names, seconds, result["predicted"], strict=True)

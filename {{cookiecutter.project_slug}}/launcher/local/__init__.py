@@ -12,4 +12,5 @@ run_dirs   create or reuse a run directory
 view       show the replicas on the terminal
 serving    a model served on this machine, as a process or in its image
 load       measure a server
+simple_models   fit them to a run's rows, as a program of its own
 """

@@ -1,0 +1,65 @@
+"""Fits simple models to rows: python launcher/local/simple_models.py SCIKIT_LEARN FOLDER
+
+SCIKIT_LEARN is where that is installed: it is no part of this repo's environment. FOLDER has rows.npz, as
+`codec/baselines.py` writes it, and gets predicted.npz: names and seconds of the models, and what each
+predicts for the new inputs, [models, rows] or [models, rows, outputs].
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+SMALL = 1 << 19  # values, up to which a second thread takes longer than it saves
+
+
+def main(folder: Path) -> None:
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    with np.load(folder / "rows.npz") as rows:
+        inputs, target, new_inputs = rows["inputs"], rows["target"], rows["new_inputs"]
+        models = make_models(rows["are_codes"], bool(rows["is_class"]))
+    seconds, predicted = [], []
+    with threadpool_limits(1 if inputs.size < SMALL else None):
+        for model in models.values():
+            start = time.perf_counter()
+            model.fit(inputs, target)
+            seconds.append(time.perf_counter() - start)
+            predicted.append(model.predict(new_inputs).reshape(-1, *target.shape[1:]))
+    np.savez(folder / "predicted.npz", names=[*models], seconds=seconds, predicted=predicted)
+
+
+def make_models(are_codes, is_class: bool) -> dict:
+    """Models by name, the simplest first.
+
+    Args:
+        are_codes: bool [columns]: whether a column is a number for each category.
+        is_class: whether they predict classes.
+    """
+    from sklearn import compose, dummy, ensemble, linear_model, multioutput, pipeline, preprocessing
+
+    spread = compose.make_column_transformer(
+        (preprocessing.StandardScaler(), ~are_codes),
+        (preprocessing.OneHotEncoder(handle_unknown="ignore"), are_codes),
+    )
+    trees = {"categorical_features": are_codes, "random_state": 0}
+    if is_class:
+        linear = linear_model.LogisticRegression(max_iter=1000)
+        return {
+            "the most frequent class": dummy.DummyClassifier(),
+            "logistic regression": pipeline.make_pipeline(spread, linear),
+            "gradient boosting": ensemble.HistGradientBoostingClassifier(**trees),
+        }
+    boosting = ensemble.HistGradientBoostingRegressor(**trees)
+    return {
+        "the mean": dummy.DummyRegressor(),
+        "ridge regression": pipeline.make_pipeline(spread, linear_model.Ridge()),
+        "gradient boosting": multioutput.MultiOutputRegressor(boosting),
+    }
+
+
+if __name__ == "__main__":
+    sys.path[:1] = [sys.argv[1]]  # in place of this folder, whose names are not meant
+    main(Path(sys.argv[2]))

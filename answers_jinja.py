@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,6 +60,22 @@ def _taken_folder(slug: str) -> str | None:
     )
 
 
+def template_commit(_: str) -> str:
+    """The commit of this template; empty where it is no git repo."""
+    # Not where a GIT_DIR of a git hook leads, nor the repo of a folder above.
+    command = [
+        "git",
+        f"--git-dir={Path(__file__).resolve().with_name('.git')}",
+        "rev-parse",
+        "HEAD",
+    ]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError:  # no git
+        return ""
+    return "" if done.returncode else done.stdout.strip()
+
+
 def only_questions(_: str) -> str:
     """Stop at a misspelt question on the command line, which cookiecutter would ignore."""
     for line in answers.unknown_questions(_command_line().get("extra_context") or ()):
@@ -76,6 +93,7 @@ class Answers(Extension):
             only_questions=only_questions,
             quoted_inside=quoted_inside,
             slug_from=answers.slug_from,
+            template_commit=template_commit,
         )
         # cruft renders two commits in one process: each has to import its own modules.
         for name in (__name__, answers.__name__):

@@ -89,6 +89,7 @@ def main():
     keep_overlay("audiences", AUDIENCE)  # first: it brings files for each kind of data
     shutil.rmtree(Path("problems", PROBLEM, "readme"), ignore_errors=True)  # they are in README.md
     keep_overlay("problems", PROBLEM)
+    shutil.rmtree("licenses")  # LICENSE has taken in the chosen one
     if LICENSE == "none":
         Path("LICENSE").unlink(missing_ok=True)
     if CRUFT:

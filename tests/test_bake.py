@@ -2,6 +2,7 @@
 
 import ast
 import email
+import itertools
 import json
 import os
 import re
@@ -50,18 +51,39 @@ def hostile(request, bake):
     return bake(problem=request.param, **texts)
 
 
-@pytest.fixture(params=["plain", "hostile"])
-def texts(request, fresh, bake):
-    """{problem: a bake}, with the default texts or with hostile ones."""
-    if request.param == "plain":
-        return fresh
-    names = {"project_name": HOSTILE, "author": HOSTILE_AUTHOR, "project_slug": "hostile"}
-    return {problem: bake(problem=problem, **names) for problem in answers.PROBLEMS}
+OPTIONS = {
+    "problem": answers.PROBLEMS,
+    "license": answers.LICENSES,
+    "project_name": ("My Research", HOSTILE),
+    "project_slug": ("my-research", "with_underscore"),
+    "author": ("Your Name", HOSTILE_AUTHOR),
+    "gcp_project": ("", "my-lab-4711"),
+    "gcp_region": ("us-central1", "europe-west4"),
+    "gcs_bucket": ("", "lab-runs"),
+}
+ALL = [dict(zip(OPTIONS, row, strict=True)) for row in itertools.product(*OPTIONS.values())]
 
 
-@pytest.fixture(params=answers.PROBLEMS)
-def either(request, texts):
-    return texts[request.param]
+def cover_pairs():
+    """Rows of answers in which every two answers to two questions occur together."""
+    pairs = [set(itertools.combinations(row.items(), 2)) for row in ALL]
+    missing, rows = set().union(*pairs), []
+    while missing:
+        best = max(range(len(ALL)), key=lambda i: len(pairs[i] & missing))
+        missing -= pairs[best]
+        rows.append(ALL[best])
+    return rows
+
+
+@pytest.fixture(
+    params=[
+        *cover_pairs(),
+        *(pytest.param(row, marks=pytest.mark.soak) for row in ALL),
+    ],
+    ids=lambda row: f"{row['problem']}-{row['license']}",
+)
+def either(request, bake):
+    return bake(**request.param)
 
 
 def tracked():
@@ -81,6 +103,11 @@ def metadata(project, tmp_path):
     project.run(["python", "-c", code, str(tmp_path)])
     text = next(tmp_path.glob("*.dist-info/METADATA")).read_text(encoding="utf-8")
     return email.message_from_string(text)
+
+
+def test_every_question_is_varied():
+    assert set(OPTIONS) == set(answers.CHECKS)
+    assert 8 <= len(cover_pairs()) <= len(answers.PROBLEMS) * len(answers.LICENSES) + 2
 
 
 def test_hostile_text_comes_back(hostile, tmp_path):
@@ -104,6 +131,7 @@ def test_every_file_parses(either):
         ".yml": lambda text: list(yaml.safe_load_all(text)),
         ".json": json.loads,
         ".ipynb": json.loads,
+        ".cff": yaml.safe_load,
     }
     seen = set()
     for name in either.files():
@@ -150,7 +178,7 @@ def test_conditions_ask_for_the_problem_alone():
     for name, _ in tracked():
         path = name.removeprefix(PRODUCT.name + "/")
         rendered = path != name and not any(fnmatch(path, pattern) for pattern in COPIED)
-        if rendered and path != "LICENSE":
+        if rendered and not path.startswith(("LICENSE", "licenses/")):
             text = (ROOT / name).read_text(encoding="utf-8")
             for place in re.findall(r"^\s*#~.*|\{%.*?%\}|\{\{.* if .*?\}\}", text, re.MULTILINE):
                 assert "cookiecutter.problem" in place or re.search("else|endif", place), place
@@ -176,6 +204,17 @@ def test_problems_differ_in_their_own_files_alone(bake, license):
         assert "trainer/loop.py" in spine and "trainer/model.py" in own[problem]
     for name in spine.difference(ASK_FOR_THE_PROBLEM, *own.values()):
         assert len({(found.path / name).read_bytes() for found in bakes.values()}) == 1, name
+
+
+def test_every_part_is_used_by_a_bake(fresh):
+    """Files of a problem are in its bake, as the test above shows; these are taken in by others."""
+    for problem, project in fresh.items():
+        readme = project.read("README.md")
+        for path in (PRODUCT / "problems" / problem / "readme").glob("*"):
+            first = path.read_text(encoding="utf-8").splitlines()[0]
+            assert first in readme, path
+    texts = {path.name for path in (PRODUCT / "licenses").iterdir()}
+    assert texts == set(answers.LICENSES) - {"none"}  # test_license has them all
 
 
 def test_two_bakes_are_identical(project, bake):
@@ -250,9 +289,15 @@ def test_each_package_of_the_launcher_lists_its_files():
 
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
 @pytest.mark.parametrize("name", answers.LICENSES)
-def test_license(bake, name, problem):
+def test_license(bake, name, problem, tmp_path):
     project = bake(license=name, author="Ada Lovelace", problem=problem)
     assert yaml.safe_load(project.read("project.yaml"))["license"] == name
+    citation = yaml.safe_load(project.read("CITATION.cff"))
+    assert (citation["title"], citation["authors"]) == ("My Research", [{"name": "Ada Lovelace"}])
+    assert citation.get("license", "none") == name
+    if problem == "tabular":
+        expression = {"none": "LicenseRef-Proprietary"}.get(name, name)
+        assert metadata(project, tmp_path)["License-Expression"] == expression
     if name == "none":
         assert not (project.path / "LICENSE").exists()
         return
@@ -402,6 +447,22 @@ def test_own_tests_are_few(project):
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
 def test_own_tests_pass(bake, problem):
     bake(problem=problem).run(["python", "-m", "pytest"], timeout=1800, **fork_trainers())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("version", ["2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7"])
+def test_every_cookiecutter_bakes_alike(project, config_file, tmp_path, version):
+    uv, python = ["python", "-m", "uv"], tmp_path / "venv" / dev.IN_ENVIRONMENT
+    project.run([*uv, "venv", "--quiet", tmp_path / "venv"])
+    install = [*uv, "pip", "install", "--quiet", "--python", python]
+    project.run([*install, f"cookiecutter=={version}.*"])
+    problem = yaml.safe_load(project.read("project.yaml"))["problem"]
+    _, *words = command(tmp_path / "out", config_file, f"problem={problem}")
+    Project(tmp_path).run([python, *words])
+    other = Project(tmp_path / "out/my-research")
+    assert other.files() == project.files()
+    for name in project.files():
+        assert (other.path / name).read_bytes() == (project.path / name).read_bytes(), name
 
 
 @pytest.mark.soak

@@ -45,7 +45,6 @@ def waves(tmp_path_factory, config_file):
     template = place / "template"
     shutil.copytree(PRODUCT, template / PRODUCT.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "hooks", template / "hooks")
-    shutil.copytree(ROOT / "templates", template / "templates")
     for name in ("answers.py", "answers_jinja.py", "cookiecutter.json"):
         shutil.copy(ROOT / name, template)
     kind = template / PRODUCT.name / "problems/waves"

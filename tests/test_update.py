@@ -1,6 +1,7 @@
 """`cruft update` brings a new template into an old repo: the files are compared, never its words."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -115,7 +116,9 @@ def rescue(tmp_path, template, config_file):
     cruft(tmp_path, config_file, *words)
     project = Project(tmp_path / "study")
     assert (project.path / ".git").exists()
-    replace(project.path / ".cruft.json", '{\n  "template"', '{\n  "skip": [".git"],\n  "template"')
+    line = '"skip": [".git"],'
+    assert f"`{line}`" in (PRODUCT / "docs/updates.md").read_text(encoding="utf-8")
+    replace(project.path / ".cruft.json", '{\n  "template"', f'{{\n  {line}\n  "template"')
     git(template, "checkout", "-q", "HEAD~", ".")
     return project
 
@@ -161,6 +164,9 @@ def test_an_update_leaves_exactly_these_files(start, template, fresh, tmp_path, 
     expected["setup.py"] = expected["setup.py"].replace(b'    version="0.2.0",\n', edit)
     expected["trainer/model.py"] = expected["trainer/model.py"].replace(b'"relu"', b'"gelu"')
     expected["README.md"] += b"Our own words.\n"
+    [commit_of_fresh] = re.findall(rb'TEMPLATE = "(\w{40})"', expected["trainer/__init__.py"])
+    code = expected["trainer/__init__.py"].replace(commit_of_fresh, latest.encode())
+    expected["trainer/__init__.py"] = code
     del expected["configs/tpu.yaml"]
     after = contents(project.path)
     assert {name: after.pop(name) for name in OURS[1:]} == dict.fromkeys(OURS[1:], b"ours\n")
@@ -169,3 +175,35 @@ def test_an_update_leaves_exactly_these_files(start, template, fresh, tmp_path, 
     assert sorted(after) == sorted(expected)
     assert {name: text for name, text in after.items() if text != expected[name]} == {}
     assert expected["project.yaml"].endswith(b'lab: "NONE YET"\n')
+
+
+def test_the_last_commit_is_updated_to_this_one(template, tmp_path, config_file):
+    """With the files as they are here, committed or not; and docs/updates.md shows what changed."""
+    old = tmp_path / "old"
+    old.mkdir()
+    last = subprocess.run(["git", "archive", "HEAD~"], cwd=ROOT, capture_output=True)
+    if last.returncode:
+        pytest.skip("this clone has no older commit")
+    subprocess.run(["tar", "-x", "-C", old], input=last.stdout, check=True)
+    git(old, "init", "-q")
+    first = commit(old)
+    project = create(tmp_path, old, config_file)
+    for path in filter(lambda path: path.name != ".git", old.iterdir()):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(template, old, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True)
+    with (old / "CHANGELOG.md").open("a", encoding="utf-8") as file:
+        file.write("- A line for users.\n")
+    latest = commit(old)
+    text = (PRODUCT / "docs/updates.md").read_text(encoding="utf-8")
+    [look] = re.findall("```bash\n(.*?)```", text, re.S)
+    look = look.replace("URL", str(old)).replace("COMMIT", first)
+
+    (tmp_path / "fresh").mkdir()
+
+    changes = project.run(["bash", "-euo", "pipefail", "-c", look]).stdout
+    cruft(project.path, config_file, "update", "-y")
+
+    assert "+- A line for users." in changes
+    after = contents(project.path)
+    assert json.loads(after.pop(".cruft.json"))["commit"] == latest
+    assert after == contents(bake(tmp_path / "fresh", old, config_file, **ANSWERS).path)

@@ -8,6 +8,8 @@ from codec import files
 
 PROJECT = "{{ cookiecutter.project_name | quoted_inside }}"
 AUTHOR = "{{ cookiecutter.author | quoted_inside }}"
+# The template's commit that this repo is from, for run.json.
+TEMPLATE = "{{ '' | template_commit }}"
 # What each run imports: a process that forks runs imports these first.
 PRELOAD = ("trainer.data", "trainer.loop", "trainer.engine.export")
 files.GFILE = "tensorflow.io.gfile"  # opens gs://; imported with the first such path

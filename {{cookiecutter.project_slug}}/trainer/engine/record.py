@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 
 from codec import files
-from trainer import AUTHOR, PROJECT
+from trainer import AUTHOR, PROJECT, TEMPLATE
 from trainer.data import READER
 from trainer.engine import machine
 from trainer.engine.runtime import JobError, Runtime, join
@@ -44,6 +44,7 @@ class Record:
             "error": None,
             "project": PROJECT,
             "author": AUTHOR,
+            "template": TEMPLATE or None,
             "command": ["python", "-m", "trainer.task", *argv],
             "flags": vars(flags),
             "timings": self.timings,

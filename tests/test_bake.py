@@ -53,6 +53,7 @@ def hostile(request, bake):
 
 OPTIONS = {
     "problem": answers.PROBLEMS,
+    "audience": answers.AUDIENCES,
     "license": answers.LICENSES,
     "project_name": ("My Research", HOSTILE),
     "project_slug": ("my-research", "with_underscore"),
@@ -61,7 +62,8 @@ OPTIONS = {
     "gcp_region": ("us-central1", "europe-west4"),
     "gcs_bucket": ("", "lab-runs"),
 }
-ALL = [dict(zip(OPTIONS, row, strict=True)) for row in itertools.product(*OPTIONS.values())]
+ROWS = (dict(zip(OPTIONS, row, strict=True)) for row in itertools.product(*OPTIONS.values()))
+ALL = [row for row in ROWS if not answers.faults(row)]
 
 
 def cover_pairs():
@@ -75,13 +77,11 @@ def cover_pairs():
     return rows
 
 
-@pytest.fixture(
-    params=[
-        *cover_pairs(),
-        *(pytest.param(row, marks=pytest.mark.soak) for row in ALL),
-    ],
-    ids=lambda row: f"{row['problem']}-{row['license']}",
-)
+def name_row(row):
+    return "-".join(row[question] for question in ("problem", "audience", "license"))
+
+
+@pytest.fixture(params=cover_pairs(), ids=name_row)
 def either(request, bake):
     return bake(**request.param)
 
@@ -107,7 +107,7 @@ def metadata(project, tmp_path):
 
 def test_every_question_is_varied():
     assert set(OPTIONS) == set(answers.CHECKS)
-    assert 8 <= len(cover_pairs()) <= len(answers.PROBLEMS) * len(answers.LICENSES) + 2
+    assert 12 <= len(cover_pairs()) <= 14  # every problem with every license, and few more
 
 
 def test_hostile_text_comes_back(hostile, tmp_path):
@@ -124,6 +124,10 @@ def test_hostile_text_comes_back(hostile, tmp_path):
 
 
 def test_every_file_parses(either):
+    check_files(either)
+
+
+def check_files(project):
     parsers = {
         ".py": ast.parse,
         ".toml": tomllib.loads,
@@ -134,8 +138,8 @@ def test_every_file_parses(either):
         ".cff": yaml.safe_load,
     }
     seen = set()
-    for name in either.files():
-        raw = (either.path / name).read_bytes()
+    for name in project.files():
+        raw = (project.path / name).read_bytes()
         if name.suffix in (".png", ".npy", ".npz", ".parquet"):
             continue
         text = raw.decode("utf-8")
@@ -147,8 +151,21 @@ def test_every_file_parses(either):
 
 
 def test_linter_and_formatter_have_nothing_to_say(either):
-    either.run(["python", "-m", "ruff", "check", "--no-cache", "."])
-    either.run(["python", "-m", "ruff", "format", "--no-cache", "--check", "."])
+    check_style(either)
+
+
+def check_style(project):
+    project.run(["python", "-m", "ruff", "check", "--no-cache", "."])
+    project.run(["python", "-m", "ruff", "format", "--no-cache", "--check", "."])
+
+
+@pytest.mark.soak
+def test_every_bake_is_clean(bake):
+    for row in ALL:
+        project = bake(fresh=True, **row)
+        check_files(project)
+        check_style(project)
+        shutil.rmtree(project.path)
 
 
 @pytest.mark.parametrize("verb", [["check"], ["format", "--check"]])
@@ -206,13 +223,24 @@ def test_problems_differ_in_their_own_files_alone(bake, license):
         assert len({(found.path / name).read_bytes() for found in bakes.values()}) == 1, name
 
 
-def test_every_part_is_used_by_a_bake(fresh):
-    """Files of a problem are in its bake, as the test above shows; these are taken in by others."""
-    for problem, project in fresh.items():
-        readme = project.read("README.md")
-        for path in (PRODUCT / "problems" / problem / "readme").glob("*"):
-            first = path.read_text(encoding="utf-8").splitlines()[0]
-            assert first in readme, path
+def test_every_overlay_file_is_used_by_a_bake(bake):
+    """It is in the bake for which it is laid over the others, or a part of its README."""
+    pairs = {(row["problem"], row["audience"]) for row in ALL}
+    bakes = {pair: bake(problem=pair[0], audience=pair[1]) for pair in pairs}
+    files = {pair: {name.as_posix() for name in bakes[pair].files()} for pair in pairs}
+    for name, _ in tracked():
+        overlay = r"[^/]+/(?:audiences/(\w+)/)?(?:problems/(\w+)/)?(.+)"
+        match = re.fullmatch(overlay, name) if name.startswith(PRODUCT.name) else None
+        if not match or match[1] == match[2]:
+            continue
+        audience, problem, path = match.groups()
+        own = [p for p in pairs if problem in (None, p[0]) and audience in (None, p[1])]
+        assert own, name
+        if path.startswith("readme/"):
+            first = (ROOT / name).read_text(encoding="utf-8").splitlines()[0]
+            assert all(first in bakes[pair].read("README.md") for pair in own), name
+        else:
+            assert all(path in files[pair] for pair in own), name
     texts = {path.name for path in (PRODUCT / "licenses").iterdir()}
     assert texts == set(answers.LICENSES) - {"none"}  # test_license has them all
 

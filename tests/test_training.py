@@ -129,6 +129,7 @@ def test_hostile_names_stand_in_the_run_record(bake, tmp_path):
 
     record = run_record(tmp_path / "run")
     assert (record["project"], record["author"]) == (name, name)
+    assert re.fullmatch("[0-9a-f]{40}", record["template"])
 
 
 def test_iris(bake, tmp_path):

@@ -20,6 +20,7 @@ import growth
 import launcher
 import processes
 import quality
+import raw_data
 import reader
 import reading
 import search
@@ -31,7 +32,7 @@ import tabular
 from measure import HERE, ROOT, Lab
 
 ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
-ALL += (shards, reader, serving, quality)
+ALL += (shards, reader, raw_data, serving, quality)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"

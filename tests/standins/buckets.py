@@ -9,7 +9,9 @@ import functools
 import hashlib
 import itertools
 import json
+import mmap
 import re
+import tempfile
 import threading
 import uuid
 from base64 import b64encode
@@ -49,6 +51,7 @@ class Object:
             "size": str(len(self.data)),
             "generation": str(self.generation),
             "metageneration": "1",
+            "etag": str(self.generation),
             "updated": self.updated,
             "timeCreated": self.updated,
         }
@@ -105,6 +108,15 @@ class Buckets:
     def write(self, bucket: str, name: str, data: bytes) -> None:
         with self._lock:
             self._put(bucket, name, data, {})
+
+    def write_sparse(self, bucket: str, name: str, size: int, content: bytes) -> None:
+        """Write an object of zeros, which take no space, with some content in its middle."""
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            file.seek(size // 2)
+            file.write(content)
+            file.flush()
+            self.write(bucket, name, mmap.mmap(file.fileno(), 0))
 
     def remove(self, bucket: str, name: str) -> None:
         with self._lock:

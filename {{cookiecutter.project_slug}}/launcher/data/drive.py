@@ -60,19 +60,19 @@ class Drive:
             path: of the folder, with a slash at its end.
         """
         entries = list(self._list_folder(folder, path))
-        names = [entry["name"] for entry in entries]
+        names = [e["name"] for e in entries if "md5Checksum" in e or e["mimeType"] == FOLDER]
         files: dict[str, DriveFile] = {}
         for entry in entries:
             name = path + entry["name"]
             if entry["mimeType"] == SHORTCUT:
                 _report(f"{name!r} is a shortcut; put the file itself into the folder")
+            elif entry["mimeType"] != FOLDER and "md5Checksum" not in entry:
+                _report(f"{name!r} is a document of Google's, without bytes; download it by hand")
             elif fault := _find_fault(path, entry["name"], names):
                 _report(f"{fault}; rename it in Drive")
                 self.left_out += 1
             elif entry["mimeType"] == FOLDER:
                 files |= self.list(entry["id"], f"{name}/")
-            elif "md5Checksum" not in entry:
-                _report(f"{name!r} is a document of Google's, without bytes; download it by hand")
             else:
                 md5 = base64.b64encode(bytes.fromhex(entry["md5Checksum"])).decode()
                 files[name] = DriveFile(entry["id"], name, Entry(int(entry["size"]), md5, "md5"))

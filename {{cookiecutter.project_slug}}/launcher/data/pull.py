@@ -75,7 +75,6 @@ def show_status(options: Namespace) -> int:
     """Compare data/raw with its manifest; return 1 where they differ. Sends no request."""
     manifest, here = read_manifest(), hash_files(RAW, dict.fromkeys(list_raw(), "crc32c"))
     size = sum(entry.size for entry in here.values()) / 1e6
-    print(f"data.yaml: {read_raw_data().source}")
     print(f"data/MANIFEST.csv: {len(manifest)} files, {hash_manifest() or 'no'} hash")
     print(f"data/raw: {len(here)} files, {size:.1f} MB")
     differing = [n for n in sorted({*manifest, *here}) if manifest.get(n) != here.get(n)]

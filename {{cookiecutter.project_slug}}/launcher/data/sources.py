@@ -51,8 +51,10 @@ def read_raw_data() -> RawData:
     source, derived = values.get("source", ""), values.get("derived") or {}
     if not isinstance(derived, dict) or not all(isinstance(v, str) for v in derived.values()):
         raise SpecError(file.fault("derived", "is no mapping", "write FOLDER: COMMAND"))
-    if isinstance(source, list):
+    if isinstance(source, list) and source:
         web = dict(_read_web_file(file, i, entry) for i, entry in enumerate(source))
+        if len(web) < len(source):
+            raise SpecError(file.fault("source", "has two files of one name", "keep one"))
         return RawData("the web", web, derived)
     if not source and (bucket := read_settings().bucket):
         source = f"gs://{bucket}/data/raw"

@@ -61,11 +61,13 @@ class Recordings:
     def samples(self) -> np.ndarray:
         """float32 [samples, channels], NaN where they are lost: a new map of all of them."""
         shape = int(self.lengths.sum()), len(self.channels)
-        return np.memmap(os.path.join(self.path, "samples"), np.float32, "r", shape=shape)
+        return np.asarray(
+            np.memmap(os.path.join(self.path, "samples"), np.float32, "r", shape=shape)
+        )
 
     def all_labels(self) -> np.ndarray:
         """int32 [samples], -1 where there is none: the class of each, where that is the task."""
-        return np.memmap(os.path.join(self.path, "labels"), np.int32, "r")
+        return np.asarray(np.memmap(os.path.join(self.path, "labels"), np.int32, "r"))
 
     def read(self, i: int) -> np.ndarray:
         """float32 [n, channels]: a recording, in the unit of its channels."""

@@ -601,9 +601,10 @@ def test_cleanup_deletes_all_that_is_ours_and_nothing_else(littered):
     assert re.fullmatch(
         rf"scratch gs://lab/scratch/{NAME}/old: .* old, 2 objects, 0.0 GB", lines[5]
     )
-    assert lines[6].startswith(
-        "Workbench instance ours (e2-standard-4) with the files on its disks:"
+    instance = (
+        r"Workbench instance ours \(e2-standard-4\) with the files on its disks: \d+ days old, "
     )
+    assert re.fullmatch(instance + r"at most about \$[\d,.]+ so far, plus its disks", lines[6])
     assert lines[7].startswith("Delete all of these?") and len(lines) == 8
 
     run(littered, "endpoints", "cleanup", "--yes")

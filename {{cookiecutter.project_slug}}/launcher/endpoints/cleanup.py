@@ -23,7 +23,7 @@ from launcher.cloud.storage import Store
 from launcher.common.terminal import confirm
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
-from launcher.endpoints import deploy
+from launcher.endpoints import deploy, plan
 from launcher.endpoints.manage import list_rows
 from launcher.endpoints.service import Service, connect
 from launcher.project.settings import Settings, image_name, read_settings
@@ -147,12 +147,15 @@ def _find_instances(service: Service, *_) -> Iterator[Thing]:
     for one in service.list_pages(url, "instances", "list the Workbench instances", INSTANCES):
         own = (one.get("labels") or {}).get("project") == service.label
         if own and one.get("state") not in STOPPED:
-            path = one["name"]
+            path, age = one["name"], _read_age(one)
             machine = (one.get("gceSetup") or {}).get("machineType", "").rpartition("/")[2]
             name = f"{path.rpartition('/')[2]} ({machine}) with the files on its disks"
+            resources = {"machineSpec": {"machineType": machine}}
+            hourly = plan.price_per_hour(resources, service.connection.region)
+            most = hourly and f"at most about {dollars(hourly * age / 3600)} so far, plus its disks"
             what = "delete the Workbench instance"
             delete = partial(service.change_at, root, INSTANCES, "DELETE", path, what)
-            yield Thing("Workbench instance", name, _read_age(one), UNKNOWN, delete)
+            yield Thing("Workbench instance", name, age, most or UNKNOWN, delete)
 
 
 FINDERS = (

@@ -23,14 +23,12 @@ from launcher.report import runs  # noqa: E402
 from predictor.inputs import Inputs  # noqa: E402
 from predictor.instances import InstanceError  # noqa: E402
 
-RUNS = Path(__file__).resolve().parents[1] / "runs"
-
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    text = "an exported model (default: the newest run's)"
+    text = "a run, or its model (default: the newest run with a model)"
     parser.add_argument("--model", metavar="DIR", help=text)
     elsewhere = parser.add_mutually_exclusive_group()
     text = "ask this endpoint of the project"
@@ -46,19 +44,14 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.curl and not (args.endpoint or args.url):
         parser.error("--curl: name --endpoint or --url")
-    if not args.model:
-        models = [run.path / "model" for run in runs.load_all(RUNS)]
-        args.model = next((str(path) for path in models if path.is_dir()), None)
-        if not args.model:
-            return _refuse(f"no run in {RUNS} has a model; train one first, or give --model DIR")
     from predictor.model import Model, ModelError, read_parameters  # --help needs no NumPy
 
     try:
         wanted = _read_json(args.parameters)
         parameters = read_parameters(wanted, Inputs.PARAMETERS)
-        model = Model(args.model)
+        model = Model(runs.find_model(Path(args.model) if args.model else None))
         if not (args.endpoint or args.url):
-            print(f"model: {args.model} ({model.runtime_name})", file=sys.stderr)
+            print(f"model: {model.path} ({model.runtime_name})", file=sys.stderr)
         requests = [request for file in args.file for request in model.inputs.open(file)]
         if args.endpoint or args.url:
             from launcher.endpoints import ask

@@ -115,6 +115,47 @@ def read_one(*flags: str) -> np.ndarray:
     return recordings.read(recordings.participants.index("a"))
 
 
+def test_columns_are_recognised_by_their_names():
+    lines = [
+        f"{i},x{i % 4},{i // 4},2024-05-01T10:00:{i // 4 % 60:02}.5Z,{i % 3},hi,{i},{i % 2}"
+        for i in range(160)
+    ]
+    write(
+        "log.csv", "\n".join(["frame,Subject ID,Trial No,TimeStamp,ax,note,msg2,eye", *lines, ""])
+    )
+    roles = ["--recording", "", "--target", "note"]
+
+    message = refusal("--data", "log.csv", *roles)
+    examples = load(
+        "--data", "log.csv", "--recording", "", "--target", "eye", "--split", "row", "--window", "8"
+    )
+
+    assert "has one class, 'hi'" in message
+    log = examples.describe()
+    for line in (
+        "--participant: 'Subject ID' by name",
+        "--time: 'TimeStamp' by name",
+        "--channels: Trial No, ax, msg2; left out: frame (a number of rows), note (text)",
+        "1 samples a second",
+    ):
+        assert line in log
+
+
+def test_without_times_samples_keep_the_order_of_the_files():
+    rows = [[*row[:2], *row[3:6]] for row in make_rows(2)]
+    halves = [[row for row in rows if row[1] % 2 == i] for i in (0, 1)]
+    mixed = [row for pair in zip(*halves, strict=True) for row in pair]
+    one, other = (
+        write_waves(f"{i}.csv", r, "subject,trial,x,y,shape") for i, r in enumerate((rows, mixed))
+    )
+    flags = ["--target", "shape", "--folds", "2"]
+
+    expected, examples = (load("--data", path, *flags).recordings for path in (one, other))
+
+    for i, key in enumerate(examples.keys):
+        assert np.array_equal(examples.read(i), expected.read(expected.keys.index(key)))
+
+
 def test_rows_that_are_missing_make_a_gap():
     kept = [*range(10), *range(14, 40)]
     write_one([10 * i for i in kept], [(i % 3, 1 + i) for i in kept])

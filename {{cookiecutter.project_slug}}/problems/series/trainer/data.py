@@ -21,10 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from codec.recordings.encode import encode
-from codec.recordings.identity import identify
 from codec.recordings.roles import find_roles
 from codec.recordings.store import Recordings
-from codec.recordings.tables import expand, open_source
+from codec.recordings.tables import expand, identify, open_source
 from codec.schema import Schema
 from codec.windows import cut, normalize
 from trainer.engine import batching, cache

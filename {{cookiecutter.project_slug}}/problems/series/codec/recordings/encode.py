@@ -206,6 +206,8 @@ def name_recording(key: Sequence[str]) -> str:
 def _refuse_all(rows: Rows, faults: dict[int, str]) -> JobError:
     i, why = next(iter(faults.items()))
     more = f"; so are {len(faults) - 1} others" if len(faults) > 1 else ""
+    if why.startswith("time"):
+        more += "; --recording names the columns that tell recordings apart"
     return JobError(f"no recording can be used: {name_recording(rows.keys[i])}: {why}{more}")
 
 

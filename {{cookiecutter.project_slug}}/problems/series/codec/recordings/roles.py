@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from codec.errors import JobError
-from codec.recordings.tables import DATES, NUMBERS, TEXTS, Source, is_number, join_names, show
+from codec.recordings.tables import (
+    DATES,
+    NUMBERS,
+    TEXTS,
+    ZONED,
+    Source,
+    is_number,
+    join_names,
+    show,
+)
 from codec.schema import MISSING, UNITS
 
 _NUMBERED = r"( ?(ids?|names?|no|nr|num|number|code|index|label))?"
@@ -23,7 +32,7 @@ RECORDING = re.compile(
 )
 TIME = re.compile(
     r"((recording|sample|sampling|system|device|unix|elapsed) ?)?"
-    r"(time|timestamps?|times|t|datetime|date time|seconds?|sec|milliseconds?|msec|microseconds?|ms|us)"
+    r"(times?|time ?stamps?|t|datetime|date time|seconds?|sec|milliseconds?|msec|microseconds?|ms|us)"
     r"( ?(s|sec|seconds?|ms|msec|milliseconds?|us|µs|microseconds?|ns|nanoseconds?))?"
 )
 UNIT = re.compile(
@@ -43,7 +52,7 @@ class Roles:
     channels: tuple[str, ...]
     target: str  # "" in a forecast
     notes: tuple[str, ...] = ()  # what was read from names, for the log
-    has_dates: bool = False  # in the time column
+    dates: str = ""  # in the time column: plain, or zoned
     is_chosen: bool = False  # the channels were named by the flag
 
     @property
@@ -51,7 +60,8 @@ class Roles:
         """The columns to read, and as what."""
         texts = [self.participant, *self.recording, self.target]
         types: dict[str, pa.DataType] = {name: TEXTS for name in texts if name}
-        types |= {self.time: DATES if self.has_dates else NUMBERS} if self.time else {}
+        kind = {"": NUMBERS, "plain": DATES, "zoned": ZONED}[self.dates]
+        types |= {self.time: kind} if self.time else {}
         return types | dict.fromkeys(self.channels, NUMBERS)
 
 
@@ -74,30 +84,32 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
             return [_check(source, flag, name.strip()) for name in given.split(",") if name.strip()]
         return [n for n in source.names if n not in taken and pattern.fullmatch(plain[n])]
 
-    taken = {flags.target} if flags.target else set()
-    if flags.target and not flags.horizon:
-        _check(source, "--target", flags.target)
-    given = set((flags.channels or "").split(","))
-    taken |= given
-    participant = choose("--participant", flags.participant, PARTICIPANT, taken)[:1]
-    time = choose("--time", flags.time, TIME, {*taken, *participant})[:1]
-    recording = choose("--recording", flags.recording, RECORDING, {*taken, *participant, *time})
+    target = "" if flags.horizon else flags.target or ""
+    if not target and not flags.horizon:
+        raise JobError(
+            "--target is missing: which column is to be predicted, for a recording or for each sample? "
+            f"There are: {join_names(source.names)}. To forecast the channels, give --horizon"
+        )
+    taken = {target} - {""}
+    if target:
+        _check(source, "--target", target)
+    named = {*taken, *(flags.channels or "").split(",")}
+    participant = choose("--participant", flags.participant, PARTICIPANT, named)[:1]
+    time = choose("--time", flags.time, TIME, {*named, *participant})[:1]
+    recording = choose("--recording", flags.recording, RECORDING, {*named, *participant, *time})
     for flag, names in {"participant": participant, "recording": recording, "time": time}.items():
         if getattr(flags, flag) is None:
             read = f"{', '.join(map(repr, names))} by name" if names else "none"
             notes.append(f"--{flag}: {read}")
-    others = {*participant, *time, *recording, "" if flags.horizon else flags.target}
+    others = {*participant, *time, *recording, *taken}
     if flags.channels is not None:
         channels = choose("--channels", flags.channels, PARTICIPANT, set())
     else:
         left = [name for name in source.names if name and name not in others]
-        channels = [
-            name for name in left if _is_channel(source, name) and not _numbers_rows(plain[name])
-        ]
-        out = [name for name in left if name not in channels]
-        notes.append(
-            f"--channels: {join_names(channels)}{f'; left out: {join_names(out)}' if out else ''}"
-        )
+        why = {name: _find_reason(source, name, plain[name]) for name in left}
+        channels = [name for name in left if not why[name]]
+        out = join_names([f"{name} ({why[name]})" for name in left if why[name]])
+        notes.append(f"--channels: {join_names(channels)}{f'; left out: {out}' if out else ''}")
     if twice := [name for name in channels if name in others]:
         raise JobError(
             f"--channels: {twice[0]!r} is the time, a name or the target; remove it there"
@@ -106,14 +118,8 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
         raise JobError(
             f"{source.path}: no column of numbers is left for a channel; name them with --channels"
         )
-    _check_files(sources, {*channels, *others} - {""})
-    has_dates, unit = _read_unit(source, flags, time[0] if time else "")
-    target = "" if flags.horizon else flags.target or ""
-    if not target and not flags.horizon:
-        raise JobError(
-            "--target is missing: which column is to be predicted, for a recording or for each sample? "
-            f"There are: {join_names(source.names)}. To forecast the channels, give --horizon"
-        )
+    _check_files(sources, {*channels, *others})
+    dates, unit = _read_unit(source, flags, time[0] if time else "")
     return Roles(
         participant="".join(participant),
         recording=tuple(recording),
@@ -122,7 +128,7 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
         channels=tuple(channels),
         target=target,
         notes=tuple(notes),
-        has_dates=has_dates,
+        dates=dates,
         is_chosen=flags.channels is not None,
     )
 
@@ -142,19 +148,19 @@ def _check(source: Source, flag: str, name: str) -> str:
     )
 
 
-def _is_channel(source: Source, name: str) -> bool:
-    """Whether the first rows have numbers there, and no other text."""
+def _find_reason(source: Source, name: str, plain: str) -> str:
+    """Why a column is no channel, by its name and the first rows; "" for a channel."""
+    if NUMBERING.fullmatch(plain):
+        return "a number of rows"
     values = [row.get(name, "").strip() for row in source.first]
     known = [value for value in values if value not in MISSING]
-    return bool(known) and all(is_number(source, value) for value in known)
+    if not known:
+        return "no value in the first rows"
+    return "" if all(is_number(source, value) for value in known) else "text"
 
 
-def _numbers_rows(plain: str) -> bool:
-    return bool(NUMBERING.fullmatch(plain))
-
-
-def _read_unit(source: Source, flags, time: str) -> tuple[bool, str]:
-    """Whether the time column has dates, and the unit of time."""
+def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
+    """Which dates the time column has, "" for numbers; and the unit of time."""
     values = [row.get(time, "").strip() for row in source.first] if time else []
     known = [value for value in values if value not in MISSING]
     if known and not is_number(source, known[0]):
@@ -163,7 +169,7 @@ def _read_unit(source: Source, flags, time: str) -> tuple[bool, str]:
                 f"{source.path}: --time {time}: expected numbers, or dates as 2020-01-31 10:15:00.25, got "
                 f"{show(known[0])}"
             )
-        return True, "s"
+        return "zoned" if re.search(r"(Z|[-+]\d\d:?\d\d)$", known[0]) else "plain", "s"
     match = UNIT.fullmatch(_simplify(time))
     named = (
         next((unit for unit, text in zip(UNITS, match.groups(), strict=True) if text), "")
@@ -176,7 +182,7 @@ def _read_unit(source: Source, flags, time: str) -> tuple[bool, str]:
             f"--rate {flags.rate:g} is in samples a second, but nobody says in which unit {time!r} counts: "
             f"add --time-unit, one of {', '.join(UNITS)}"
         )
-    return False, unit
+    return "", unit
 
 
 def _check_files(sources: Sequence[Source], names: set[str]) -> None:

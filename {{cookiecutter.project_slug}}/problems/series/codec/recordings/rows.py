@@ -118,6 +118,7 @@ class _Builder:
         self.numbers: dict[tuple, int] = {}  # of recordings, by their keys
         self.label_numbers: dict[str, int] = {"": NO_LABEL}
         self.latest = -1  # the recording of the last row
+        self.count = 0  # rows so far
         size = 1024  # arrays grow twofold
         self.lengths = np.zeros(size, np.int64)
         self.first = np.full(size, np.iinfo(np.int32).max, np.int32)
@@ -149,6 +150,9 @@ class _Builder:
         self.latest = (
             max(self.latest, int(runs.max())) if not self.rows.is_scattered else int(runs[-1])
         )
+        if not self.roles.time:  # the order of the rows is one, too, where they are sorted
+            block["time"] = np.arange(self.count, self.count + len(block))
+        self.count += len(block)
         block["label"] = NO_LABEL
         if self.roles.target:
             indices, values = texts[self.roles.target]

@@ -7,6 +7,7 @@ slowly, to say which line is at fault.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 import os
@@ -24,7 +25,8 @@ from codec.schema import MISSING
 
 NUMBERS = pa.float64()  # null where it is lost
 TEXTS = pa.dictionary(pa.int32(), pa.string())
-DATES = pa.timestamp("us")  # becomes NUMBERS: seconds since 1970
+# Become NUMBERS, seconds since 1970: dates as they are written, and with their zone.
+DATES, ZONED = pa.timestamp("us"), pa.timestamp("us", "UTC")
 BLOCK_BYTES = 1 << 20  # of a file; a line must fit in a block
 BLOCK_ROWS = 1 << 16
 LOOKED_AT = 1 << 16  # bytes of a file that show its form
@@ -55,6 +57,19 @@ def expand(patterns: str, flag: str = "--data") -> list[str]:
             )
         paths.update(dict.fromkeys(matches))
     return list(paths)
+
+
+def identify(path: str) -> dict:
+    """{path, bytes, digest}: of the content, or in a bucket of the object's last write."""
+    if files.is_remote(path):
+        digest = f"modified:{files.modified(path)}"  # objects are replaced whole, never edited
+    else:
+        hasher = hashlib.blake2b(digest_size=16)
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                hasher.update(chunk)
+        digest = f"blake2b:{hasher.hexdigest()}"
+    return {"path": path, "bytes": files.size(path), "digest": digest}
 
 
 @dataclass(frozen=True)
@@ -212,8 +227,8 @@ def _read_parquet(types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatc
 
 def _finish(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """A column as NUMBERS, or as TEXTS without blanks around them, of which each is there once."""
-    if kind == DATES:
-        return pc.divide(pc.cast(pc.cast(column, DATES), pa.int64()).cast(NUMBERS), 1e6)
+    if kind in (DATES, ZONED):
+        return pc.divide(pc.cast(pc.cast(column, kind), pa.int64()).cast(NUMBERS), 1e6)
     if kind == NUMBERS:
         return column if column.type == NUMBERS else pc.cast(column, NUMBERS)
     if not pa.types.is_dictionary(column.type):

@@ -177,6 +177,31 @@ def test_labels_stand_where_the_client_has_samples(runs, recordings):
     assert len(answer["classes"]) == len(answer["shares"]) == 30
 
 
+# Explanations
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_what_channels_add_is_the_difference_to_the_mean_of_each(runs, recordings, task):
+    model, instance = Model(runs(task).model_dir), recordings["p02, 1"]
+    plain, explained = (model.answer([instance], Parameters(explain=e))[0] for e in (False, True))
+    explanation = explained.pop("explanation")
+    assert to_json([plain]) == to_json([explained])
+    added = explanation["attributions"]
+    difference = explanation["value"] - explanation["baseline"]
+    assert set(added) == {"x", "y"} and sum(added.values()) == pytest.approx(difference, abs=1e-6)
+    means = {c.name: [c.mean] * 60 for c in model.schema.channels}
+    [at_means] = model.answer([instance | {"samples": means}])
+    expected = at_means.get("value") or at_means["probabilities"][plain["class"]]
+    assert explanation["baseline"] == pytest.approx(expected)
+
+
+def test_labels_and_forecasts_have_no_score_to_explain(runs, recordings):
+    model = Model(runs("labelling").model_dir)
+    with pytest.raises(InstanceError, match="explain: the answers of this model have no class and"):
+        model.answer([recordings["p02, 1"]], Parameters(explain=True))
+    assert not model.inputs.explains
+
+
 # What is refused
 
 SCHEMA = Schema(

@@ -19,6 +19,7 @@ from codec import join
 from codec.answers import word_answers
 from codec.schema import Schema
 from codec.windows import encode
+from predictor.explain import explain
 from predictor.instances import InstanceError, JsonInputs, Loaded, show
 
 _LISTS = "expected a list of numbers, null where a sample is lost"
@@ -90,6 +91,29 @@ class Inputs(JsonInputs):
         }
         columns = {"time": schema.time, "recording": schema.recording}
         return [{"name": "samples", "kind": "recording", "example": example, "columns": columns}]
+
+    @property
+    def explains(self) -> bool:
+        """Only a class and a value have one score."""
+        return self._schema.task in ("classification", "regression")
+
+    def explain(self, model, instance: dict) -> dict:
+        """What each channel adds to the answer: see `predictor/explain.py`.
+
+        A channel of which nothing is known has the mean of training wherever it has a sample.
+        """
+        if not self.explains:
+            raise InstanceError("explain: the answers of this model have no class and no value")
+        samples = instance["samples"]
+        unknown = {
+            channel.name: [None if v is None else channel.mean for v in samples[channel.name]]
+            for channel in self._schema.channels
+        }
+
+        def answer(changed: list[dict]) -> list[dict]:
+            return model.answer([instance | {"samples": one} for one in changed])
+
+        return explain(answer, samples, unknown)
 
     def check(self, where: str, instance: object) -> Recording:
         """One instance of a request.

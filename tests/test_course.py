@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+import answers
 from conftest import PRODUCT
 
 sys.path.append(str(PRODUCT / "audiences/course"))
@@ -76,6 +77,17 @@ def test_blocks_are_stripped():
     assert strip_file("a.py", usual) == (usual, [])
 
 
+def works():
+    """Whether bubblewrap works here."""
+    command = ["bwrap", "--unshare-net", "--unshare-pid", "--ro-bind", "/", "/", "true"]
+    return (
+        bool(shutil.which("bwrap")) and subprocess.run(command, capture_output=True).returncode == 0
+    )
+
+
+SANDBOX = pytest.mark.skipif(not works(), reason="bubblewrap is not installed, or forbidden")
+
+
 @pytest.fixture(scope="module")
 def repo(bake):
     """A teacher's repo whose job trains for a moment."""
@@ -100,6 +112,24 @@ def test_a_research_repo_has_nothing_of_it(bake):
     names = {path.parts[0] for path in bake().files()}
     assert not names & {"assignment", "audiences", "course", "teacher"}
     assert not (bake().path / "scripts/course.py").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", [kind for kind in answers.COURSES if kind != "tabular"])
+def test_the_assignment_of_each_kind_is_released(bake, tmp_path, problem):
+    done = run_course(bake(problem=problem, audience="course"), "release", tmp_path / "out")
+    assert "the solution passes all, the stub fails all" in done.stdout
+
+
+@SANDBOX
+@pytest.mark.soak
+@pytest.mark.parametrize("problem", answers.COURSES)
+def test_the_solution_of_each_kind_gets_all_points(bake, tmp_path, problem):
+    """`grade` refuses, where it does not."""
+    repo = bake(problem=problem, audience="course")
+    write_roster(tmp_path / "roster.csv", ["absent"])
+    run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+    assert "1 submissions graded" in run_course(repo, "grade", timeout=900).stdout
 
 
 @pytest.mark.slow
@@ -303,17 +333,6 @@ def grade_all(repo, tmp_path, attacks, limit, jobs):
         name: points for name, points in expected.items() if points is not None
     }
     return scores
-
-
-def works():
-    """Whether bubblewrap works here."""
-    command = ["bwrap", "--unshare-net", "--unshare-pid", "--ro-bind", "/", "/", "true"]
-    return (
-        bool(shutil.which("bwrap")) and subprocess.run(command, capture_output=True).returncode == 0
-    )
-
-
-SANDBOX = pytest.mark.skipif(not works(), reason="bubblewrap is not installed, or forbidden")
 
 
 @SANDBOX

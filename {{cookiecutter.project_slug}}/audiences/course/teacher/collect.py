@@ -49,6 +49,7 @@ def collect(roster: Path, source: str) -> int:
     """
     due = load_grading().due
     students = read_roster(roster)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     if "{username}" not in source and not Path(source).is_dir():
         raise SpecError(
             f"{source}: no such folder; name one, or an address with {{username}} in it"

@@ -30,7 +30,7 @@ from teacher.grading import Grading, load_grading
 from teacher.release import read_report, run_tests, strip_repo, write_files
 
 RESULTS = ROOT / "teacher" / "results"
-FEATURES, RUN = "hidden_features.csv", "run.py"
+RUN = "run.py"
 
 
 def grade(jobs: int = 1, trusted: bool = False, one: Path | None = None) -> int:
@@ -118,7 +118,7 @@ def build_base() -> Base:
     grading = load_grading()
     for path in (ROOT / TESTS).rglob("*.py"):
         files[str(path.relative_to(ROOT))] = path.read_bytes()
-    files[FEATURES] = grading.features.read_bytes()
+    files[grading.features.name] = grading.features.read_bytes()
     files[RUN] = Path(__file__).with_name("inside.py").read_bytes()
     return Base(files, tuple(run_tests(ROOT)), load_assignment(), grading)
 
@@ -138,7 +138,8 @@ def grade_folder(folder: Path, result: Path, base: Base, slot: int, trusted: boo
         with tempfile.TemporaryDirectory(prefix="grade-") as work:
             Path(work).chmod(0o755)  # another user reads it
             write_files(Path(work), {**base.files, **own})
-            command = [sys.executable, RUN, TESTS, FEATURES, *base.assignment.flags]
+            flags = base.assignment.flags
+            command = [sys.executable, RUN, TESTS, base.grading.features.name, *flags]
             outcome = sandbox.run(command, Path(work), base.grading.limits, slot, trusted)
         output, why = read_output(outcome)
         result.parent.mkdir(parents=True, exist_ok=True)

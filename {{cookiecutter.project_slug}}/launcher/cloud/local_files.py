@@ -45,13 +45,8 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         raise CloudError(f"{name}: {reason}; remove the cause, then try again") from None
 
 
-def list_local(folder: Path) -> dict[str, Entry]:
-    """The files in a local folder and below it, without litter; errors as of `list_names`."""
-    return read_entries(folder, list_names(folder))
-
-
 def list_names(folder: Path) -> list[str]:
-    """The names of these files within the folder.
+    """The files in a local folder and below it, without litter, by their names within it.
 
     Raises:
         CloudError: there is no such folder, or a name that no object can have.
@@ -69,7 +64,8 @@ def list_names(folder: Path) -> list[str]:
 
 def read_entries(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
     """Of these names those that are files in a folder."""
-    return {name: compute_entry(folder / name) for name in names if (folder / name).is_file()}
+    paths = {name: folder / name for name in names}
+    return {name: compute_entry(read_file(p)) for name, p in paths.items() if p.is_file()}
 
 
 def refuse_names(folder: str, names: Iterable[str], what: str) -> None:
@@ -144,16 +140,10 @@ def write_rest(
     write_rest(path, source, wanted, read)  # the earlier attempt had another version
 
 
-def compute_entry(source: Path | bytes | Iterable[bytes], kind: str = "crc32c") -> Entry:
-    """Size and checksum of a file, of bytes, or of the parts of something."""
+def compute_entry(parts: Iterable[bytes], kind: str = "crc32c") -> Entry:
+    """Size and checksum of a content, from its parts."""
     checksum, size = _new_checksum(kind), 0
-    for part in (
-        read_file(source)
-        if isinstance(source, Path)
-        else [source]
-        if isinstance(source, bytes)
-        else source
-    ):
+    for part in parts:
         checksum.update(part)
         size += len(part)
     return Entry(size, _encode(checksum), kind)

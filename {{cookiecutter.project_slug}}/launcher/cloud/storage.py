@@ -18,7 +18,14 @@ from typing import IO
 from launcher.cloud import errors, local_files
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import Entry, compute_entry, disk_errors, list_local, read_entries
+from launcher.cloud.local_files import (
+    Entry,
+    compute_entry,
+    disk_errors,
+    list_names,
+    read_entries,
+    read_file,
+)
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 PART = 16 << 20  # bytes that one request reads or writes
@@ -62,7 +69,8 @@ class Store:
                 raise
         # Another's object; or ours, and the answer to the first attempt was lost.
         self._call("upload to", uri, blob.reload)
-        return Entry(blob.size, blob.crc32c) == compute_entry(source)
+        parts = [source] if isinstance(source, bytes) else read_file(source)
+        return Entry(blob.size, blob.crc32c) == compute_entry(parts)
 
     def exists(self, uri: str) -> bool:
         """Whether there is such an object."""
@@ -180,7 +188,7 @@ def upload_folder(store: Store, source: Path, target: str) -> int:
         The number of files that were copied.
     """
     with disk_errors(source):
-        names = list_local(source)
+        names = read_entries(source, list_names(source))
         return _copy_changed(
             names,
             store.list(target),

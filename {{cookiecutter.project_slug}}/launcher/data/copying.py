@@ -46,17 +46,13 @@ def work_through(
             raise
 
 
-def hash_files(folder: Path, kinds: Mapping[str, str]) -> dict[str, Entry]:
-    """Sizes and checksums of those of these files that are in a folder.
-
-    Args:
-        kinds: {path in the folder: the kind of its checksum}.
-    """
-    sizes = {name: (folder / name).stat().st_size for name in kinds if (folder / name).is_file()}
+def hash_files(folder: Path, names: Iterable[str], kind: str = "crc32c") -> dict[str, Entry]:
+    """Sizes and checksums of those of these files that are in a folder."""
+    sizes = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
     entries = {}
 
     def work(name: str, count: Count) -> None:
-        entries[name] = compute_entry(count(read_file(folder / name)), kinds[name])
+        entries[name] = compute_entry(count(read_file(folder / name)), kind)
 
     work_through("comparing", sizes, work)
     return entries

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from launcher.cloud import local_files, object_names
-from launcher.cloud.clients import LOGIN, SCOPE, Connection, Need
+from launcher.cloud.clients import Connection, Need
 from launcher.cloud.local_files import Entry
 from launcher.cloud.storage import PART, Store
 from launcher.common.document import SpecError
@@ -27,8 +27,11 @@ READ = "https://www.googleapis.com/auth/drive.readonly"
 FIELDS = "nextPageToken,files(id,name,mimeType,md5Checksum,size)"
 FOLDER, SHORTCUT = (f"application/vnd.google-apps.{kind}" for kind in ("folder", "shortcut"))
 SHARED = {"supportsAllDrives": "true"}  # folders of a team, too
-REMEDY = "share the folder with that account, and let the login read Drive: "
-NEED = Need("", remedy=f"{REMEDY}{LOGIN} --scopes=openid,{SCOPE},{READ}")
+# `gcloud auth application-default login --scopes=…` may no longer ask for Drive, since June 2025.
+LOGIN = "gcloud auth login --enable-gdrive-access --update-adc"
+NEED = Need(
+    "", remedy=f"share the folder with that account; to let a user read Drive, run: {LOGIN}"
+)
 
 
 class DriveFile(NamedTuple):

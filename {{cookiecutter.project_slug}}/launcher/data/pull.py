@@ -35,14 +35,14 @@ def pull(options: Namespace) -> int:
         SpecError: the source, or the disk, refuses; what was copied stays.
     """
     raw = read_raw_data()
-    items = list_source(raw)
-    wanted = {name: item.entry for name, item in items.items()}
+    wanted, read = list_source(raw)
     if not wanted:
         raise CloudError(f"{raw.source}: no files are there; look at source in data.yaml")
     local_files.refuse_names(raw.source, wanted, "such files at the source")
     local_files.refuse_obstacles(RAW, wanted)
     with local_files.disk_errors(RAW):
-        here = hash_files(RAW, {name: entry.kind for name, entry in wanted.items()})
+        kind = next(iter(wanted.values())).kind
+        here = hash_files(RAW, wanted, kind)
         sizes = {n: entry.size for n, entry in wanted.items() if not entry.fits(here.get(n))}
         surplus = sorted(set(list_raw()) - wanted.keys())
         lines = [f"{'replace' if name in here else 'copy'} {name}" for name in sorted(sizes)]
@@ -53,12 +53,11 @@ def pull(options: Namespace) -> int:
         print("".join(f"{line}\n" for line in lines if not line.startswith("copy")), end="")
 
         def work(name: str, count: Count) -> None:
-            source, path, item = f"{raw.source}/{name}", RAW / name, items[name]
-            local_files.write_rest(path, source, item.entry, lambda i: count(item.read(i)))
+            source, path = f"{raw.source}/{name}", RAW / name
+            local_files.write_rest(path, source, wanted[name], lambda i: count(read(name, i)))
 
         work_through("copying", sizes, work)
-        others = {name: "crc32c" for name, entry in wanted.items() if entry.kind != "crc32c"}
-        entries = {**wanted, **hash_files(RAW, others)}
+        entries = wanted if kind == "crc32c" else hash_files(RAW, wanted)
         write_manifest(entries)
         size = sum(entries[name].size for name in sizes) / 1e6
         print(f"data/raw: {len(wanted)} files of {raw.source}; copied {len(sizes)}, {size:.1f} MB")
@@ -73,7 +72,7 @@ def pull(options: Namespace) -> int:
 
 def show_status(options: Namespace) -> int:
     """Compare data/raw with its manifest; return 1 where they differ. Sends no request."""
-    manifest, here = read_manifest(), hash_files(RAW, dict.fromkeys(list_raw(), "crc32c"))
+    manifest, here = read_manifest(), hash_files(RAW, list_raw())
     size = sum(entry.size for entry in here.values()) / 1e6
     print(f"data/MANIFEST.csv: {len(manifest)} files, {hash_manifest() or 'no'} hash")
     print(f"data/raw: {len(here)} files, {size:.1f} MB")

@@ -35,7 +35,7 @@ def push(options: Namespace) -> int:
             raise SpecError(f"data.yaml: source is {raw.source}; push needs gs://BUCKET/FOLDER")
         names = [n for n in list_raw() if {RAW / n, *(RAW / n).parents}.intersection(paths)]
         local_files.refuse_names("data/raw", names, "such files")
-        entries = hash_files(RAW, dict.fromkeys(names, "crc32c"))
+        entries = hash_files(RAW, names)
         _copy_new(open_store(), RAW, entries, raw.source)
         write_manifest({**read_manifest(), **entries})
     return 0
@@ -63,7 +63,7 @@ def _push_run(name: str) -> int:
         raise SpecError(*faults)
     if folder.parent != RUNS or not any((folder / r).is_file() for r in ("run.json", "study.json")):
         raise SpecError(f"runs/{name}: is no run; write the name of a folder in runs/")
-    entries, store = local_files.list_local(folder), open_store()
+    entries, store = hash_files(folder, local_files.list_names(folder)), open_store()
     records = {n: entries.pop(n) for n in list(entries) if n.rpartition("/")[2] == "run.json"}
     for part in (entries, records):  # a folder is a run once its record is there
         _copy_new(store, folder, part, f"gs://{settings.bucket}/runs/{name}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -13,23 +12,18 @@ from urllib.parse import unquote, urlsplit
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import Entry, list_local, read_file
+from launcher.cloud.local_files import Entry, list_names, read_file
 from launcher.cloud.storage import Store
 from launcher.common import document
 from launcher.common.document import Document, SpecError
+from launcher.data.copying import hash_files
 from launcher.data.drive import Drive
 from launcher.project.buckets import find_uri_problem
 from launcher.project.settings import ROOT, read_settings
 
 PATH = ROOT / "data.yaml"
+Reader = Callable[[str, int], Iterator[bytes]]  # yields the content of a file from an offset on
 FORMS = "write gs://BUCKET/FOLDER, drive:FOLDER-ID, a folder, or a list of url and sha256"
-
-
-class Item(NamedTuple):
-    """A file of the source."""
-
-    entry: Entry
-    read: Callable[[int], Iterator[bytes]]  # its content from an offset on, part by part
 
 
 class RawData(NamedTuple):
@@ -80,35 +74,28 @@ def _read_web_file(file: Document, i: int, entry: object) -> tuple[str, tuple[st
     return name, (url, Entry(None, checksum, "sha256"))
 
 
-def list_source(raw: RawData) -> dict[str, Item]:
-    """The files of the source by their paths in data/raw.
+def list_source(raw: RawData) -> tuple[dict[str, Entry], Reader]:
+    """The files of the source by their paths in data/raw, and how to read them.
 
     Raises:
         SpecError: it cannot be listed.
     """
     if raw.web:
         session = errors.sdk("requests").Session()
-        return {
-            name: Item(entry, partial(_read_web, session, url))
-            for name, (url, entry) in raw.web.items()
-        }
+        entries = {name: entry for name, (_, entry) in raw.web.items()}
+        return entries, lambda name, start: _read_web(session, raw.web[name][0], start)
     if raw.source.startswith("gs://"):
-        store = open_store()
-        return {
-            name: Item(entry, partial(store.read_from, f"{raw.source}/{name}", entry.size))
-            for name, entry in store.list(raw.source).items()
-        }
+        store, folder = open_store(), raw.source
+        entries = store.list(folder)
+        return entries, lambda n, start: store.read_from(f"{folder}/{n}", entries[n].size, start)
     if raw.source.startswith("drive:"):
         drive = Drive()
         files = drive.list(raw.source.removeprefix("drive:"))
-        return {
-            name: Item(file.entry, partial(drive.read_from, file)) for name, file in files.items()
-        }
+        entries = {name: file.entry for name, file in files.items()}
+        return entries, lambda name, start: drive.read_from(files[name], start)
     folder = ROOT / Path(raw.source).expanduser()
-    return {
-        name: Item(entry, partial(read_file, folder / name))
-        for name, entry in list_local(folder).items()
-    }
+    entries = hash_files(folder, list_names(folder))
+    return entries, lambda name, start: read_file(folder / name, start)
 
 
 def open_store() -> Store:

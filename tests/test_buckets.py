@@ -296,5 +296,25 @@ assert not files.exists("gs://absent/a") and files.names("gs://absent/a") == []
 """
 
 
+@pytest.mark.parametrize("name", ["watch.parquet", "watch.csv"])
+def test_recordings_are_read_from_a_bucket(lab, bake, name):
+    """The job ends where their lengths are known."""
+    project = bake(problem="series")
+    data = (project.path / "data/watch.parquet").read_bytes()
+    if name == "watch.csv":
+        rows = [f"p{i // 90},{i % 90},{i % 7},{i // 90 % 2}" for i in range(360)]
+        data = (
+            "\n".join(["participant;time;x;exercise", *rows, ""]).replace(",", ";").encode("utf-16")
+        )
+    lab.buckets.write("lab", f"recordings/{name}", data)
+    words = [f"--data=gs://lab/recordings/*{name[5:]}", "--target=exercise", "--window=9999"]
+
+    other = Lab(project, lab.proxy, lab.buckets, lab.temporary)
+    _, err = other.train("runs/series", *words, code=2)
+
+    longest = {"watch.parquet": 1309, "watch.csv": 90}[name]
+    assert f"the longest training recording has {longest} samples" in err
+
+
 def test_no_verb_takes_a_bucket_that_cannot_be_had_for_an_empty_one(lab):
     lab.run(*forked("-c", **lab.proxy.environ()), VERBS)

@@ -10,5 +10,5 @@ manage    the verbs of scripts/endpoints.py
 cleanup   the last of them: what this project has, and its end
 ask       send instances to an endpoint or a server, in requests that are small enough
 batch     predictions for all instances of a file: on this machine, or
-batch_job by a job on Vertex AI: its instances, its model, its request, its end
+batch_job  by a job on Vertex AI: its instances, its model, its request, its end
 """

@@ -286,13 +286,17 @@ def test_nothing_is_overwritten(lab, tmp_path):
     words = EVAL, "--local", "--output", out
     assert "name another folder by --output" in error_of(batch(lab, *words, code=2))
     assert [path.read_text() for path in out.iterdir()] == ["mine"]
+    assert "is there already" in error_of(batch(lab, EVAL, "--local", "--output", ".", code=2))
+    (tmp_path / "bad.csv").write_bytes(b"year\n\xe9\n")
     for wrong, says in {
-        "nothing.csv": "nothing.csv: cannot be read",
-        "gs://lab/in/rows.csv": "is not on this machine",
+        "nothing.csv": "nothing.csv: no such file or folder on this machine",
+        "gs://lab/in/rows.csv": "copy what is in a bucket",
+        "-": "no such file or folder",
+        tmp_path / "bad.csv": "bad.csv: not a text in UTF-8",
     }.items():
         words = wrong, "--local", "--output", tmp_path / "new"
         assert says in error_of(batch(lab, *words, code=2))
-        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        assert {path.name for path in tmp_path.iterdir()} == {"out", "bad.csv"}
 
 
 def test_another_command_or_another_file_is_refused(lab, tmp_path):

@@ -43,13 +43,13 @@ def batch(options: Namespace, predictor: ModuleType) -> int:
 
 
 def _predict_here(options: Namespace, config: Mapping, predictor: ModuleType) -> int:
-    if "://" in options.file:
-        raise SpecError(f"{options.file}: is not on this machine; copy it, by gcloud storage cp")
+    if not Path(options.file).exists():
+        hint = "copy what is in a bucket, by gcloud storage cp"
+        raise SpecError(f"{options.file}: no such file or folder on this machine; {hint}")
     source = options.file, find_form(options.file, config), config.get("instanceConfig", {})
     model_dir = runs.find_model(Path(options.model) if options.model else None)
     name = Path(options.file).resolve().stem
     folder = options.output or model_dir.parent / "batch" / name
-    partial = folder.with_name(folder.name + PARTIAL)
     job = {"model": digest(model_dir), "instances": digest(Path(options.file)), "as": [*source[1:]]}
     why = "" if options.local else "no project in project.yaml: "
     print(f"{why}on this machine, by {model_dir}", flush=True)
@@ -59,6 +59,7 @@ def _predict_here(options: Namespace, config: Mapping, predictor: ModuleType) ->
         lines = predictor.read_state(folder, job)["lines"]
         print("predicted before, by the same command", flush=True)
         return _report(folder, predictor.FILES, *lines)
+    partial = folder.with_name(folder.name + PARTIAL)
     size = int(config.get("manualBatchTuningParameters", {}).get("batchSize", 64))
     with _open_folder(partial), _bar() as show:
         count, bad = predictor.predict(str(model_dir), source, size, partial, job, show)

@@ -48,7 +48,11 @@ def read_recipes():
 
 
 RECIPES = {f"{recipe.problem}: {recipe.title}": recipe for recipe in read_recipes()}
-every_recipe = pytest.mark.parametrize("name", RECIPES)
+LATER = {"series": pytest.mark.soak}  # its networks are like those of other kinds to the trainer
+every_recipe = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=LATER.get(recipe.problem, ())) for n, recipe in RECIPES.items()],
+)
 ON_TWO_WORKERS = [
     "tabular: L2 and dropout on the default model",
     "tabular: A transformer over the columns of a table",

@@ -465,6 +465,9 @@ def test_a_job_names_its_raw_data_by_one_hash(lab):
     [pool] = dry_run["workerPoolSpecs"]
     assert {"name": "DATA_HASH", "value": name} in pool["containerSpec"]["env"]
     # Raw data is in no image: it may be large, and the bucket has it.
+    files = list(lab.module("project.sources").list_files(["data"]))
+    assert lab.project.path / "data/MANIFEST.csv" in files
+    assert lab.project.path / "data/raw/a" not in files
     flags = ["--dry-run", "--", "--train-files=data/raw/a"]
     done = lab.run("train_cloud", "configs/smoke.yaml", *flags)
     assert done.code == 2 and "python scripts/data.py push" in done.err

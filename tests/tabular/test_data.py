@@ -667,3 +667,18 @@ def test_a_study_looks_at_metrics_of_its_task_alone(task):
     write("job.yaml", text.replace("val_loss", f"val_{other}"))
     with pytest.raises(spec.SpecError, match=f"the trainer reports no val_{other}"):
         spec.load("job.yaml")
+
+
+# What a run record says of it
+
+
+def test_raw_data_is_named_by_the_hash_of_its_list():
+    from trainer.engine import record
+
+    path = ROOT / "data/MANIFEST.csv"
+    assert record.hash_raw_data() is None
+    path.write_bytes(b"path,size,crc32c\n")
+    try:
+        assert record.hash_raw_data() == "6cb9e07a37f3c0e5"  # of sha256sum, the first 16 digits
+    finally:
+        path.unlink()

@@ -166,11 +166,11 @@ def make(rows, inputs, target, classes=()):
 
 # Two outputs: one depends on a category of 1,000, the other on the mean of many places.
 codes = random.integers(0, 1000, (600, 1)).astype(np.int32)
-pixels = random.integers(0, 256, (600, 17, 16, 1)).astype(np.uint8)
+pixels = random.integers(0, 256, (600, 30, 26, 1)).astype(np.uint8)
 target = np.hstack([codes % 7, pixels.mean(axis=(1, 2))]).astype(np.float32)
 both = make(600, {"codes": codes, "pixels": pixels}, target)
 part = baselines.read_part(both.train)
-assert part.numbers.shape == (600, 9 * 8) and part.codes.shape == (600, 1)
+assert part.numbers.shape == (600, 15 * 13) and part.codes.shape == (600, 1)
 assert np.allclose(part.numbers[0, 0], pixels[0, :2, :2].mean())
 # Of many rows, evenly spaced ones, of which predictions.csv has others.
 baselines.ROWS = 200

@@ -20,7 +20,7 @@ from codec.errors import JobError
 from codec.intervals import average
 
 ROWS, VALUES = 1 << 17, 1 << 23  # of a part, at most: of more rows, evenly spaced ones
-PLACES = 256  # of an image or a series; of larger ones, the means of equal blocks
+CELLS = 768  # values of an image or a series; of larger ones, the means of equal blocks
 CODES = 255  # that boosted trees tell apart in a column; the rarest of more count as one
 
 
@@ -143,12 +143,11 @@ def _are_codes(array: np.ndarray) -> bool:
 
 
 def _shrink(array: np.ndarray) -> np.ndarray:
-    """[rows, …, channels] with about PLACES places between the first axis and the last, at most."""
-    axes = range(1, array.ndim - 1)
-    places = math.prod(array.shape[1:-1])
-    if places <= PLACES:
+    """[rows, …, channels] of which a row has CELLS values, about, at most."""
+    axes, values = range(1, array.ndim - 1), math.prod(array.shape[1:])
+    if values <= CELLS or not axes:
         return array
-    block = math.ceil((places / PLACES) ** (1 / len(axes)))
+    block = math.ceil((values / CELLS) ** (1 / len(axes)))
     for axis in axes:
         starts = np.arange(0, array.shape[axis], block)
         sizes = np.diff([*starts, array.shape[axis]])

@@ -11,16 +11,25 @@ import sys
 import time
 from pathlib import Path
 
-SMALL = 1 << 19  # values, up to which a second thread takes longer than it saves
+SMALL = 1 << 20  # values, up to which a second thread takes longer than it saves
+ROUNDS, WORK = (
+    100,
+    500_000,
+)  # of boosting; fewer where that many trees of so many columns take minutes
 
 
 def main(folder: Path) -> None:
+    import warnings
+
     import numpy as np
     from threadpoolctl import threadpool_limits
 
+    warnings.simplefilter("ignore")  # such as of a fit that could go further
     with np.load(folder / "rows.npz") as rows:
         inputs, target, new_inputs = rows["inputs"], rows["target"], rows["new_inputs"]
-        models = make_models(rows["are_codes"], bool(rows["is_class"]))
+        is_class = bool(rows["is_class"])
+        outputs = len(np.unique(target)) if is_class else target[0].size
+        models = make_models(rows["are_codes"], is_class, outputs)
     seconds, predicted = [], []
     with threadpool_limits(1 if inputs.size < SMALL else None):
         for model in models.values():
@@ -31,12 +40,13 @@ def main(folder: Path) -> None:
     np.savez(folder / "predicted.npz", names=[*models], seconds=seconds, predicted=predicted)
 
 
-def make_models(are_codes, is_class: bool) -> dict:
+def make_models(are_codes, is_class: bool, outputs: int) -> dict:
     """Models by name, the simplest first.
 
     Args:
         are_codes: bool [columns]: whether a column is a number for each category.
         is_class: whether they predict classes.
+        outputs: classes, or numbers that they predict.
     """
     from sklearn import compose, dummy, ensemble, linear_model, multioutput, pipeline, preprocessing
 
@@ -44,19 +54,21 @@ def make_models(are_codes, is_class: bool) -> dict:
         (preprocessing.StandardScaler(), ~are_codes),
         (preprocessing.OneHotEncoder(handle_unknown="ignore"), are_codes),
     )
-    trees = {"categorical_features": are_codes, "random_state": 0}
+    rounds = max(10, min(ROUNDS, WORK // len(are_codes) // outputs))
+    boosting = "gradient boosting" + (f", {rounds} rounds" if rounds < ROUNDS else "")
+    options = {"categorical_features": are_codes, "random_state": 0, "max_iter": rounds}
     if is_class:
-        linear = linear_model.LogisticRegression(max_iter=1000)
+        linear = linear_model.LogisticRegression(max_iter=300)
         return {
             "the most frequent class": dummy.DummyClassifier(),
             "logistic regression": pipeline.make_pipeline(spread, linear),
-            "gradient boosting": ensemble.HistGradientBoostingClassifier(**trees),
+            boosting: ensemble.HistGradientBoostingClassifier(**options),
         }
-    boosting = ensemble.HistGradientBoostingRegressor(**trees)
+    trees = ensemble.HistGradientBoostingRegressor(**options)
     return {
         "the mean": dummy.DummyRegressor(),
         "ridge regression": pipeline.make_pipeline(spread, linear_model.Ridge()),
-        "gradient boosting": multioutput.MultiOutputRegressor(boosting),
+        boosting: multioutput.MultiOutputRegressor(trees),
     }
 
 

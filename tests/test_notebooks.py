@@ -192,6 +192,7 @@ def test_every_kind_is_explored(bake, environ, problem):
     text = execute(changed("2_explore"), project.path / "notebooks", environ("this machine"))
     assert "Nothing of this kind was found." in text and "loaded:\\n" in text
     assert text.count("data:image/png;base64,") == {"image": 30}.get(problem, 0)
+    assert ("Training recordings" in text) == (problem == "series")
 
 
 @pytest.mark.soak

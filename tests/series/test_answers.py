@@ -35,7 +35,7 @@ def recordings():
     for who, trial, t, x, y, *_ in make_rows():
         one = made.setdefault(f"{who}, {trial}", {"samples": {"x": [], "y": []}, "time": []})
         for values, text in ((one["samples"]["x"], x), (one["samples"]["y"], y), (one["time"], t)):
-            values.append(float(text))
+            values.append(float(text) if text else None)
     return made
 
 
@@ -189,7 +189,10 @@ def test_what_channels_add_is_the_difference_to_the_mean_of_each(runs, recording
     added = explanation["attributions"]
     difference = explanation["value"] - explanation["baseline"]
     assert set(added) == {"x", "y"} and sum(added.values()) == pytest.approx(difference, abs=1e-6)
-    means = {c.name: [c.mean] * 60 for c in model.schema.channels}
+    means = {
+        c.name: [None if v is None else c.mean for v in instance["samples"][c.name]]
+        for c in model.schema.channels
+    }
     [at_means] = model.answer([instance | {"samples": means}])
     expected = at_means.get("value") or at_means["probabilities"][plain["class"]]
     assert explanation["baseline"] == pytest.approx(expected)

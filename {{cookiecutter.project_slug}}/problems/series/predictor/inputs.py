@@ -204,9 +204,9 @@ class Inputs(JsonInputs):
         ends = np.cumsum([len(one.starts) for one in loaded])[:-1]
         joined = {}
         for name, array in outputs.items():
-            if array.dtype.kind == "f":
-                parts = zip(np.split(array, ends), loaded, strict=True)
-                joined[name] = [self._join_windows(part, one) for part, one in parts]
+            parts = zip(np.split(array, ends), loaded, strict=True) if name != "labels" else ()
+            is_float = array.dtype.kind == "f"
+            joined[name] = [self._join_windows(p, one) if is_float else p[0] for p, one in parts]
         joined = self._name(joined | {k: v[:1] for k, v in outputs.items() if k == "labels"})
         if "classes" in joined:
             for labels, one in zip(joined["classes"], loaded, strict=True):

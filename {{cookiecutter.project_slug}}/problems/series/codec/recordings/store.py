@@ -47,11 +47,11 @@ class Recordings:
     def begins(self) -> np.ndarray:
         return np.cumsum(self.lengths) - self.lengths
 
-    @property
+    @functools.cached_property
     def participants(self) -> list[str]:
         return [participant for participant, *_ in self.keys]
 
-    @property
+    @functools.cached_property
     def names(self) -> list[str]:
         """For people: "p03, 2", or the name of a file."""
         return [

@@ -117,3 +117,9 @@ def list_participants(examples, done: Sequence[Answered], wrong: Sequence[str]) 
     rows.sort(key=lambda row: row[2]["bar"][0])
     names = (examples.schema.participant or "recording", "recordings", "right", "confused")
     return sections.table("Participant by participant", names, rows)
+
+
+def fill_gaps(samples: np.ndarray) -> np.ndarray:
+    """float [n, channels]: lost samples are the last ones before them."""
+    last = np.where(np.isfinite(samples), np.arange(len(samples))[:, np.newaxis], 0)
+    return np.take_along_axis(samples, np.maximum.accumulate(last, axis=0), axis=0)

@@ -61,27 +61,25 @@ def make_item(
     """An item of `sections.timelines`: the channels of a recording, and these rows below them.
 
     Args:
-        begin, end: the samples of the recording that are shown.
+        begin, end: the samples of the recording that are shown, as far as there are any.
     """
     schema, recordings = examples.schema, examples.recordings
     samples = recordings.read(number)[begin:end]
     channels = zip(schema.names, samples.T, strict=True)
     return {
         "rows": [*(sections.signal(name, values) for name, values in channels), *rows],
-        "span": (begin * schema.step, (end - 1) * schema.step),
+        "span": (begin * schema.step, (begin + len(samples) - 1) * schema.step),
         "lines": [*lines, recordings.names[number]],
         "right": right,
     }
 
 
-def show_attributions(
-    model, examples, chosen: Sequence[Answered], classes: Sequence[int], lines: Sequence[str]
-) -> dict:
+def show_attributions(model, examples, chosen: Sequence[Answered], lines: Sequence[str]) -> dict:
     """Which moments of which channels speak for what the model says of held-out windows.
 
     Args:
-        chosen: recordings, of which the middle window is shown.
-        classes: the class of each that is explained; not read where the model has none.
+        chosen: recordings, of which the middle window is shown; `guess` is the class that is explained,
+            where the model has classes.
         lines: a text for each.
     """
     import keras
@@ -90,11 +88,11 @@ def show_attributions(
     rows = np.array([(one.rows.start + one.rows.stop) // 2 for one in chosen])
     inputs, _ = examples.eval.read(rows)
     items, worst = [], 0.0
-    for one, row, samples, mask, index, line in zip(
-        chosen, rows, inputs["samples"], inputs["mask"], classes, lines, strict=True
+    for one, row, samples, mask, line in zip(
+        chosen, rows, inputs["samples"], inputs["mask"], lines, strict=True
     ):
 
-        def score(part, mask=mask, index=index):
+        def score(part, mask=mask, index=one.guess):
             masks = np.repeat(mask[np.newaxis], len(part), axis=0)
             inputs = {"samples": part, "mask": keras.ops.convert_to_tensor(masks)}
             output = model(inputs, training=False)

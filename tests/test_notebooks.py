@@ -51,6 +51,7 @@ CHANGES = {
     "notebook.start()": "notebook.start()\nfrom launcher.cloud import watch\nwatch.POLL = watch.LAST = 0.1",
     'JOB, FLAGS = "configs/gpu.yaml"': 'JOB, FLAGS = "configs/cpu.yaml"',
     "SEND = False": "SEND = True",
+    "PULL = False": "PULL = True",
 }
 LOADED = (
     "import sys; print('loaded:', *sorted({'tensorflow', 'keras', 'trainer'} & {*sys.modules}))"
@@ -59,7 +60,13 @@ LOADED = (
 
 @pytest.fixture(scope="module")
 def project(bake):
-    return bake(fresh=True, project_name="Penguins", gcp_project=PROJECT, gcs_bucket=BUCKET)
+    project = bake(fresh=True, project_name="Penguins", gcp_project=PROJECT, gcs_bucket=BUCKET)
+    source = project.path.parent / "source"
+    source.mkdir()
+    (source / "mine.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    text = project.read("data.yaml").replace('source: ""', f"source: {source}")
+    (project.path / "data.yaml").write_text(text, encoding="utf-8")
+    return project
 
 
 class Copies:
@@ -149,14 +156,16 @@ def check_outputs(outputs, where):
     for name, text in outputs.items():
         assert f"{where}, Python 3." in text and "loaded:\\n" in text, name
         assert SECRET not in text and "missing:" not in text, name
+    assert "data/raw: 1 files, 0.0 MB" in outputs["1_get_data"]
+    assert "raw/mine.csv" in outputs["1_get_data"] and "━" not in outputs["1_get_data"]
     assert "Adelie 122, Gentoo 99, Chinstrap 54" in outputs["2_explore"]
     learned = outputs["3_train_and_compare"]
     assert learned.count("exported epoch 1 of 1") == 2
     assert re.search(r"0: classification of species by val_accuracy, .*: [2-9] run\(s\)", learned)
     assert re.search(r"val_accuracy, \S+ minus \S+: ", learned)
     there = outputs["4_to_the_cloud"]
-    signed_in = where in ("Colab", "Kaggle")
-    assert ("signed in" in there) == signed_in and "signed in" not in learned
+    signs_in = where in ("Colab", "Kaggle")
+    assert ("signed in" in there) == signs_in and "signed in" not in learned
     for words in ("at most: $", "sent: cpu-", "a line of the job", "run directory: ", "succeeded"):
         assert words in there, words
 

@@ -138,10 +138,12 @@ def run_script(name: str, *words) -> list[str]:
     command = [sys.executable, "-u", f"scripts/{name}.py", *map(str, words)]
     lines: list[str] = []
     after_epoch = False
+    # A kernel sets FORCE_COLOR, for which a program draws progress bars as on a terminal.
+    variables = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        env=variables | {"PYTHONIOENCODING": "utf-8"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

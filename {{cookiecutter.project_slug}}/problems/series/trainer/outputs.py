@@ -57,11 +57,12 @@ def describe_data(examples) -> list[dict]:
 def show_examples(examples) -> list[dict]:
     """The sections for a notebook that explores the data: some recordings, of each class where it has one."""
     numbers = np.unique(examples.train.number)
-    classes = examples.recordings.targets[numbers] if examples.classes else 0 * numbers
+    one_class = examples.classes and examples.recordings.targets is not None  # else none, or many
+    classes = examples.recordings.targets[numbers] if one_class else 0 * numbers
     items = []
     for number in numbers[timelines.choose(classes)]:
         length = int(examples.recordings.lengths[number])
-        lines = [examples.classes[examples.recordings.targets[number]]] if examples.classes else []
+        lines = [examples.classes[examples.recordings.targets[number]]] if one_class else []
         items.append(timelines.make_item(examples, number, 0, length, [], lines))
     return [sections.timelines("Training recordings", items, examples.schema.unit)]
 

@@ -77,9 +77,14 @@ def start_run(client):
     tempfile.tempdir = None  # it is to be found by the run's own variables
     sys.argv[:] = argv
     # As Python itself does.
-    sys.path[1:1] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[0] = os.path.dirname(os.path.abspath(argv[0])) if is_file(argv[0]) else folder
-    sys.path[1:1] = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
+    folders = [*filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[1:1] = folders
+    # A file there hides a package that the server has imported.
+    names = [name for path in folders for name in os.listdir(path)]
+    hiding = {name.removesuffix(".py") for name in names if name.endswith(".py")}
+    for name in [name for name in sys.modules if name.partition(".")[0] in hiding]:
+        del sys.modules[name]
     numpy.random.seed()  # Python's own generator does so by itself
 
 

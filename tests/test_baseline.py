@@ -178,7 +178,7 @@ found = measure(both, "row,mae\\n0,0\\n3,1\\n6,0\\n7,0\\n")
 assert (found["train"], found["train_of"], found["rows"]) == (200, 600, 3), found
 mean, ridge, trees, own = found["models"]
 assert own["value"][0] == 0.333333 and ridge["value"][0] < mean["value"][0], found
-other = make(600, {"pixels": pixels}, target[:, :1])
+other = make(600, {"x": target}, target[:, :1])
 for truth, is_own in ((target[3, 0], True), (-1, False)):  # rows that are no examples
     models = measure(other, f"row,truth,mae\\n3,{truth},0.5\\n")["models"]
     assert (models[-1]["name"] == "this run") == is_own
@@ -197,6 +197,10 @@ assert describe(found).startswith(best), describe(found)
 trees["ahead"] = [-0.3, -0.4, -0.2]
 best = "Gradient boosting does better: this run is behind gradient boosting by 0.30 (0.20 to 0.40)."
 assert describe(found).startswith(best), describe(found)
+other.eval = Of(**vars(other.train), groups=np.arange(600) % 2)
+few = measure(other, "row,mae\\n0,0\\n3,1\\n6,0\\n7,0\\n")
+assert few["models"][0]["ahead"][1:] == [None, None]
+assert describe(few).startswith("Whether this run is better cannot be said: "), describe(few)
 mean["ahead"] = ridge["ahead"] = trees["ahead"] = None
 assert describe(found).startswith("Nothing is compared with this run: "), describe(found)
 """

@@ -47,7 +47,8 @@ def measure(examples, predictions: str, command: Sequence[str]) -> dict:
         metric: accuracy or mae; rows: held-out ones that count; of, train and train_of: all held-out
         ones, and how many of how many training rows were learned from; models: name, seconds of the
         fit, value: [mean, low, high] of the metric, ahead: the same of how far the run is better, or
-        None; the run is the last of them, with seconds and ahead None.
+        None; low and high are None where too few groups of rows are held out; the run is the last of
+        them, with seconds and ahead None.
 
     Raises:
         JobError: the target is neither a class nor numbers; or the command fails.
@@ -96,7 +97,7 @@ def _has_truth(line: dict[str, str], names: np.ndarray, target: np.ndarray) -> b
     return line["truth"] == str(names[target])
 
 
-def _compare(apart: np.ndarray, groups: np.ndarray | None) -> list[float]:
+def _compare(apart: np.ndarray, groups: np.ndarray | None) -> list[float | None]:
     """[mean, low, high] of differences. Of right and wrong answers, the interval counts one more pair in
     each direction (Bonett and Price 2012): else a few that differ, or none, would look too certain."""
     mean, *interval = average(apart, groups)
@@ -105,8 +106,8 @@ def _compare(apart: np.ndarray, groups: np.ndarray | None) -> list[float]:
     return _round([mean, *interval])
 
 
-def _round(values: Iterable[float]) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
+def _round(values: Iterable[float]) -> list[float | None]:
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
 
 
 def read_part(part) -> Part:

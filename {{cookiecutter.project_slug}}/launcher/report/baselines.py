@@ -44,12 +44,18 @@ def describe(result: Mapping[str, Any]) -> str:
     """One sentence that says who is better, and a line on the rows that it rests on."""
     models, metric, rows = result["models"], result["metric"], f"{result['rows']:,} held-out rows"
     rivals = [model for model in models if model["ahead"]]
-    better = [model for model in rivals if model["ahead"][2] < 0]
-    level = [model for model in rivals if not model["ahead"][1] > 0]  # NaN: nobody knows
+    known = [model for model in rivals if None not in model["ahead"]]
+    better = [model for model in known if model["ahead"][2] < 0]
+    level = [model for model in known if model["ahead"][1] <= 0]
     if not rivals:
         sentence = (
             f"Nothing is compared with this run: its predictions.csv has no {metric} of each example; "
             f"give it to context.add_rows in trainer/outputs.py: {metric}=…"
+        )
+    elif not known:
+        sentence = (
+            "Whether this run is better cannot be said: the held-out rows are of too few groups, such "
+            "as participants, to know how it would be with others."
         )
     elif better:
         sentence = f"{_capitalize(better[0])} does better: this run is {_place(better[0])}."

@@ -195,7 +195,8 @@ def test_zeros_beside_lost_values_are_a_blink():
     examples = load("--data", "gaze.csv", "--target", "label")
     inputs, _ = examples.train.read(np.arange(examples.train.rows))
 
-    assert "18 zeros beside lost values count as lost" in examples.describe()
+    assert "'pupil': 18 zeros beside lost values count as lost" in examples.describe()
+    assert [channel.blinks for channel in examples.schema.channels] == [False, False, True]
     assert not inputs["mask"][:, :3].any() and inputs["mask"][:, 3:].all()
     assert not inputs["samples"][:, :3].any()
 

@@ -27,6 +27,7 @@ class Channel:
     mean: float = 0.0  # of the training recordings
     std: float = 1.0
     lost: int = 0  # training samples without a value
+    blinks: bool = False  # a zero beside a lost value is lost, too
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,20 +10,15 @@ from codec.resample import CHUNK, resample
 from codec.schema import Schema
 
 
-def drop_zeros(values: np.ndarray) -> int:
-    """Make lost the zeros beside lost values, where a sample has nothing else: a blink; count them.
+def drop_zeros(values: np.ndarray, channels: Sequence[int]) -> None:
+    """Make lost the zeros beside lost values, float [n, channels], in these channels: a blink.
 
     Eye trackers write a pupil of 0 while the eye is closed, and a dot for the gaze.
-
-    Args:
-        values: float [n, channels], changed in place.
     """
-    lost = np.isnan(values)
-    rows = np.flatnonzero(lost.any(axis=1))
-    zeros = values[rows] == 0
-    blinks = zeros & (zeros | lost[rows]).all(axis=1, keepdims=True)
-    values[rows] = np.where(blinks, np.nan, values[rows])
-    return int(blinks.sum())
+    if len(channels):
+        is_lost = np.isnan(values).any(axis=1)
+        for i in channels:
+            values[is_lost & (values[:, i] == 0), i] = np.nan
 
 
 def find_starts(length: int, window: int, hop: int) -> np.ndarray:
@@ -129,7 +124,7 @@ def encode(
         ValueError: time does not ascend, or jumps.
     """
     samples = values.astype(np.float32)
-    drop_zeros(samples)
+    drop_zeros(samples, [i for i, c in enumerate(schema.channels) if c.blinks])
     if time is not None:
         samples = resample(time, samples, schema.step)
     length = len(samples)

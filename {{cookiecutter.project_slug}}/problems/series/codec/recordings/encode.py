@@ -25,9 +25,10 @@ from codec.resample import (
     is_even,
 )
 from codec.schema import UNITS
-from codec.windows import measure, merge
+from codec.windows import drop_zeros, measure, merge
 
 SHOWN = 3  # recordings that were left out, in the log
+RARE = 0.01  # zeros elsewhere for one beside lost values: with more of them, zero is a value
 MIXED = 0.05  # of a step, at most: recordings whose steps differ by more have other rates
 
 
@@ -50,10 +51,15 @@ def encode(
     notes += about
     if rows.is_scattered:
         notes.append("rows of a recording lie apart in the files: all were sorted by time")
-    if rows.blinks:
-        notes.append(f"{rows.blinks} zeros beside lost values count as lost, as in a blink")
     used, about = _choose_channels(rows, roles)
     notes += about
+    blinks = [
+        i for i in used if rows.zeros[0, i] > 0 and rows.zeros[1, i] <= RARE * rows.zeros[0, i]
+    ]
+    notes += [
+        f"channel {roles.channels[i]!r}: {rows.zeros[0, i]} zeros beside lost values count as lost, as in a blink"
+        for i in blinks
+    ]
     kept, lengths, measures = [], [], []
     with (
         open(os.path.join(folder, "samples"), "wb") as samples,
@@ -64,7 +70,7 @@ def encode(
                 continue
             before, length, parts = samples.tell(), 0, []
             try:
-                for values, texts in _read(recording, bool(roles.time), step):
+                for values, texts in _read(recording, bool(roles.time), step, blinks):
                     values = np.ascontiguousarray(values[:, used])
                     samples.write(values)
                     length += len(values)
@@ -101,6 +107,7 @@ def encode(
             "task": target.task,
             "labels": target.labels,
             "step": step,
+            "blinks": [roles.channels[i] for i in blinks],
             "notes": notes,
             "rejected": [f"{name_recording(rows.keys[i])}: {faults[i]}" for i in sorted(faults)][
                 :SHOWN
@@ -128,7 +135,7 @@ def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
 
 
 def _read(
-    recording: np.ndarray, has_time: bool, step: float
+    recording: np.ndarray, has_time: bool, step: float, blinks: list[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the samples of a recording at equal steps, and the numbers of their labels, in parts.
 
@@ -138,8 +145,9 @@ def _read(
     time = recording["time"]
     if not has_time or is_even(time, step):
         for start in range(0, len(recording), CHUNK):
-            part = recording[start : start + CHUNK]
-            yield np.array(part["values"]), np.array(part["label"])
+            part = np.array(recording[start : start + CHUNK])
+            drop_zeros(part["values"], blinks)
+            yield part["values"], part["label"]
         return
     own, count = find_step(time), count_steps(time, step)
     for start in range(0, count, CHUNK):
@@ -147,6 +155,7 @@ def _read(
         low = bisect.bisect_left(range(len(time)), grid[0] - step, key=time.__getitem__)
         high = bisect.bisect_right(range(len(time)), grid[-1] + step, key=time.__getitem__)
         part = np.array(recording[max(0, low - 1) : high + 1])
+        drop_zeros(part["values"], blinks)
         values = interpolate(part["time"], part["values"], step, own, grid)
         nearest = find_nearest(part["time"], grid, max(step, own))
         yield values, np.where(nearest < 0, NO_LABEL, part["label"][nearest])

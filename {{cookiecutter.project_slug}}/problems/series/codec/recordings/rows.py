@@ -20,7 +20,6 @@ from codec.errors import JobError
 from codec.recordings.roles import Roles
 from codec.recordings.tables import TEXTS, Source, read_blocks
 from codec.resample import CHUNK
-from codec.windows import drop_zeros
 
 SORTED = 1 << 20  # rows that are sorted at once
 MAX_LABELS = 1 << 20  # different targets
@@ -49,7 +48,7 @@ class Rows:
     first: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     last: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     is_scattered: bool = False
-    blinks: int = 0  # zeros beside lost values
+    zeros: np.ndarray | int = 0  # int64 [2, channels]: in samples with lost values, and in others
     low: np.ndarray | float = np.nan  # of each channel, NaN where all are lost
     high: np.ndarray | float = np.nan
 
@@ -93,21 +92,22 @@ def collect_rows(sources: Sequence[Source], roles: Roles, folder: str) -> Rows:
     return rows
 
 
-def _pack(batch: pa.RecordBatch, roles: Roles) -> tuple[np.ndarray, dict, int]:
-    """Rows of a block without the numbers of recordings; its texts by column; how many blinks."""
+def _pack(batch: pa.RecordBatch, roles: Roles) -> tuple[np.ndarray, dict, np.ndarray]:
+    """Rows of a block without the numbers of recordings; its texts by column; how many zeros."""
     rows = np.empty(len(batch), layout(roles))
     values = np.empty((len(batch), len(roles.channels)), np.float32)
     with np.errstate(over="ignore"):
         for i, name in enumerate(roles.channels):
             values[:, i] = batch.column(name).to_numpy(zero_copy_only=False)
-    blinks = drop_zeros(values)
+    zeros, is_lost = values == 0, np.isnan(values).any(axis=1)
+    beside = zeros[is_lost].sum(axis=0)
     rows["values"] = values
     if roles.time:
         rows["time"] = batch.column(roles.time).to_numpy(zero_copy_only=False)
     names = [name for name, kind in roles.types.items() if kind == TEXTS]
     columns = {name: batch.column(name) for name in names}
     texts = {n: (c.indices.to_numpy(), c.dictionary.to_pylist()) for n, c in columns.items()}
-    return rows, texts, blinks
+    return rows, texts, np.stack([beside, zeros.sum(axis=0) - beside])
 
 
 class _Builder:
@@ -124,10 +124,10 @@ class _Builder:
         self.first = np.full(size, np.iinfo(np.int32).max, np.int32)
         self.last = np.full(size, NO_LABEL, np.int32)
 
-    def add(self, source: Source, block: np.ndarray, texts: dict, blinks: int) -> np.ndarray:
+    def add(self, source: Source, block: np.ndarray, texts: dict, zeros: np.ndarray) -> np.ndarray:
         """Fill in the numbers of a block's recordings and labels."""
         self._note_range(source, block["values"])
-        self.rows.blinks += blinks
+        self.rows.zeros += zeros
         by = [name for name in (self.roles.participant, *self.roles.recording) if name]
         key = np.zeros(len(block), np.int64)
         for name in by:

@@ -80,7 +80,10 @@ def settle_target(rows: Rows, roles: Roles, task: str | None) -> Target:
                 "(else: --task regression)"
             )
     if task == "classification":
-        _, labels = _make_classes(name, used)
+        why = (
+            f"; recordings left out: {len(faults)}, {next(iter(faults.values()))}" if faults else ""
+        )
+        _, labels = _make_classes(name, used, why)
         places = {label: i for i, label in enumerate(labels)}
         values = np.array([places.get(text, NO_LABEL) for text in texts], np.int32)
         return Target(task, values, labels, faults, notes)
@@ -109,12 +112,12 @@ def _are_amounts(numbers: list[float] | None) -> bool:
     return numbers is not None and (len(numbers) > MAX_CODES or any(n % 1 for n in numbers))
 
 
-def _make_classes(name: str, texts: list[str]) -> tuple[np.ndarray, list[str]]:
+def _make_classes(name: str, texts: list[str], why: str = "") -> tuple[np.ndarray, list[str]]:
     """The number of each text's class, and the classes, sorted."""
     numbers = _read_numbers(texts)
     order = sorted(range(len(texts)), key=(lambda i: numbers[i]) if numbers else texts.__getitem__)
     if len(texts) < 2:
-        raise JobError(f"--target {name} has one class, {show(texts[0])}: nothing to learn")
+        raise JobError(f"--target {name} has one class, {show(texts[0])}: nothing to learn{why}")
     if len(texts) > MAX_CLASSES:
         raise JobError(
             f"--target {name} has {len(texts)} classes, more than {MAX_CLASSES}; to predict a number in "

@@ -140,7 +140,8 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
             raise JobError(
                 f"channel {name!r} {why} in the training recordings; leave it out with --channels"
             )
-        channel = Channel(name, float(mean[i]), float(std[i]), int(samples - count))
+        lost, blinks = int(samples - count), name in recordings.about["blinks"]
+        channel = Channel(name, float(mean[i]), float(std[i]), lost, blinks)
         schema.channels.append(channel)
         if channel.lost:
             schema.notes.append(

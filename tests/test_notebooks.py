@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -337,3 +338,20 @@ def test_a_session_without_the_repo_clones_it_and_keeps_no_token(bake, github, e
     assert re.search(r"error: .*no column 'beak'", text) and "Traceback" not in text
     everything = subprocess.run(["grep", "-rIl", "ghp_SECRET", session], capture_output=True)
     assert "ghp_SECRET" not in text and everything.stdout == b""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_an_interrupt_reaches_the_process_once(bake):
+    project = bake(fresh=True)
+    script = "import time\ntry:\n print('ready')\n time.sleep(60)\nexcept KeyboardInterrupt:\n"
+    script += " time.sleep(0.5)\n print('stopped')\n raise SystemExit(130)\n"
+    (project.path / "scripts/wait.py").write_text(script, encoding="utf-8")
+    code = "from launcher import notebook; notebook.run_script('wait')"
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command, cwd=project.path, env=user_environ(), **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert out == "stopped\n"
+    assert "SpecError: scripts/wait.py: exit code 130; see above" in err

@@ -189,8 +189,8 @@ COPIED = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))[
 ASK_FOR_THE_PROBLEM = {"README.md", "setup.py", "project.yaml", "Dockerfile.serving"}
 
 
-def test_conditions_ask_for_the_problem_alone():
-    """A condition needs a test for each of its sides: these tests bake every problem."""
+def test_conditions_ask_for_problem_and_audience_alone():
+    """A condition needs a test for each of its sides: these tests bake every pair of them."""
     asking = set()
     for name, _ in tracked():
         path = name.removeprefix(PRODUCT.name + "/")
@@ -198,7 +198,8 @@ def test_conditions_ask_for_the_problem_alone():
         if rendered and not path.startswith(("LICENSE", "licenses/")):
             text = (ROOT / name).read_text(encoding="utf-8")
             for place in re.findall(r"^\s*#~.*|\{%.*?%\}|\{\{.* if .*?\}\}", text, re.MULTILINE):
-                assert "cookiecutter.problem" in place or re.search("else|endif", place), place
+                known = r"cookiecutter\.(problem|audience)\b|else|endif"
+                assert re.search(known, place), place
                 asking.add(path)
     assert asking <= ASK_FOR_THE_PROBLEM
 
@@ -267,7 +268,7 @@ def test_names_are_legal_everywhere(project):
     lower = [name.lower() for name in names]
     assert len(set(lower)) == len(set(names)), "names that differ in case only"
     for name in names:
-        assert len(name) + answers.SLUG_LENGTH < 120, name
+        assert len(name.replace(PRODUCT.name, "")) + answers.SLUG_LENGTH < 120, name
         for part in name.split("/"):
             assert not re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', part), name
             assert not re.fullmatch("|".join(answers.WINDOWS_DEVICES), part.split(".")[0].lower())

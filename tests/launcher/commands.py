@@ -22,7 +22,7 @@ def exists(command: str) -> bool:
     if words and words[0].startswith("scripts"):
         return (ROOT / words[0]).is_file()
     if Path(first).name.startswith("python"):
-        return words[:2] in (["-m", "pip"], ["-m", "venv"])
+        return words[:2] in (["-m", "pip"], ["-m", "venv"], ["-m", "pytest"])
     return first in ELSEWHERE
 
 

@@ -221,6 +221,62 @@ def script(name: str, body: str) -> None:
     path.chmod(0o755)
 
 
+# --- the first day ---
+
+
+@pytest.fixture
+def first_day(repo):
+    """Do the first day in a repo with one small test; return {step: (mark, text, remedy)}."""
+    (repo / "tests").mkdir()
+    (repo / "tests/test_one.py").write_text("def test_one():\n    pass\n", encoding="utf-8")
+
+    def run(code, python=(sys.executable,), **environ):
+        lines = doctor(repo, "--first-day", python=python, code=code, **environ).splitlines()
+        steps, remedies = {}, []
+        for line in lines[:-2]:
+            if line.startswith(" "):
+                remedies.append(line.strip().removeprefix("run: "))
+            else:
+                mark, name, text = line.split(None, 2)
+                steps[name] = (mark, text, remedies := [])
+        assert all(exists(remedy) for step in steps.values() for remedy in step[2])
+        return steps
+
+    return run
+
+
+def test_on_the_first_day_all_is_really_done(repo, first_day):
+    steps = first_day(0, **NO_LOGIN)
+    names = ["clone", "environment", "training", "report", "tests", "sign-in", "data"]
+    assert list(steps) == names
+    assert {steps[name][0] for name in names[1:]} == {"✔"}, steps
+    assert steps["clone"][0] == "!" and steps["clone"][2][0] == "git init"
+    assert Path(steps["report"][1].removeprefix("open file://")).is_file()
+    assert steps["tests"][1].startswith("1 passed")
+
+
+def test_on_the_first_day_what_fails_names_its_command(repo, first_day):
+    (repo / "trainer/model.py").write_text("nonsense", encoding="utf-8")
+    (repo / "tests/test_one.py").write_text("def test_one():\n    assert 0\n", encoding="utf-8")
+    (repo / "data/MANIFEST.csv").write_text(
+        "path,size,crc32c\na.csv,3,AAAAAA==\n", encoding="utf-8"
+    )
+    steps = first_day(1)
+    remedies = {name: remedies for name, (mark, _, remedies) in steps.items() if mark == "✘"}
+    assert remedies == {
+        "training": ["python scripts/train_local.py configs/smoke.yaml"],
+        "tests": ["python -m pytest"],
+        "sign-in": [clients.LOGIN],
+        "data": ["python scripts/data.py pull"],
+    }
+    assert steps["data"][1] == "data/raw/a.csv is missing" and steps["report"][0] == "-"
+
+
+def test_the_first_day_ends_where_nothing_is_installed(first_day):
+    steps = first_day(1, python=(sys.executable, "-I", "-S"), PATH="")
+    assert list(steps) == ["clone", "environment"] and "pip install" in steps["environment"][2][-1]
+
+
 # --- what local work needs ---
 
 

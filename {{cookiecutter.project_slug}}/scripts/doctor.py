@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Shows what is there and what is missing, here and in the cloud, and the command that fixes it.
 
-    python scripts/doctor.py [--json] [--cloud]
+    python scripts/doctor.py [--json | --first-day] [--cloud]
 
-Works before anything is installed, and offline. Nothing is changed.
+Works before anything is installed, and offline. Changes nothing; --first-day leaves a run in runs/.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Look for what local work and cloud jobs need, and print the commands that fix what is missing.
 
-Works in a bare Python, where the checks of the cloud are skipped, and ends in 5 s.
+Works in a bare Python, where the checks of the cloud are skipped, and ends in 5 s (not the first day).
 """
 
 from __future__ import annotations
@@ -11,25 +11,31 @@ import json
 import sys
 from collections.abc import Sequence
 
-from launcher.doctor import checkup, local
+from launcher.doctor import checkup, first_day, local
 from launcher.doctor.checkup import CLOUD, HERE, OK, WARN, WRONG, Check, Finding, Skip, Wrong
 
 HELP = """Shows what is there and what is missing on this machine and in the cloud project.
 
 Each line: ok, warn (works, but), wrong, or skipped (could not be looked at), and below it the
-commands that fix it. Nothing is changed. Exit code 1 where local work lacks something."""
+commands that fix it. Nothing is changed. Exit code 1 where local work lacks something.
+With --first-day each step is really done; its run stays in runs/."""
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", action="store_true", help="the findings as JSON, for programs")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="the findings as JSON, for programs")
+    text = "train two epochs, run the tests, look for sign-in and data: a minute or two"
+    forms.add_argument("--first-day", action="store_true", help=text)
     parser.add_argument(
         "--cloud", action="store_true", help="exit code 1 also where cloud jobs lack something"
     )
     options = parser.parse_args(argv)
     sys.stdout.reconfigure(errors="replace")  # no letter may stop a Windows terminal
+    if options.first_day:
+        return first_day.run_first_day()
     findings: list[Finding] = []
     for finding in checkup.run(list_checks(), checkup.ALL_SECONDS):
         if not options.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import predict
@@ -257,6 +258,15 @@ def test_a_wrong_instance_is_named_with_what_is_expected(instance, expected):
     assert expected in encoded.errors[1] and encoded.rows == 1
 
 
+@pytest.mark.parametrize("factor", [1000, 0.001])
+def test_times_in_another_unit_are_refused(factor):
+    inputs = Inputs(replace(SCHEMA, own_step=0.5))
+    samples = {name: [1, 2, 3, 4] for name in SCHEMA.names}
+    times = [factor * t for t in (0, 0.5, 1, 1.5)]
+    loaded = inputs.load(inputs.check("i", {"samples": samples, "time": times})).value
+    assert f"a sample each {0.5 * factor:g} of 't', but each 0.5 in training" in str(loaded)
+
+
 def test_windows_are_asked_for_by_a_parameter_of_this_kind():
     assert read_parameters({"windows": True}, Inputs.PARAMETERS).windows
     with pytest.raises(InstanceError, match="unknown name 'window'; did you mean 'windows'"):
@@ -270,6 +280,7 @@ def test_windows_are_asked_for_by_a_parameter_of_this_kind():
     [
         ("subject,trial,t,x,z\n1,1,0,1,2\n", "no column 'y', a channel of the model; there are: "),
         ("subject,trial,t,x,y\n1,1,0,1,a\n", "t.csv"),
+        ("subject,t_ms,x,y\n1,0,1,2\n", "no column 't', the time in training, but 't_ms'"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_in_one_line(runs, text, expected, capsys):

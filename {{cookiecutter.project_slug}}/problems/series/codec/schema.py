@@ -40,6 +40,7 @@ class Schema(BaseSchema):
     window: int  # samples; a shorter recording is padded
     hop: int  # samples from one window of a recording to the next
     step: float = 1.0  # between samples, in the unit of the time column
+    own_step: float = 0.0  # between samples of the training files, before --rate; 0: unknown
     time: str = ""  # the time column; "": samples follow each other evenly
     unit: str = ""  # of time, a key of UNITS; "": nobody said it
     normalize: str = NORMALIZE[0]

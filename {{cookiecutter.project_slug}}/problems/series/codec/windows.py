@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from codec.resample import CHUNK, resample
+from codec.resample import CHUNK, find_step, resample
 from codec.schema import Schema
+
+OTHER_UNIT = 50  # times the step of training, or less than one part of so many
 
 
 def drop_zeros(values: np.ndarray, channels: Sequence[int]) -> None:
@@ -121,8 +123,15 @@ def encode(
         The inputs of its windows; where these begin, int64 [k]; how many samples it has at that step.
 
     Raises:
-        ValueError: time does not ascend, or jumps.
+        ValueError: time does not ascend, jumps, or is in another unit.
     """
+    if time is not None and len(time) > 2 and schema.own_step:
+        own = find_step(time)
+        if own > 0 and not 1 / OTHER_UNIT < own / schema.own_step < OTHER_UNIT:
+            raise ValueError(
+                f"a sample each {own:.6g} of {schema.time!r}, but each {schema.own_step:.6g} in training; give "
+                f"times in the unit of training{f', {schema.unit}' if schema.unit else ''}"
+            )
     samples = values.astype(np.float32)
     drop_zeros(samples, [i for i, c in enumerate(schema.channels) if c.blinks])
     if time is not None:

@@ -46,18 +46,22 @@ def encode(
     os.makedirs(folder)
     rows = collect_rows(sources, roles, folder)
     target = settle_target(rows, roles, task)
-    faults, notes = dict(target.faults), [*roles.notes, *target.notes]
-    step, about = _settle_step(rows, roles, rate, faults)
+    faults, notes = _find_nameless(rows, roles) | target.faults, [*roles.notes, *target.notes]
+    step, own_step, about = _settle_step(rows, roles, rate, faults)
     notes += about
+    if roles.recording and len({file for *_, file in rows.keys}) > 1:
+        notes.append(
+            "recordings of different files are different, whatever their names: no column names "
+            f"{'their participants' if roles.time else 'the times of samples'}"
+        )
     if rows.is_scattered:
         notes.append("rows of a recording lie apart in the files: all were sorted by time")
     used, about = _choose_channels(rows, roles)
     notes += about
-    blinks = [
-        i for i in used if rows.zeros[0, i] > 0 and rows.zeros[1, i] <= RARE * rows.zeros[0, i]
-    ]
+    channels, zeros = [roles.channels[i] for i in used], rows.zeros[:, used].T
+    blinks = [i for i, z in enumerate(zeros) if z[0] > 0 and z[1] <= RARE * z[0]]
     notes += [
-        f"channel {roles.channels[i]!r}: {rows.zeros[0, i]} zeros beside lost values count as lost, as in a blink"
+        f"channel {channels[i]!r}: {zeros[i, 0]} zeros beside lost values count as lost, as in a blink"
         for i in blinks
     ]
     kept, lengths, measures = [], [], []
@@ -70,8 +74,7 @@ def encode(
                 continue
             before, length, parts = samples.tell(), 0, []
             try:
-                for values, texts in _read(recording, bool(roles.time), step, blinks):
-                    values = np.ascontiguousarray(values[:, used])
+                for values, texts in _read(recording, bool(roles.time), step, used, blinks):
                     samples.write(values)
                     length += len(values)
                     parts.append(measure(values))
@@ -98,7 +101,7 @@ def encode(
     is_whole = target.task in ("classification", "regression")
     Recordings.write(
         folder,
-        channels=[roles.channels[i] for i in used],
+        channels=channels,
         keys=[rows.keys[i] for i in kept],
         lengths=lengths,
         measures=np.array(measures),
@@ -107,7 +110,8 @@ def encode(
             "task": target.task,
             "labels": target.labels,
             "step": step,
-            "blinks": [roles.channels[i] for i in blinks],
+            "own_step": own_step,
+            "blinks": [channels[i] for i in blinks],
             "notes": notes,
             "rejected": [f"{name_recording(rows.keys[i])}: {faults[i]}" for i in sorted(faults)][
                 :SHOWN
@@ -115,6 +119,17 @@ def encode(
             "faults": len(faults),
         },
     )
+
+
+def _find_nameless(rows: Rows, roles: Roles) -> dict[int, str]:
+    """Recordings of which the files do not say whose they are, or which: they would mix several."""
+    names = {roles.participant: 0, ", ".join(roles.recording): 1}
+    return {
+        i: f"{column!r} is empty"
+        for i, key in enumerate(rows.keys)
+        for column, place in names.items()
+        if column and not key[place].strip(", ")
+    }
 
 
 def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
@@ -135,9 +150,11 @@ def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
 
 
 def _read(
-    recording: np.ndarray, has_time: bool, step: float, blinks: list[int]
+    recording: np.ndarray, has_time: bool, step: float, used: list[int], blinks: list[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the samples of a recording at equal steps, and the numbers of their labels, in parts.
+
+    Of the channels only those that are used: predictions see no others.
 
     Raises:
         ValueError: time jumps; before anything was yielded.
@@ -145,9 +162,10 @@ def _read(
     time = recording["time"]
     if not has_time or is_even(time, step):
         for start in range(0, len(recording), CHUNK):
-            part = np.array(recording[start : start + CHUNK])
-            drop_zeros(part["values"], blinks)
-            yield part["values"], part["label"]
+            part = recording[start : start + CHUNK]
+            values = np.ascontiguousarray(part["values"][:, used])
+            drop_zeros(values, blinks)
+            yield values, np.array(part["label"])
         return
     own, count = find_step(time), count_steps(time, step)
     for start in range(0, count, CHUNK):
@@ -155,22 +173,23 @@ def _read(
         low = bisect.bisect_left(range(len(time)), grid[0] - step, key=time.__getitem__)
         high = bisect.bisect_right(range(len(time)), grid[-1] + step, key=time.__getitem__)
         part = np.array(recording[max(0, low - 1) : high + 1])
-        drop_zeros(part["values"], blinks)
-        values = interpolate(part["time"], part["values"], step, own, grid)
+        values = np.ascontiguousarray(part["values"][:, used])
+        drop_zeros(values, blinks)
+        values = interpolate(part["time"], values, step, own, grid)
         nearest = find_nearest(part["time"], grid, max(step, own))
         yield values, np.where(nearest < 0, NO_LABEL, part["label"][nearest])
 
 
 def _settle_step(
     rows: Rows, roles: Roles, rate: float | None, faults: dict
-) -> tuple[float, list[str]]:
-    """The time between samples; and what is to be said of it. Times that do not ascend are faults.
+) -> tuple[float, float, list[str]]:
+    """The time between samples, that of most files, and what is to be said of it. Times that do not ascend are faults.
 
     Raises:
         JobError: recordings have different rates, and no flag says which one to take.
     """
     if not roles.time:
-        return (1.0 if rate is None else 1 / rate), []
+        return (1.0 if rate is None else 1 / rate), 0.0, []
     second = UNITS.get(roles.unit, 0.0)
     steps = {}
     for i, recording in enumerate(rows.read_each()):
@@ -183,7 +202,7 @@ def _settle_step(
         else:
             steps |= {i: find_step(recording["time"])} if len(recording) > 1 else {}
     if not steps and len(faults) < len(rows.keys):
-        return (second / rate if rate else 1.0), []
+        return (second / rate if rate else 1.0), 0.0, []
     if not steps:
         raise _refuse_all(rows, faults)
     usual = float(np.median(list(steps.values())))
@@ -193,7 +212,7 @@ def _settle_step(
         step = second / rate
         about = f"resampled to {rate:g} samples a second: their own steps are {min(steps.values()):.6g} to "
         about += f"{max(steps.values()):.6g} of {roles.time!r}"
-        return step, [about] if abs(step - usual) > 1e-6 * usual or others else []
+        return step, usual, [about] if abs(step - usual) > 1e-6 * usual or others else []
     if others:
         name = name_recording(rows.keys[others[0]])
         raise JobError(
@@ -201,7 +220,7 @@ def _settle_step(
             f"{steps[others[0]]:.6g} of {roles.time!r} in {name}, each {usual:.6g} in most; resample them "
             "with --rate, in samples a second"
         )
-    return usual, []
+    return usual, usual, []
 
 
 def name_recording(key: Sequence[str]) -> str:

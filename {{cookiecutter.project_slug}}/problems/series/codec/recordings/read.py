@@ -11,7 +11,7 @@ import numpy as np
 
 from codec.errors import JobError
 from codec.recordings.encode import name_recording
-from codec.recordings.roles import find_roles
+from codec.recordings.roles import TIME, find_roles, simplify
 from codec.recordings.rows import collect_rows
 from codec.recordings.tables import expand, join_names, open_source
 from codec.schema import Schema
@@ -38,6 +38,13 @@ def read_recordings(
                 f"{path}: no column {name!r}, a channel of the model; there are: "
                 f"{join_names(names)}{hint}"
             )
+    if schema.time and schema.time not in names:
+        for name in names:
+            if TIME.fullmatch(simplify(name)) and name not in schema.names:
+                raise JobError(
+                    f"{path}: no column {schema.time!r}, the time in training, but {name!r}; give it that name "
+                    "if it counts the same, or leave it out if the samples follow each other evenly"
+                )
     there = [name for name in schema.recording.split(", ") if name in names]
     flags = {
         "participant": schema.participant if schema.participant in names else "",

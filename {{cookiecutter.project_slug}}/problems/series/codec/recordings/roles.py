@@ -75,7 +75,7 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
         JobError: no such column, a column in two roles, no channel, files of other columns.
     """
     source = sources[0]
-    plain = {name: _simplify(name) for name in source.names}
+    plain = {name: simplify(name) for name in source.names}
     notes = []
 
     def choose(flag: str, given: str | None, pattern: re.Pattern, taken: set[str]) -> list[str]:
@@ -133,7 +133,7 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
     )
 
 
-def _simplify(name: str) -> str:
+def simplify(name: str) -> str:
     """ "RecordingTimestamp [ms]" → "recording timestamp ms"."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", name).strip().lower()
 
@@ -170,7 +170,7 @@ def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
                 f"{show(known[0])}"
             )
         return "zoned" if re.search(r"(Z|[-+]\d\d:?\d\d)$", known[0]) else "plain", "s"
-    match = UNIT.fullmatch(_simplify(time))
+    match = UNIT.fullmatch(simplify(time))
     named = (
         next((unit for unit, text in zip(UNITS, match.groups(), strict=True) if text), "")
         if match

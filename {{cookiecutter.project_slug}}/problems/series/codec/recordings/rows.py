@@ -7,6 +7,7 @@ they are sorted on disk, in parts that fit into memory.
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from codec.resample import CHUNK
 SORTED = 1 << 20  # rows that are sorted at once
 MAX_LABELS = 1 << 20  # different targets
 NO_LABEL = -1
+WHOLE = re.compile(r"^([-+]?\d+)[.,]0+$", re.ASCII)
 THREADS = 2  # pyarrow parses in one, the others work: more would wait for it
 
 
@@ -76,11 +78,16 @@ def layout(roles: Roles) -> np.dtype:
 def collect_rows(sources: Sequence[Source], roles: Roles, folder: str) -> Rows:
     """Read all files, and write their rows below a folder.
 
+    A recording may lie in several files only where columns name its participant and its times: else
+    equal names in two files would mix two recordings, or their samples would have no order.
+
     Raises:
         JobError: a fault in a file; a number that is too large; too many different targets.
     """
     rows = Rows(os.path.join(folder, "rows"), layout(roles))
-    builder = _Builder(rows, roles)
+    is_across_files = bool(roles.recording and roles.participant and roles.time)
+    is_a_file = not is_across_files and (len(sources) > 1 or not roles.recording)
+    builder = _Builder(rows, roles, is_a_file)
     with open(rows.path, "wb") as file:
         for source in sources:
             blocks = read_blocks(source, roles.types)
@@ -113,8 +120,8 @@ def _pack(batch: pa.RecordBatch, roles: Roles) -> tuple[np.ndarray, dict, np.nda
 class _Builder:
     """Numbers recordings and labels, in the order in which they first come."""
 
-    def __init__(self, rows: Rows, roles: Roles):
-        self.rows, self.roles = rows, roles
+    def __init__(self, rows: Rows, roles: Roles, is_a_file: bool):
+        self.rows, self.roles, self.is_a_file = rows, roles, is_a_file
         self.numbers: dict[tuple, int] = {}  # of recordings, by their keys
         self.label_numbers: dict[str, int] = {"": NO_LABEL}
         self.latest = -1  # the recording of the last row
@@ -176,8 +183,7 @@ class _Builder:
 
     def _number(self, source: Source, names: list[str]) -> int:
         participant = split.name_group(names.pop(0)) if self.roles.participant else ""
-        # Without a column for it, each file is a recording, or one for each participant in it.
-        file = "" if self.roles.recording else source.path
+        file = source.path if self.is_a_file else ""
         key = participant, ", ".join(map(split.name_group, names)), file
         number = self.numbers.setdefault(key, len(self.numbers))
         if number == len(self.lengths):
@@ -190,9 +196,8 @@ class _Builder:
     def _label(self, text: str) -> int:
         if len(self.label_numbers) > MAX_LABELS:
             raise JobError(f"--target {self.roles.target}: over {MAX_LABELS:,} different values")
-        if text not in self.label_numbers:
-            self.label_numbers[text] = len(self.label_numbers) - 1
-        return self.label_numbers[text]
+        text = WHOLE.sub(r"\1", text)  # where a value is missing, a table writes 1.0 for 1
+        return self.label_numbers.setdefault(text, len(self.label_numbers) - 1)
 
     def finish(self) -> None:
         rows, count = self.rows, len(self.numbers)
@@ -229,7 +234,9 @@ def _sort(rows: Rows) -> None:
 
 
 def _to_keys(rows: np.ndarray) -> np.ndarray:
-    return rows["recording"] + 1j * rows["time"]
+    keys = rows["recording"].astype(np.complex128)
+    keys.imag = np.nan_to_num(rows["time"], nan=np.inf, posinf=np.inf, neginf=-np.inf)
+    return keys  # NaN would go to the end of all recordings
 
 
 def read_ahead(blocks: Iterator, work: Callable) -> Iterator:

@@ -130,8 +130,12 @@ def open_source(path: str) -> Source:
             f"{path}:{skip + 1}: numbers in the header, {show(', '.join(names))}; write a first line "
             "with the names of the columns"
         )
-    cells = itertools.chain.from_iterable(rows[1:])
-    has_comma = delimiter != "," and any(re.fullmatch(r"\s*-?\d+,\d+\s*", cell) for cell in cells)
+    cells = list(itertools.chain.from_iterable(rows[1:]))
+    commas, points = (
+        sum(bool(re.fullmatch(rf"\s*-?\d+{mark}\d+\s*", cell)) for cell in cells)
+        for mark in (",", r"\.")
+    )
+    has_comma = delimiter != "," and commas > points
     first = [dict(zip(names, row, strict=False)) for row in rows[1:]]
     return Source(
         path, tuple(names), first, encoding, delimiter, "," if has_comma else ".", skip + 1
@@ -147,11 +151,19 @@ def _open_parquet(path: str) -> Source:
         batch = next(table.iter_batches(batch_size=1000), None)
         if batch is None or not len(batch):
             raise JobError(f"{path}: it has no rows")
+        columns = [_to_microseconds(column) for column in batch.columns]
         rows = [
             {name: "" if value is None else str(value) for name, value in row.items()}
-            for row in batch.to_pylist()
+            for row in pa.record_batch(columns, names=names).to_pylist()
         ]
     return Source(path, tuple(names), rows)
+
+
+def _to_microseconds(column: pa.Array) -> pa.Array:
+    """Dates of nanoseconds, which pandas writes, as Python has them; any other column as it is."""
+    if not pa.types.is_timestamp(column.type):
+        return column
+    return pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
 
 
 def _open(path: str):
@@ -256,7 +268,9 @@ def _read_parquet(types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatc
 def _finish(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """A column as NUMBERS, or as TEXTS without blanks around them, of which each is there once."""
     if kind in (DATES, ZONED):
-        return pc.divide(pc.cast(pc.cast(column, kind), pa.int64()).cast(NUMBERS), 1e6)
+        return pc.divide(
+            pc.cast(pc.cast(_to_microseconds(column), kind), pa.int64()).cast(NUMBERS), 1e6
+        )
     if kind == NUMBERS:
         return column if column.type == NUMBERS else pc.cast(column, NUMBERS)
     if not pa.types.is_dictionary(column.type):

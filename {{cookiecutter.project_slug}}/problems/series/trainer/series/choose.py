@@ -26,6 +26,8 @@ def hold_out(recordings: Recordings, by: str, folds: int, fold: int) -> tuple[np
     """
     if fold > folds:
         raise JobError(f"--fold {fold}: there are {folds}; write 1 to {folds}, or more --folds")
+    if folds < 2:
+        raise JobError("--folds 1: all would be held out; write 2 or more")
     if by == "row":
         return np.zeros(len(recordings.keys), bool), ""
     groups = recordings.participants

@@ -67,6 +67,7 @@ def settle_schema(
         window=window,
         hop=hop,
         step=about["step"],
+        own_step=about["own_step"],
         time=roles.time,
         unit=roles.unit,
         normalize=flags.normalize,

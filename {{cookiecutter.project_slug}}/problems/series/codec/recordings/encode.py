@@ -127,8 +127,8 @@ def _find_nameless(rows: Rows, roles: Roles) -> dict[int, str]:
     return {
         i: f"{column!r} is empty"
         for i, key in enumerate(rows.keys)
-        for column, place in names.items()
-        if column and not key[place].strip(", ")
+        for column, part in names.items()
+        if column and not key[part].strip(", ")
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import subprocess
@@ -51,10 +52,13 @@ def find_instance(run_dir: Path, folder: Path) -> Path | None:
         files = []
     for path in (ROOT / str(file.get("path", "")) for file in files):
         if path.suffix == ".csv" and path.is_file():
-            with open(path, encoding="utf-8-sig", newline="") as table:
+            with (
+                contextlib.suppress(UnicodeDecodeError),
+                open(path, encoding="utf-8-sig", newline="") as table,
+            ):
                 rows = [row for row, _ in zip(table, range(2), strict=False)]
-            (folder / "row.csv").write_text("".join(rows), encoding="utf-8")
-            return folder / "row.csv"
+                (folder / "row.csv").write_text("".join(rows), encoding="utf-8")
+                return folder / "row.csv"
     return next(iter(sorted(run_dir.glob("gallery/*.png"))), None)
 
 

@@ -135,11 +135,10 @@ def _show(model, examples, chosen: list, worst: list, draw, describe) -> list[di
         draw: makes an item of a timeline of one; describe: a line.
     """
     unit, worst = examples.schema.unit, sorted(worst, key=lambda one: one.sure)[: timelines.SHOWN]
-    text = (
-        "Held-out recordings, chosen by lot. Below the channels stands what the model says over time: the "
-        "stronger the colour, the likelier; blue is right, orange is wrong."
-    )
-    look = "Those in which the truth seemed least likely. Look for wrong labels among them first."
+    text = "Held-out recordings, chosen by lot. Below the channels stands what the model says over time"
+    text += ": the stronger the colour, the likelier; blue is right, orange is wrong."
+    text = text if examples.schema.labels else text.partition(":")[0] + "."
+    look = "Those farthest from the truth. Look for wrong labels among them first."
     made = [
         sections.timelines("Recordings and predictions", [*map(draw, chosen)], unit, text),
         sections.timelines("The worst mistakes", [*map(draw, worst)], unit, look),

@@ -278,7 +278,7 @@ def _evaluate_forecasts(model, examples, context) -> list[dict]:
         begin = int(answered.find_starts(examples, row))
         end = begin + examples.window + schema.horizon
         [output], rows = context.predict(inputs), []
-        values = examples.recordings.read(one.number)[begin:end, places]
+        values = examples.recordings.read(one.number, begin, end)[:, places]
         for name, truth, forecast in zip(schema.outputs, values.T, output.T, strict=True):
             ahead = np.full(len(truth), np.nan)
             ahead[-schema.horizon :] = forecast

@@ -69,9 +69,10 @@ class Recordings:
         """int32 [samples], -1 where there is none: the class of each, where that is the task."""
         return np.asarray(np.memmap(os.path.join(self.path, "labels"), np.int32, "r"))
 
-    def read(self, i: int) -> np.ndarray:
-        """float32 [n, channels]: a recording, in the unit of its channels."""
-        return np.array(self.samples()[self.begins[i] : self.begins[i] + self.lengths[i]])
+    def read(self, i: int, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """float32 [n, channels]: the samples of a recording, or some of them, in the unit of its channels."""
+        end = self.lengths[i] if end is None else min(end, self.lengths[i])
+        return np.array(self.samples()[self.begins[i] + begin : self.begins[i] + end])
 
     def labels(self, i: int) -> np.ndarray:
         """int32 [n]: the labels of a recording."""

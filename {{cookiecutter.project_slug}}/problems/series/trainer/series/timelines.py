@@ -64,7 +64,7 @@ def make_item(
         begin, end: the samples of the recording that are shown, as far as there are any.
     """
     schema, recordings = examples.schema, examples.recordings
-    samples = recordings.read(number)[begin:end]
+    samples = recordings.read(number, begin, end)
     channels = zip(schema.names, samples.T, strict=True)
     return {
         "rows": [*(sections.signal(name, values) for name, values in channels), *rows],

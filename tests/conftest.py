@@ -13,6 +13,7 @@ which to run it again.
 """
 
 import functools
+import hashlib
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import pytest
 from cookiecutter.main import cookiecutter
+from filelock import FileLock
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -40,21 +42,28 @@ def user_environ():
 
 @functools.cache
 def start_fork_server(python=sys.executable, **environ):
-    """Start the server of forked.py; return the path of its socket, and what keeps both alive."""
-    folder = tempfile.TemporaryDirectory()
-    address = f"{folder.name}/socket"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(address)
-        listener.listen()
-        server = subprocess.Popen(
-            [python, HERE / "forked.py", str(listener.fileno())],
-            env=user_environ()
-            | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
-            | environ,
-            stdin=subprocess.PIPE,
-            pass_fds=[listener.fileno()],
-        )
-    return address, server, folder
+    """Start the server of forked.py, one for all processes of a run; return the path of its socket."""
+    run, runner = os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.getpid()
+    if run:  # this is one of several processes; their parent lives until the last of them has ended
+        runner = os.getppid()
+    folder = Path(tempfile.gettempdir(), f"forks-{run or runner}")
+    folder.mkdir(exist_ok=True)
+    what = repr((str(python), sorted(environ.items())))
+    address = folder / hashlib.sha256(what.encode()).hexdigest()[:8]
+    with FileLock(f"{address}.lock"):
+        if not address.exists():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+                listener.bind(str(address))
+                listener.listen()
+                subprocess.Popen(
+                    [python, HERE / "forked.py", str(listener.fileno()), str(runner)],
+                    env=user_environ()
+                    | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
+                    | environ,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[listener.fileno()],
+                )
+    return str(address)
 
 
 def forked(program, python=sys.executable, **environ):
@@ -65,7 +74,7 @@ def forked(program, python=sys.executable, **environ):
     """
     if sys.platform != "linux":
         return [program] if program == "-c" or program.endswith(".py") else ["-m", program]
-    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(python, **environ)[0], program]
+    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(python, **environ), program]
 
 
 def fork_trainers(python=sys.executable):
@@ -75,7 +84,7 @@ def fork_trainers(python=sys.executable):
     """
     if sys.platform != "linux":
         return {}
-    return {"PYTHONPATH": str(HERE / "at_start"), "FORK_SERVER": start_fork_server(python)[0]}
+    return {"PYTHONPATH": str(HERE / "at_start"), "FORK_SERVER": start_fork_server(python)}
 
 
 class Project:

@@ -1,6 +1,6 @@
 """Run Python programs as forks of a process that has imported TensorFlow: half of a short training.
 
-    forked.py FD                     a server on this socket: imports TensorFlow, forks for each client
+    forked.py FD PID                 a server on this socket: imports TensorFlow, forks for each client
     forked.py SOCKET PROGRAM ARGS…   a client: it seems to be `python -m PROGRAM ARGS…`; where the
                                      program is a file.py or -c, `python PROGRAM ARGS…`
 
@@ -17,6 +17,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -25,11 +26,12 @@ from multiprocessing import process
 LONGEST = 1 << 18  # bytes of a client's arguments and variables
 
 
-def serve(listener):
-    """Serve until the test process ends, which has the other end of our input.
+def serve(listener, runner):
+    """Serve until the process that runs the tests ends, and remove the socket's folder.
 
     Returns only in the process of a run.
     """
+    ended = os.pidfd_open(runner)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as in codec/session.py
     # All that a run imports, beside its own code.
     for name in (
@@ -41,7 +43,8 @@ def serve(listener):
     gc.freeze()  # a run need not look for garbage among all that was imported
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a watcher ended
     while True:
-        if 0 in select.select([listener, 0], [], [])[0]:
+        if ended in select.select([listener, ended], [], [])[0]:
+            shutil.rmtree(os.path.dirname(listener.getsockname()), ignore_errors=True)
             os._exit(0)
         client, _ = listener.accept()
         if not os.fork():
@@ -119,9 +122,9 @@ def be_client(address, argv):
 
 
 if __name__ == "__main__":
-    if sys.argv[2:]:
+    if not sys.argv[1].isdigit():
         be_client(sys.argv[1], sys.argv[2:])
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
     if sys.argv[0] == "-c":
         exec(sys.argv.pop(1), {"__name__": "__main__"})
     elif is_file(sys.argv[0]):

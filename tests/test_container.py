@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import PRODUCT, Project
+from conftest import PRODUCT, Project, fork_trainers
 from standins import docker as standin
 
 pytestmark = pytest.mark.slow
@@ -22,6 +22,14 @@ pytestmark = pytest.mark.slow
 BASE = "base:local"
 SOMEBODY = 1000  # a user without a name in the image, and without rights here
 LONG = ["--epochs=100000", "--checkpoint-every=0"]
+# A program of others that trains nothing, as long as nobody ends it.
+IDLE = """
+import time
+for epoch in range(1, 9):
+    print(f"epoch {epoch}/8", flush=True)
+    time.sleep(0.1)
+time.sleep(600)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,12 @@ class Lab:
         path.write_text(yaml.safe_dump(spec), encoding="utf-8")
         return path
 
+    def job_of_others(self, pools, code):
+        """Write a job file whose replicas run this code in an image that is not ours."""
+        self.docker.run("tag", BASE, "lab/theirs:1")
+        task = {"imageUri": "lab/theirs:1", "command": ["python", "-c", code]}
+        return self.job("others.yaml", pools, **task)
+
     def files(self):
         """All files of all runs."""
         return [path for path in (self.project.path / "runs").rglob("*") if path.is_file()]
@@ -143,12 +157,14 @@ def test_the_dockerfile_is_clean():
 
 def test_one_replica_is_the_same_job_as_without_a_container(lab):
     run_dir, said = lab.train("configs/cpu.yaml", "--container", "--", "--epochs=4")
-    _, again = lab.train("configs/cpu.yaml", "--container", "--", "--epochs=1")
-    without = lab.project.run(["python", "scripts/train_local.py", "--", "--epochs=4"]).stdout
+    _, again = lab.train("configs/cpu.yaml", "--container", "--", "--target=nothing", code=2)
+    command = ["python", "scripts/train_local.py", "--", "--epochs=4"]
+    without = lab.project.run(command, **fork_trainers()).stdout
 
     assert weights(said) == weights(without) != []
     assert "building the image" in said
     assert "building the image" not in again  # nothing has changed
+    assert "no column 'nothing'" in again
     assert (run_dir / "model" / "saved_model.pb").exists()
     assert {path.stat().st_uid for path in run_dir.rglob("*")} == {SOMEBODY}
     told = record(run_dir)
@@ -251,9 +267,9 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_later(lab):
 
 
 def test_a_replica_that_is_killed_leaves_no_container(lab):
-    job = lab.job("one.yaml", pools=1)
+    job = lab.job_of_others(pools=1, code=IDLE)
 
-    lab.train(job, "--container", "--kill=chief@epoch3", "--", *LONG, code=137)
+    lab.train(job, "--container", "--kill=chief@epoch3", code=137)
 
     assert lab.docker.run("ps", "-aq").stdout == ""
 
@@ -279,10 +295,11 @@ def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
 
 
 def test_a_killed_launcher_leaves_no_container(lab):
-    job = lab.job("pair.yaml", pools=2)
-    started = lab.start(job, "--container", "--", *LONG)
+    started = lab.start(lab.job_of_others(pools=2, code=IDLE), "--container")
     started.wait_for("epoch 1/")
-    assert len(lab.docker.run("ps", "-q").stdout.split()) == 2
+    deadline = time.monotonic() + 60
+    while len(lab.docker.run("ps", "-q").stdout.split()) < 2:
+        assert time.monotonic() < deadline, started.said
     left = lab.networks()
     assert len(left) == 1
 
@@ -293,7 +310,7 @@ def test_a_killed_launcher_leaves_no_container(lab):
     while lab.docker.run("ps", "-aq").stdout:
         assert time.monotonic() < deadline, lab.docker.run("ps", "-a").stdout
         time.sleep(0.1)
-    lab.train(job, "--container", "--", "--epochs=1")  # sweeps what a killed one left
+    lab.train(lab.job_of_others(pools=2, code=""), "--container")  # sweeps what a killed one left
     assert not left & lab.networks()
 
 

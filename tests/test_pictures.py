@@ -157,15 +157,15 @@ def test_killed_in_the_second_phase(project, flags, both, tmp_path):
     assert (tmp_path / "run" / "history.csv").read_bytes() == (run_dir / "history.csv").read_bytes()
 
 
-def test_a_study_of_three_trials(bake, tmp_path):
+def test_a_study_of_two_trials(bake, tmp_path):
     project = bake(fresh=True, problem="image")
-    job = yaml.safe_load(project.read("configs/tuning.yaml")) | {"maxTrialCount": 3}
+    job = yaml.safe_load(project.read("configs/tuning.yaml")) | {"maxTrialCount": 2}
     [pool] = job["trialJobSpec"]["workerPoolSpecs"]
-    pool["containerSpec"]["args"] = ["--epochs=3"]
+    pool["containerSpec"]["args"] = ["--epochs=1"]
     (project.path / "configs" / "few.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
     command = ["python", "scripts/train_local.py", "configs/few.yaml"]
     said = project.run(command, timeout=600, **fork_trainers()).stdout
-    assert "3 of 3 done" in said
+    assert "2 of 2 done" in said
     [table] = project.path.glob("runs/few-*/study.csv")
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert {row["state"] for row in rows} == {"succeeded"}

@@ -158,19 +158,26 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(study):
     assert undisturbed == pytest.approx(metrics(study.path / went_on[0]), rel=1e-6)
 
 
-def test_the_study_of_seeds_compares_two_values_of_a_flag(bake):
+@pytest.mark.parametrize("seeds", [3, pytest.param(5, marks=pytest.mark.soak)])
+def test_the_study_of_seeds_compares_two_values_of_a_flag(bake, seeds):
     project = bake(fresh=True)
+    config = project.read("configs/repeats.yaml")
+    assert config.count("maxTrialCount: 10 ") == config.count("maxValue: 5 ") == 1
+    config = config.replace("maxTrialCount: 10 ", f"maxTrialCount: {2 * seeds} ")
+    config = config.replace("maxValue: 5 ", f"maxValue: {seeds} ")
+    (project.path / "configs/repeats.yaml").write_text(config, encoding="utf-8")
     command = [*TRAIN, "configs/repeats.yaml", "--", "--epochs", "2"]
     done = project.run(command, timeout=1200, **fork_trainers())
     [path] = project.path.glob("runs/repeats-*")
     with open(path / "study.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     pairs = {(float(row["learning_rate"]), row["seed"]) for row in rows}
-    assert pairs == {(rate, str(seed)) for rate in (0.001, 0.01) for seed in range(1, 6)}
-    assert len({row["val_loss"] for row in rows}) == 10  # each seed is another training
+    assert pairs == {(rate, str(seed)) for rate in (0.001, 0.01) for seed in range(1, seeds + 1)}
+    assert len({row["val_loss"] for row in rows}) == 2 * seeds  # each seed is another training
     losses = {(row["learning_rate"], row["seed"]): float(row["val_loss"]) for row in rows}
-    apart = [losses["0.001", seed] - losses["0.01", seed] for seed in "12345"]
-    half = 2.776 * statistics.stdev(apart) / 5**0.5
+    apart = [losses["0.001", seed] - losses["0.01", seed] for seed in "12345"[:seeds]]
+    student = {3: 4.303, 5: 2.776}[seeds]  # Student's t
+    half = student * statistics.stdev(apart) / seeds**0.5
     better = ["0.01", "0.001"] if statistics.mean(apart) > 0 else ["0.001", "0.01"]
     verb = "beats" if abs(statistics.mean(apart)) > half else "does not clearly beat"
     verdict = f"learning_rate {better[0]} {verb} learning_rate {better[1]}: val_loss is better by"

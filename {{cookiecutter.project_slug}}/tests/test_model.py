@@ -17,11 +17,12 @@ from trainer.engine.training import Training
 STEPS = 50
 
 
-@pytest.fixture
-def training(tmp_path) -> Training:
+@pytest.fixture(scope="module")
+def training(tmp_path_factory) -> Training:
     """A new model and its data, as the loop gets them."""
-    flags = task.parse(["--job-dir", "run", "--strategy", "one-device", *own.FLAGS])
-    return Training(flags, runtime.read("run"), load("run", *own.FLAGS))
+    run = str(tmp_path_factory.mktemp("model") / "run")
+    flags = task.parse(["--job-dir", run, "--strategy", "one-device", *own.FLAGS])
+    return Training(flags, runtime.read(run), load(run, *own.FLAGS))
 
 
 def read_weights(model: keras.Model) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ comes from a run reaches the page only through Jinja, which escapes it.
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections.abc import Callable, Mapping
@@ -50,15 +51,22 @@ def render(template: Path, content: Mapping[str, Any], **filters: Callable) -> s
     Args:
         filters: more than those that all pages have.
     """
+    environment = _open_templates(template.parent)
+    environment.filters |= filters
+    return environment.get_template(template.name).render(content)
+
+
+@functools.cache  # a study has a page for each trial
+def _open_templates(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
+        loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS | filters
-    return environment.get_template(template.name).render(content)
+    environment.filters |= FILTERS
+    return environment
 
 
 def render_sections(shown: list, run_dir: Path) -> str:

@@ -15,8 +15,13 @@ SHAPES = ("saw", "sine")
 COLUMNS = "subject,trial,t,x,y,shape,phase,size"
 
 
-def make_rows(participants: int = 6, trials: int = 4, samples: int = 60, seed: int = 0) -> list:
-    """Samples of waves: `shape` and `size` are of a recording, `phase` ("up", "down") of each sample."""
+def make_rows(
+    participants: int = 6, trials: int = 4, samples: int = 60, seed: int = 0, lost: int = 0
+) -> list:
+    """Samples of waves: `shape` and `size` are of a recording, `phase` ("up", "down") of each sample.
+
+    Of so many samples, one has lost its x; of 0 none.
+    """
     random, rows = np.random.default_rng(seed), []
     for who in range(participants):
         for trial in range(trials):
@@ -28,13 +33,13 @@ def make_rows(participants: int = 6, trials: int = 4, samples: int = 60, seed: i
             phase = np.where(np.gradient(x) > 0, "up", "down")
             for i in range(samples):
                 cells = [f"p{who:02}", trial, f"{0.04 * i:.2f}", f"{x[i]:.4f}", f"{y[i]:.4f}"]
-                cells[3] = "" if i % 23 == 7 else cells[3]  # a lost sample
+                cells[3] = "" if lost and i % lost == 7 else cells[3]
                 rows.append([*cells, shape, phase[i], f"{size:.4f}"])
     return rows
 
 
 def write_waves(path: str = "waves.csv", rows: list | None = None, columns: str = COLUMNS) -> str:
-    lines = [columns, *(",".join(map(str, row)) for row in rows or make_rows())]
+    lines = [columns, *(",".join(map(str, row)) for row in rows or make_rows(lost=23))]
     return write(path, "\n".join([*lines, ""]))
 
 

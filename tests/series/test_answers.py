@@ -33,7 +33,7 @@ WINDOW, HOP = 32, 16
 def recordings():
     """{name: instance} of waves, as a client sends them."""
     made = {}
-    for who, trial, t, x, y, *_ in make_rows():
+    for who, trial, t, x, y, *_ in make_rows(lost=23):
         one = made.setdefault(f"{who}, {trial}", {"samples": {"x": [], "y": []}, "time": []})
         for values, text in ((one["samples"]["x"], x), (one["samples"]["y"], y), (one["time"], t)):
             values.append(float(text) if text else None)

@@ -215,10 +215,6 @@ class Job:
 
         return "\n".join(remote_job.to_lines(self._job, self._vertex.connection.project))
 
-    def refresh(self) -> Job:
-        """The same job as it is now."""
-        return Job(self._vertex, self._vertex.get(self._job))
-
     def follow(self) -> None:
         """Print its log until it ends. An interrupt of the cell leaves the job running."""
         from launcher.cloud import watch
@@ -282,10 +278,11 @@ def main() -> int:
         print("error: the remote origin is not on GitHub; nothing was changed", file=sys.stderr)
         return 2
     branch = subprocess.run([*git, "branch", "--show-current"], capture_output=True, text=True)
+    branch = branch.stdout.strip() or "main"
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         content = json.loads(path.read_text(encoding="utf-8"))
         title, first = content["cells"][:2]
-        target = f"{COLAB}/github/{match[1]}/blob/{branch.stdout.strip()}/notebooks/{path.name}"
+        target = f"{COLAB}/github/{match[1]}/blob/{branch}/notebooks/{path.name}"
         badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({target})"
         lines = [line for line in "".join(title["source"]).splitlines() if "[![" not in line]
         title["source"] = "\n".join([lines[0], "", badge, *lines[1:]]).splitlines(keepends=True)

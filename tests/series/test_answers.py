@@ -206,6 +206,15 @@ def test_labels_and_forecasts_have_no_score_to_explain(runs, recordings):
     assert not model.inputs.explains
 
 
+def test_a_long_recording_is_not_explained(runs):
+    model = Model(runs("regression").model_dir)
+    long = dict.fromkeys("xy", [0.5] * ((1 << 22) + 1))
+    with pytest.raises(
+        InstanceError, match="explain: with 2 channels it takes recordings of up to"
+    ):
+        model.inputs.explain(model, {"samples": long})
+
+
 # What is refused
 
 SCHEMA = Schema(

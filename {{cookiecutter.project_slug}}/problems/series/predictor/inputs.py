@@ -19,7 +19,7 @@ from codec import join
 from codec.answers import word_answers
 from codec.schema import Schema
 from codec.windows import encode
-from predictor.explain import explain
+from predictor.explain import EXACT, explain
 from predictor.instances import InstanceError, JsonInputs, Loaded, show
 
 _LISTS = "expected a list of numbers, null where a sample is lost"
@@ -104,7 +104,14 @@ class Inputs(JsonInputs):
         """
         if not self.explains:
             raise InstanceError("explain: the answers of this model have no class and no value")
-        samples = instance["samples"]
+        samples, channels = instance["samples"], self._schema.names
+        values = sum(len(samples[name]) for name in channels) << min(len(channels), EXACT)
+        if values > 2 * _VALUES:
+            most = 2 * _VALUES // (len(channels) << min(len(channels), EXACT))
+            raise InstanceError(
+                f"explain: with {len(channels)} channels it takes recordings of up to {most:,} "
+                "samples; send a part of it"
+            )
         unknown = {
             channel.name: [None if v is None else channel.mean for v in samples[channel.name]]
             for channel in self._schema.channels

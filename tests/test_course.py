@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,10 @@ def test_a_student_checks_and_submits(repo, tmp_path):
     assert done.returncode == 1 and "write your code here" in done.stdout
     done = subprocess.run([*student, "train"], cwd=out, capture_output=True, text=True)
     assert done.returncode == 2 and "a function has no code yet" in done.stderr
+    for text, part in (("def (", ":2: SyntaxError"), ("raise KeyError(3)", ":2: KeyError: 3")):
+        (out / "assignment/solution.py").write_text(f"# mine\n{text}\n")
+        done = subprocess.run([*student, "train"], cwd=out, capture_output=True, text=True)
+        assert done.returncode == 2 and part in done.stderr and done.stderr.count("\n") == 1
     (out / "assignment/solution.py").write_text((repo.path / "assignment/solution.py").read_text())
     assert subprocess.run([*student, "check"], cwd=out, capture_output=True).returncode == 0
     first, second = out / "a.zip", out / "b.zip"
@@ -348,6 +353,117 @@ def test_hostile_submissions_get_what_they_deserve(repo, tmp_path):
     assert {case["visibility"] for case in result["tests"]} == {"visible"} and result["score"] == 4
     assert "4 of 10 points" in (results / "reader/feedback.html").read_text()
     assert "Reader" not in (results / "leaderboard.html").read_text()
+
+
+FAULTS = {  # {what is written instead of it: (what a file says, the line of the error)}
+    "due: 2027-01-31 23:59": ("due: 2027-01-31T23:59:00+01:00", "grading.yaml:2: due: not a time"),
+    "labels: assignment/__init__.py": ("labels: teacher/hidden/labels.csv", ":4: labels: has no"),
+    "tests: .nan": ("tests: 0.5", ":5: tests: no number"),
+    "{0.45: .nan}": ("{0.45: 2, 0.65: 4, 0.75: 6}", ":6: accuracy: not shares"),
+    "memory: 1.5": ("memory: 3000", ":7: limits: not whole numbers"),
+    "title: [a]": ("title: A table that gives its answer away", ":2: title: not a text"),
+    "[assignment/tests/test_solution.py,": ("[assignment/solution.py,", ":3: graded[0]: assign"),
+    "[trainer/model.py,": ("[assignment/solution.py,", ":3: graded: no file, or one twice"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("new", FAULTS)
+def test_a_wrong_field_is_one_line(repo, tmp_path, new):
+    old, part = FAULTS[new]
+    is_grading = old.startswith(("due", "labels", "tests", "{", "memory"))
+    path = repo.path / ("teacher/grading.yaml" if is_grading else "assignment/assignment.yaml")
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    write_roster(tmp_path / "roster.csv", ["absent"])
+    try:
+        done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path, check=False)
+    finally:
+        path.write_text(before)
+    assert done.returncode == 2 and part in done.stderr and done.stderr.count("\n") == 1
+
+
+ROSTERS = {
+    "username;name\nada;Ada\n": ":1: no column username",
+    "username\n": "no student",
+    "username\nada\n../ada\n": ":3: username: '../ada' is none",
+    "username\nada\ngrades.csv\n": ":3: username: 'grades.csv' is none",
+    "username\nada\nAda\n": ":3: username: Ada stands twice",
+    "\ufffe": "cannot be read",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ROSTERS)
+def test_a_wrong_roster_is_one_line(repo, tmp_path, text):
+    path = tmp_path / "roster.csv"
+    path.write_bytes(text.encode("utf-16-le" if text == "\ufffe" else "utf-8"))
+    done = run_course(repo, "collect", path, tmp_path, check=False)
+    assert done.returncode == 2 and ROSTERS[text] in done.stderr and done.stderr.count("\n") == 1
+
+
+def make_a_trap(folder, path):
+    """Sign the commit of a repo, and let the repo's settings name a program that checks signatures."""
+
+    def git(*words, text=None):
+        command = ["git", "-C", folder, *words]
+        return subprocess.run(command, check=True, capture_output=True, input=text).stdout
+
+    signature = b"gpgsig -----BEGIN PGP SIGNATURE-----\n \n abc\n -----END PGP SIGNATURE-----\n\n"
+    signed = git("cat-file", "commit", "HEAD").replace(b"\n\n", b"\n" + signature, 1)
+    commit = git("hash-object", "-t", "commit", "-w", "--stdin", text=signed).decode().strip()
+    git("update-ref", "HEAD", commit)
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\ntouch {path}\n")
+    program.chmod(0o755)
+    git("config", "log.showSignature", "true")
+    git("config", "gpg.program", program)
+    git("log")
+    assert path.exists()  # the trap works
+    path.unlink()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_noted_and_stops_nobody(repo, tmp_path):
+    """Broken zips, names within names, names as another system spells them, odd repos."""
+    for name in ("ada", "ada-lin", "zoe\u0308"):  # the last as macOS writes it
+        hand_in(tmp_path, repo, name, "")
+    whole = (tmp_path / "hw1_ada_4711.zip").read_bytes()
+    (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "zeros.zip").write_bytes(whole[:80] + bytes(200) + whole[280:])
+    (tmp_path / "stranger.zip").write_bytes(whole)
+    for name in ("empty", "link", "late"):
+        subprocess.run(["git", "init", "-q", tmp_path / name], check=True)
+    (tmp_path / "link/trainer").mkdir()
+    (tmp_path / "link/trainer/model.py").symlink_to("/etc/passwd")
+    (tmp_path / "late/trainer").mkdir()
+    (tmp_path / "late/trainer/model.py").write_text("late = True\n")
+    for name in ("link", "late"):
+        git = ["git", "-C", tmp_path / name]
+        subprocess.run([*git, "add", "-A"], check=True)
+        date = {"GIT_COMMITTER_DATE": "2028-01-01T00:00:00Z"} if name == "late" else {}
+        subprocess.run([*git, "commit", "-qm", "x"], check=True, env={**os.environ, **date})
+    make_a_trap(tmp_path / "late", tmp_path / "ran")
+    names = ["ada", "ada-lin", "zo\u00eb", "text", "half", "zeros", "empty", "link", "late"]
+    write_roster(tmp_path / "roster.csv", names)
+    done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+    assert "stranger.zip: names nobody" in done.stdout and not (tmp_path / "ran").exists()
+    folder = repo.path / "teacher/submissions"
+    with open(folder / "submissions.csv", encoding="utf-8", newline="") as file:
+        notes = {row["username"]: (row["late"], row["note"]) for row in csv.DictReader(file)}
+    assert [notes[name] for name in names[:3]] == [("", "")] * 3
+    assert all("is no zip that can be read" in notes[name][1] for name in names[3:6])
+    assert notes["empty"] == ("", "the repo has no commit")
+    assert notes["link"] == ("", "without assignment/solution.py, trainer/model.py")
+    assert notes["late"] == ("late", "without assignment/solution.py")
+    own = {path.parent.parent.name for path in folder.glob("*/trainer/model.py")}
+    assert own >= {*names[:3], "late"} and not own & {*names[3:8]}
+
+    write_roster(tmp_path / "roster.csv", ["hw1", "ada"])
+    done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path, check=False)
+    assert done.returncode == 2 and "names both hw1 and ada; rename it" in done.stderr
 
 
 @SANDBOX

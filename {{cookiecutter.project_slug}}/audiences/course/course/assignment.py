@@ -32,16 +32,25 @@ def load_assignment(root: Path = ROOT) -> Assignment:
     """
     file = document.read(root / FILE)
     values = read_fields(file, FIELDS)
+    if not isinstance(values["title"], str):
+        raise SpecError(file.fault("title", "not a text", "write one, in quotes"))
     lists = {}
     for name in ("graded", "flags"):
         lists[name] = values[name]
         if not isinstance(lists[name], list) or not all(isinstance(x, str) for x in lists[name]):
             raise SpecError(file.fault(name, "not a list of texts", "write [a, b]"))
-    for i, path in enumerate(lists["graded"]):
+    graded = lists["graded"]
+    if not graded or len(set(graded)) < len(graded):
+        raise SpecError(file.fault("graded", "no file, or one twice", "write [a, b]"))
+    for i, path in enumerate(graded):
+        what = ""
         if Path(path).is_absolute() or ".." in Path(path).parts or not (root / path).is_file():
             what = f"there is no file {path}"
+        elif path.startswith((f"{TESTS}/", "teacher/")):
+            what = f"{path} is the teacher's"
+        if what:
             raise SpecError(file.fault(f"graded[{i}]", what, "name files from the repo's root"))
-    return Assignment(str(values["title"]), tuple(lists["graded"]), tuple(lists["flags"]))
+    return Assignment(values["title"], tuple(graded), tuple(lists["flags"]))
 
 
 def read_fields(file: document.Document, fields: tuple[str, ...]) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -17,14 +18,26 @@ DATE = (1980, 1, 1, 0, 0, 0)  # of each file in the zip: equal files make equal 
 
 def train() -> int:
     """Train as the teacher will: the assignment's flags, and those of the solution."""
-    from assignment.solution import get_flags
-
     try:
-        own = get_flags()
+        from assignment.solution import get_flags
+
+        own = [str(flag) for flag in get_flags()]
     except NotImplementedError as error:
         raise SpecError(f"assignment/solution.py: a function has no code yet ({error})") from None
+    except Exception as error:  # whatever a student's code may raise
+        raise SpecError(_describe(error)) from None
     words = [sys.executable, "scripts/train_local.py", "--", *load_assignment().flags, *own]
     return subprocess.run(words, cwd=ROOT).returncode
+
+
+def _describe(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame.lineno for frame in frames if frame.filename.endswith("solution.py")]
+    line = error.lineno if isinstance(error, SyntaxError) else (own or [1])[-1]
+    what = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
+    return (
+        f"assignment/solution.py:{line}: {what}; correct it, then: python scripts/course.py check"
+    )
 
 
 def check() -> int:
@@ -49,6 +62,8 @@ def submit(out: Path | None) -> int:
         SpecError: a file is missing or is not UTF-8.
     """
     assignment, out = load_assignment(), out or Path(SUBMISSION)
+    if out.is_dir() or not out.parent.is_dir():
+        raise SpecError(f"{out}: cannot be written; name a file in a folder that is there")
     with replacing(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in assignment.graded:
             data = (ROOT / name).read_bytes()

@@ -6,7 +6,6 @@ python scripts/course.py check                       run the visible tests
 python scripts/course.py submit [--out FILE]         write the file to hand in
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from course import student  # noqa: E402
-from launcher.cli.command import run  # noqa: E402
+from launcher.cli.command import new_parser, run  # noqa: E402
 
 TEACHER = """
 The teacher's, see teacher/README.md:
@@ -28,10 +27,7 @@ The teacher's, see teacher/README.md:
 
 def main(argv: list[str]) -> int:
     has_teacher = (ROOT / "teacher").is_dir()
-    parser = argparse.ArgumentParser(
-        description=__doc__ + (TEACHER if has_teacher else ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(__doc__ + (TEACHER if has_teacher else ""))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("train", help="train with your flags")
     verbs.add_parser("check", help="run the visible tests")

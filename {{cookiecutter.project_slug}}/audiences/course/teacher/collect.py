@@ -1,6 +1,6 @@
 """`course.py collect ROSTER FROM`: what each student handed in, in teacher/submissions/.
 
-FROM is a folder of zips (as an LMS gives them; the username is in the name), a folder of repos
+FROM is a folder of zips (as an LMS gives them; one username is in the name), a folder of repos
 (FROM/USERNAME), or an address with {username} in it. Of a repo the newest commit before the deadline
 counts, by the date that git recorded; without one the newest commit, marked late.
 """
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import subprocess
-import sys
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
+from unicodedata import normalize
 
 from course.assignment import ROOT, load_assignment
 from launcher.common.document import SpecError
@@ -54,13 +54,14 @@ def collect(roster: Path, source: str) -> int:
         raise SpecError(
             f"{source}: no such folder; name one, or an address with {{username}} in it"
         )
+    archives = assign_archives(Path(source), [student.username for student in students])
     print(
         f"Deadline: {due.isoformat()}, which is {due.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
     )
     for student in students:
-        files = _fetch(student, source, due)
+        files = _fetch(student, source, archives.get(student.username, []), due)
         missing = [name for name in load_assignment().graded if name not in files]
-        if files and missing:
+        if missing and not student.note:
             student.note = f"without {', '.join(missing)}"
         folder = FOLDER / student.username
         for path in folder.rglob("*"):  # of an earlier collection: each is a graded file
@@ -90,16 +91,21 @@ def read_roster(path: Path) -> list[Submission]:
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SpecError(f"{path}: cannot be read ({error})") from None
+    if "username" not in (table.fieldnames or ()):
+        what = "no column username; begin with the line"
+        raise SpecError(f"{path}:1: {what} username,first_name,last_name,email,section")
     students: dict[str, Submission] = {}
     for number, row in enumerate(rows, 2):
-        username = (row.get("username") or "").strip()
+        username = normalize("NFC", (row.get("username") or "").strip())
         if (
             not username
             or not all(c.isalnum() or c in "-_." for c in username)
             or username[0] == "."
+            or username.endswith((".csv", ".html"))  # names of our own files
         ):
             raise SpecError(
                 f"{path}:{number}: username: {username!r} is none; use letters, digits, -, _ and ."
@@ -114,35 +120,54 @@ def read_roster(path: Path) -> list[Submission]:
     return list(students.values())
 
 
-def _fetch(student: Submission, source: str, due: datetime) -> dict[str, bytes]:
+def assign_archives(folder: Path, usernames: list[str]) -> dict[str, list[Path]]:
+    """{username: the zips of a folder that have it in their name}; print the zips of nobody.
+
+    Raises:
+        SpecError: a zip has two usernames in its name, neither of which is a part of the other.
+    """
+    archives: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.zip")):
+        names = [name for name in usernames if _names(path.stem, name)]
+        owner = max(names, key=len, default="")
+        rivals = [name for name in names if not _names(owner, name)]
+        if rivals:
+            raise SpecError(f"{path}: names both {owner} and {rivals[0]}; rename it")
+        if not owner:
+            print(f"  {path.name}: names nobody of the roster")
+        archives.setdefault(owner, []).append(path)
+    return archives
+
+
+def _names(stem: str, username: str) -> bool:
+    """True for "ada", "ada_submission", "hw1-ada_4711"."""
+    words, name = (normalize("NFC", x).lower().replace("-", "_") for x in (stem, username))
+    return f"_{name}_" in f"_{words}_"
+
+
+def _fetch(
+    student: Submission, source: str, archives: list[Path], due: datetime
+) -> dict[str, bytes]:
     """The graded files of one student; its time, whether it is late, and what went wrong."""
-    if "{username}" in source:
+    remote = "{username}" in source
+    address = source if remote else str(Path(source, "{username}"))
+    address = address.replace("{username}", student.username)
+    if remote or Path(address, ".git").exists():
+        # A clone, of a folder too: it leaves behind the student's settings of git, which run programs.
         with tempfile.TemporaryDirectory(prefix="clone-") as folder:
-            address = source.replace("{username}", student.username)
             clone = ["git", "clone", "-q", "--no-checkout", "--", address, folder]
             done = subprocess.run(clone, capture_output=True, stdin=subprocess.DEVNULL)
             if done.returncode:
-                student.note = (
-                    f"no clone of {address}: {done.stderr.decode(errors='replace').strip()[-200:]}"
-                )
+                why = " ".join(done.stderr.decode(errors="replace").split())
+                student.note = f"no clone of {address}: {why[-200:]}"
                 return {}
             return _read_repo(student, Path(folder), due)
-    repo = Path(source, student.username)
-    if (repo / ".git").exists():
-        return _read_repo(student, repo, due)
-    archives = [path for path in Path(source).glob("*.zip") if _names(path.stem, student.username)]
     if not archives:
         student.note = "nothing handed in"
         return {}
     newest = max(archives, key=lambda path: path.stat().st_mtime)
     _note_time(student, datetime.fromtimestamp(newest.stat().st_mtime, timezone.utc), due)
     return _read_zip(student, newest)
-
-
-def _names(stem: str, username: str) -> bool:
-    """True for "ada", "ada_submission", "hw1-ada_4711"."""
-    words = stem.lower().replace("-", "_")
-    return f"_{username.lower().replace('-', '_')}_" in f"_{words}_"
 
 
 def _note_time(student: Submission, time: datetime, due: datetime) -> None:
@@ -181,8 +206,9 @@ def _read_zip(student: Submission, path: Path) -> dict[str, bytes]:
                     same = name in (info.filename, info.filename.split("/", 1)[-1])
                     if same and info.file_size <= MOST and not link:
                         files[name] = archive.read(info)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # a broken zip breaks zipfile in many ways
         student.note = f"{path.name} is no zip that can be read ({error})"
+        return {}
     return files
 
 
@@ -194,6 +220,8 @@ def load_submissions() -> list[Submission]:
     """
     path = FOLDER / TABLE
     if not path.exists():
-        raise SpecError(f"{path}: not there; run {sys.argv[0]} collect ROSTER FROM first")
+        raise SpecError(
+            f"{path}: not there; first run python scripts/course.py collect ROSTER FROM"
+        )
     with open(path, encoding="utf-8", newline="") as file:
         return [Submission(**row) for row in csv.DictReader(file)]

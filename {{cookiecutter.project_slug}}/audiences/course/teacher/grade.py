@@ -39,6 +39,10 @@ def grade(jobs: int = 1, trusted: bool = False, one: Path | None = None) -> int:
     Raises:
         SpecError: nothing was collected, grading.yaml is wrong, or no sandbox works here.
     """
+    if jobs < 1:
+        raise SpecError(f"--jobs {jobs}: write a number from 1 on")
+    if one and not one.is_dir():
+        raise SpecError(f"{one}: no such folder; name the one with the graded files")
     if not trusted:
         sandbox.check_sandbox()
     base = build_base()
@@ -81,7 +85,7 @@ def _grade_solution(base: Base, trusted: bool) -> None:
     Raises:
         SpecError: it does not get all points.
     """
-    result = RESULTS / "solution" / "results.json"
+    result = RESULTS / ".solution" / "results.json"  # no student's name
     grade_folder(ROOT, result, base, 0, trusted)
     score, most = json.loads(result.read_bytes())["score"], base.most
     if score < most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,33 +47,41 @@ def load_grading(root: Path = ROOT) -> Grading:
     try:
         with open(root / str(values["labels"]), encoding="utf-8", newline="") as rows:
             labels = tuple(row[0] for row in csv.reader(rows))[1:]
+        why = "" if labels else "has no label"
     except (OSError, IndexError, UnicodeDecodeError) as error:
-        what = f"cannot be read ({error})"
-        raise SpecError(
-            file.fault("labels", what, "write a CSV: a header, then a label a line")
-        ) from None
+        why = f"cannot be read ({error})"
+    if why:
+        raise SpecError(file.fault("labels", why, "write a CSV: a header, then a label a line"))
     due = values["due"]
     if not isinstance(due, datetime) or due.tzinfo is None:
         what = "not a time with its zone"
         raise SpecError(file.fault("due", what, "write one such as 2027-01-31T23:59:00+01:00"))
+    tests, accuracy, limits = values["tests"], values["accuracy"], values["limits"]
+    if not _is_number(tests):
+        raise SpecError(file.fault("tests", "no number from 0 on", "write the points of a test"))
     try:
-        steps = sorted(
-            (float(share), float(points)) for share, points in values["accuracy"].items()
-        )
-        points = sorted(points for _, points in steps)
-        assert (
-            steps
-            and points == [points for _, points in steps]
-            and 0 <= steps[0][0] <= steps[-1][0] <= 1
-        )
-    except (AttributeError, TypeError, ValueError, AssertionError):
+        steps = sorted((float(share), points) for share, points in accuracy.items())
+    except (AttributeError, TypeError, ValueError):
+        steps = []
+    points = [points for _, points in steps]
+    if not (
+        steps
+        and all(_is_number(x) for step in steps for x in step)
+        and steps[-1][0] <= 1
+        and points == sorted(points)
+    ):
         what = "not shares from 0 to 1 with points that grow"
-        raise SpecError(file.fault("accuracy", what, "write {0.5: 2, 0.8: 5}")) from None
+        raise SpecError(file.fault("accuracy", what, "write {0.5: 2, 0.8: 5}"))
     try:
-        limits, tests = Limits(**values["limits"]), float(values["tests"])
-        assert tests >= 0 and min(vars(limits).values()) > 0
-    except (TypeError, ValueError, AssertionError):
-        what = "tests is no number, or limits are not numbers above 0"
-        instead = "write limits: {seconds: 300, memory: 3000, disk: 500, processes: 300}"
+        limits = Limits(**limits)
+        assert all(_is_number(x) and x > 0 for x in vars(limits).values())
+        assert all(type(x) is int for name, x in vars(limits).items() if name != "seconds")
+    except (TypeError, AssertionError):
+        what = "not whole numbers above 0"
+        instead = "write {seconds: 300, memory: 3000, disk: 500, processes: 300}"
         raise SpecError(file.fault("limits", what, instead)) from None
     return Grading(due, features, labels, tests, tuple(steps), limits)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf

@@ -148,7 +148,7 @@ def _read_history(out: Path) -> list[bytes]:
     Raises:
         SpecError: OUT is something else than an earlier release, or has changes.
     """
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return []
     if not (out / ".git").is_dir() or run_git(out, "config", f"{NAME}.ours", check=False) != "true":
         raise SpecError(f"{out}: exists and is no release of ours; name a new folder")

@@ -92,13 +92,25 @@ _TEXT = {"encoding": "utf-8", "newline": ""}
 
 
 class _RemoteReader(io.RawIOBase):
-    """A GFile as a Python stream: the csv module and pyarrow need `readinto` and `closed`."""
+    """A GFile as a Python stream: the csv module and pyarrow need `readinto`, `seek` and `closed`."""
 
     def __init__(self, path: str):
-        self._file = _gfile().GFile(path, "rb")
+        self._path, self._file = path, _gfile().GFile(path, "rb")
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    @_raise_job_error
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_CUR:
+            offset += self._file.tell()
+        elif whence == io.SEEK_END:
+            offset += size(self._path)
+        self._file.seek(offset)
+        return offset
 
     @_raise_job_error
     def readinto(self, buffer) -> int:

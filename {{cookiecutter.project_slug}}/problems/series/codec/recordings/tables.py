@@ -145,7 +145,7 @@ def open_source(path: str) -> Source:
 def _open_parquet(path: str) -> Source:
     import pyarrow.parquet as pq
 
-    with _open(path) as file:
+    with files.open(path, "rb") as file:
         table = pq.ParquetFile(file)
         names = table.schema_arrow.names
         batch = next(table.iter_batches(batch_size=1000), None)
@@ -164,34 +164,6 @@ def _to_microseconds(column: pa.Array) -> pa.Array:
     if not pa.types.is_timestamp(column.type):
         return column
     return pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
-
-
-def _open(path: str):
-    """Open a file of Parquet, whose content is listed at its end."""
-    return io.BufferedReader(_Remote(path), 1 << 20) if files.is_remote(path) else open(path, "rb")
-
-
-class _Remote(io.RawIOBase):
-    """An object in a bucket, any part of which can be read."""
-
-    def __init__(self, path: str):
-        self._path, self._size, self._at = path, files.size(path), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer) -> int:
-        data = files.read_range(self._path, self._at, len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
 
 
 def _decode(head: bytes, encoding: str) -> str:
@@ -227,7 +199,7 @@ def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.Re
         JobError: a text in a column of numbers, a row of another length, a text that is not UTF-8.
     """
     try:
-        with _open(source.path) if not source.encoding else files.open(source.path, "rb") as file:
+        with files.open(source.path, "rb") as file:
             batches = (
                 _read_csv(source, types, file) if source.encoding else _read_parquet(types, file)
             )

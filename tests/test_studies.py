@@ -6,6 +6,7 @@ It has fewer trials than the bake's file says; `make soak` runs that file as it 
 import csv
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -184,6 +185,31 @@ def test_the_study_of_seeds_compares_two_values_of_a_flag(bake, seeds):
     assert verdict in done.stdout and "a tie" not in done.stdout
     assert verdict in (path / "report.html").read_text(encoding="utf-8")
     assert not (project.path / "configs/best.yaml").exists()
+
+
+@pytest.mark.soak
+def test_the_study_of_folds_leaves_each_participant_out_once(bake):
+    project = bake(fresh=True, problem="series")
+    command = [*TRAIN, "configs/folds.yaml", "--", "--epochs=1"]
+    printed = project.run(command, timeout=WAIT, **fork_trainers()).stdout
+    [path] = project.path.glob("runs/folds-*")
+
+    left_out = []
+    for trial in range(1, 11):
+        with open(path / str(trial) / "predictions.csv", encoding="utf-8", newline="") as file:
+            [participant] = {row["participant"] for row in csv.DictReader(file)}
+        left_out.append(participant)
+    values = [
+        json.loads((path / str(trial) / "run.json").read_text(encoding="utf-8"))["metrics"]
+        for trial in range(1, 11)
+    ]
+    mean = statistics.fmean(value["val_accuracy"] for value in values)
+
+    assert sorted(left_out) == [f"p{number:02}" for number in range(1, 11)]
+    [shown] = re.findall(r"val_accuracy (\S+) ± \S+, over 10 folds", printed)
+    assert float(shown) == pytest.approx(mean, abs=0.02)
+    page = (path / "report.html").read_text(encoding="utf-8")
+    assert f"{shown} ± " in page and "the best mean over folds" in page
 
 
 def test_the_report_shows_every_trial(study):

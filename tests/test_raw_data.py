@@ -297,6 +297,8 @@ def test_a_local_folder_is_a_source(lab, tmp_path):
         ("gs://LAB/x", "3: source: LAB cannot be the name of a bucket; write gs://"),
         ("drive:a/b", "source: is drive:a/b; write gs://"),
         ("http://x/y", "source: is http://x/y; write gs://"),
+        ("data", "source: holds data/raw, or lies in it; write gs://"),
+        ("data/raw/old", "source: holds data/raw, or lies in it"),
         ({"a": 1}, "source: names no source; write gs://"),
         ([{"url": "http://x/y", "sha256": "0" * 64}], "source[0].url: names no file"),
         ([{"url": "https://x/y", "sha256": 7}], "source[0].sha256: is no checksum"),

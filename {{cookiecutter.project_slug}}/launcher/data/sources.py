@@ -20,6 +20,7 @@ from launcher.data.copying import hash_files
 from launcher.data.drive import Drive
 from launcher.project.buckets import find_uri_problem
 from launcher.project.settings import ROOT, read_settings
+from launcher.project.sources import RAW
 
 PATH = ROOT / "data.yaml"
 Reader = Callable[[str, int], Iterator[bytes]]  # yields the content of a file from an offset on
@@ -57,6 +58,10 @@ def read_raw_data() -> RawData:
         problem = find_uri_problem(source)
     elif re.match(r"\w\w+:", str(source)) and not re.fullmatch(r"drive:[\w-]+", source):
         problem = f"is {document.show(source)}"
+    elif not problem and not source.startswith("drive:"):
+        folder, raw = (ROOT / Path(source).expanduser()).resolve(), RAW.resolve()
+        if folder in (raw, *raw.parents) or raw in folder.parents:  # it would grow by each pull
+            problem = "holds data/raw, or lies in it"
     if problem:
         raise SpecError(file.fault("source", problem, FORMS))
     return RawData(source.rstrip("/"), {}, derived)

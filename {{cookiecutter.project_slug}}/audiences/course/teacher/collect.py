@@ -130,7 +130,7 @@ def assign_archives(folder: Path, usernames: list[str]) -> dict[str, list[Path]]
     for path in sorted(folder.glob("*.zip")):
         names = [name for name in usernames if _names(path.stem, name)]
         owner = max(names, key=len, default="")
-        rivals = [name for name in names if not _names(owner, name)]
+        rivals = [n for n in names if n != owner and (_names(n, owner) or not _names(owner, n))]
         if rivals:
             raise SpecError(f"{path}: names both {owner} and {rivals[0]}; rename it")
         if not owner:

@@ -329,6 +329,7 @@ def shown_flags(done):
     return json.loads(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "flags"),
     [
@@ -345,6 +346,7 @@ def test_a_command_that_names_a_module_of_this_repo_runs_here(shown, task, flags
     assert "not the project's" not in done.stdout
 
 
+@pytest.mark.slow
 def test_args_and_env_are_expanded_for_the_program(shown):
     env = "env: [{name: A, value: one}, {name: B, value: $(A)+$(A)}]"
     words = '["--out=$(AIP_MODEL_DIR)x", $(B), $$(A), $(CLOUD_ML_TRIAL_ID), $(HOME)]'
@@ -355,6 +357,7 @@ def test_args_and_env_are_expanded_for_the_program(shown):
     assert flags == [f"--out={model_dir}x", "one+one", "$(A)", "$(CLOUD_ML_TRIAL_ID)", "$(HOME)"]
 
 
+@pytest.mark.slow
 def test_a_foreign_image_with_a_module_of_this_repo_runs_it_and_says_so(shown):
     task = "containerSpec: {imageUri: 'lab/other:1', command: [python, -m, trainer.show, --x]}"
 
@@ -364,6 +367,7 @@ def test_a_foreign_image_with_a_module_of_this_repo_runs_it_and_says_so(shown):
     assert shown_flags(done)[0] == ["--x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "task", "remedy"),
     [
@@ -432,6 +436,7 @@ scheduling: {{timeout: 600s}}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["container", "package"])
 def test_a_cloud_job_of_our_trainer_and_of_others(bake, tmp_path, code):
     project = bake(fresh=True, gcp_project="lab-4711", gcs_bucket="my-lab-runs")

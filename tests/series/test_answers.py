@@ -16,6 +16,7 @@ from own import flags_of, load, make_rows, write_waves
 from codec import join
 from codec.answers import to_plain
 from codec.schema import Channel, Schema
+from codec.windows import encode
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError
 from predictor.model import Model, Parameters, read_parameters
@@ -97,6 +98,16 @@ def test_file_request_and_model_in_memory_agree(runs, recordings, task, capsys):
             assert set(answer["classes"]) <= {"up", "down"} and len(answer["classes"]) == 60
         else:
             assert answer["forecast"]["x"] == pytest.approx(output[0, :, 0], abs=1e-4)
+
+
+def test_a_forecast_of_a_short_recording_follows_its_last_sample():
+    schema = replace(SCHEMA, task="forecasting", labels=[], horizon=2, outputs=["gaze_x"])
+    short, long = (np.arange(2.0 * n).reshape(n, 2) for n in (3, 4))
+    inputs, starts, length = encode(schema, short)
+    assert (starts.tolist(), length) == ([0], 3)
+    assert inputs["mask"][0].tolist() == [[False] * 2] + [[True] * 2] * 3
+    assert inputs["samples"][0, 1:].tolist() == short.tolist()
+    assert encode(schema, long)[0]["samples"][0].tolist() == long.tolist()
 
 
 def test_windows_are_answered_as_if_each_were_a_recording(runs, recordings):

@@ -141,6 +141,9 @@ def encode(
     if schema.normalize == "recording":
         mean, std = to_scale(measure(samples))
     starts = find_starts(length, schema.window, schema.hop)
-    starts = starts[-1:] if schema.horizon else starts
-    windows = cut(samples, starts, np.full(len(starts), length), schema.window)
+    if schema.horizon:
+        starts = starts[-1:]
+        lacking = max(0, schema.window - length)  # before the samples: the forecast follows them
+        samples = np.pad(samples, ((lacking, 0), (0, 0)), constant_values=np.nan)
+    windows = cut(samples, starts, np.full(len(starts), len(samples)), schema.window)
     return normalize(windows, mean, std), starts, length

@@ -209,6 +209,20 @@ def test_columns_are_recognised_by_their_names():
         assert line in log
 
 
+def test_a_stray_text_is_no_reason_to_leave_out_a_channel_and_a_second_time_is():
+    rows = [[*row[:6], i] for i, row in enumerate(make_rows())]
+    columns = "subject,trial,t,x,y,shape,timestamp"
+    log = load("--data", write_waves(rows=rows, columns=columns), "--target", "shape").describe()
+    assert "--channels: x, y; left out: timestamp (a time)" in log
+    rows[70][3], rows[71][4] = "12..5", "-999"
+
+    message = refusal("--data", write_waves(rows=rows, columns=columns), "--target", "shape")
+    log = load("--data", "waves.csv", "--target", "shape", "--channels", "y,y").describe()
+
+    assert "waves.csv:72: column 'x': expected a number, got '12..5'" in message
+    assert "; channels: y" in log and "warning: channel 'y' goes to -999; if that stands for" in log
+
+
 def test_without_times_samples_keep_the_order_of_the_files():
     rows = [[*row[:2], *row[3:6]] for row in make_rows(2)]
     halves = [[row for row in rows if row[1] % 2 == i] for i in (0, 1)]

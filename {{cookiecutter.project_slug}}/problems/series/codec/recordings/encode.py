@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import csv
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -27,6 +28,7 @@ from codec.resample import (
 from codec.schema import UNITS
 from codec.windows import drop_zeros, measure, merge
 
+NINES = re.compile("9{3,5}")  # as a least or greatest value, most often a code
 SHOWN = 3  # recordings that were left out, in the log
 RARE = 0.01  # zeros elsewhere for one beside lost values: with more of them, zero is a value
 MIXED = 0.05  # of a step, at most: recordings whose steps differ by more have other rates
@@ -146,6 +148,12 @@ def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
         if roles.is_chosen or not used:
             raise JobError(f"--channels: {name!r} {why}: nothing to learn from; leave it out")
         about.append(f"channel {name!r} {why}: left out")
+    for i in used:
+        if codes := [v for v in (rows.low[i], rows.high[i]) if NINES.fullmatch(f"{abs(v):g}")]:
+            about.append(
+                f"warning: channel {roles.channels[i]!r} goes to {codes[0]:g}; if that stands for a lost sample, "
+                "leave it empty in the files"
+            )
     return used, about
 
 

@@ -103,7 +103,7 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
             notes.append(f"--{flag}: {read}")
     others = {*participant, *time, *recording, *taken}
     if flags.channels is not None:
-        channels = choose("--channels", flags.channels, PARTICIPANT, set())
+        channels = [*dict.fromkeys(choose("--channels", flags.channels, PARTICIPANT, set()))]
     else:
         left = [name for name in source.names if name and name not in others]
         why = {name: _find_reason(source, name, plain[name]) for name in left}
@@ -152,11 +152,14 @@ def _find_reason(source: Source, name: str, plain: str) -> str:
     """Why a column is no channel, by its name and the first rows; "" for a channel."""
     if NUMBERING.fullmatch(plain):
         return "a number of rows"
+    if TIME.fullmatch(plain):
+        return "a time"
     values = [row.get(name, "").strip() for row in source.first]
     known = [value for value in values if value not in MISSING]
     if not known:
         return "no value in the first rows"
-    return "" if all(is_number(source, value) for value in known) else "text"
+    # One text among numbers is a fault, which the parser names with its line.
+    return "" if 2 * sum(is_number(source, value) for value in known) > len(known) else "text"
 
 
 def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:

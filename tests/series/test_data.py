@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from codec import resample, windows
+from codec.recordings import encode as encode_module
 from codec.recordings import rows as rows_module
 from own import COLUMNS, flags_of, load, make_rows, refusal, write_waves
 
@@ -238,6 +240,33 @@ def test_without_times_samples_keep_the_order_of_the_files():
         assert np.array_equal(
             examples.read(i), expected.read(expected.keys.index(key)), equal_nan=True
         )
+
+
+@pytest.mark.parametrize("rate", [[], ["--rate", "40"], ["--rate", "10"]])
+def test_long_recordings_are_encoded_in_parts(monkeypatch, rate):
+    """Of 16 samples here; the measures of parts are merged, so that their last digits may differ."""
+    rows = make_rows(lost=23)
+    for i, row in enumerate(rows):
+        row[2] = f"{float(row[2]) + (i % 3 - 1) * 0.004 * bool(rate):.3f}"
+    flags = [
+        "--data",
+        write_waves(rows=rows),
+        *FLAGS[2:4],
+        "--target",
+        "phase",
+        "--time-unit",
+        "s",
+        *rate,
+    ]
+    expected = load(*flags, "--cache-dir", "whole").recordings
+    for module in (rows_module, encode_module, resample, windows):
+        monkeypatch.setattr(module, "CHUNK", 16)
+
+    parts = load(*flags, "--cache-dir", "parts").recordings
+
+    assert np.array_equal(parts.samples(), expected.samples(), equal_nan=True)
+    assert np.array_equal(parts.all_labels(), expected.all_labels())
+    assert np.allclose(parts.measures, expected.measures, rtol=1e-12)
 
 
 def test_rows_that_are_missing_make_a_gap():

@@ -7,7 +7,7 @@ import numpy as np
 NEAR = 0.01  # of a step: a value so near to the grid stays as it is
 FAR = 1.5  # steps of the recording between two samples: beyond it, samples between them are lost
 LOOKED_AT = 1 << 12  # samples that show the step of a recording
-CHUNK = 1 << 18  # samples in memory
+CHUNK = 1 << 16  # samples in memory
 LONGEST = 10  # times as many steps as samples: beyond it, time has jumped
 FINEST = 100  # times the rate of a recording, at most
 

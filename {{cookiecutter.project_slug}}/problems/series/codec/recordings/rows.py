@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -58,15 +58,35 @@ class Rows:
         """The rows, memory-mapped: pages that were read count as memory until it closes."""
         return np.asarray(np.memmap(self.path, self.layout, "r"))
 
-    def read_each(self) -> Iterator[np.ndarray]:
+    def read_each(self) -> Iterator[np.ndarray | LongRecording]:
         """Yield the rows of each recording, memory-mapped."""
         begin = seen = 0
         table = self.open()
         for length in self.lengths.tolist():
             if seen > CHUNK:
                 table, seen = self.open(), 0
-            yield table[begin : begin + length]
+            is_long = length > CHUNK
+            yield LongRecording(self, begin, length) if is_long else table[begin : begin + length]
             begin, seen = begin + length, seen + length
+
+
+@dataclass(frozen=True)
+class LongRecording:
+    """The rows of a recording, or their times: each part is copied from a map that is closed then."""
+
+    rows: Rows
+    begin: int
+    length: int
+    name: str = ""
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key: str | int | slice):
+        if isinstance(key, str):
+            return replace(self, name=key)
+        part = np.array(self.rows.open()[self.begin : self.begin + self.length][key])
+        return part[self.name] if self.name else part
 
 
 def layout(roles: Roles) -> np.dtype:

@@ -153,6 +153,12 @@ def demo():
     start = time.monotonic()
     code = subprocess.run([PYTHON, "scripts/train_local.py"], cwd=baked).returncode
     print(f"    {time.monotonic() - start:.1f} s")
+    if code == 0:
+        [report] = baked.glob("runs/*/report.html")
+        print(f"\nOpen the report in a browser: {report.as_uri()}")
+        print(
+            f"Next: {(baked / 'README.md').relative_to(ROOT)}, or a repo of your own: see README.md"
+        )
     return code
 
 

@@ -53,3 +53,6 @@ def test_demo_runs_and_runs_again():
         for what in ("run directory", "report"):
             path = Path(re.search(f"^{what}: (.*)$", done.stdout, re.MULTILINE)[1])
             assert path.exists() and dev.DEMO in path.parents
+        *_, address, following = done.stdout.splitlines()
+        assert address == f"Open the report in a browser: {path.as_uri()}"
+        assert (dev.ROOT / re.match("Next: (.*?),", following)[1]).is_file()

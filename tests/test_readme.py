@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import answers
-from conftest import fork_trainers
+from conftest import ROOT, fork_trainers
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +70,16 @@ def test_the_readme_is_short_and_shows_a_report(documents):
     assert len(text.splitlines()) <= 120
     [picture] = re.findall(r"!\[.+\]\((.+)\)", text)
     assert 20_000 < (path.parent / picture).stat().st_size < 100_000
+
+
+def test_the_readme_of_the_template_is_short_and_shows_what_comes_of_it():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100
+    pictures = re.findall(r"!\[.+?\]\(<?(.+?)>?\)", text)
+    assert len(pictures) == 2
+    assert all(20_000 < (ROOT / picture).stat().st_size < 100_000 for picture in pictures)
+    links = re.findall(r"\]\((docs/\w+\.md)\)", text)
+    assert {ROOT / link for link in links} == {*(ROOT / "docs").glob("*.md")}
 
 
 def test_files_that_the_documents_name_exist(documents):

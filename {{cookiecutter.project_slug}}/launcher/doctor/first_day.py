@@ -69,7 +69,9 @@ class FirstDay:
 
 def check_environment() -> tuple[str, ...]:
     python = local.check_python()
-    return python if python[0] == WRONG else local.check_packages()
+    if python[0] == OK and (packages := local.check_packages())[0] != OK:
+        return packages
+    return python
 
 
 def check_tests() -> tuple[str, ...]:

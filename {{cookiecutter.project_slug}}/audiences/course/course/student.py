@@ -22,8 +22,6 @@ def train() -> int:
         from assignment.solution import get_flags
 
         own = [str(flag) for flag in get_flags()]
-    except NotImplementedError as error:
-        raise SpecError(f"assignment/solution.py: a function has no code yet ({error})") from None
     except Exception as error:  # whatever a student's code may raise
         raise SpecError(_describe(error)) from None
     words = [sys.executable, "scripts/train_local.py", "--", *load_assignment().flags, *own]
@@ -32,21 +30,21 @@ def train() -> int:
 
 def _describe(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame.lineno for frame in frames if frame.filename.endswith("solution.py")]
-    line = error.lineno if isinstance(error, SyntaxError) else (own or [1])[-1]
-    what = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
-    return (
-        f"assignment/solution.py:{line}: {what}; correct it, then: python scripts/course.py check"
-    )
+    own = [frame for frame in frames if frame.filename.endswith("solution.py")]
+    line = error.lineno if isinstance(error, SyntaxError) else own[-1].lineno if own else 1
+    what = f"{type(error).__name__}: {getattr(error, 'msg', error)}; correct it"
+    if isinstance(error, NotImplementedError) and own:
+        what = f"{own[-1].name} has no code yet; write it"
+    return f"assignment/solution.py:{line}: {what}, then: python scripts/course.py check"
 
 
 def check() -> int:
-    """Run the visible tests; print what each failed test looked at, and why it failed.
+    """Run the visible tests; print each failed test, whose first line says what it looks at.
 
     Returns:
         the exit code: 0 when all pass.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS]
     code = subprocess.run(command, cwd=ROOT).returncode
     if code == 0:
         print("All visible tests pass. Next: python scripts/course.py submit")

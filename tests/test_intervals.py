@@ -45,7 +45,7 @@ def test_a_bootstrap_covers_the_truth(intervals, rows):
 def test_rows_of_a_group_count_together(intervals, count):
     """Thirty rows of a participant are alike; with its rows as so many, half of these would miss."""
     random, groups = np.random.default_rng(count), np.repeat(np.arange(count), 30)
-    covered = {"share": 0, "mean": 0, "alone": 0}
+    covered = {"share": 0, "mean": 0, "drawn": 0, "alone": 0}
     for _ in range(200):
         right = random.random(len(groups)) < random.beta(2, 1, count)[groups]
         values = random.normal(size=count)[groups] + random.normal(size=len(groups))
@@ -54,9 +54,12 @@ def test_rows_of_a_group_count_together(intervals, count):
         assert 0 <= low <= share <= high <= 1
         _, low, high = intervals.average(values, groups)
         covered["mean"] += low < 0 < high
+        _, low, high = intervals.bootstrap(lambda mean: mean, values, groups=groups)
+        covered["drawn"] += low < 0 < high
         _, low, high = intervals.average(right)
         covered["alone"] += low < 2 / 3 < high
-    assert min(covered["share"], covered["mean"]) >= 180 and covered["alone"] < 130
+    assert min(covered[name] for name in ("share", "mean", "drawn")) >= 178
+    assert covered["alone"] < 130
 
 
 def test_one_group_says_nothing_of_others(intervals):

@@ -21,6 +21,11 @@ def wilson(right: float, rows: float, reach: float = Z) -> tuple[float, float, f
     return share, float(middle - half) / (1 + z), float(middle + half) / (1 + z)
 
 
+def find_reach(groups: int) -> float:
+    """Standard errors to each side, for 95 %, where that of this many groups is an estimate itself."""
+    return T[groups - 2] if groups - 2 < len(T) else Z + 2.6 / (groups - 1)
+
+
 def average(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float, float, float]:
     """The mean of held-out values, or the share of them that are true, and its interval.
 
@@ -37,12 +42,11 @@ def average(values: np.ndarray, groups: np.ndarray | None = None) -> tuple[float
     names, numbers = np.unique(groups, return_inverse=True)
     if len(names) < (2 if is_share else 3):
         return mean, np.nan, np.nan
-    free = len(names) - 1
-    reach = T[free - 1] if free <= len(T) else Z + 2.6 / free
+    reach = find_reach(len(names))
     # How far the groups' sums are from what the mean of all lets expect: rows of a group do not count
     # as so many rows, since they are alike.
     rest = np.bincount(numbers, values - mean)
-    variance = len(names) / free * np.square(rest).sum() / rows**2
+    variance = len(names) / (len(names) - 1) * np.square(rest).sum() / rows**2
     if is_share:
         worth = mean * (1 - mean) / variance if variance else len(names)
         worth = min(worth, rows)  # so many independent rows
@@ -62,7 +66,8 @@ def bootstrap(
     Args:
         statistic: takes the mean of each of `values`; each mean may be an array, for many draws.
         values: each [rows].
-        groups: [rows], by which the rows hang together: they are drawn together.
+        groups: [rows], by which the rows hang together: they are drawn together, and as they are few,
+            the interval is as much wider as Student's t. Of fewer than three it is not known: NaN.
     """
     rows = len(values[0])
     columns = [np.ones(rows), *(np.asarray(column, np.float64) for column in values)]
@@ -78,4 +83,7 @@ def bootstrap(
         value = statistic(*(column.mean() for column in columns[1:]))
     draws = draws[np.isfinite(draws)]
     low, high = np.quantile(draws, (0.025, 0.975)) if len(draws) else (np.nan, np.nan)
+    if groups is not None:
+        wider = find_reach(count) / Z * np.sqrt(count / (count - 1)) if count > 2 else np.nan
+        low, high = value - wider * (value - low), value + wider * (high - value)
     return float(value), float(low), float(high)

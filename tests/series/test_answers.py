@@ -180,6 +180,15 @@ def test_lost_samples_have_no_label(runs, recordings):
     assert answer["classes"][9] is None and answer["classes"][3] in ("up", "down")
 
 
+def test_samples_that_fill_a_window_have_no_label(runs, recordings):
+    model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
+    short = {"samples": {name: values[:5] for name, values in instance["samples"].items()}}
+    answers = model.answer([short, instance], Parameters(windows=True))
+    spans = [[len(one["classes"]) for one in answer["windows"]] for answer in answers]
+    assert spans == [[5], [WINDOW] * 3]
+    assert [len(one["shares"]) for one in answers[0]["windows"]] == [5]
+
+
 def test_labels_stand_where_the_client_has_samples(runs, recordings):
     """Times waver, and every other sample is left out: the network still sees equal steps."""
     model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
@@ -258,6 +267,10 @@ def with_samples(**samples):
         (with_samples(gaze_y=[1, "2"]), "channel 'gaze_y': sample 1 is \"2\"; expected a list"),
         (with_samples(gaze_y=[1, True]), "channel 'gaze_y': sample 1 is true; expected"),
         (with_samples(gaze_y=[1, 10**400]), "channel 'gaze_y': a number of it is too large"),
+        (
+            with_samples(gaze_y=[1, 1e39]),
+            "channel 'gaze_y': a number of it is too large; send null",
+        ),
         (with_samples(gaze_y=[1]), "channel 'gaze_y' has 1 samples, and 'gaze_x' has 2"),
         ({"samples": {"gaze_x": [], "gaze_y": []}}, "all samples are lost"),
         ({"samples": {"gaze_x": [None], "gaze_y": [None]}}, "all samples are lost"),

@@ -219,7 +219,13 @@ class Inputs(JsonInputs):
             for labels, one in zip(joined["classes"], loaded, strict=True):
                 labels[one.lost] = None
         if parameters.windows:
-            rows = iter(word_answers(self._name(outputs), parameters.top))
+            named = self._name(outputs)
+            if "classes" in named:  # of samples: those that only fill the window have none
+                counts = np.concatenate([one.length - one.starts for one in loaded])
+                for name in ("classes", "shares"):
+                    pairs = zip(named[name], counts, strict=True)
+                    named[name] = _to_objects([values[:count] for values, count in pairs])
+            rows = iter(word_answers(named, parameters.top))
             joined["windows"] = _to_objects(
                 [[span | next(rows) for span in self._list_spans(one)] for one in loaded]
             )
@@ -290,7 +296,8 @@ def _read_numbers(where: str, value: object, expected: str) -> np.ndarray:
         raise InstanceError(f"{where}: sample {i} is {show(wrong)}; {expected}")
     try:
         numbers = np.array(value, np.float64)
+        if not (np.abs(numbers) > np.finfo(np.float32).max).any():
+            return numbers
     except OverflowError:  # an integer of 309 digits
-        raise InstanceError(f"{where}: a number of it is too large") from None
-    numbers[np.isinf(numbers)] = np.nan
-    return numbers
+        pass
+    raise InstanceError(f"{where}: a number of it is too large; send null where a sample is lost")

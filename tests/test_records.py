@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow  # starts many processes
 DATA = Path(__file__).parent / "data"
 CONFIGS = sorted(path.stem for path in (PRODUCT / "configs").glob("*.yaml"))
 CONFIGS = [name for name in CONFIGS if name not in ("batch", "endpoint", "model")]  # no jobs
-SCRIPTS = sorted(path.stem for path in (PRODUCT / "scripts").glob("*.py"))
+SCRIPTS = sorted(path.stem for path in (PRODUCT / "scripts").glob("[!_]*.py"))
 SUBCOMMANDS = {
     "data": ("pull", "push", "drive", "status"),
     "jobs": ("list", "show", "logs", "cancel", "cost", "fetch"),

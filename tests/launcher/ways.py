@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
-import batch
 import predict
 
+from launcher.cli import batch
 from launcher.local.serving import HOST, PREDICT, Served
-from predictor.batch import FILES
+from predictor import batch as predictor
 
 
 def answer_in_all_ways(capsys, model_dir, path, instances):
@@ -56,5 +56,5 @@ def batch_answers(model_dir, path, code=0):
     """The lines of results, and those of errors."""
     folder = Path(f"batch of {path}")
     words = [path, "--local", "--model", model_dir, "--output", str(folder)]
-    assert batch.main(words) == code
-    return [list(map(json.loads, (folder / name).open("rb"))) for name in FILES]
+    assert batch.main(words, predictor) == code
+    return [list(map(json.loads, (folder / name).open("rb"))) for name in predictor.FILES]

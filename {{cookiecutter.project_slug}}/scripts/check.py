@@ -1,12 +1,7 @@
 #!/usr/bin/env python3
 """See --help, or launcher/cli/check.py."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from launcher.cli.check import main
+import _verb
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _verb.run("check")

@@ -1,13 +1,7 @@
 #!/usr/bin/env python3
 """See --help, or launcher/cli/jobs.py."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from launcher.cli.jobs import main
+import _verb
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a name that this console cannot show
-    sys.exit(main(sys.argv[1:]))
+    _verb.run("jobs")

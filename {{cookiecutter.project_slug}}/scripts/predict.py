@@ -9,27 +9,25 @@ says. An instance that cannot be answered gets {"error": "…"} in its line, and
 """
 
 import argparse
-import contextlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _verb  # noqa: F401, for the path
 
-from launcher.common.document import SpecError  # noqa: E402
-from launcher.report import runs  # noqa: E402
-from predictor.inputs import Inputs  # noqa: E402
-from predictor.instances import InstanceError  # noqa: E402
+from launcher.cli import command
+from launcher.common.document import SpecError
+from launcher.report import runs
+from predictor.inputs import Inputs
+from predictor.instances import InstanceError
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.new_parser(__doc__)
     text = "a run, or its model (default: the newest run with a model)"
-    parser.add_argument("--model", metavar="DIR", help=text)
+    parser.add_argument("--model", type=Path, metavar="DIR", help=text)
     elsewhere = parser.add_mutually_exclusive_group()
     text = "ask this endpoint of the project"
     elsewhere.add_argument("--endpoint", metavar="NAME", help=text)
@@ -44,12 +42,19 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.curl and not (args.endpoint or args.url):
         parser.error("--curl: name --endpoint or --url")
+    try:
+        args.parameters = json.loads(args.parameters)
+    except ValueError as error:
+        parser.error(f"--parameters: not JSON ({error})")
+    return command.run(lambda: _predict(args))
+
+
+def _predict(args: argparse.Namespace) -> int:
     from predictor.model import Model, ModelError, read_parameters  # --help needs no NumPy
 
     try:
-        wanted = _read_json(args.parameters)
-        parameters = read_parameters(wanted, Inputs.PARAMETERS)
-        model = Model(runs.find_model(Path(args.model) if args.model else None))
+        parameters = read_parameters(args.parameters, Inputs.PARAMETERS)
+        model = Model(runs.find_model(args.model))
         if not (args.endpoint or args.url):
             print(f"model: {model.path} ({model.runtime_name})", file=sys.stderr)
         requests = [request for file in args.file for request in model.inputs.open(file)]
@@ -60,24 +65,17 @@ def main(argv: list[str]) -> int:
             good = (one for one in requests if not isinstance(one, InstanceError))
             instances = map(model.inputs.to_json, good)
             if args.curl:
-                print(ask.to_curl(url, instances, wanted))
+                print(ask.to_curl(url, instances, args.parameters))
                 return 0
-            answers = _join(requests, ask.ask(url, instances, wanted))
+            answers = _join(requests, ask.ask(url, instances, args.parameters))
         else:
             answers = model.predict(requests, parameters)
         errors = _print_answers(answers)
-    except (InstanceError, ModelError, SpecError) as error:
-        return _refuse(str(error))
+    except (InstanceError, ModelError) as error:
+        raise SpecError(str(error)) from None
     if errors:
-        return _refuse(f'{errors} of {len(requests)} instances have no answer; see "error"')
+        raise SpecError(f'{errors} of {len(requests)} instances have no answer; see "error"')
     return 0
-
-
-def _read_json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InstanceError(f"--parameters: not JSON ({error})") from None
 
 
 def _join(requests: Sequence, answers: Iterator[dict]) -> Iterator[dict]:
@@ -95,17 +93,11 @@ def _print_answers(answers: Iterator[dict]) -> int:
 
     sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal is
     errors = 0
-    with contextlib.suppress(BrokenPipeError):  # `… | head` has seen enough
-        for answer in answers:
-            errors += "error" in answer
-            print(json.dumps(answer, ensure_ascii=False, default=to_plain))
-        sys.stdout.flush()
+    for answer in answers:
+        errors += "error" in answer
+        print(json.dumps(answer, ensure_ascii=False, default=to_plain))
+    sys.stdout.flush()
     return errors
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

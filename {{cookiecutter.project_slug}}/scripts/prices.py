@@ -1,12 +1,7 @@
 #!/usr/bin/env python3
 """See --help, or launcher/cli/prices.py."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from launcher.cli.prices import main
+import _verb
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _verb.run("prices")

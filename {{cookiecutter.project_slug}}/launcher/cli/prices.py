@@ -11,10 +11,10 @@ from launcher.cost import prices
 from launcher.project.settings import read_settings
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = command.new_parser(__doc__)
     parser.add_argument("--region", help="such as us-central1; default: project.yaml's")
-    region = parser.parse_args().region
+    region = parser.parse_args(argv).region
     return command.run(lambda: show(region, prices.load()))
 
 

@@ -13,10 +13,10 @@ from launcher.report import runs
 RUNS = ROOT / "runs"
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = command.new_parser(__doc__)
     parser.add_argument("run_dir", nargs="*", metavar="RUN_DIR", help="default: the newest run")
-    run_dirs = parser.parse_args().run_dir
+    run_dirs = parser.parse_args(argv).run_dir
     return command.run(lambda: _write(run_dirs))
 
 

@@ -21,83 +21,39 @@ PLACES = ("cache-dir",)
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """Which data, and what to make of it."""
-    parser.add_argument(
-        "--train-files",
-        metavar="FILES",
-        help="CSV files: paths, globs in quotes, gs://…, several with commas (default: data/)",
-    )
-    parser.add_argument(
-        "--eval-files",
-        metavar="FILES",
-        help="held-out CSV files; without them one training row of five is held out",
-    )
-    parser.add_argument(
-        "--group",
-        metavar="NAME",
-        help="a column, such as a subject, whose rows stay on one side of the split; no feature",
-    )
-    parser.add_argument(
-        "--fold",
-        type=int,
-        choices=range(1, FOLDS + 1),
-        help=f"which of {FOLDS} parts of the rows, or of the groups, is held out (default: 1)",
-    )
-    parser.add_argument("--target", metavar="NAME", help="the column to predict")
-    parser.add_argument(
-        "--task", choices=TASKS, help="default: as the target's values say; the log names why"
-    )
-    parser.add_argument(
-        "--columns", metavar="A,B,…", help="column names, for files without a header line"
-    )
-    parser.add_argument(
-        "--schema",
-        metavar="FILE",
-        help=f"JSON that settles the kind of some columns or all: {', '.join(KINDS)}",
-    )
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="where encoded data is kept for the next run (default: .cache beside the run)",
-    )
+    add = parser.add_argument
+    text = "CSV files: paths, globs in quotes, gs://…, several with commas (default: data/)"
+    add("--train-files", metavar="FILES", help=text)
+    text = "held-out CSV files; without them one training row of five is held out"
+    add("--eval-files", metavar="FILES", help=text)
+    text = "a column, such as a subject, whose rows stay on one side of the split; no feature"
+    add("--group", metavar="NAME", help=text)
+    text = f"which of {FOLDS} parts of the rows, or of the groups, is held out (default: 1)"
+    add("--fold", type=int, choices=range(1, FOLDS + 1), help=text)
+    add("--target", metavar="NAME", help="the column to predict")
+    text = "default: as the target's values say; the log names why"
+    add("--task", choices=TASKS, help=text)
+    add("--columns", metavar="A,B,…", help="column names, for files without a header line")
+    text = f"JSON that settles the kind of some columns or all: {', '.join(KINDS)}"
+    add("--schema", metavar="FILE", help=text)
+    text = "where encoded data is kept for the next run (default: .cache beside the run)"
+    add("--cache-dir", metavar="DIR", help=text)
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The model's own: each is a parameter that a tuning study can set."""
-    parser.add_argument("--learning-rate", type=positive, metavar="X", help="default: %(default)s")
-    parser.add_argument(
-        "--optimizer",
-        type=optimizer,
-        default="adam",
-        metavar="NAME",
-        help="one of keras.optimizers, such as adam, adamw, sgd (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--weight-decay",
-        type=amount,
-        metavar="X",
-        help="the optimizer takes this times the learning rate off each weight, as a share of it, in "
-        "a step (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--hidden-units",
-        type=widths,
-        default="64,32",
-        metavar="N,N,…",
-        help="width of each hidden layer; '' for a linear model (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--embedding-dim",
-        type=whole,
-        default=8,
-        metavar="N",
-        help="width of a category's embedding (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--dropout",
-        type=share,
-        metavar="P",
-        help="share of hidden units left out in training (default: %(default)s)",
-    )
+    add = parser.add_argument
+    add("--learning-rate", type=positive, metavar="X", help="default: %(default)s")
+    text = "one of keras.optimizers, such as adam, adamw, sgd (default: %(default)s)"
+    add("--optimizer", type=optimizer, default="adam", metavar="NAME", help=text)
+    text = "the optimizer takes this times the learning rate off each weight, as a share of it, in a step"
+    add("--weight-decay", type=amount, metavar="X", help=f"{text} (default: %(default)s)")
+    text = "width of each hidden layer; '' for a linear model (default: %(default)s)"
+    add("--hidden-units", type=widths, default="64,32", metavar="N,N,…", help=text)
+    text = "width of a category's embedding (default: %(default)s)"
+    add("--embedding-dim", type=whole, default=8, metavar="N", help=text)
+    text = "share of hidden units left out in training (default: %(default)s)"
+    add("--dropout", type=share, metavar="P", help=text)
 
 
 def derive(flags: argparse.Namespace, examples) -> dict:

@@ -470,6 +470,15 @@ def test_own_tests_are_few(project):
     assert sum(lines.values()) < 1200, lines
 
 
+def test_the_owners_part_is_small(fresh):
+    files = [name for name in fresh["tabular"].files() if name.suffix == ".py"]
+    sizes = {
+        room: sum(len(fresh["tabular"].read(n).splitlines()) for n in files if n.parts[0] == room)
+        for room in ("trainer", "scripts", "tests")
+    }
+    assert sum(sizes.values()) < 5000, sizes
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", answers.PROBLEMS)
 def test_own_tests_pass(bake, problem):

@@ -318,7 +318,8 @@ def test_a_large_file_needs_no_more_memory(lab, tmp_path):
     bird = dict.fromkeys(BIRD) | {"island": "x" * 3000}
     with open(tmp_path / "large.jsonl", "w", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(bird | {'year': year})}\n" for year in range(20_000))
-    code = "import sys; sys.path.insert(0, 'scripts'); import batch; batch.main(sys.argv[1:])\n"
+    code = "import sys; from launcher.cli import batch; from predictor import batch as needs\n"
+    code += "batch.main(sys.argv[1:], needs)\n"
     code += "print(*(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     words = [
         tmp_path / "large.jsonl",

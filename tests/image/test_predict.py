@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import predict
 import pytest
 from conftest import ROOT, Trained, write
 from PIL import Image
 from ways import answer_in_all_ways, batch_answers
 
+from launcher.cli import predict
+from predictor import predict as predictor
 from codec import saliency
 from codec.schema import Pictures, Schema
 from predictor.inputs import Inputs
@@ -56,7 +57,7 @@ FILES = {
 def answers(capsys, model: Trained, *files: str) -> list[dict]:
     """What the script prints for these files."""
     capsys.readouterr()
-    assert predict.main(["--model", model.model_dir, *files]) == 0
+    assert predict.main(["--model", model.model_dir, *files], predictor) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -147,7 +148,7 @@ def test_images_of_any_size_and_kind(capsys, digits):
 def run(capsys, model: Trained, *files: str) -> tuple[int, list[dict], list[str]]:
     """(exit code, answers, lines on stderr) of the script."""
     capsys.readouterr()
-    code = predict.main(["--model", model.model_dir, *files])
+    code = predict.main(["--model", model.model_dir, *files], predictor)
     printed = capsys.readouterr()
     return code, [json.loads(line) for line in printed.out.splitlines()], printed.err.splitlines()
 

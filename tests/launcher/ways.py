@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
-import predict
 
+from launcher.cli import predict
 from launcher.cli import batch
 from launcher.local.serving import HOST, PREDICT, Served
-from predictor import batch as predictor
+from predictor import batch as batch_predictor
+from predictor import predict as predictor
 
 
 def answer_in_all_ways(capsys, model_dir, path, instances):
@@ -40,7 +41,7 @@ def answer_in_all_ways(capsys, model_dir, path, instances):
 
 def predict_file(capsys, model_dir, path):
     capsys.readouterr()
-    assert predict.main(["--model", model_dir, path]) == 0
+    assert predict.main(["--model", model_dir, path], predictor) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -56,5 +57,5 @@ def batch_answers(model_dir, path, code=0):
     """The lines of results, and those of errors."""
     folder = Path(f"batch of {path}")
     words = [path, "--local", "--model", model_dir, "--output", str(folder)]
-    assert batch.main(words, predictor) == code
-    return [list(map(json.loads, (folder / name).open("rb"))) for name in predictor.FILES]
+    assert batch.main(words, batch_predictor) == code
+    return [list(map(json.loads, (folder / name).open("rb"))) for name in batch_predictor.FILES]

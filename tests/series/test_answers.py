@@ -8,11 +8,12 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import predict
 import pytest
 from conftest import read_json, write
 from own import flags_of, load, make_rows, write_waves
 
+from launcher.cli import predict
+from predictor import predict as predictor
 from codec import join
 from codec.answers import to_plain
 from codec.schema import Channel, Schema
@@ -69,9 +70,9 @@ def test_a_request_has_the_windows_of_training(runs, recordings, task):
 def test_file_request_and_model_in_memory_agree(runs, recordings, task, capsys):
     trained = runs(task)
     model, instances = Model(trained.model_dir), [*recordings.values()]
-    wanted = '{"windows": true}'
+    wanted = ["--parameters", '{"windows": true}']
     capsys.readouterr()
-    assert predict.main(["--model", trained.model_dir, write_waves(), "--parameters", wanted]) == 0
+    assert predict.main(["--model", trained.model_dir, write_waves(), *wanted], predictor) == 0
     of_file = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert model.runtime_name == "onnxruntime"
     assert [one.pop("recording") for one in of_file] == [*recordings]
@@ -318,7 +319,8 @@ def test_windows_are_asked_for_by_a_parameter_of_this_kind():
 )
 def test_a_table_that_does_not_fit_is_refused_in_one_line(runs, text, expected, capsys):
     capsys.readouterr()
-    assert predict.main(["--model", runs("classification").model_dir, write("t.csv", text)]) == 2
+    words = ["--model", runs("classification").model_dir, write("t.csv", text)]
+    assert predict.main(words, predictor) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and expected in error
 
@@ -328,7 +330,7 @@ def test_a_recording_of_a_table_may_be_wrong_alone(runs, capsys):
     rows[70][2] = rows[69][2]  # time repeats, in the second recording
     capsys.readouterr()
     path = write_waves("some.csv", rows)
-    assert predict.main(["--model", runs("classification").model_dir, path]) == 2
+    assert predict.main(["--model", runs("classification").model_dir, path], predictor) == 2
     first, second, *_ = map(json.loads, capsys.readouterr().out.splitlines())
     assert "class" in first and second["recording"] == "p00, 1"
     assert "recording p00, 1: time repeats" in second["error"]

@@ -10,12 +10,13 @@ import subprocess
 import sys
 
 import numpy as np
-import predict
 import pytest
 from conftest import ROOT, Trained, train, write
 from own import load
 from ways import answer_in_all_ways
 
+from launcher.cli import predict
+from predictor import predict as predictor
 from codec.schema import Column, Schema
 from launcher.jobfile import trainer_rules
 from predictor.inputs import Inputs
@@ -41,7 +42,7 @@ def answers(capsys, model: Trained, text: str) -> list[dict]:
     """What the script prints for these instances."""
     write("instances", text)
     capsys.readouterr()
-    assert predict.main(["--model", model.model_dir, "instances"]) == 0
+    assert predict.main(["--model", model.model_dir, "instances"], predictor) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -165,7 +166,7 @@ BAD = BIRD | {"year": "2007"}
 def test_each_instance_has_its_line_and_a_bad_one_an_error(capsys, penguins, text):
     write("f", text)
     capsys.readouterr()
-    assert predict.main(["--model", penguins.model_dir, "f"]) == 2
+    assert predict.main(["--model", penguins.model_dir, "f"], predictor) == 2
     printed = capsys.readouterr()
     first, second, third, fourth = map(json.loads, printed.out.splitlines())
     assert first["error"].startswith("f:") and third["error"].startswith("f:")
@@ -195,7 +196,7 @@ def test_the_script_ends_with_2_and_one_line(capsys, penguins):
         (images, "short", f"error: {images}: a model of another kind of data; predict"),
         (old, "short.csv", f"error: {old}: the model has no signature 'encoded'; train it again"),
     ]:
-        assert predict.main(["--model", model, file]) == 2
+        assert predict.main(["--model", model, file], predictor) == 2
         printed = capsys.readouterr()
         assert printed.out == ""
         *before, line = printed.err.splitlines()

@@ -5,6 +5,7 @@
     model       an exported model: encodes instances, calls its network, words answers
     runtime     runs a network: onnxruntime, else TensorFlow in a process of its own (tensorflow_child)
     explain     what each feature adds to an answer
+    predict     what scripts/predict.py takes from here
     batch       all instances of a file, into the files of Vertex AI's batch prediction
     server      the server: routes, limits, access log; started by __main__, `python -m predictor`
     batching    answers all requests that wait by one call of the model

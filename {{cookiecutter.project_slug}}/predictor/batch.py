@@ -19,7 +19,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from predictor.instances import InstanceError, JsonInputs, explain_errors, read_csv
+from predictor.instances import (
+    InstanceError,
+    JsonInputs,
+    PredictError,
+    explain_errors,
+    merge,
+    read_csv,
+)
 
 FILES = ("prediction.results-00000-of-00001", "prediction.errors_stats-00000-of-00001")
 STATE = "batch.json"  # which job, and how far it is
@@ -144,32 +151,29 @@ def predict(
         How many instances there are, and how many have no prediction.
 
     Raises:
-        InstanceError: the file or the model cannot be read, the network fails, or the folder is another's.
+        PredictError: the file or the model cannot be read, the network fails, or the folder is another's.
     """
-    from predictor.model import Model, ModelError  # --help needs no NumPy
+    from predictor.model import Model  # --help needs no NumPy
 
-    try:
-        model = Model(model_dir)
-        path, form, config = source
-        reader = Reader(model.inputs, config)
-        total = sum(1 for _ in reader.open(path, form))  # and all of the file can be read
-        state = read_state(folder, job)
-        _write_state(folder, state)  # before there is a file that could be another job's
-        with open(folder / FILES[0], "ab") as results, open(folder / FILES[1], "ab") as errors:
-            files = results, errors
-            for file, size in zip(files, state["bytes"], strict=True):
-                file.truncate(size)  # what came after the last note
-            items = islice(reader.open(path, form), sum(state["lines"]), None)
-            while batch := list(islice(items, batch_size)):
-                for i, lines in enumerate(_answer(model, batch)):
-                    files[i].write(b"".join(lines))
-                    files[i].flush()
-                    state["lines"][i] += len(lines)
-                    state["bytes"][i] += sum(map(len, lines))
-                _write_state(folder, state)
-                show(sum(state["lines"]), total)
-    except ModelError as error:
-        raise InstanceError(str(error)) from None
+    model = Model(model_dir)
+    path, form, config = source
+    reader = Reader(model.inputs, config)
+    total = sum(1 for _ in reader.open(path, form))  # and all of the file can be read
+    state = read_state(folder, job)
+    _write_state(folder, state)  # before there is a file that could be another job's
+    with open(folder / FILES[0], "ab") as results, open(folder / FILES[1], "ab") as errors:
+        files = results, errors
+        for file, size in zip(files, state["bytes"], strict=True):
+            file.truncate(size)  # what came after the last note
+        items = islice(reader.open(path, form), sum(state["lines"]), None)
+        while batch := list(islice(items, batch_size)):
+            for i, lines in enumerate(_answer(model, batch)):
+                files[i].write(b"".join(lines))
+                files[i].flush()
+                state["lines"][i] += len(lines)
+                state["bytes"][i] += sum(map(len, lines))
+            _write_state(folder, state)
+            show(sum(state["lines"]), total)
     return sum(state["lines"]), state["lines"][1]
 
 
@@ -177,7 +181,7 @@ def read_state(folder: Path, job: Mapping) -> dict:
     """How far a job is: {"job": …, "lines": [results, errors], "bytes": [results, errors]}.
 
     Raises:
-        InstanceError: the folder holds something else.
+        PredictError: the folder holds something else.
     """
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
@@ -187,7 +191,7 @@ def read_state(folder: Path, job: Mapping) -> dict:
         state = {}
     if state.get("job") != job:
         why = "holds predictions for other instances, or of another model"
-        raise InstanceError(f"{folder}: {why}; remove it, or name another folder by --output")
+        raise PredictError(f"{folder}: {why}; remove it, or name another folder by --output")
     return state
 
 
@@ -199,13 +203,11 @@ def _write_state(folder: Path, state: Mapping) -> None:
 
 def _answer(model: Any, batch: Sequence[Item]) -> tuple[list[bytes], list[bytes]]:
     """The lines of results and of errors."""
-    rows = [item() for item in batch]
-    good = [instance for _, instance in rows if not isinstance(instance, InstanceError)]
-    answers = iter(model.answer(good) if good else ())
+    heads, instances = zip(*(item() for item in batch), strict=True)
+    good = [one for one in instances if not isinstance(one, InstanceError)]
+    answers = merge(instances, model.answer(good) if good else ())
     lines: tuple[list[bytes], list[bytes]] = ([], [])
-    for head, instance in rows:
-        failed = isinstance(instance, InstanceError)
-        answer = {"error": str(instance)} if failed else next(answers)
+    for head, answer in zip(heads, answers, strict=True):
         if "error" in answer:
             lines[1].append(_to_error(head, answer["error"]))
         else:
@@ -237,14 +239,11 @@ def convert(
         How many lines each has; the name of the key field.
 
     Raises:
-        InstanceError: the file or the model cannot be read.
+        PredictError: the file or the model cannot be read.
     """
-    from predictor.model import Model, ModelError
+    from predictor.model import Model
 
-    try:
-        inputs = Model(model_dir).inputs
-    except ModelError as error:
-        raise InstanceError(str(error)) from None
+    inputs = Model(model_dir).inputs
     path, form, config = source
     reader, counts = Reader(inputs, config), [0, 0]
     with open(good, "wb") as lines, open(bad, "wb") as errors:

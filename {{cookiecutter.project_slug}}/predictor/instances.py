@@ -15,7 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 
-class InstanceError(Exception):
+class PredictError(Exception):
+    """Why there is no prediction, in one line."""
+
+
+class InstanceError(PredictError):
     """A fault in what a client sent, in one line."""
 
 
@@ -200,6 +204,13 @@ def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
         raise InstanceError(f'{name}: expected {{"instances": [{{…}}, …]}}, got {show(whole)}')
     for i, instance in enumerate(whole):
         yield _try(checks.check, f"{name}: instance {i}", instance)
+
+
+def merge(values: Iterable, answers: Iterable[dict]) -> Iterator[dict]:
+    """Yield the answer to each value, and {"error": why} for an InstanceError, which has no answer."""
+    rest = iter(answers)
+    for value in values:
+        yield {"error": str(value)} if isinstance(value, InstanceError) else next(rest)
 
 
 def _try(check: Callable, *arguments: Any) -> Any:

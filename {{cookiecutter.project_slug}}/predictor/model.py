@@ -14,7 +14,7 @@ from codec.answers import word_answers
 from codec.schema import Schema
 from predictor import runtime
 from predictor.inputs import Inputs
-from predictor.instances import Encoded, InstanceError, JsonInputs, show
+from predictor.instances import Encoded, InstanceError, JsonInputs, merge, show
 from predictor.runtime import Arrays, ModelError
 
 
@@ -210,13 +210,10 @@ class Model:
         inputs = self.inputs
         for start in range(0, len(requests), inputs.AT_ONCE):
             batch = [inputs.load(request) for request in requests[start : start + inputs.AT_ONCE]]
-            good = [one.value for one in batch if not isinstance(one.value, InstanceError)]
-            rows = iter(self._answer(inputs.encode_loaded(good, {}), parameters))
-            for request, (head, value) in zip(requests[start:], batch, strict=False):
-                if isinstance(value, InstanceError):
-                    yield head | {"error": str(value)}
-                    continue
-                answer = head | next(rows)
-                if parameters.explain:
+            heads, values = zip(*batch, strict=True)
+            good = [value for value in values if not isinstance(value, InstanceError)]
+            answers = merge(values, self._answer(inputs.encode_loaded(good, {}), parameters))
+            for request, head, answer in zip(requests[start:], heads, answers, strict=False):
+                if parameters.explain and "error" not in answer:
                     answer["explanation"] = inputs.explain(self, inputs.to_json(request))
-                yield answer
+                yield head | answer

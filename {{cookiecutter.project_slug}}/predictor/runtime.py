@@ -20,13 +20,14 @@ from typing import Protocol
 import numpy as np
 
 from codec.session import open_session
+from predictor.instances import PredictError
 
 ROOT = Path(__file__).resolve().parents[1]
 Arrays = dict[str, np.ndarray]
 
 
-class ModelError(Exception):
-    """A model that cannot be loaded or called: why, in one line."""
+class ModelError(PredictError):
+    """A model that cannot be loaded or called."""
 
 
 class Runtime(Protocol):

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # on a GPU, two equal runs differ in the last bits
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+sys.path.insert(0, str(ROOT))
 
 from codec.schema import Schema  # noqa: E402
 from trainer import data, task  # noqa: E402

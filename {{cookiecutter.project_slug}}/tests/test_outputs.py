@@ -7,9 +7,10 @@ They must stay true of each other after an edit of `trainer/outputs.py`, `traine
 import json
 
 import own
-import predict
 from conftest import read_json, write
 
+from launcher.cli import predict
+from predictor import predict as predictor
 from trainer import outputs
 from trainer.engine import sections
 
@@ -35,7 +36,7 @@ def predict_file(trained, capsys, instances: list) -> tuple[int, list[dict]]:
     """The exit code and the answers of scripts/predict.py."""
     path = write("instances.json", json.dumps({"instances": instances}))
     capsys.readouterr()
-    code = predict.main(["--model", trained.model_dir, path])
+    code = predict.main(["--model", trained.model_dir, path], predictor)
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 

@@ -5,6 +5,7 @@ start        the same, from parsed arguments to the last line printed
 train_cloud  send a job to Vertex AI
 baseline     compare a run with simple models
 serve        serve a model on this machine
+predict      predict with a model, on this machine or by asking a server
 batch        predict files with a model, here or on Vertex AI
 deploy       serve a model on Vertex AI
 endpoints    list, change and remove what serves there

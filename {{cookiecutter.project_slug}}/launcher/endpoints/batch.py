@@ -38,7 +38,7 @@ def batch(options: Namespace, predictor: ModuleType) -> int:
         if options.local or not (settings.project or options.dry_run):
             return _predict_here(options, config, predictor)
         return predict_there(options, config, predictor)
-    except predictor.InstanceError as error:
+    except predictor.PredictError as error:
         raise SpecError(str(error)) from None
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from launcher.cloud import errors
 from launcher.cloud.errors import CloudError, clean, sdk
+from launcher.common.document import SpecError
+from launcher.project.settings import read_settings
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LOGIN = "gcloud auth application-default login"
@@ -166,6 +168,7 @@ class Connection:
             scope: of an API that SCOPE does not contain.
         """
         self.project, self.region, self.account = project, region, account
+        self.parent = f"projects/{project}/locations/{region}"
         self.credentials = load_credentials(*filter(None, [scope]))
         requests = sdk("google.auth.transport.requests")
         # A request whose token is refused fetches a new one, once.
@@ -182,6 +185,18 @@ class Connection:
         """
         with self.explain_errors(what, need):
             return errors.retry()(ask)(self.session, method, url, **options)
+
+    def list_pages(
+        self, what: str, need: Need, url: str, field: str, query: dict, method: str = "GET"
+    ) -> Iterator[dict]:
+        """Yield what all pages of a listing have in a field."""
+        while True:
+            options = {"params" if method == "GET" else "json": query}
+            answer = self.ask(what, need, method, url, **options)
+            yield from answer.get(field) or ()
+            if not answer.get("nextPageToken"):
+                return
+            query = {**query, "pageToken": answer["nextPageToken"]}
 
     def request(self, what: str, need: Need, method: str, url: str, **options):
         """Send a request likewise; return its whole answer."""
@@ -251,6 +266,18 @@ class Connection:
         if is_anonymous():
             return "nobody (CLOUDSDK_AUTH_DISABLE_CREDENTIALS is set)"
         return str(identify(self.credentials))
+
+
+def connect(region: str = "") -> Connection:
+    """Log in to the project of project.yaml and its region, or another one; send no request yet.
+
+    Raises:
+        SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
+    """
+    settings = read_settings()
+    if faults := settings.missing("project", "region"):
+        raise SpecError(*faults)
+    return Connection(settings.project, region or settings.region, settings.service_account)
 
 
 def endpoint(service: str, usual: str = "") -> str:

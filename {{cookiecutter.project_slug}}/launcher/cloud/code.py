@@ -132,7 +132,7 @@ class Registry:
     def __init__(self, settings: Settings, store: Store):
         """Sends no request yet."""
         self.settings, self.store, self.connection = settings, store, store.connection
-        self.parent = f"projects/{settings.project}/locations/{settings.region}"
+        self.parent = settings.parent
 
     def provide(self, wanted: str, recipe: Recipe) -> None:
         """Build and push the image `wanted` where it is missing.

@@ -10,34 +10,25 @@ import shlex
 import sys
 from argparse import Namespace
 
-from launcher.cloud import remote_job, watch
-from launcher.cloud.clients import Connection
+from launcher.cloud import clients, remote_job, watch
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import find_label
 from launcher.cloud.vertex import MOST, RESOURCE, Vertex
 from launcher.cloud.watch import Log
-from launcher.common.document import SpecError
 from launcher.common.times import format_span, format_time
 from launcher.cost.prices import dollars
 from launcher.project.settings import read_settings
 
 
 def connect(name: str = "") -> Vertex:
-    """The jobs of the project and region in project.yaml; sends no request yet.
+    """The jobs of this project, as `clients.connect` says.
 
     Args:
         name: a job's; a resource name decides the region, too.
-
-    Raises:
-        SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
     """
-    settings = read_settings()
-    if faults := settings.missing("project", "region"):
-        raise SpecError(*faults)
     match = RESOURCE.fullmatch(name)
-    region = match[1] if match else settings.region
-    connection = Connection(settings.project, region, settings.service_account)
-    return Vertex(connection, find_label(settings))
+    connection = clients.connect(match[1] if match else "")
+    return Vertex(connection, find_label(read_settings()))
 
 
 def list_(options: Namespace) -> int:

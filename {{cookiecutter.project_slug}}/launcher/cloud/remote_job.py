@@ -21,6 +21,11 @@ _load_prices = functools.cache(prices.load)  # once for all jobs of a list
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
+def read_state(message: Mapping) -> str:
+    """The state of a job of any kind: "RUNNING"."""
+    return message.get("state", "UNSPECIFIED").removeprefix("JOB_STATE_")
+
+
 class RemoteJob:
     """A CustomJob or HyperparameterTuningJob. Times are RFC 3339; None: not yet, or never."""
 
@@ -39,7 +44,7 @@ class RemoteJob:
         self.folder = self.sent.output.rstrip("/")  # gs://…; a trial has a folder in it
         # Of a study: [{"id", "state", "parameters", "finalMeasurement", "startTime", …}].
         self.trials = get("trials") or []
-        self.state = get("state", "JOB_STATE_UNSPECIFIED").removeprefix("JOB_STATE_")
+        self.state = read_state(message)
         self.ended = self.state in ENDED
         self.succeeded = self.state == "SUCCEEDED"
         # Why it failed, as the service says; "" where it did not.

@@ -59,7 +59,7 @@ class Vertex:
             CloudError: the SDK is not installed.
         """
         self.connection, self.own = connection, f'labels.project="{label}"'  # a filter for `list`
-        self.parent = f"projects/{connection.project}/locations/{connection.region}"
+        self.parent = connection.parent
         self.api = errors.sdk("google.cloud.aiplatform_v1")
         self.json = errors.sdk("google.protobuf.json_format")
         usual = f"https://{connection.region}-aiplatform.googleapis.com"

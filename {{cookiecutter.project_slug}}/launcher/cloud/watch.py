@@ -164,14 +164,8 @@ class Log:
             "pageSize": PAGE,
         }
         url = f"{clients.endpoint('logging')}/v2/entries:list"
-        while True:
-            answer = self.connection.ask(
-                f"read the log of {self.job.name}", NEED, "POST", url, json=query
-            )
-            yield from answer.get("entries") or []
-            if not answer.get("nextPageToken"):
-                return
-            query["pageToken"] = answer["nextPageToken"]
+        what = f"read the log of {self.job.name}"
+        return self.connection.list_pages(what, NEED, url, "entries", query, "POST")
 
 
 def _read_lines(entry: dict) -> list[Line]:

@@ -99,12 +99,7 @@ class Drive:
         params = {"q": f"'{folder}' in parents and trashed = false", "fields": FIELDS}
         params |= {"pageSize": 1000, "includeItemsFromAllDrives": "true", **SHARED}
         what = f"list the folder {path or folder} of Drive"
-        while True:
-            answer = self.connection.ask(what, NEED, "GET", FILES, params=params)
-            yield from answer.get("files", ())
-            if not answer.get("nextPageToken"):
-                return
-            params["pageToken"] = answer["nextPageToken"]
+        return self.connection.list_pages(what, NEED, FILES, "files", params)
 
 
 def copy_to_bucket(options: Namespace, store: Store) -> int:

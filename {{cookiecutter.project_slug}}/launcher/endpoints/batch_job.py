@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from launcher.cloud.remote_job import ENDED
+from launcher.cloud.remote_job import ENDED, read_state
 from launcher.cloud.storage import Store, split
 from launcher.cloud.submission import ID, join_labels
 from launcher.common.document import SpecError
@@ -60,8 +60,7 @@ def predict_there(options: Namespace, config: dict, predictor: ModuleType) -> in
     config = _provide_output(config, settings.bucket)
     config, left_out = _provide_input(options.file, config, predictor, model_dir, settings, store)
     if store is None:
-        parent = f"projects/{settings.project}/locations/{settings.region}"
-        step = _make_step(this, config, f"{parent}/models/{plan.NEW['model']}@1")
+        step = _make_step(this, config, f"{settings.parent}/models/{plan.NEW['model']}@1")
         print("# Nothing was uploaded or sent. In a project that has nothing yet:")
         print("\n".join(commands.to_shell(settings, [this.upload(""), step])))
         return 0
@@ -197,7 +196,7 @@ def _send(service: Service, step: Step) -> dict:
     """Start the job, unless the same one runs already; return it."""
     collection, same = step.path, step.body["labels"][ID]
     before = service.list_own(collection, "list the batch predictions", ID, same)
-    if running := [job for job in before if _state(job) not in ENDED]:
+    if running := [job for job in before if read_state(job) not in ENDED]:
         print("the same command started this job before; nothing is sent again", flush=True)
         return running[0]
     names = {job["name"] for job in before}
@@ -214,7 +213,7 @@ def _follow(service: Service, job: dict, hourly: float | None, left_out: int) ->
     name, shown = job["name"], ""
     print(f"job: {name}", flush=True)
     try:
-        while _state(job) not in ENDED:
+        while read_state(job) not in ENDED:
             if (now := _describe(job)) != shown:
                 print(now, flush=True)
                 shown = now
@@ -238,19 +237,15 @@ def _follow(service: Service, job: dict, hourly: float | None, left_out: int) ->
         print(f"bring back: gcloud storage cp -r {where} .", flush=True)
     faults = [job.get("error", {}), *job.get("partialFailures", ())]
     why = [" ".join(fault["message"].split()) for fault in faults if fault.get("message")]
-    if _state(job) != "SUCCEEDED":
-        raise SpecError(*(why or [f"the job has ended: {_state(job).lower()}"]))
+    if read_state(job) != "SUCCEEDED":
+        raise SpecError(*(why or [f"the job has ended: {read_state(job).lower()}"]))
     if bad := int(job.get("completionStats", {}).get("failedCount", 0)) + left_out:
         raise SpecError(f"instances without a prediction: {bad:,}", *why)
     return 0
-
-
-def _state(job: Mapping) -> str:
-    return job.get("state", "").removeprefix("JOB_STATE_")
 
 
 def _describe(job: Mapping) -> str:
     stats = job.get("completionStats", {})
     done = [int(stats.get(f"{key}Count", 0)) for key in ("successful", "failed")]
     counts = f", {done[0]:,} instances done, {done[1]:,} failed" if any(done) else ""
-    return f"{_state(job).lower()}{counts}"
+    return f"{read_state(job).lower()}{counts}"

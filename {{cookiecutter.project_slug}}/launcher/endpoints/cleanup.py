@@ -18,14 +18,14 @@ from functools import partial
 from launcher.cloud import clients
 from launcher.cloud.clients import Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import ENDED, printable
+from launcher.cloud.remote_job import ENDED, printable, read_state
 from launcher.cloud.storage import Store
 from launcher.common.terminal import confirm
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import deploy, plan
 from launcher.endpoints.manage import list_rows
-from launcher.endpoints.service import Service, connect
+from launcher.endpoints.service import PAGE, Service, connect
 from launcher.project.settings import Settings, image_name, read_settings
 
 JOBS = ("customJobs", "hyperparameterTuningJobs", "batchPredictionJobs")
@@ -114,7 +114,8 @@ def _find_images(service: Service, settings: Settings, busy: str) -> Iterator[Th
     root = f"{clients.endpoint('artifactregistry')}/v1"
     parent = f"{service.parent}/repositories/{settings.image_repository}"
     url, own = f"{root}/{parent}/dockerImages", (image_name(), f"{image_name()}-serving")
-    for image in service.list_pages(url, "dockerImages", "list the images", IMAGES):
+    images = service.connection.list_pages("list the images", IMAGES, url, "dockerImages", PAGE)
+    for image in images:
         name, _, digest = image["name"].rpartition("/")[2].partition("@")
         tags = image.get("tags") or []
         ways = [f"/{name}@{digest}", *(f"/{name}:{tag}" for tag in tags)]  # to write its address
@@ -144,7 +145,8 @@ def _find_instances(service: Service, *_) -> Iterator[Thing]:
     """Workbench instances of all zones that bear the label and are running."""
     root = f"{clients.endpoint('notebooks')}/v2"
     url = f"{root}/projects/{service.connection.project}/locations/-/instances"
-    for one in service.list_pages(url, "instances", "list the Workbench instances", INSTANCES):
+    what = "list the Workbench instances"
+    for one in service.connection.list_pages(what, INSTANCES, url, "instances", PAGE):
         own = (one.get("labels") or {}).get("project") == service.label
         if own and one.get("state") not in STOPPED:
             path, age = one["name"], _read_age(one)
@@ -171,9 +173,7 @@ FINDERS = (
 def _describe_running(service: Service) -> str:
     """The messages of this project's jobs that have not ended, as JSON."""
     jobs = [job for kind in JOBS for job in service.list_own(kind, "list the jobs")]
-    return json.dumps(
-        [job for job in jobs if job.get("state", "").removeprefix("JOB_STATE_") not in ENDED]
-    )
+    return json.dumps([job for job in jobs if read_state(job) not in ENDED])
 
 
 def _read_age(resource: dict, field: str = "createTime") -> float:

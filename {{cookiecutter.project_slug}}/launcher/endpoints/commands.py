@@ -46,9 +46,8 @@ METRICS |= {f"{ONLINE}/accelerator/duty_cycle": "gpu-duty-cycle"}
 def to_shell(settings: Settings, steps: Iterable[Step]) -> Iterator[str]:
     """Requests in their order, as for a project that has nothing yet."""
     project, region = settings.project, settings.region
-    parent = f"projects/{project}/locations/{region}"
     for step in steps:
-        path = step.path if step.path.startswith("projects/") else f"{parent}/{step.path}"
+        path = step.path if step.path.startswith("projects/") else f"{settings.parent}/{step.path}"
         body = json.dumps(step.body, indent=2, ensure_ascii=False)
         yield f"# {step.what}"
         if words := to_gcloud(step):

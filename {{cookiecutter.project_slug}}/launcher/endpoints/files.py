@@ -16,7 +16,7 @@ from launcher.common.document import SpecError, inner
 from launcher.jobfile import machines, schema
 from launcher.jobfile.schema import TABLE, Problem
 from launcher.project import buckets
-from launcher.project.settings import ACCOUNT, Settings, read_settings
+from launcher.project.settings import ACCOUNT, read_or_default
 
 IMAGE = re.compile(r"([a-z]+-[a-z]+[0-9]+)-docker\.pkg\.dev/.*")  # its region
 OWN_IMAGE = "serving"  # in place of the image's address: project.yaml says where it is
@@ -184,7 +184,7 @@ def _check_metric(spec: dict) -> Iterator[Problem]:
 def _check_container(container: dict) -> Iterator[Problem]:
     image = container.get("imageUri", OWN_IMAGE)
     place = IMAGE.fullmatch(image)
-    region = _read_region()
+    region = read_or_default().region
     if re.match(r"([a-z]+\.)?gcr\.io/", image):
         what = f"{image} is in Container Registry, which was shut down in 2025"
         yield "imageUri", what, "take an image of REGION-docker.pkg.dev"
@@ -204,18 +204,10 @@ def _check_container(container: dict) -> Iterator[Problem]:
 
 
 def _check_key(spec: dict) -> Iterator[Problem]:
-    region, parts = _read_region(), spec.get("kmsKeyName", "").split("/")
+    region, parts = read_or_default().region, spec.get("kmsKeyName", "").split("/")
     if region and len(parts) > 3 and parts[3] != region:
         what = f"is a key in {parts[3]}, and its model is in {region}"
         yield "kmsKeyName", what, f"take one in {region}"
-
-
-def _read_region() -> str:
-    """The project's region; "" where project.yaml is wrong, which scripts/check.py reports."""
-    try:
-        return read_settings().region
-    except SpecError:
-        return Settings().region
 
 
 RULES: dict[str, tuple[Callable[[dict], Iterator[Problem]], ...]] = {

@@ -48,7 +48,7 @@ class Row:
         until = plan.read_until(labels)
         return (
             self.endpoint["displayName"],
-            deployed.get("displayName", deployed["id"]),
+            plan.name_deployed(deployed),
             f"{share} %",
             f"{resources.get('minReplicaCount', '?')} × {machine}",
             format_time(deployed["createTime"]),
@@ -82,9 +82,7 @@ def list_(_: Namespace) -> int:
 def traffic(options: Namespace) -> int:
     service = connect()
     endpoint = find_endpoint(service, options.name)
-    ids = {
-        one.get("displayName", one["id"]): one["id"] for one in endpoint.get("deployedModels", ())
-    }
+    ids = {plan.name_deployed(one): one["id"] for one in endpoint.get("deployedModels", ())}
     split = {}
     for word in options.share:
         name, _, percent = word.rpartition("=")
@@ -115,15 +113,16 @@ def logs(options: Namespace) -> int:
 def undeploy(options: Namespace) -> int:
     service = connect()
     endpoint = find_endpoint(service, options.name)
-    names = plan.list_names(endpoint)
+    names = [plan.name_deployed(one) for one in endpoint.get("deployedModels", ())]
     if options.model and options.model not in names:
         raise SpecError(
             f"{options.model}: not on {options.name}; there is {', '.join(names) or 'none'}"
         )
     for one in endpoint.get("deployedModels", ()):
-        if options.model in (None, one.get("displayName", one["id"])):
+        name = plan.name_deployed(one)
+        if options.model in (None, name):
             deploy.undeploy(service, service.get_endpoint(endpoint["name"]), one["id"])
-            print(f"undeployed {one.get('displayName', one['id'])}: no cost any more", flush=True)
+            print(f"undeployed {name}: no cost any more", flush=True)
     return 0
 
 

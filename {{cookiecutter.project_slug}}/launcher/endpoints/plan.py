@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -73,7 +73,7 @@ class Plan:
 
     def steps(self) -> Iterator[Step]:
         """The requests for a project that has nothing yet."""
-        parent = f"projects/{self.settings.project}/locations/{self.settings.region}"
+        parent = self.settings.parent
         yield self.upload("")
         yield self.create_endpoint()
         endpoint = f"{parent}/endpoints/{NEW['endpoint']}"
@@ -224,9 +224,9 @@ def read_until(labels: Mapping[str, str]) -> datetime | None:
     return time.replace(tzinfo=timezone.utc).astimezone()
 
 
-def list_names(endpoint: Mapping) -> Sequence[str]:
-    """The display names of the models on an endpoint."""
-    return [one.get("displayName", one["id"]) for one in endpoint.get("deployedModels", ())]
+def name_deployed(model: Mapping) -> str:
+    """What people call a model on an endpoint."""
+    return model.get("displayName", model["id"])
 
 
 def is_overdue(endpoint: Mapping) -> bool:

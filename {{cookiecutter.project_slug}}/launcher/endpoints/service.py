@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.cloud import clients, errors
@@ -24,6 +24,7 @@ from launcher.project.settings import read_settings
 
 NEED = Need("roles/aiplatform.user")
 LOG_NEED = Need("roles/logging.viewer")
+PAGE = {"pageSize": "100"}  # of a listing
 POLL = 5.0  # seconds between two looks at an operation
 SETTLE = 3.0  # seconds until what was created appears in lists
 LONGEST = 7200  # seconds that an operation may take; the service gives up sooner
@@ -53,7 +54,7 @@ class Service:
             label: `project` of what belongs to this repo.
         """
         self.connection, self.label = connection, label
-        self.parent = f"projects/{connection.project}/locations/{connection.region}"
+        self.parent = connection.parent
         self.base = base_url(connection.region)
 
     def list_endpoints(self) -> list[dict]:
@@ -68,21 +69,9 @@ class Service:
         self, collection: str, what: str, label: str = "project", value: str = ""
     ) -> list[dict]:
         """The resources of a collection, "tensorboards", with this repo's label, or with another one."""
-        query = {"filter": f'labels.{label}="{value or self.label}"'}
+        query = {"filter": f'labels.{label}="{value or self.label}"', **PAGE}
         url = f"{self.base}/v1/{self.parent}/{collection}"
-        return list(self.list_pages(url, collection, what, NEED, query))
-
-    def list_pages(
-        self, url: str, field: str, what: str, need: Need, query: dict | None = None
-    ) -> Iterator[dict]:
-        """What all pages of a listing have in a field."""
-        query = {"pageSize": "100", **(query or {})}
-        while True:
-            answer = self.connection.ask(what, need, "GET", url, params=query)
-            yield from answer.get(field, [])
-            if not answer.get("nextPageToken"):
-                return
-            query["pageToken"] = answer["nextPageToken"]
+        return list(self.connection.list_pages(what, NEED, url, collection, query))
 
     def find_version(self, label: str, value: str) -> dict | None:
         """The version with a label, of any model of this repo; None where there is none."""
@@ -211,16 +200,8 @@ def predict_url(endpoint: dict, region: str) -> str:
 
 
 def connect() -> Service:
-    """The service in the project and region of project.yaml; sends no request yet.
-
-    Raises:
-        SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
-    """
-    settings = read_settings()
-    if faults := settings.missing("project", "region"):
-        raise SpecError(*faults)
-    connection = Connection(settings.project, settings.region, settings.service_account)
-    return Service(connection, find_label(settings))
+    """What this repo has on Vertex AI, as `clients.connect` says."""
+    return Service(clients.connect(), find_label(read_settings()))
 
 
 def find_endpoint(service: Service, name: str) -> dict:

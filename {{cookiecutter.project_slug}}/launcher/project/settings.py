@@ -52,6 +52,11 @@ class Settings:
     max_cost: float | None = None  # USD
     labels: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def parent(self) -> str:
+        """What Vertex AI has in the project and its region, as the API names it."""
+        return f"projects/{self.project}/locations/{self.region}"
+
     def missing(self, *keys: str) -> list[Fault]:
         """A fault for each of these keys that is empty, with the line where to write it."""
         file = document.read(self.path)

@@ -12,6 +12,7 @@ from conftest import ROOT
 from launcher.cloud import remote_job
 from launcher.cloud import study as jobs_study
 from launcher.cloud.remote_job import RemoteJob
+from launcher.common.terminal import print_table
 from launcher.common.times import format_span
 from launcher.jobfile import spec
 from launcher.report import runs
@@ -69,7 +70,7 @@ def test_times_are_for_people(seconds, text):
 
 
 def test_a_name_cannot_steer_the_terminal(capsys):
-    remote_job.print_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
+    print_table(["name", "n"], [["\x1b[2Jé\n", "1"], ["longer than that", "2"]])
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["name              n", "?[2Jé?            1", "longer than that  2"]
 

@@ -137,7 +137,7 @@ def predict(
     batch_size: int,
     folder: Path,
     job: Mapping,
-    show: Callable[[int, int], None],
+    show: Callable[[str, int, int], None],
 ) -> tuple[int, int]:
     """Write the predictions for all instances of a file; resume where an earlier call was killed.
 
@@ -145,7 +145,7 @@ def predict(
         source: a file, its form for `Reader.open`, and the `instanceConfig`.
         folder: it is there, and is empty or an earlier call's.
         job: what it is about; JSON. The folder's other job is refused.
-        show: called with the instances that are done, and with all of them.
+        show: called with "instances", how many of them are done, and how many there are.
 
     Returns:
         How many instances there are, and how many have no prediction.
@@ -173,7 +173,7 @@ def predict(
                 state["lines"][i] += len(lines)
                 state["bytes"][i] += sum(map(len, lines))
             _write_state(folder, state)
-            show(sum(state["lines"]), total)
+            show("instances", sum(state["lines"]), total)
     return sum(state["lines"]), state["lines"][1]
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from launcher.cli import command
 from launcher.common.document import SpecError
+from launcher.common.terminal import print_table
 from launcher.project.settings import ROOT, read_or_default
 
 APART = ROOT / "build" / "scikit-learn"
@@ -129,14 +130,11 @@ def _add_costs(result: dict, run) -> None:
 
 
 def _show(section: dict) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from launcher.report.baselines import write_estimate
 
-    table = Table(*section["columns"])
-    for row in section["rows"]:
-        table.add_row(*(write_estimate(c["bar"]) if isinstance(c, dict) else c for c in row))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(table)
-    console.print(section["text"])
+    rows = [
+        [write_estimate(c["bar"]) if isinstance(c, dict) else c for c in row]
+        for row in section["rows"]
+    ]
+    print_table(section["columns"], rows)
+    print(section["text"])

@@ -15,6 +15,7 @@ from launcher.cloud.storage import Store
 from launcher.cloud.submission import find_label
 from launcher.cloud.vertex import MOST, RESOURCE, Vertex
 from launcher.cloud.watch import Log
+from launcher.common.terminal import print_table, printable
 from launcher.common.times import format_span, format_time
 from launcher.cost.prices import dollars
 from launcher.project.settings import read_settings
@@ -37,7 +38,7 @@ def list_(options: Namespace) -> int:
     if options.json:
         print(json.dumps([job.message for job in jobs], indent=2))
     elif jobs:
-        remote_job.print_table(remote_job.COLUMNS, [remote_job.to_row(job) for job in jobs])
+        print_table(remote_job.COLUMNS, [remote_job.to_row(job) for job in jobs])
         if len(jobs) == options.most:
             print(f"the {options.most} newest; for more: --most {10 * options.most}")
     else:
@@ -52,7 +53,7 @@ def show(options: Namespace) -> int:
         print(json.dumps(job.message, indent=2))
         return 0
     for line in remote_job.to_lines(job, jobs.connection.project):
-        print(remote_job.printable(line))
+        print(printable(line))
     if job.trials:
         from launcher.cloud import study  # optuna takes a second
 
@@ -94,7 +95,7 @@ def cost(options: Namespace) -> int:
         price = remote_job.compute_cost(job)
         known, unknown = known + (price.most or 0.0), unknown + (price.most is None)
         text, span = remote_job.format_cost(job, price), format_span(3600 * price.hours)
-        print(remote_job.printable(f"{job.name}: {text}, for {span} of running"))
+        print(printable(f"{job.name}: {text}, for {span} of running"))
         for line in (*price.parts, *price.notes) if options.id else ():
             print(f"  {line}")
     if len(jobs) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,20 +163,6 @@ def format_cost(job: RemoteJob, price: cost.Estimate) -> str:
     if price.most is None:
         return "unknown"
     return dollars(price.most) + (" so far" if job.started and not job.ended else "")
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Plain columns, so that a name can be copied whatever the width of the terminal is."""
-    rows = [header, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
-
-
-def printable(text: str) -> str:
-    """Without what would steer a terminal: others may name their jobs as they like."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def explain_waiting(project: str) -> str:

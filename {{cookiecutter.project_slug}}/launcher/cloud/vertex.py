@@ -23,9 +23,10 @@ from pathlib import Path
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import RemoteJob, printable
+from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.submission import ID, Submission
 from launcher.common.document import SpecError
+from launcher.common.terminal import printable
 from launcher.local.run_dirs import RUNS
 
 # What the API calls a job, and a study: indexed by RemoteJob.tuning.

@@ -1,10 +1,10 @@
-"""Ask whoever sits at the terminal, and show how far work is."""
+"""Ask whoever sits at the terminal, print tables, and show how far work is."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from launcher.common.document import SpecError
 
@@ -24,6 +24,20 @@ def confirm(question: str, refused: str, instead: str) -> None:
     print(f"{question} [y/N] ", end="", flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SpecError(refused)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], align=str.ljust) -> None:
+    """Print plain columns, so that a name can be copied whatever the width of the terminal is."""
+    rows = [header, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(align(cell, width) for cell, width in cells).rstrip())
+
+
+def printable(text: str) -> str:
+    """Without what would steer a terminal: others may name their jobs as they like."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def new_bars(*columns):

@@ -6,7 +6,6 @@ Both write the same files. Here they grow in a folder beside the final one, whic
 from __future__ import annotations
 
 import contextlib
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from types import ModuleType
 
 from launcher.common.document import SpecError
 from launcher.common.files import PARTIAL, digest
+from launcher.common.terminal import show_steps
 from launcher.endpoints import files
 from launcher.endpoints.batch_job import find_form, predict_there
 from launcher.project.settings import read_settings
@@ -61,7 +61,7 @@ def _predict_here(options: Namespace, config: Mapping, predictor: ModuleType) ->
         return _report(folder, predictor.FILES, *lines)
     partial = folder.with_name(folder.name + PARTIAL)
     size = int(config.get("manualBatchTuningParameters", {}).get("batchSize", 64))
-    with _open_folder(partial), _bar() as show:
+    with _open_folder(partial), show_steps() as show:
         count, bad = predictor.predict(str(model_dir), source, size, partial, job, show)
     partial.rename(folder)
     return _report(folder, predictor.FILES, count - bad, bad)
@@ -85,18 +85,6 @@ def _open_folder(folder: Path) -> Iterator[None]:
         (folder / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it is not empty
             folder.rmdir()
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator:
-    """A function that shows (done, total) on a terminal."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = *Progress.get_default_columns(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("instances")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _report(folder: Path, names: tuple[str, str], good: int, bad: int) -> int:

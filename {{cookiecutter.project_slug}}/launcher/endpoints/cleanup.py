@@ -18,9 +18,9 @@ from functools import partial
 from launcher.cloud import clients
 from launcher.cloud.clients import Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import ENDED, printable, read_state
+from launcher.cloud.remote_job import ENDED, read_state
 from launcher.cloud.storage import Store
-from launcher.common.terminal import confirm
+from launcher.common.terminal import confirm, printable
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import deploy, plan

@@ -10,8 +10,8 @@ import sys
 from argparse import Namespace
 from dataclasses import dataclass
 
-from launcher.cloud.remote_job import print_table
 from launcher.common.document import SpecError
+from launcher.common.terminal import print_table
 from launcher.common.times import format_time, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import deploy, plan

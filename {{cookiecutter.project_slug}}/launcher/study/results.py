@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from launcher.common.terminal import print_table
 from launcher.common.times import format_span
 from launcher.jobfile import completion
 from launcher.jobfile.job import Job
@@ -119,10 +120,7 @@ def print_leaderboard(trials: Sequence[Trial], spec: StudySpec, certainty: Certa
         ]
         for rank, trial in enumerate(trials[:LEADERS], 1)
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = zip(row, widths, strict=True)
-        print("  ".join(cell.rjust(width) for cell, width in cells).rstrip())
+    print_table(header, rows, str.rjust)
     if len(trials) > LEADERS:
         print(f"{len(trials) - LEADERS} more trials are in study.csv")
     if text := certainty.explain(metric):

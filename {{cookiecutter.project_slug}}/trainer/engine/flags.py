@@ -61,12 +61,11 @@ def widths(text: str) -> tuple[int, ...]:
 def add_job_flags(group: argparse._ArgumentGroup) -> None:
     """Where results go, and which run this is."""
     add = group.add_argument
-    add(
-        "--job-dir",
-        metavar="DIR",
-        help="where results go: a folder, gs://… or /gcs/… (default: a new runs/<time>). The "
-        "platform's AIP_MODEL_DIR, AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR come first",
+    text = (
+        "where results go: a folder, gs://… or /gcs/… (default: a new runs/<time>). The platform's "
     )
+    text += "AIP_MODEL_DIR, AIP_CHECKPOINT_DIR and AIP_TENSORBOARD_LOG_DIR come first"
+    add("--job-dir", metavar="DIR", help=text)
     text = "at most this much work is lost when the job is killed (default: 60)"
     add("--checkpoint-every", type=seconds, default=60.0, metavar="SECONDS", help=text)
     text = "take over the flags of a recorded run; flags that are given here win"
@@ -98,16 +97,10 @@ def add_training_flags(group: argparse._ArgumentGroup) -> None:
     names = ("float32", "mixed_bfloat16", "mixed_float16")
     text = "of the layers' arithmetic (default: float32)"
     add("--precision", choices=names, default="float32", help=text)
-    add(
-        "--jit",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="compile with XLA; auto: where many steps follow",
-    )
-    text = (
-        "train with Keras's own fit, on one process, so that callbacks of Keras run; it is slower"
-    )
-    add("--fit", action="store_true", help=f"{text} for small models")
+    text = "compile with XLA; auto: where many steps follow"
+    add("--jit", choices=("auto", "on", "off"), default="auto", help=text)
+    text = "train with Keras's own fit, on one process, so that callbacks of Keras run; "
+    add("--fit", action="store_true", help=f"{text}it is slower for small models")
     text = "same seed, same run (default: 0)"
     add("--seed", type=count, default=0, metavar="N", help=text)
     text = "only operations that give the same bits each time, on GPUs too; slower"

@@ -125,16 +125,14 @@ def gallery(
     """
     listed = []
     for item in items:
-        images, right = [*map(str, item.get("images", ()))], item.get("right")
+        images = [*map(str, item.get("images", ()))]
         files = [image for image in images if not image.startswith(DRAWN)]
         if not images or not all(map(IMAGE.fullmatch, files)):
             raise ValueError(f"gallery {title!r}: images {images} are not from context.save_image")
         if columns and len(columns) != len(images):
             counts = f"{len(images)} images in an item of {len(columns)} columns"
             raise ValueError(f"gallery {title!r}: {counts}")
-        right = right if right is None else bool(right)
-        lines = [*map(str, item.get("lines", ()))]
-        listed.append({"images": images, "lines": lines, "right": right})
+        listed.append({"images": images, **_describe(item)})
     return _section("gallery", title, text, items=listed, columns=[*map(str, columns)])
 
 
@@ -144,16 +142,16 @@ def timelines(title: str, items: Sequence[Mapping], x_label: str = "", text: str
     for item in items:
         if not item["rows"] or not all(isinstance(row, dict) for row in item["rows"]):
             raise ValueError(f"timelines {title!r}: an item without rows of sections.signal")
-        right = item.get("right")
-        listed.append(
-            {
-                "rows": [*item["rows"]],
-                "span": _numbers(item["span"]),
-                "lines": [*map(str, item.get("lines", ()))],
-                "right": right if right is None else bool(right),
-            }
-        )
+        shown = {"rows": [*item["rows"]], "span": _numbers(item["span"])}
+        listed.append({**shown, **_describe(item)})
     return _section("timelines", title, text, items=listed, x_label=x_label)
+
+
+def _describe(item: Mapping) -> dict:
+    """What stands below an item of a gallery or of timelines, and whether its answer is right."""
+    right = item.get("right")
+    lines = [*map(str, item.get("lines", ()))]
+    return {"lines": lines, "right": right if right is None else bool(right)}
 
 
 def signal(name: str, values: Numbers = (), shades: Numbers = (), scale: Numbers = ()) -> dict:

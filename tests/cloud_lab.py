@@ -13,6 +13,7 @@ import importlib
 import io
 import os
 import re
+import runpy
 import sys
 from dataclasses import dataclass
 from unittest import mock
@@ -68,7 +69,8 @@ class CloudLab:
 
     @staticmethod
     def _forget_launcher():
-        for name in [name for name in sys.modules if name.partition(".")[0] == "launcher"]:
+        ours = ("launcher", "_verb")
+        for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
             del sys.modules[name]
 
     def module(self, name):
@@ -108,12 +110,12 @@ class CloudLab:
         return self._runner
 
     def run(self, script, *words, typed=None, **environ) -> Done:
-        """Runs a script's main() in the repo.
+        """Runs a script in the repo, in this process.
 
         Args:
             typed: what is answered on the terminal; None: there is none.
         """
-        main = self.main(script)
+        path = self.project.path / "scripts" / f"{script}.py"
         streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
         out, err = streams
         typing = io.StringIO(typed or "")
@@ -121,13 +123,15 @@ class CloudLab:
         with (
             self.asking(**environ),
             mock.patch.object(sys, "stdin", typing),
+            mock.patch.object(sys, "argv", [str(path), *map(str, words)]),
+            mock.patch.object(sys, "path", [str(path.parent), *sys.path]),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             _inside(self.project.path),
         ):
             try:
-                code = main([str(word) for word in words])
-            except SystemExit as end:  # argparse
+                runpy.run_path(str(path), run_name="__main__")
+            except SystemExit as end:
                 code = end.code
         texts = []
         for stream in streams:
@@ -140,13 +144,6 @@ class CloudLab:
         """What is called within the block asks the stand-ins."""
         with mock.patch.dict(os.environ, {**self.environ, **environ}):
             yield
-
-    def main(self, script):
-        path = self.project.path / "scripts" / f"{script}.py"
-        spec = importlib.util.spec_from_file_location(f"script_{script}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main
 
 
 @contextlib.contextmanager

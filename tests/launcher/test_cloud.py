@@ -41,6 +41,7 @@ LAB = Settings(project="my-lab-4711", region="europe-west4", bucket="my-lab-runs
 QUIET = """
 import runpy, sys
 sys.argv, before = sys.argv[1:], set(sys.modules)
+sys.path[0] = "scripts"  # as for a script
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:

@@ -354,6 +354,25 @@ def test_hostile_submissions_get_what_they_deserve(repo, tmp_path):
     assert {case["visibility"] for case in result["tests"]} == {"visible"} and result["score"] == 4
     assert "4 of 10 points" in (results / "reader/feedback.html").read_text()
     assert "Reader" not in (results / "leaderboard.html").read_text()
+    own = repo.path / "teacher/submissions/reader/assignment/solution.py"
+    own.write_text(own.read_text() + "# again\n")
+    done = run_course(repo, "publish", check=False)
+    assert done.returncode == 2 and "run course.py grade first" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_link_out_of_a_submission_is_not_followed(repo, tmp_path):
+    """Gradescope unpacks what git has; the labels would lie in the sandbox under another name."""
+    (tmp_path / "in/assignment").mkdir(parents=True)
+    (tmp_path / "in/assignment/solution.py").write_text("x")
+    (tmp_path / "in/trainer").mkdir()
+    (tmp_path / "in/trainer/model.py").symlink_to(repo.path / "teacher/hidden/labels.csv")
+    code = (
+        "import pathlib, sys; from teacher.grade import read_own;"
+        "print(read_own(pathlib.Path(sys.argv[1]), ('assignment/solution.py', 'trainer/model.py')))"
+    )
+    done = repo.run(["python", "-c", code, tmp_path / "in"])
+    assert done.stdout.strip() == "{'assignment/solution.py': b'x'}"
 
 
 FAULTS = {  # {what is written instead of it: (what a file says, the line of the error)}

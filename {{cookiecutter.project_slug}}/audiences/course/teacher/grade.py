@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import sys
 import tempfile
@@ -129,12 +130,9 @@ def build_base() -> Base:
 
 def grade_folder(folder: Path, result: Path, base: Base, slot: int, trusted: bool) -> None:
     """Grade the submission in a folder, and write its results.json."""
-    names = [name for name in base.assignment.graded if (folder / name).is_file()]
-    own = {name: (folder / name).read_bytes() for name in names}
-    key = _digest(
-        {**base.files, **{f"own/{name}": data for name, data in own.items()}}, repr(base.grading)
-    )
-    if result.exists() and json.loads(result.read_bytes()).get("extra_data") == {"graded": key}:
+    own = read_own(folder, base.assignment.graded)
+    about = {"graded": digest({**base.files, **own}, repr(base.grading)), "files": digest(own)}
+    if result.exists() and json.loads(result.read_bytes()).get("extra_data") == about:
         return
     begin = time.monotonic()
     output, why = {}, "nothing was handed in"
@@ -152,16 +150,28 @@ def grade_folder(folder: Path, result: Path, base: Base, slot: int, trusted: boo
         )  # for the teacher: it may quote hidden tests
     scored = score(output, why, base)
     seconds = round(time.monotonic() - begin, 1)
-    scored |= {"execution_time": seconds, "extra_data": {"graded": key}}
+    scored |= {"execution_time": seconds, "extra_data": about}
     result.parent.mkdir(parents=True, exist_ok=True)
     write_file(result, json.dumps(scored, indent=1, ensure_ascii=False) + "\n")
 
 
-def _digest(files: dict[str, bytes], more: str) -> str:
-    digest = hashlib.sha256(more.encode())
+def read_own(folder: Path, graded: tuple[str, ...]) -> dict[str, bytes]:
+    """The graded files in a submission's folder. A link out of it would show a file of the teacher's."""
+    paths = {name: Path(os.path.realpath(folder / name)) for name in graded}
+    inside = os.path.realpath(folder)
+    return {
+        name: path.read_bytes()
+        for name, path in paths.items()
+        if path.is_file() and path.is_relative_to(inside)
+    }
+
+
+def digest(files: dict[str, bytes], more: str = "") -> str:
+    """One text for the names and bytes of all these files."""
+    hasher = hashlib.sha256(more.encode())
     for name in sorted(files):
-        digest.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
-    return digest.hexdigest()
+        hasher.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
+    return hasher.hexdigest()
 
 
 def read_output(outcome: sandbox.Outcome) -> tuple[dict, str]:

@@ -18,7 +18,7 @@ from course.assignment import load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from teacher.collect import FOLDER, Submission, load_submissions
-from teacher.grade import RESULTS
+from teacher.grade import RESULTS, digest, read_own
 from teacher.grading import load_grading
 
 
@@ -26,7 +26,7 @@ def publish() -> int:
     """Write teacher/results/grades.csv, canvas.csv, moodle.csv, equal.csv, leaderboard.html and feedback pages.
 
     Raises:
-        SpecError: a student is not graded yet.
+        SpecError: a student is not graded yet, or has handed in something else since.
     """
     students, assignment, grading = load_submissions(), load_assignment(), load_grading()
     results = {}
@@ -34,7 +34,10 @@ def publish() -> int:
         path = RESULTS / student.username / "results.json"
         if not path.exists():
             raise SpecError(f"{path}: not there; run python scripts/course.py grade first")
-        results[student.username] = json.loads(path.read_bytes())
+        result = results[student.username] = json.loads(path.read_bytes())
+        own = read_own(FOLDER / student.username, assignment.graded)
+        if result["extra_data"].get("files") != digest(own):
+            raise SpecError(f"{path}: is of what was handed in before; run course.py grade first")
     most = sum(test["max_score"] for test in next(iter(results.values()))["tests"])
     scores = {name: result["score"] for name, result in results.items()}
 

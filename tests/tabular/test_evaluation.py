@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 
+import keras
 import numpy as np
 import pytest
 from conftest import read_json, train, write
@@ -106,3 +107,12 @@ def test_a_table_without_a_number_is_learned(tmp_path, target):
     falls, _ = read_falls(run.job_dir)
     assert run.data.numbers == 0 and set(falls) == {"a", "b"}
     assert falls["a"][0] > 0.2 and falls["b"][0] < 0.1
+
+
+def test_float16_trains_with_a_scaled_loss(tmp_path, penguins):
+    try:
+        run = train(tmp_path / "run", *penguins_flags(penguins), "--precision", "mixed_float16")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert type(run.model.optimizer).__name__ == "LossScaleOptimizer"
+    assert read_json(run.job_dir / "run.json")["metrics"]["val_accuracy"] > 0.9

@@ -87,7 +87,9 @@ class Steps:
     @property
     def has_schedule(self) -> bool:
         """Whether a learning rate changes from step to step."""
-        rates = [optimizer.get_config()["learning_rate"] for optimizer in optimizers(self.model)]
+        # float16 wraps the optimizer in one that scales the loss.
+        held = [getattr(one, "inner_optimizer", one) for one in optimizers(self.model)]
+        rates = [optimizer.get_config()["learning_rate"] for optimizer in held]
         return any(isinstance(rate, dict) for rate in rates)
 
     def train(self, block, steps: int, rows: int) -> Iterator[tuple[int, float]]:

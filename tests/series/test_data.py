@@ -370,6 +370,11 @@ REFUSED = {
         [],
         "waves.csv:12: 9 values, expected 8",
     ),
+    "a class for each participant": (
+        set_column("shape", lambda i, row: row[0]),
+        [],
+        "no window is left that is held out: no training recording has its class, 'p0",
+    ),
     "one class": (set_column("shape", lambda i, row: "saw"), [], "has one class, 'saw'"),
     "no target": (None, ["--target", "nothing"], "no column 'nothing'"),
     "time that is none": (set_column("t", lambda i, row: "now"), [], "expected numbers, or dates"),

@@ -93,7 +93,8 @@ def settle_schema(
     if schema.task == "classification":
         known = np.isin(recordings.targets, recordings.targets[train])
         faults |= {
-            i: "no training recording has its class" for i in np.flatnonzero(held_out & ~known)
+            i: f"no training recording has its class, {recordings.about['labels'][recordings.targets[i]]!r}"
+            for i in np.flatnonzero(held_out & ~known)
         }
         held_out &= known
         notes.append(
@@ -193,9 +194,9 @@ def open_windows(
         for part, count in rows.items():
             if not count:
                 side = "training" if part == "train" else "held out"
-                raise JobError(
-                    f"no window is left that is {side}: all are too short, or without a value or label"
-                )
+                why = "all are too short, or without a value or label"
+                why = next(iter(recordings.faults.values()), why)
+                raise JobError(f"no window is left that is {side}: {why}")
         rejected = recordings.read_rejected()
         for i, why in recordings.faults.items():
             participant, recording, file = recordings.keys[i]

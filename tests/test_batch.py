@@ -279,6 +279,13 @@ def test_a_prediction_that_is_killed_resumes_and_ends_with_the_same_bytes(lab, t
     assert (len(good), len(bad)) == (68 * 30, 30)
 
 
+def test_a_txt_is_a_table_where_no_instance_is_a_file(lab, tmp_path):
+    (tmp_path / "birds.txt").write_bytes((lab.project.path / EVAL).read_bytes())
+    batch(lab, tmp_path / "birds.txt", "--local", "--output", tmp_path / "out")
+    good, bad = results(tmp_path / "out")
+    assert [line["prediction"] for line in good] == predict(lab, EVAL) and not bad
+
+
 def test_nothing_is_overwritten(lab, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -68,13 +68,17 @@ class Reader:
                 with open(path, encoding="utf-8-sig", newline="") as file:
                     for where, texts in read_csv(file, path):
                         yield partial(self._read_row, where, texts)
-            elif form == "file-list":
+            elif form == "file-list" and self._takes_files():
                 with open(path, encoding="utf-8-sig") as file:
                     for line in filter(None, map(str.strip, file)):
                         yield partial(self._read_file, line)
             else:
                 for checked in self.inputs.open(path):
                     yield partial(self._write, checked)
+
+    def _takes_files(self) -> bool:
+        """Whether an instance is a file; else a .txt is a table, as instruments write them."""
+        return any(field["kind"] == "image" for field in self.inputs.list_fields())
 
     def _parse(self, line: bytes) -> tuple[dict, Any]:
         import orjson  # as the server reads it

@@ -148,6 +148,13 @@ def test_its_lines_are_for_people(repo):
     assert sum("pip install" in line for line in lines) == 1
 
 
+@posix
+def test_whoever_reads_its_first_line_alone_sees_no_traceback(repo):
+    command = f"{sys.executable} -I -S scripts/doctor.py | head -1"
+    done = subprocess.run(command, shell=True, cwd=repo, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("ok       python")
+
+
 def test_what_runs_before_all_is_plain_enough_for_an_old_python():
     ast.parse((ROOT / "scripts/doctor.py").read_text(encoding="utf-8"), feature_version=(3, 4))
 

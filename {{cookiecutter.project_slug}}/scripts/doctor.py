@@ -29,5 +29,7 @@ if __name__ == "__main__":
         code = main()
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:  # `… | head` has seen enough
+        os._exit(0)
     sys.stdout.flush()
     os._exit(code)  # a check that hangs is not waited for

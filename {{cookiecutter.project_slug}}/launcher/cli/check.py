@@ -27,6 +27,10 @@ def main(argv: list[str]) -> int:
     parser = command.new_parser(__doc__)
     parser.add_argument("job", nargs="*", type=Path, metavar="JOB.yaml", help="default: configs/")
     paths = [settings.PATH, *(parser.parse_args(argv).job or sorted(CONFIGS.glob("*.yaml")))]
+    return command.run(lambda: _check(paths))
+
+
+def _check(paths: list[Path]) -> int:
     from launcher.endpoints import files  # --help needs none of it
     from launcher.jobfile import spec
 

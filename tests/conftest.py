@@ -59,6 +59,7 @@ def start_fork_server(python=sys.executable, **environ):
                     [python, HERE / "forked.py", str(listener.fileno()), str(runner)],
                     env=user_environ()
                     | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
+                    | {"OPENBLAS_NUM_THREADS": "1"}  # the others wait in a loop for work
                     | environ,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[listener.fileno()],

@@ -13,7 +13,6 @@ from conftest import Trained
 
 from codec.answers import to_plain
 from predictor import runtime
-from predictor.instances import InstanceError
 from predictor.model import Model, Parameters
 from trainer.engine import network
 from trainer.images.backbone import Backbone
@@ -66,11 +65,9 @@ def test_a_backbone_gives_the_same_bits_in_any_company(name, tmp_path):
         assert lean.call({"image": images[:size]})["value"].tobytes() == whole[:size].tobytes()
 
 
-def test_a_request_is_answered_by_position_and_not_explained_by_features(digits: Trained):
+def test_a_request_is_answered_by_position(digits: Trained):
     model = Model(digits.model_dir)
     instance = {"image": make_images(1, digits.schema.pictures.shape)[0].tolist()}
     first, second, third = model.answer([instance, 1, instance], Parameters(top=2))
     assert len(first["probabilities"]) == 2 and "instance 1: expected" in second["error"]
     assert json.dumps(first, default=to_plain) == json.dumps(third, default=to_plain)
-    with pytest.raises(InstanceError, match="explain: "):
-        model.answer([instance], Parameters(explain=True))

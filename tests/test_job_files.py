@@ -190,7 +190,8 @@ def test_only_jobfile_names_the_fields_of_a_job():
     launcher = PRODUCT / "launcher"
     messages = json.loads((launcher / "jobfile/messages.json").read_text("utf-8"))["messages"]
     # The launcher writes this envelope, and the service; the others are no parts of a job.
-    for name in "HyperparameterTuningJob", "Model", "DeployModelRequest", "DeployedModel":
+    others = "Model", "DeployModelRequest", "DeployedModel", "BatchPredictionJob"
+    for name in ("HyperparameterTuningJob", *others):
         messages.pop(name)
     fields = {name for message in messages.values() for name in message if name != name.lower()}
     fields.remove("endTime")  # of a limit of studies; of every job that ended, too

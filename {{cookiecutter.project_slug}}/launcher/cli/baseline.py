@@ -118,9 +118,9 @@ def _install() -> None:
 def _add_costs(result: dict, run) -> None:
     """Add to each model what its fit costs, and to the run what its training costs, on one machine."""
     from launcher.cost.prices import dollars
-    from launcher.endpoints.plan import price_per_hour
+    from launcher.endpoints.plan import price_machine
 
-    price = price_per_hour({"machineSpec": {"machineType": MACHINE}}, read_or_default().region)
+    price = price_machine(MACHINE, read_or_default().region)
     result["priced"] = f"cost on {MACHINE}"
     for model in result["models"]:
         if model["name"] == "this run":

@@ -175,6 +175,11 @@ def price_per_hour(resources: Mapping, region: str) -> float | None:
     return prices.price_pool(pool, region, strategy, prices.load()).price
 
 
+def price_machine(machine: str, region: str) -> float | None:
+    """US dollars for an hour of a machine without a disk; None: unknown."""
+    return price_per_hour({"machineSpec": {"machineType": machine}}, region)
+
+
 def describe_price(deployment: Mapping, region: str) -> str:
     """What a DeployModelRequest costs, for people: of the fewest machines that it allows."""
     hourly = price_per_hour(deployment["deployedModel"]["dedicatedResources"], region)

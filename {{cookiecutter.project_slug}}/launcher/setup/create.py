@@ -17,7 +17,7 @@ from launcher.cloud.submission import find_label
 from launcher.common.document import SpecError
 from launcher.cost.prices import dollars
 from launcher.doctor.checkup import NOT_FOUND, Skip, command, one_line
-from launcher.endpoints.plan import price_per_hour
+from launcher.endpoints.plan import price_machine
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT, Settings, image_name
@@ -136,7 +136,7 @@ def create_account(gcloud: Gcloud, settings: Settings) -> None:
 
 
 def create_workbench(gcloud: Gcloud, settings: Settings, machine: str) -> None:
-    hourly = price_per_hour({"machineSpec": {"machineType": machine}}, settings.region)
+    hourly = price_machine(machine, settings.region)
     price = "an unknown sum" if hourly is None else f"about {dollars(hourly)}"
     name = f"{image_name()}-notebook"
     where = [f"--project={settings.project}", f"--location={settings.region}-b"]

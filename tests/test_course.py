@@ -380,7 +380,7 @@ FAULTS = {  # {what is written instead of it: (what a file says, the line of the
     "labels: assignment/__init__.py": ("labels: teacher/hidden/labels.csv", ":4: labels: has no"),
     "tests: .nan": ("tests: 0.5", ":5: tests: no number"),
     "{0.45: .nan}": ("{0.45: 2, 0.65: 4, 0.75: 6}", ":6: accuracy: not shares"),
-    "memory: 1.5": ("memory: 3000", ":7: limits: not whole numbers"),
+    "processes: 1.5": ("processes: 300", ":7: limits: not whole numbers"),
     "title: [a]": ("title: A table that gives its answer away", ":2: title: not a text"),
     "[assignment/tests/test_solution.py,": ("[assignment/solution.py,", ":3: graded[0]: assign"),
     "[trainer/model.py,": ("[assignment/solution.py,", ":3: graded: no file, or one twice"),
@@ -391,7 +391,7 @@ FAULTS = {  # {what is written instead of it: (what a file says, the line of the
 @pytest.mark.parametrize("new", FAULTS)
 def test_a_wrong_field_is_one_line(repo, tmp_path, new):
     old, part = FAULTS[new]
-    is_grading = old.startswith(("due", "labels", "tests", "{", "memory"))
+    is_grading = old.startswith(("due", "labels", "tests", "{", "processes"))
     path = repo.path / ("teacher/grading.yaml" if is_grading else "assignment/assignment.yaml")
     before = path.read_text()
     assert old in before

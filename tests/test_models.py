@@ -84,7 +84,9 @@ def plain(with_model, tmp_path_factory):
     return replica.weights, history(place / "run")
 
 
-@pytest.mark.parametrize("settings", [{"REGULARIZER": "l2"}, {"PENALTY": 1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"REGULARIZER": "l2"}, pytest.param({"PENALTY": 1.0}, marks=pytest.mark.soak)]
+)
 def test_penalties_change_the_weights_equally_on_two_processes(
     with_model, plain, tmp_path, settings
 ):

@@ -49,10 +49,15 @@ def read_recipes():
 
 
 RECIPES = {f"{recipe.problem}: {recipe.title}": recipe for recipe in read_recipes()}
-LATER = {"series": pytest.mark.soak}  # its networks are like those of other kinds to the trainer
+BACKBONE = "image: A network of keras.applications as feature extractor, with weights from a file"
+# To the trainer they are like the others.
+LATER = dict.fromkeys(["series", BACKBONE], pytest.mark.soak)
 every_recipe = pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=LATER.get(recipe.problem, ())) for n, recipe in RECIPES.items()],
+    [
+        pytest.param(name, marks=LATER.get(recipe.problem, LATER.get(name, ())))
+        for name, recipe in RECIPES.items()
+    ],
 )
 ON_TWO_WORKERS = [
     "tabular: L2 and dropout on the default model",

@@ -53,6 +53,12 @@ def read_requirements(project):
     return [one for one in found if not one.name.startswith("google-cloud")]
 
 
+SOAK = pytest.mark.soak
+LATER = [
+    kind for kind in answers.PROBLEMS if kind != "tabular"
+]  # half a minute of imports for little more
+
+
 @pytest.fixture(scope="module")
 def oldest():
     """The Python of an environment with exactly the oldest versions."""
@@ -81,16 +87,17 @@ def test_the_bounds_admit_what_colab_ships(bake, problem):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "problem", ["tabular", "image", pytest.param("series", marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("problem", ["tabular", *(pytest.param(k, marks=SOAK) for k in LATER)])
 def test_own_tests_pass_on_the_oldest(bake, oldest, problem):
     command = [oldest, *forked("pytest", oldest)]
     bake(problem=problem).run(command, timeout=1800, **fork_trainers(oldest))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("problem", "name"), [("tabular", "data"), ("image", "same_pixels")])
+@pytest.mark.parametrize(
+    ("problem", "name"),
+    [("tabular", "data"), pytest.param("image", "same_pixels", marks=SOAK)],
+)
 def test_data_is_read_alike_on_the_oldest(bake_with_tests, oldest, problem, name):
     """With the oldest PyArrow and Pillow. All other tests of these readers are for `make soak`."""
     project = bake_with_tests(problem)
@@ -150,11 +157,11 @@ def undisturbed(bake):
 @pytest.mark.parametrize(
     ("problem", "first"),
     [
-        ("tabular", "oldest"),
         ("tabular", "newest"),
         # Half a minute each for little more:
-        pytest.param("image", "oldest", marks=pytest.mark.soak),
-        pytest.param("image", "newest", marks=pytest.mark.soak),
+        pytest.param("tabular", "oldest", marks=SOAK),
+        pytest.param("image", "oldest", marks=SOAK),
+        pytest.param("image", "newest", marks=SOAK),
     ],
 )
 def test_a_run_and_its_model_pass_to_the_other_end(bake, oldest, undisturbed, problem, first):

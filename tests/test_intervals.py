@@ -24,7 +24,7 @@ def test_a_share_has_wilsons_interval(intervals):
     assert intervals.wilson(0, 9)[1] == pytest.approx(0)
 
 
-@pytest.mark.parametrize("rows", [100, 3000])
+@pytest.mark.parametrize("rows", [100, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_bootstrap_covers_the_truth(intervals, rows):
     """Of 100 samples about 95, whether rows are drawn one by one or in groups."""
     random, covered = np.random.default_rng(rows), 0

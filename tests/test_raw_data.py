@@ -198,6 +198,7 @@ class Killed:
         assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_pull_that_is_killed_ends_complete(lab):
     content = random.Random(0).randbytes(3 * PART)
     fill(lab, big=content, small=b"1")

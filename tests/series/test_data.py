@@ -17,6 +17,8 @@ from own import COLUMNS, flags_of, load, make_rows, refusal, write_waves
 
 from conftest import write
 
+pytestmark = pytest.mark.slow
+
 FLAGS = flags_of("classification", "waves.csv")
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from cloud_lab import PROJECT, REGION
 from conftest import forked
-from standins.cloud import DROPPED, LOST, SECRET, Fault
+from standins.cloud import DROPPED, LOST, SECRET, Fault, states
 from standins.jobs import NUMBER
 from standins.serving import ATTACHMENT
 
@@ -42,9 +42,13 @@ def trained(cloud_lab):
 
 
 @pytest.fixture
-def lab(cloud_lab, trained):
+def lab(cloud_lab, trained, monkeypatch):
     """Nothing is there, nothing goes wrong; what is deployed answers as the run `one` does."""
     cloud_lab.cloud.reset()
+    monkeypatch.setattr(cloud_lab.cloud.jobs, "resources", {})  # those of other files come back
+    monkeypatch.setattr(cloud_lab.cloud.jobs, "runner", None)
+    life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
+    monkeypatch.setattr(cloud_lab.cloud.jobs, "life", life)
     cloud_lab.cloud.images = cloud_lab.cloud.repository = True
     cloud_lab.settings()
     serving = cloud_lab.cloud.serving

@@ -24,6 +24,7 @@ import raw_data
 import reader
 import reading
 import search
+import series
 import serving
 import shards
 import start
@@ -32,7 +33,7 @@ import tabular
 from measure import HERE, ROOT, Lab
 
 ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
-ALL += (shards, reader, raw_data, serving, quality)
+ALL += (shards, reader, raw_data, series, serving, quality)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"

@@ -33,6 +33,18 @@ SECTIONS = {  # title: the part that makes it, what it must tell
         "reader",
         ["(a) decoded in memory", "(b) tutorials' way", "(c) `image_dataset", "first step,"],
     ),
+    "Recordings": (
+        "series",
+        [
+            "ours",
+            "(a) all windows in memory",
+            "(b) `keras",
+            "(c) pandas",
+            "every batch dealt",
+            "pyarrow's parse alone",
+            "peak memory",
+        ],
+    ),
     "Serving": (
         "serving",
         [

@@ -33,6 +33,7 @@ SECTIONS = {  # title: the part that makes it, what it must tell
         "reader",
         ["(a) decoded in memory", "(b) tutorials' way", "(c) `image_dataset", "first step,"],
     ),
+    "Raw data": ("raw_data", ["data.py pull", "gcloud storage rsync"]),
     "Recordings": (
         "series",
         [

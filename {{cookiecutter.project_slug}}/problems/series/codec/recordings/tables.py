@@ -234,7 +234,9 @@ def _read_csv(source: Source, types: dict[str, pa.DataType], file) -> Iterator[p
 def _read_parquet(types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    yield from pq.ParquetFile(file).iter_batches(batch_size=BLOCK_ROWS, columns=list(types))
+    table = pq.ParquetFile(file)
+    for group in range(table.num_row_groups):  # all at once, pyarrow keeps what it has read
+        yield from table.iter_batches(BLOCK_ROWS, row_groups=[group], columns=list(types))
 
 
 def _finish(column: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -54,7 +54,7 @@ def _in_memory(data):
 
 
 def keras_way(flags, data):
-    """Keras's own windows over one array; recordings are not told apart, and nothing is normalised."""
+    """Keras's own windows over one array; windows cross from one recording to the next, and nothing is normalised."""
     import keras
 
     samples = np.array(data.recordings.samples())

@@ -81,9 +81,9 @@ class Copies:
 
     def predict(self, instances):
         """What an endpoint answers: what the newest run does."""
-        (self.project.path / "asked.json").write_text(json.dumps(instances), encoding="utf-8")
+        (self.project.path / "instances.json").write_text(json.dumps(instances), encoding="utf-8")
         command = ["python", *forked("scripts/predict.py"), "--model", self.find_run() / "model"]
-        answers = self.project.run([*command, "asked.json"]).stdout
+        answers = self.project.run([*command, "instances.json"]).stdout
         return [json.loads(line) for line in answers.splitlines()]
 
     def start(self, resource, log):

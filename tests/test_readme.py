@@ -42,8 +42,8 @@ def test_commands_of_the_first_minutes(readme, request):
     said = [readme.run(block) for block in range(4)]
     assert "report: " in said[0]
     # Held-out penguins, sevens, recordings.
-    asked = {"tabular": 69, "image": 179, "series": 140}[problem]
-    assert said[1].count('"class"') == asked + 1
+    count = {"tabular": 69, "image": 179, "series": 140}[problem]
+    assert said[1].count('"class"') == count + 1
     assert "--early-stopping" in said[2]
     assert {"tabular": "eval mae"}.get(problem, "eval accuracy") in said[3]
 

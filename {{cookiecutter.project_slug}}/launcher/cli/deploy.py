@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     kinds = parser.add_mutually_exclusive_group()
     kind = {"dest": "kind", "action": "store_const", "default": ""}
     kinds.add_argument("--shared", const="shared", help=text, **kind)
-    text = "an endpoint that only your network reaches, by Private Service Connect; it is not asked"
+    text = "an endpoint that only your network reaches, by Private Service Connect; no prediction is made"
     kinds.add_argument("--private", const="private", help=text, **kind)
     text = "one instance in any form that predict.py takes (default: a held-out row of the run)"
     add("--instance", type=Path, metavar="FILE", help=text)

@@ -135,7 +135,7 @@ def _find_nameless(rows: Rows, roles: Roles) -> dict[int, str]:
 
 
 def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
-    """The channels that vary; and what is to be said of the others.
+    """The channels that vary, and a note on each of the others.
 
     Raises:
         JobError: --channels names one that does not, or none is left.
@@ -191,7 +191,7 @@ def _read(
 def _settle_step(
     rows: Rows, roles: Roles, rate: float | None, faults: dict
 ) -> tuple[float, float, list[str]]:
-    """The time between samples, that of most files, and what is to be said of it. Times that do not ascend are faults.
+    """The time between samples, that of most files, and notes on it. Times that do not ascend are faults.
 
     Raises:
         JobError: recordings have different rates, and no flag says which one to take.

@@ -134,6 +134,7 @@ def execute(cells, folder, environ, **options):
     notebook = nbformat.v4.new_notebook(cells=cells)
     resources = {"metadata": {"path": str(folder)}}
     options = {"timeout": 300, "kernel_name": "python3", **options}
+    options["coalesce_streams"] = True  # the kernel sends one line in several parts at times
     NotebookClient(notebook, resources=resources, **options).execute(env=environ)
     return json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
 

@@ -29,6 +29,16 @@ class Batches:
         stored = np.concatenate([np.arange(piece.start, piece.stop) for piece in self.pieces])
         return stored[self.positions]
 
+    def rows(self) -> np.ndarray:
+        """int64 [n]: those of the first `steps` batches; the others only fill the block."""
+        return self.indices()[: self.steps].ravel()
+
+    def fill(self, values: np.ndarray) -> np.ndarray:
+        """Shape the values of `rows`, [n, …], as [K, share of a batch, …]; zeros fill the other batches."""
+        if filler := self.positions.size - len(values):
+            values = np.concatenate([values, np.zeros((filler, *values.shape[1:]), values.dtype)])
+        return values.reshape(*self.positions.shape, *values.shape[1:])
+
 
 def count_steps(rows: int, batch_size: int, replicas: int = 1) -> int:
     """Batches in an epoch: the last one, of the rows that are left, has a row for each replica."""

@@ -68,10 +68,9 @@ class Split:
         at_once = self.steps_per_block(batch_size)
         order = (seed, epoch, first, share)
         for batches in batching.arrange(self.rows, batch_size, at_once, NEIGHBOURS, *order):
-            indices = batches.indices()
-            rows = indices[: batches.steps].ravel()
-            target = () if self.target == "none" else (_fill(self.targets(rows), indices.shape),)
-            yield batches.steps, ({"image": _fill(self.read(rows), indices.shape)}, *target)
+            rows = batches.rows()
+            target = () if self.target == "none" else (batches.fill(self.targets(rows)),)
+            yield batches.steps, ({"image": batches.fill(self.read(rows))}, *target)
 
     def steps_per_block(self, batch_size: int) -> int:
         rows = min(AT_ONCE, AT_ONCE_BYTES // math.prod(self.pixels.dataset.shape), self.rows)
@@ -99,13 +98,6 @@ class Split:
         """int64 [classes]: images of each class."""
         classes = self.pixels.dataset.targets(self.split)
         return np.bincount(classes, minlength=len(self.pixels.dataset.labels))
-
-
-def _fill(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Values [n, …] as [K, b, …]; zeros stand in batches that only fill the block."""
-    if filler := math.prod(shape) - len(values):
-        values = np.concatenate([values, np.zeros((filler, *values.shape[1:]), values.dtype)])
-    return values.reshape(*shape, *values.shape[1:])
 
 
 @dataclass(frozen=True)

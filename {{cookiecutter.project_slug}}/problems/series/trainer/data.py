@@ -11,7 +11,6 @@ import argparse
 import functools
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -77,10 +76,9 @@ class Windows:
         at_once = max(1, min(AT_ONCE_BYTES // row_bytes, self.rows) // batch_size)
         order = (seed, epoch, first, share)
         for batches in batching.arrange(self.rows, batch_size, at_once, NEIGHBOURS, *order):
-            indices = batches.indices()
-            inputs, target = self.read(indices[: batches.steps].ravel())
-            inputs = {name: _fill(array, indices.shape) for name, array in inputs.items()}
-            yield batches.steps, (inputs, _fill(target, indices.shape))
+            inputs, target = self.read(batches.rows())
+            inputs = {name: batches.fill(array) for name, array in inputs.items()}
+            yield batches.steps, (inputs, batches.fill(target))
 
     def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Inputs and target of some windows, in this order.
@@ -131,13 +129,6 @@ class Windows:
             return counts
         counts = np.bincount(self.number, minlength=len(recordings.keys))
         return np.bincount(recordings.targets, counts, classes).astype(np.int64)
-
-
-def _fill(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Values [n, …] as [K, b, …]; zeros stand in batches that only fill the block."""
-    if filler := math.prod(shape) - len(values):
-        values = np.concatenate([values, np.zeros((filler, *values.shape[1:]), values.dtype)])
-    return values.reshape(*shape, *values.shape[1:])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Runs are read back as they were, and their report tells what a person looks for."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -318,6 +319,22 @@ def test_tables_compare_runs(make):
     assert table["exported_epoch"].to_list() == [3, 3]
 
 
+def test_a_table_of_many_runs_looks_at_each_once(make):
+    """Its time grows with the runs, not with their square."""
+
+    class Counted(dict):
+        looks = 0
+
+        def __iter__(self):
+            Counted.looks += 1
+            return super().__iter__()
+
+    one = runs.load(make())
+    many = [dataclasses.replace(one, metrics=Counted(one.metrics))] * 50
+    assert comparison.table(many)["val_accuracy"].to_list() == [0.7125] * 50
+    assert Counted.looks <= 100
+
+
 def test_a_broken_run_is_named_and_skipped(make, capsys):
     root = make("broken", record="{").parent
     make("good")
@@ -379,10 +396,13 @@ def run_script(repo, *arguments):
 
 
 def test_the_script_takes_the_newest_run(repo, make):
-    make("old", started="2026-01-01T00:00:00+00:00")
+    """It reads no older one, of which there may be thousands."""
+    old = make("old", started="2026-01-01T00:00:00+00:00")
+    (old / "evaluation.json").write_text("{", encoding="utf-8")
     new = make("new")
     result = run_script(repo)
     assert (result.returncode, result.stdout.strip()) == (0, str(new / "report.html"))
+    assert result.stderr == ""
     assert (new / "report.html").exists()
 
 

@@ -6,6 +6,8 @@ python scripts/report.py runs/A runs/B        these runs
 
 from __future__ import annotations
 
+from itertools import islice
+
 from launcher.cli import command
 from launcher.project.settings import ROOT
 from launcher.report import runs
@@ -21,7 +23,7 @@ def main(argv: list[str]) -> int:
 
 
 def _write(run_dirs: list[str]) -> int:
-    run_dirs = run_dirs or [run.path for run in runs.load_all(RUNS)[:1]]
+    run_dirs = run_dirs or [run.path for run in islice(runs.iterate(RUNS), 1)]
     if not run_dirs:
         raise runs.RunError(f"no run in {RUNS}; train one first")
     from launcher.report import report  # matplotlib takes a second, and --help needs none

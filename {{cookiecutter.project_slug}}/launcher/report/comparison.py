@@ -71,6 +71,7 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
     differ; the metrics of the exported model by id, and its epoch; rows_per_second.
     """
     flags = differing_flags(runs)
+    ids = dict.fromkeys(id for run in runs for id in run.metrics)
     rows = [
         {
             "run": run.name,
@@ -80,7 +81,7 @@ def table(runs: Sequence[Run]) -> pl.DataFrame:
             "seconds": run.seconds,
             "target": run.record.get("target"),
             **{flag: _as_cell(values[i]) for flag, values in flags.items()},
-            **{id: run.metrics.get(id) for other in runs for id in other.metrics},
+            **{id: run.metrics.get(id) for id in ids},
             "exported_epoch": run.exported,
             "rows_per_second": run.record.get("rows_per_second"),
         }

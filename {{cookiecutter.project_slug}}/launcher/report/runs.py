@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -117,15 +118,19 @@ def load_all(root: str | Path) -> list[Run]:
 
     The trials of a study are runs, too. A directory without run.json is none: its job failed early.
     """
-    root, runs = Path(root), []
+    return list(iterate(root))
+
+
+def iterate(root: str | Path) -> Iterator[Run]:
+    """Yield what `load_all` returns. Only the starts are read ahead, which is fast for thousands of runs."""
+    root = Path(root)
     studies = (path.parent for path in root.glob(f"[!.]*/{STUDY}"))
     trials = (path for study in studies for path in study.glob("*/run.json"))
-    for path in sorted([*root.glob("[!.]*/run.json"), *trials]):
+    for path in sorted([*root.glob("[!.]*/run.json"), *trials], key=_age):
         try:
-            runs.append(load(path.parent))
+            yield load(path.parent)
         except RunError as error:
             print(f"skipped {error}", file=sys.stderr)
-    return sorted(runs, key=_age)
 
 
 def find_model(run_dir: Path | None, root: Path = ROOT / "runs") -> Path:
@@ -135,7 +140,7 @@ def find_model(run_dir: Path | None, root: Path = ROOT / "runs") -> Path:
         RunError: there is none.
     """
     if run_dir is None:
-        models = [run.path / "model" for run in load_all(root)]
+        models = (run.path / "model" for run in iterate(root))
         if model := next((path for path in models if path.is_dir()), None):
             return model
         raise RunError(f"no run in {root} has a model; train one first")
@@ -174,7 +179,10 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
-def _age(run: Run) -> tuple[float, str]:
-    """Sorts the newest first; a run without a start counts by its last change."""
-    time = run.started.timestamp() if run.started else (run.path / "run.json").stat().st_mtime
-    return -time, run.name
+def _age(path: Path) -> tuple[float, str]:
+    """Sorts run.json files, the newest first; a run without a start counts by its last change."""
+    try:
+        time = parse_time(json.loads(path.read_bytes())["started"]).timestamp()
+    except (OSError, *DAMAGED):
+        time = path.stat().st_mtime
+    return -time, str(path.parent)

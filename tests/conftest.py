@@ -241,3 +241,12 @@ def cloud_lab(bake, tmp_path_factory):
     project = bake(fresh=True, project_name="Penguin Lab", gcp_project=PROJECT, gcs_bucket=BUCKET)
     with CloudLab(project, tmp_path_factory.mktemp("cloud")) as lab:
         yield lab
+
+
+@pytest.fixture
+def lab(cloud_lab):
+    """The repo of `cloud_lab` as it was baked; no jobs in the cloud, and nothing goes wrong there."""
+    cloud_lab.cloud.reset()
+    cloud_lab.settings()
+    yield cloud_lab
+    assert cloud_lab.cloud.proxy.leaks == []

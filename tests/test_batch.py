@@ -19,7 +19,6 @@ from cloud_lab import BUCKET, PROJECT, REGION
 from standins.batches import FILES
 from standins.cloud import DROPPED, LOST, SECRET, Fault
 from test_endpoints import error_of, is_empty, run, trained  # noqa: F401
-from test_endpoints import lab as serving_lab  # noqa: F401
 
 pytestmark = pytest.mark.slow  # the real SDK, and a training
 CREATE = "POST .*/batchPredictionJobs$"
@@ -27,11 +26,10 @@ EVAL = "data/penguins_eval.csv"
 
 
 @pytest.fixture
-def lab(serving_lab):  # noqa: F811
-    """Nothing runs, nothing goes wrong; an answer is a bird's weight."""
-    serving_lab.cloud.batches.reset()
-    serving_lab.cloud.serving.answer = lambda birds: [{"value": b["body_mass_g"]} for b in birds]
-    return serving_lab
+def lab(lab, trained):  # noqa: F811
+    """An answer is a bird's weight."""
+    lab.cloud.serving.answer = lambda birds: [{"value": b["body_mass_g"]} for b in birds]
+    return lab
 
 
 def batch(lab, *words, **options):

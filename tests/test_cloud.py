@@ -22,8 +22,9 @@ import pytest
 import yaml
 
 from cloud_lab import BUCKET, EXECUTOR, PROJECT, REGION
-from conftest import PRODUCT, forked
-from standins.cloud import DAMAGED, DROPPED, LATE, LOST, SECRET, SLOW, Fault, states
+from conftest import PRODUCT
+from standins.cloud import DAMAGED, DROPPED, LATE, LOST, SECRET, SLOW, Fault
+from standins.jobs import states
 
 pytestmark = pytest.mark.slow  # the real clients, for a minute in all
 
@@ -39,17 +40,10 @@ NO_QUOTA = (
 
 
 @pytest.fixture
-def lab(cloud_lab):
-    """Nothing wrong, nothing changed, nobody who runs jobs."""
-    cloud_lab.cloud.reset()
-    cloud_lab.cloud.images = cloud_lab.cloud.repository = True
-    cloud_lab.cloud.jobs.runner = None
-    cloud_lab.cloud.jobs.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
-    cloud_lab.settings()
-    shutil.rmtree(cloud_lab.module("cloud.vertex").FOLDER, ignore_errors=True)
-    yield cloud_lab
-    cloud_lab.cloud.reset()
-    assert cloud_lab.cloud.proxy.leaks == []
+def lab(lab):
+    """No submission is open."""
+    shutil.rmtree(lab.module("cloud.vertex").FOLDER, ignore_errors=True)
+    return lab
 
 
 def send(lab, *words, code=0, **options):
@@ -76,100 +70,6 @@ def folder_of(message):
 def in_bucket(lab, folder):
     names = lab.cloud.buckets.names(BUCKET, f"{folder}/")
     return [name.removeprefix(f"{folder}/") for name in names]
-
-
-# From a file to a model in the bucket.
-
-
-@pytest.mark.slow
-def test_a_job_is_uploaded_run_and_leaves_its_model_in_the_bucket(lab):
-    lab.package()
-    lab.cloud.jobs.runner = lab.runner()
-    done, [message] = send(lab, "--wait")
-    name, folder = message["displayName"], folder_of(message)
-    assert {path.split("/")[0] for path in in_bucket(lab, folder)} == {
-        *("run.json", "history.csv", "schema.json", "evaluation.json", "predictions.csv"),
-        *("job.yaml", "model", "checkpoints", "logs"),
-    }
-    record = json.loads(lab.cloud.buckets.read(BUCKET, f"{folder}/run.json"))
-    head = lab.project.run(["git", "rev-parse", "HEAD"]).stdout.strip()
-    assert record["status"] == "succeeded"
-    assert record["git"] == {"commit": head, "dirty": False}
-    assert message["labels"]["git_commit"] == head[:12]
-    assert record["data"]["train"]["files"][0]["path"].startswith(f"gs://{BUCKET}/data/")
-    # What the trainer printed, without TensorFlow's own messages; and how to find it again.
-    assert re.search(r"^epoch 2/2 +loss", done.out, re.MULTILINE)
-    assert "I0000" not in done.out
-    assert re.search(
-        rf"^\[launcher\] {name} succeeded after [\d.]+ s: gs://", done.out, re.MULTILINE
-    )
-    for verb in ("logs", "cancel", "fetch"):
-        assert f"python scripts/jobs.py {verb} {name}" in done.out
-    # Brought back, it is a run as any other.
-    storage = lab.module("cloud.storage")
-    with lab.asking():
-        store = lab.store()
-        copied = storage.download_folder(store, f"gs://{BUCKET}/{folder}", lab.folder / name)
-    assert copied == len([path for path in in_bucket(lab, folder) if path[-1] != "/"])
-    penguin = lab.project.path / "data" / "penguins_eval.csv"
-    predict = ["python", *forked("scripts/predict.py"), "--model", lab.folder / name / "model"]
-    answers = lab.project.run([*predict, penguin]).stdout.splitlines()
-    assert len(answers) == record["data"]["eval"]["rows"]
-    assert json.loads(answers[0])["class"] in ("Adelie", "Chinstrap", "Gentoo")
-
-    # The same code again: nothing is built or uploaded but the record of this job.
-    lab.cloud.reset()
-    _, [again] = send(lab, "--", "--target=nothing", "--epochs=1")
-    assert [line for line in lab.cloud.requests if line.startswith("POST /upload")] == [
-        f"POST /upload/storage/v1/b/{BUCKET}/o"
-    ]
-    pools = [m["jobSpec"]["workerPoolSpecs"][0]["pythonPackageSpec"] for m in (message, again)]
-    assert pools[0]["packageUris"] == pools[1]["packageUris"]
-    assert pools[1]["args"] == ["--epochs=2", "--target=nothing", "--epochs=1"]
-
-
-@pytest.mark.slow
-def test_a_trainer_that_fails_fails_the_command_and_its_last_lines_are_shown(lab):
-    lab.package()
-    lab.cloud.jobs.runner = lab.runner()
-    done, [message] = send(lab, "--wait", "--", "--target=nothing", code=1)
-    assert "failed after" in error_of(done) and "status of 2" in error_of(done)
-    assert "no column 'nothing'; there are: species" in done.out  # as it came
-    tail = [line for line in done.err.splitlines() if line.startswith("  chief:0 | ")]
-    assert "no column 'nothing'; there are: species" in tail[-1]
-    assert "model" not in {path.split("/")[0] for path in in_bucket(lab, folder_of(message))}
-
-
-@pytest.mark.slow
-def test_trials_get_flags_and_folders_and_report_their_metric(lab):
-    lab.package()
-    lab.cloud.jobs.runner = lab.runner()
-    study = yaml.safe_load(lab.project.read("configs/tuning.yaml"))
-    study |= {"maxTrialCount": 2, "displayName": "Two Trials"}
-    args = ["--epochs=2", "--early-stopping=2"]
-    study["trialJobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] = args
-    path = lab.folder / "two.yaml"
-    path.write_text(yaml.safe_dump(study), encoding="utf-8")
-    done, [message] = send(lab, str(path), "--wait")
-    assert re.fullmatch(r"two-trials-\d{8}-\d{6}", message["displayName"])
-    assert re.search(r"^chief:0 \| epoch 2/2", done.out, re.MULTILINE)
-    job = lab.cloud.jobs.job(message["displayName"])
-    assert [trial["id"] for trial in job["trials"]] == ["1", "2"]
-    for trial in job["trials"]:
-        folder = f"{folder_of(message)}/{trial['id']}"
-        record = json.loads(lab.cloud.buckets.read(BUCKET, f"{folder}/run.json"))
-        chosen = {p["parameterId"]: p["value"] for p in trial["parameters"]}
-        assert record["flags"]["learning_rate"] == pytest.approx(chosen["learning_rate"])
-        assert record["flags"]["dropout"] == pytest.approx(chosen["dropout"])
-        assert ",".join(map(str, record["flags"]["hidden_units"])) == chosen["hidden_units"]
-        # The history's best val_loss, which is what the study compares.
-        history = lab.cloud.buckets.read(BUCKET, f"{folder}/history.csv").decode().splitlines()
-        column = history[0].split(",").index("val_loss")
-        best = min(float(line.split(",")[column]) for line in history[1:])
-        [measured] = trial["finalMeasurement"]["metrics"]
-        assert measured["metricId"] == "val_loss"
-        assert measured["value"] == pytest.approx(best, rel=1e-4)
-        assert "model/saved_model.pb" in in_bucket(lab, folder)
 
 
 # One message: printed, sent by us, sent by gcloud.

@@ -1,6 +1,6 @@
 """Jobs in the cloud are found, shown, ended and brought back: the launcher against stand-ins.
 
-Most jobs here are put into the stand-in as the service would describe them; two are really run.
+Jobs are put into the stand-in as the service would describe them.
 """
 
 import csv
@@ -13,13 +13,11 @@ from datetime import datetime, timedelta, timezone
 from unittest import mock
 
 import pytest
-import yaml
 from google.protobuf import json_format
 
 from cloud_lab import BUCKET, PROJECT, REGION
-from conftest import forked
-from standins.cloud import DAMAGED, DROPPED, SECRET, Fault, states
-from standins.jobs import NUMBER
+from standins.cloud import DAMAGED, DROPPED, SECRET, Fault
+from standins.jobs import NUMBER, states
 from standins.vertex import Refused, sdk
 
 pytestmark = pytest.mark.slow  # the real clients, for a minute in all
@@ -33,16 +31,10 @@ POOL = {
 
 
 @pytest.fixture
-def lab(cloud_lab, monkeypatch):
-    """Nothing wrong, no jobs, nothing fetched; the jobs of other tests come back afterwards."""
-    cloud_lab.cloud.reset()
-    cloud_lab.cloud.jobs.runner = None
-    cloud_lab.cloud.jobs.life = {}
-    cloud_lab.settings()
-    monkeypatch.setattr(cloud_lab.cloud.jobs, "resources", {})
-    yield cloud_lab
-    cloud_lab.cloud.reset()
-    assert cloud_lab.cloud.proxy.leaks == []
+def lab(lab):
+    """A job stays in the state in which it was put, however often it is looked at."""
+    lab.cloud.jobs.life = {}
+    return lab
 
 
 def ago(**span):
@@ -504,9 +496,8 @@ def test_an_interrupted_fetch_leaves_no_run_and_is_resumed(lab, monkeypatch, how
     first = set(downloads(lab)) - {events}
 
     monkeypatch.undo()
-    monkeypatch.setattr(lab.cloud.jobs, "resources", dict(lab.cloud.jobs.resources))
-    put(lab, name, 2, **ran(hours=1))
     lab.cloud.reset()
+    put(lab, name, 2, **ran(hours=1))
     jobs(lab, "fetch", name)
     assert status(lab, name) == "succeeded"
     second = set(downloads(lab))
@@ -537,7 +528,7 @@ def test_a_run_that_still_writes_is_never_taken_for_a_finished_one(lab, monkeypa
     with lab.giving_up_soon():
         jobs(lab, "fetch", "live", code=2)
     assert status(lab, "live") is None
-    lab.cloud.reset()
+    lab.cloud.faults.clear()
     jobs(lab, "fetch", "live")
     assert status(lab, "live") == "succeeded"
 
@@ -656,99 +647,3 @@ def test_what_goes_wrong_is_reported_in_a_line(lab, key, verb):
 def test_a_project_that_is_not_set_up_is_reported(lab):
     lab.settings(project='""')
     assert "gcp.project" in error_of(jobs(lab, "list", code=2))
-
-
-# The whole way: sent, run by real TensorFlow, brought back, used.
-
-
-@pytest.fixture
-def busy(cloud_lab):
-    """The jobs that other tests have sent are there."""
-    cloud_lab.cloud.reset()
-    cloud_lab.package()
-    cloud_lab.cloud.jobs.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
-    cloud_lab.cloud.jobs.runner = cloud_lab.runner()
-    yield cloud_lab
-    cloud_lab.cloud.reset()
-    cloud_lab.cloud.jobs.runner = None
-
-
-def finished(lab, file, study):
-    """The name of a job that was run, by another test or now."""
-    for run in lab.runner().started:
-        over = run.describe().get("state") == "JOB_STATE_SUCCEEDED"
-        if over and ("trialJobSpec" in run.resource) is study:
-            return run.resource["displayName"]
-    done = lab.run("train_cloud", str(file), "--wait")
-    assert done.code == 0, done
-    return lab.cloud.jobs.sent[-1][1]["displayName"]
-
-
-@pytest.mark.slow
-def test_a_run_of_the_cloud_is_used_like_one_of_this_machine(busy):
-    name = finished(busy, "configs/smoke.yaml", study=False)
-    jobs(busy, "fetch", name)
-    path = here(busy, name)
-    record = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    run = busy.module("report.runs").load(path)
-    assert run.status == "succeeded" and run.history["epoch"] == [1.0, 2.0]
-    assert "val_accuracy" in busy.module("report.comparison").table([run]).columns
-    page = busy.project.run(["python", "scripts/report.py", path]).stdout.strip()
-    assert name in (path / "report.html").read_text(encoding="utf-8") and page.endswith(".html")
-    # Without --model: the newest run, which is that one.
-    words = ["python", *forked("scripts/predict.py"), "data/penguins_eval.csv"]
-    for other in here(busy, ".").iterdir():
-        if other != path and (other / "run.json").exists():
-            (other / "run.json").unlink()
-    done = busy.project.run(words)
-    assert f"runs/{name}/model" in done.stderr.replace("\\", "/")
-    answers = [json.loads(line)["class"] for line in done.stdout.splitlines()]
-    with (busy.project.path / "data" / "penguins_eval.csv").open(encoding="utf-8") as file:
-        species = [row["species"] for row in csv.DictReader(file)]
-    hits = sum(answer == truth for answer, truth in zip(answers, species, strict=True))
-    assert hits / len(species) == pytest.approx(record["metrics"]["val_accuracy"], abs=1e-4)
-
-
-@pytest.mark.slow
-def test_a_study_of_the_cloud_is_shown_like_one_of_this_machine(busy, tmp_path):
-    study = yaml.safe_load(busy.project.read("configs/tuning.yaml"))
-    study |= {"maxTrialCount": 2, "displayName": "Two Trials"}
-    study["trialJobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] = ["--epochs=2"]
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    name = finished(busy, tmp_path / "two.yaml", study=True)
-    trials = {trial["id"]: trial for trial in busy.cloud.jobs.job(name)["trials"]}
-    done = jobs(busy, "fetch", name)
-    path = here(busy, name)
-    assert json.loads((path / "study.json").read_text(encoding="utf-8"))["state"] == "finished"
-    with (path / "study.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    values = [float(row["val_loss"]) for row in rows]
-    assert values == sorted(values) and len(values) == 2
-    for row in rows:
-        trial = trials[row["trial"]]
-        assert float(row["val_loss"]) == trial["finalMeasurement"]["metrics"][0]["value"]
-        chosen = {p["parameterId"]: p["value"] for p in trial["parameters"]}
-        assert float(row["learning_rate"]) == chosen["learning_rate"]
-        assert row["hidden_units"] == chosen["hidden_units"]
-    runs = busy.module("report.runs")
-    loaded = {run.name: run for run in runs.load_all(here(busy, "."))}
-    assert {f"{name}/1", f"{name}/2"} <= set(loaded)
-    assert (path / "1" / "report.html").is_file()
-    page = (path / "report.html").read_text(encoding="utf-8")
-    assert "(Vertex AI)" in page and 'href="1/report.html"' in page
-    # The curves are what the trials recorded, since the stand-in has none.
-    curves = (path / "measurements.csv").read_text(encoding="utf-8").splitlines()
-    assert len(curves) == 1 + sum(len(loaded[f"{name}/{i}"].history["epoch"]) for i in (1, 2))
-    # The leaderboard of the service is the same.
-    board = jobs(busy, "show", name).out.splitlines()[-2:]
-    assert [line.split()[1] for line in board] == [row["trial"] for row in rows]
-    # And the winner is a job that can be run.
-    best = busy.project.path / "configs" / "best.yaml"
-    assert f"job file: {best}" in done.out
-    spec = busy.module("jobfile.spec").load(best)
-    (pool,) = spec.spec["workerPoolSpecs"]
-    assert f"--learning_rate={rows[0]['learning_rate']}" in pool["containerSpec"]["args"]
-    assert "env" not in pool["containerSpec"] and "pythonPackageSpec" not in pool
-    best.unlink()
-    assert "all of it was here already" in jobs(busy, "fetch", name).out
-    assert not best.exists()  # nothing is written again

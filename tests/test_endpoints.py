@@ -18,7 +18,7 @@ import pytest
 
 from cloud_lab import PROJECT, REGION
 from conftest import forked
-from standins.cloud import DROPPED, LOST, SECRET, Fault, states
+from standins.cloud import DROPPED, LOST, SECRET, Fault
 from standins.jobs import NUMBER
 from standins.serving import ATTACHMENT
 
@@ -42,22 +42,10 @@ def trained(cloud_lab):
 
 
 @pytest.fixture
-def lab(cloud_lab, trained, monkeypatch):
-    """Nothing is there, nothing goes wrong; what is deployed answers as the run `one` does."""
-    cloud_lab.cloud.reset()
-    monkeypatch.setattr(cloud_lab.cloud.jobs, "resources", {})  # those of other files come back
-    monkeypatch.setattr(cloud_lab.cloud.jobs, "runner", None)
-    life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
-    monkeypatch.setattr(cloud_lab.cloud.jobs, "life", life)
-    cloud_lab.cloud.images = cloud_lab.cloud.repository = True
-    cloud_lab.settings()
-    serving = cloud_lab.cloud.serving
-    serving.reset()
-    serving.answer = lambda instances: [trained["one"] for _ in instances]
-    yield cloud_lab
-    cloud_lab.cloud.reset()
-    serving.reset()
-    assert cloud_lab.cloud.proxy.leaks == []
+def lab(lab, trained):
+    """What is deployed answers as the run `one` does."""
+    lab.cloud.serving.answer = lambda instances: [trained["one"] for _ in instances]
+    return lab
 
 
 def run(lab, script, *words, code=0, **options):
@@ -326,8 +314,7 @@ class OneRun:
 @pytest.fixture
 def runs_jobs(lab):
     lab.cloud.jobs.runner = OneRun(lab)
-    yield lab.cloud.jobs.runner
-    lab.cloud.jobs.runner = None
+    return lab.cloud.jobs.runner
 
 
 SMOKE = ["train_cloud", "configs/smoke.yaml", "--then", "deploy"]
@@ -566,9 +553,6 @@ def littered(lab):
     for name in (f"scratch/{other}/a", "runs/a/run.json", "scratch/a"):
         cloud.buckets.write("lab", name, b"{}")
     yield lab
-    cloud.docker_images, cloud.instances = [], []
-    for name in [n for n in cloud.jobs.resources if BOARD.format("")[:-1] in n or n == job.name]:
-        del cloud.jobs.resources[name]
     for name in cloud.buckets.names("lab", "scratch/"):
         cloud.buckets.remove("lab", name)
 

@@ -2,7 +2,6 @@
 
 Google's own client against the stand-in bucket; the launcher is the one of the baked repo.
 """
-# ruff: noqa: F401, F811 (the fixture `lab` is imported)
 
 import itertools
 import json
@@ -11,14 +10,13 @@ import shutil
 import tempfile
 import unicodedata
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud_lab import BUCKET, PROJECT, REGION
-from test_cloud_jobs import error_of, fill, here, jobs, lab, put, ran, status
+from cloud_lab import BUCKET
+from test_cloud_jobs import error_of, fill, here, jobs, put, ran, status
 
 pytestmark = pytest.mark.slow  # to import Google's client takes seconds
 

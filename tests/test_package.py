@@ -7,7 +7,7 @@ import pytest
 
 from cloud_lab import BUCKET
 from conftest import Project
-from test_cloud_jobs import error_of, lab  # noqa: F401
+from test_cloud_jobs import error_of
 
 FILES = {
     "trainer/labels.json": '["a", "b"]',
@@ -67,7 +67,7 @@ def test_a_package_installs_every_file_that_the_image_has(bake, tmp_path):
 
 
 @pytest.fixture
-def packing(lab):  # noqa: F811
+def packing(lab):
     """What a test adds to the trainer goes away again."""
     lab.package()
     yield lab

@@ -34,15 +34,11 @@ def docker(registry):
 
 
 @pytest.fixture
-def lab(cloud_lab, docker):
-    cloud_lab.cloud.reset()
-    cloud_lab.cloud.images = False
-    cloud_lab.cloud.jobs.runner = None
-    cloud_lab.settings()
-    (cloud_lab.project.path / "Dockerfile").write_text(SMALL, encoding="utf-8")
-    yield cloud_lab
-    cloud_lab.project.run(["git", "checkout", "-q", "Dockerfile", "trainer"])
-    cloud_lab.cloud.images = True
+def lab(lab, docker):
+    lab.cloud.images = False
+    (lab.project.path / "Dockerfile").write_text(SMALL, encoding="utf-8")
+    yield lab
+    lab.project.run(["git", "checkout", "-q", "Dockerfile", "trainer"])
 
 
 def send(lab, docker, capfd, *words, code=0):

@@ -16,7 +16,6 @@ import yaml
 from cloud_lab import BUCKET
 from conftest import user_environ
 from standins.cloud import DAMAGED, SLOW, Fault
-from standins.drive import Drive
 from standins.proxy import Response
 
 SOURCE = f"gs://{BUCKET}/data/raw"  # where data.yaml is silent
@@ -25,20 +24,15 @@ PART = 16 << 20  # what one request reads
 
 
 @pytest.fixture
-def lab(cloud_lab):
+def lab(lab):
     """A repo without raw data, and empty buckets; data.yaml names no source."""
-    lab, root = cloud_lab, cloud_lab.project.path
-    lab.cloud.reset()
-    lab.settings()
-    lab.cloud.drive = Drive()
-    plain = lab.project.read("data.yaml")
+    root, plain = lab.project.path, lab.project.read("data.yaml")
     yield lab
     (root / "data.yaml").write_text(plain, encoding="utf-8")
     (root / "data/MANIFEST.csv").unlink(missing_ok=True)
     shutil.rmtree(root / "data/raw", ignore_errors=True)
     for name in lab.cloud.buckets.names(BUCKET, "data/raw/"):
         lab.cloud.buckets.remove(BUCKET, name)
-    lab.cloud.reset()
 
 
 def fill(lab, **files):

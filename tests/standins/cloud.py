@@ -50,22 +50,30 @@ class Fault:
 class Cloud:
     """Call it with a `Request`; or enter it, and it is a server."""
 
-    def __init__(self, *buckets: str, closed: tuple[str, ...] = (), images: bool = True):
+    def __init__(self, *buckets: str, closed: tuple[str, ...] = ()):
         self.buckets = Buckets(*buckets, closed=closed)
-        self.drive = Drive()
         self.log = Log()
         self.jobs = Jobs(self.log)
         self.serving = Serving(self.jobs, self.log)
         self.batches = Batches(self.jobs, self.serving, self.buckets)
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Be as new; only the buckets keep what is in them."""
+        self.log.entries.clear()
+        self.drive = Drive()
+        self.jobs.reset()
+        self.serving.reset()
+        self.batches.reset()
         self.faults: list[Fault] = []
         self.requests: list[str] = []
-        self.images = images  # whether every image that is looked for is there
+        self.images = True  # whether every image that is looked for is there
         self.repository = True
         self.docker_images: list[dict] = []  # that the repository lists: DockerImage messages
         self.instances: list[dict] = []  # of Workbench
         self.builds: dict[str, dict] = {}
         self.build_life = ("QUEUED", "WORKING", "SUCCESS")
-        self._lock = threading.Lock()
 
     def __enter__(self):
         hosts = {f"{host}.googleapis.com": self for host in HOSTS}
@@ -107,11 +115,6 @@ class Cloud:
         path.write_text(json.dumps(account), encoding="utf-8")
         unset = {"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "false"}
         return {"GOOGLE_APPLICATION_CREDENTIALS": str(path), **unset}
-
-    def reset(self) -> None:
-        """Forgets faults and requests; what lies in buckets stays."""
-        self.faults.clear()
-        self.requests.clear()
 
     def __call__(self, request: Request):
         line = f"{request.method} /{'/'.join(request.path)}"
@@ -216,9 +219,3 @@ class Cloud:
         if build["status"] == "SUCCESS":
             self.images = True
         return answer(build)
-
-
-def states(*names: str) -> dict[str, str]:
-    """A life for `Jobs.life`: QUEUED → … → the last of these names, each once looked at."""
-    long = [f"JOB_STATE_{name}" for name in names]
-    return dict(zip(long, long[1:], strict=False))

@@ -31,6 +31,12 @@ def refusal(status: int, message: str) -> Response:
     return answer({"error": error}, status)
 
 
+def states(*names: str) -> dict[str, str]:
+    """A life for `Jobs.life`: QUEUED → … → the last of these names, each once looked at."""
+    long = [f"JOB_STATE_{name}" for name in names]
+    return dict(zip(long, long[1:], strict=False))
+
+
 class Jobs(Vertex):
     """Vertex AI with the rules that the service has for jobs.
 
@@ -40,13 +46,17 @@ class Jobs(Vertex):
         runner: runs new jobs; None: nobody does.
     """
 
-    def __init__(self, log, runner=None):
+    def __init__(self, log):
         super().__init__()
-        self.log, self.runner = log, runner
+        self.log = log
+        self.reset()
+
+    def reset(self):
+        """Forget all jobs; nobody runs the next ones, and they succeed. No number is used again."""
+        self.resources.clear()
         self.sent: list[tuple[str, dict]] = []
-        states = ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
-        names = [f"JOB_STATE_{state}" for state in states]
-        self.life = dict(zip(names, names[1:], strict=False))
+        self.life = states("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
+        self.runner = None
         self.runs: dict = {}
 
     def __call__(self, request: Request) -> Response:

@@ -86,6 +86,7 @@ def keep_overlay(folder, name):
 
 
 def main():
+    os.remove(__file__)  # which Cookiecutter leaves in the folder for temporary files
     keep_overlay("audiences", AUDIENCE)  # first: it brings files for each kind of data
     shutil.rmtree(Path("problems", PROBLEM, "readme"), ignore_errors=True)  # they are in README.md
     keep_overlay("problems", PROBLEM)

@@ -4,8 +4,10 @@ The questions check each answer as it is given; --replay skips that, this does n
 {## ours ##}
 """
 
+import os
 import sys
 
+os.remove(__file__)  # which Cookiecutter leaves in the folder for temporary files
 FAULTS = "{{ cookiecutter | faults | join('\n') | quoted_inside }}"
 
 if FAULTS:

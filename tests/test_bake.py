@@ -370,8 +370,10 @@ def test_without_identity_there_is_no_commit_but_advice(tmp_path, config_file):
 
 
 def test_without_git_the_bake_is_whole(tmp_path, config_file):
-    done = Project(tmp_path).run(command(tmp_path, config_file), PATH=str(tmp_path))
-    assert "git is not installed" in done.stdout
+    (temporary := tmp_path / "temporary").mkdir()
+    environ = {"PATH": str(tmp_path), "TMPDIR": str(temporary)}
+    done = Project(tmp_path).run(command(tmp_path, config_file), **environ)
+    assert "git is not installed" in done.stdout and not list(temporary.iterdir())
     assert (tmp_path / "my-research" / "setup.py").exists()
     assert not (tmp_path / "my-research" / ".git").exists()
 

@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # on a GPU, two equal runs differ in the last bits
+sys.dont_write_bytecode = True  # TensorFlow would leave some in the folder for temporary files
 sys.path.insert(0, str(ROOT))
 
 from codec.schema import Schema  # noqa: E402

@@ -32,6 +32,16 @@ PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
 sys.path.append(str(ROOT))  # the tests import answers and dev, as cookiecutter imports answers
 # {a folder of tests that run in a bake: the kind of its data}
 IN_BAKE = {"launcher": "tabular", "tabular": "tabular", "image": "image", "series": "series"}
+# The files that take 20 seconds or more, the longest first.
+LONGEST = (
+    *("test_local_jobs.py", "test_versions.py", "test_cloud.py", "test_resume.py"),
+    *("test_training.py", "test_bake.py", "test_recipes.py", "test_studies.py", "test_forks.py"),
+    *("test_container.py", "test_course.py", "test_endpoints.py", "test_shards.py"),
+    *("image/test_report_pictures.py", "test_doctor.py", "test_notebooks.py", "test_update.py"),
+    *("launcher/test_study.py", "test_kinds.py", "test_cloud_jobs.py", "image/test_model.py"),
+    *("test_cluster.py", "image/test_shards.py", "image/test_data.py", "test_models.py"),
+    *("test_serving_container.py", "test_object_names.py", "image/test_network.py"),
+)
 
 
 def user_environ():
@@ -220,12 +230,14 @@ class FileInBake(pytest.File):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that train: one at the end would leave the other processors idle.
-
-    The others follow in the alphabet's order from its end, where no long file comes last.
-    """
+    """Begin with the longest files: one at the end would leave the other processors idle."""
+    ranks = {HERE / name: rank for rank, name in enumerate(LONGEST)}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path in slow, item.path.name, item.path), reverse=True)
+
+    def order(item):
+        return ranks.get(item.path, len(ranks)), item.path not in slow, item.path
+
+    items.sort(key=order)
 
 
 def pytest_pycollect_makemodule(module_path, parent):

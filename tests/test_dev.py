@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dev
-from conftest import ROOT
+from conftest import HERE, LONGEST, ROOT
 
 
 @pytest.mark.parametrize("arguments", [[], ["tets"], ["demo", "-k", "x"], ["clean", "x"]])
@@ -40,6 +40,10 @@ def test_failing_step_shows_what_was_said(capfd):
     with pytest.raises(dev.Stop, match="Asking failed .exit code 3., see above; ask again"):
         dev.step("Asking", [sys.executable, "-c", "print('no'); exit(3)"], "ask again")
     assert "no\n" in capfd.readouterr().out
+
+
+def test_the_files_that_begin_are_there():
+    assert [name for name in LONGEST if not (HERE / name).exists()] == []
 
 
 @pytest.mark.slow

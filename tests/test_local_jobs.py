@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 # Files in a bake's configs/ that one process plays; the others are tested by name below.
 SINGLE = ["multi_gpu", "smoke"]
-LIKE_MULTI_GPU = ["gpu", "flex_start", "tpu"]  # to the trainer; once is enough for images
+LIKE_MULTI_GPU = ["gpu", "flex_start", "tpu"]  # to the trainer
 
 # Epochs by which a job is long enough to be disturbed: pictures take longer than 300 rows.
 EPOCHS = {"tabular": {"workers": 20, "spot": 100}}
@@ -62,10 +62,10 @@ def table(run_dir):
 @pytest.mark.parametrize(
     ("project", "config"),
     [
-        *(("tabular", config) for config in [*SINGLE, "gpu", "tpu"]),
-        pytest.param("tabular", "flex_start", marks=SOAK),
-        *(("image", config) for config in SINGLE),
-        *(pytest.param("image", config, marks=SOAK) for config in LIKE_MULTI_GPU),
+        *(("tabular", config) for config in [*SINGLE, "tpu"]),
+        *(pytest.param("tabular", config, marks=SOAK) for config in ("gpu", "flex_start")),
+        ("image", "smoke"),
+        *(pytest.param("image", config, marks=SOAK) for config in ["multi_gpu", *LIKE_MULTI_GPU]),
         *(pytest.param("series", config, marks=SOAK) for config in SINGLE + LIKE_MULTI_GPU),
     ],
     indirect=["project"],
@@ -112,6 +112,7 @@ def test_a_smaller_cluster_trains_to_the_same(project, tmp_path):
     assert loss(said) == pytest.approx(loss(whole), abs=1e-3)
 
 
+@SOAK  # with one that is killed, all of it is tested below
 def test_parameter_servers(project, tmp_path):
     serve(project, tmp_path / "run")
 
@@ -148,6 +149,7 @@ def stop_and_resume(project, run_dir, epoch, pause=0.0):
         [sys.executable, "scripts/train_local.py", *map(str, words)]
         + ["--epochs=100000", "--checkpoint-every=3600"],
         cwd=project.path,
+        env={**os.environ, **fork_trainers()},
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )

@@ -51,7 +51,7 @@ def read_recipes():
 RECIPES = {f"{recipe.problem}: {recipe.title}": recipe for recipe in read_recipes()}
 BACKBONE = "image: A network of keras.applications as feature extractor, with weights from a file"
 # To the trainer they are like the others.
-LATER = dict.fromkeys(["series", BACKBONE], pytest.mark.soak)
+LATER = dict.fromkeys(["series", BACKBONE, "image: Any model with plain `fit`"], pytest.mark.soak)
 every_recipe = pytest.mark.parametrize(
     "name",
     [

@@ -55,7 +55,7 @@ def kill_and_go_on(project, place, undisturbed, share, how=signal.SIGKILL):
     return first, second
 
 
-@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("share", [0.5, 0.9])
 def test_killed(bake, tmp_path, undisturbed, share):
     kill_and_go_on(bake(), tmp_path, undisturbed, share)
 

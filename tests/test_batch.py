@@ -267,6 +267,7 @@ def test_a_prediction_that_is_killed_resumes_and_ends_with_the_same_bytes(lab, t
                 time.sleep(0.02 * kills)
                 child.send_signal(signal.SIGKILL)
                 kills += 1
+            time.sleep(0.002)  # this process would take half the machine
         assert child.wait(60) in (2, -signal.SIGKILL)
     assert kills == 3
     whole = subprocess.run([*script, str(tmp_path / "whole")], cwd=lab.project.path, env=environ)

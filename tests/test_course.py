@@ -3,15 +3,18 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
 import answers
 from conftest import PRODUCT
+from standins import docker
 
 sys.path.append(str(PRODUCT / "audiences/course"))
 from teacher.markers import MarkerError, strip_file
@@ -37,6 +40,20 @@ BROKEN = {  # {what a teacher wrote: the line of the error, and a part of it}
     "BEGIN SOLUTION\nx = 1\nEND SOLUTION\n": (1, "'### BEGIN SOLUTION'"),
     "# ### BEGIN SOLUTION\nx = 1\n": (1, "'### BEGIN SOLUTION'"),
     "if x:\n    ### BEGIN HIDDEN TESTS\n    y()\n    ### END HIDDEN TESTS\n": (1, "not Python"),
+    "### END SOLUTION\nx = 1\n### BEGIN SOLUTION\n": (1, "without its BEGIN"),
+    "x = 1\n### BEGIN SOLUTION": (2, "without its END"),  # and no final line break
+    "### BEGIN SOLUTION\nx = 1\n### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS\n": (3, "inside the"),
+    "### START SOLUTION\nx = 1\n### STOP SOLUTION\n": (1, "resembles a marker"),
+    "### SOLUTION BEGIN\nx = 1\n### SOLUTION END\n": (1, "resembles a marker"),
+    "### solution\nx = 1\n": (1, "resembles a marker"),
+    "# ANSWER:\nx = 1\n": (1, "resembles a marker"),
+    "### BEGIN\u00a0SOLUTION\nx = 1\n### END SOLUTION\n": (1, "resembles a marker"),
+    "### BEGIN SOLUTION\\\nx = 1\n### END SOLUTION\n": (1, "resembles a marker"),
+    'x = f"### BEGIN SOLUTION {1}"\n': (1, "resembles a marker"),
+    'x = """\n### BEGIN SOLUTION\n"""\n': (2, "without its END"),
+    "\ufeff\ufeff### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n": (1, "resembles a marker"),
+    "\uff03## BEGIN SOLUTION\nx = 1\n### END SOLUTION\n": (1, "resembles a marker"),
+    "x = 1\0\n": (1, "not Python"),
 }
 
 
@@ -58,10 +75,32 @@ def test_a_wrong_marker_is_an_error_with_its_line(text):
         strip_file("a.ipynb", make_notebook("x = 1\n", text))
 
 
-@pytest.mark.parametrize("name", ["README.md", "assignment.yaml"])
-def test_a_marker_in_another_file_is_an_error(name):
-    with pytest.raises(MarkerError, match=f"{name}:2: markers work in .py and .ipynb files only"):
-        strip_file(name, b"text\n### BEGIN SOLUTION\n")
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+@pytest.mark.parametrize(
+    "marker", ["### BEGIN SOLUTION", "  ## begin solutions", "x: 1 ### END SOLUTION"]
+)
+def test_a_marker_in_another_file_is_an_error(marker, encoding):
+    data = f"Größe: 1\n{marker}\n".encode(encoding)
+    with pytest.raises(MarkerError, match=r"a\.yaml:2: markers work in .py and .ipynb files only"):
+        strip_file("a.yaml", data)
+    text = b"### Begin with the data\n# Solutions of it\n"
+    assert strip_file("README.md", text) == (text, [])
+
+
+@pytest.mark.parametrize("name", ["a.py", "A.PY", "a.ipynb"])
+def test_code_in_another_encoding_is_an_error(name):
+    """What cannot be read cannot be stripped."""
+    with pytest.raises(MarkerError, match=f"{name}:3: not UTF-8"):
+        strip_file(name, f"# coding: latin-1\n\nx = 'Größe'\n{SOLUTION}".encode("latin-1"))
+
+
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_a_block_that_is_no_code_is_an_error(kind):
+    text = "Try:\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n"
+    with pytest.raises(MarkerError, match=r"a\.ipynb: cell 1, line 2: markers work in code cells"):
+        strip_file("a.ipynb", make_notebook(text, kind=kind))
+    with pytest.raises(MarkerError, match=r"a\.ipynb: not a notebook"):
+        strip_file("a.ipynb", b'{"cells": [{"cell_type": "code"}]}')
 
 
 def test_blocks_are_stripped():
@@ -71,7 +110,11 @@ def test_blocks_are_stripped():
         "x = 1\n### BEGIN HIDDEN TESTS\ndef test_b():\n    pass\n\n\n### END HIDDEN TESTS\ny = 2\n"
     )
     assert strip_file("a.py", hidden.encode())[0] == b"x = 1\ny = 2\n"
-    assert strip_file("a.py", SOLUTION.replace("\n", "\r\n").encode())[1][0].lines == ("return 1",)
+    for old, new in (("\n", "\r\n"), ("    ", "\t"), ("def", "\ufeffdef")):  # of Windows, and tabs
+        data, blocks = strip_file("a.py", SOLUTION.replace(old, new).encode())
+        assert data.decode() == STUB.replace(old, new) and blocks == [block]
+    quoted = f'x = """\n{SOLUTION}"""\n'
+    assert b"return 1" not in strip_file("a.py", quoted.encode())[0]
     notebook = json.loads(strip_file("a.ipynb", make_notebook(SOLUTION))[0])
     assert "".join(notebook["cells"][0]["source"]) == STUB and notebook["cells"][0]["outputs"] == []
     usual = b"# the solution of this equation\n# end of the file\n"
@@ -267,9 +310,20 @@ ATTACKS = {
         0,
     ),
     "forged": (
-        "\nimport os\nreport = '<testsuite>' + 9 * '<testcase classname=\"a\" name=\"b\"/>' + '</testsuite>'\n"
-        "open('/tmp/report.xml', 'w').write(report)\nprint('8 passed')\nos._exit(0)\n",
+        "\nimport os, sys\npath = [word for word in sys.argv if 'junit' in word][0].split('=')[1]\n"
+        "report = '<testsuite>' + 9 * '<testcase classname=\"a\" name=\"b\"/>' + '</testsuite>'\n"
+        "open(path, 'w').write(report)\nprint('8 passed')\nos._exit(0)\n",
         0,
+    ),
+    "killer": (  # it prints for the grader's own process, a text that is no Unicode, and ends that process
+        "\nimport os\nwith open(f'/proc/{os.getppid()}/fd/1', 'w') as file:\n"
+        '    file.write(\'{"report": "\\\\ud800", "predictions": ["NaN"]}\')\nos.kill(os.getppid(), 9)\n',
+        0,
+    ),
+    "renamed": (  # a process whose name is no UTF-8
+        "\nimport ctypes, time\nctypes.CDLL(None).prctl(15, b'\\xff\\xfe) (')\ntime.sleep(0.3)\n"
+        + IDLE,
+        4,
     ),
     "reader": (
         "\nimport os\nfor root in ('/submission', '/root', '/home', '/tmp', '/etc', '/var'):\n"
@@ -290,12 +344,23 @@ SLOW_ATTACKS = {
     "equal": (
         "\nclass Always:\n    def __eq__(self, other):\n        return True\n    def __hash__(self):\n        return 0\n"
         "\ndef find_leak(rows, target):\n    return Always()\n" + IDLE,
-        None,
+        4,  # it passes what it has solved, too
     ),
     "filler": (
         "\ntry:\n    with open('/tmp/x', 'wb') as file:\n        while True:\n            file.write(bytes(10**7))\n"
         "except OSError:\n    pass\n" + IDLE,
         0,  # its disk is full before the tests can report
+    ),
+    "flood": (
+        "\nimport os, sys\nwhile True:\n    os.write(2, bytes(10**7))\n",
+        0,
+    ),
+    "poisoner": (  # every later Python of its own would run this first
+        "\nimport os, site\nfolder = site.getusersitepackages()\nos.makedirs(folder, exist_ok=True)\n"
+        "for name in ('sitecustomize.py', 'usercustomize.py', 'numpy.py', 'evil.pth'):\n"
+        "    with open(f'{folder}/{name}', 'w') as file:\n        file.write('import os; os._exit(0)')\n"
+        + IDLE,
+        4,
     ),
     "leaky": ("\ndef choose_columns():\n    return []\n", 5.5),
     "latin": ("\nNAME = 'Größe 研究'\n" + IDLE, 4),
@@ -333,11 +398,8 @@ def grade_all(repo, tmp_path, attacks, limit, jobs):
     run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
     run_course(repo, "grade", "--jobs", jobs, timeout=1200)
     run_course(repo, "publish")
-    expected = {name: points for name, (_, points) in attacks.items()} | {"absent": 0}
     scores = read_scores(repo)
-    assert {name: scores[name] for name, points in expected.items() if points is not None} == {
-        name: points for name, points in expected.items() if points is not None
-    }
+    assert scores == {name: points for name, (_, points) in attacks.items()} | {"absent": 0}
     return scores
 
 
@@ -367,12 +429,18 @@ def test_a_link_out_of_a_submission_is_not_followed(repo, tmp_path):
     (tmp_path / "in/assignment/solution.py").write_text("x")
     (tmp_path / "in/trainer").mkdir()
     (tmp_path / "in/trainer/model.py").symlink_to(repo.path / "teacher/hidden/labels.csv")
+    (tmp_path / "odd/trainer").mkdir(parents=True)
+    (tmp_path / "odd/assignment").mkdir()
+    os.mkfifo(tmp_path / "odd/assignment/solution.py")
+    with open(tmp_path / "odd/trainer/model.py", "wb") as file:
+        file.truncate(10 << 30)  # bytes
     code = (
         "import pathlib, sys; from teacher.grade import read_own;"
-        "print(read_own(pathlib.Path(sys.argv[1]), ('assignment/solution.py', 'trainer/model.py')))"
+        "names = ('assignment/solution.py', 'trainer/model.py');"
+        "print(*(read_own(pathlib.Path(folder), names) for folder in sys.argv[1:]))"
     )
-    done = repo.run(["python", "-c", code, tmp_path / "in"])
-    assert done.stdout.strip() == "{'assignment/solution.py': b'x'}"
+    done = repo.run(["python", "-c", code, tmp_path / "in", tmp_path / "odd"])
+    assert done.stdout.strip() == "{'assignment/solution.py': b'x'} {}"
 
 
 FAULTS = {  # {what is written instead of it: (what a file says, the line of the error)}
@@ -438,10 +506,186 @@ def make_a_trap(folder, path):
     program.write_text(f"#!/bin/sh\ntouch {path}\n")
     program.chmod(0o755)
     git("config", "log.showSignature", "true")
-    git("config", "gpg.program", program)
+    for name in ("gpg.program", "core.fsmonitor", "filter.x.smudge", "uploadpack.packObjectsHook"):
+        git("config", name, program)
+    git("config", "core.hooksPath", folder)
+    (folder / "post-checkout").symlink_to(program)
     git("log")
     assert path.exists()  # the trap works
     path.unlink()
+
+
+BORROWED = ["file", "whole", "common", "refs"]  # parts of another's repo
+
+
+def make_borrowed(folder, git):
+    """Repos of students that show the commits of the teacher's, by a path or a link to it."""
+    for name in BORROWED:
+        (folder / name).mkdir()
+    (folder / "file/.git").write_text(f"gitdir: {git}\n")
+    (folder / "whole/.git").symlink_to(git)
+    for name in ("common", "refs"):
+        subprocess.run(["git", "init", "-q", "-b", "main", folder / name], check=True)
+    (folder / "common/.git/commondir").write_text(str(git))
+    shutil.rmtree(folder / "refs/.git/refs")
+    (folder / "refs/.git/refs").symlink_to(git / "refs")
+    (folder / "refs/.git/objects/info/alternates").write_text(f"{git / 'objects'}\n")
+    for name in BORROWED:
+        log = ["git", "-C", folder / name, "log", "--format=%s"]
+        done = subprocess.run(log, check=True, capture_output=True, text=True)
+        assert "Start from the template" in done.stdout  # git itself shows them
+
+
+@pytest.mark.slow
+def test_a_commit_without_a_readable_date_is_late(repo, tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path / "ada"], check=True)
+    git = ["git", "-C", tmp_path / "ada"]
+    for date in ("2026-10-01T12:00:00Z", "2026-11-01T12:00:00Z"):
+        (tmp_path / "ada/trainer").mkdir(exist_ok=True)
+        (tmp_path / "ada/trainer/model.py").write_text(f"date = {date!r}\n")
+        subprocess.run([*git, "add", "-A"], check=True)
+        environ = {**os.environ, "GIT_COMMITTER_DATE": date}
+        subprocess.run([*git, "commit", "-qm", "x"], check=True, env=environ)
+    commit = subprocess.run([*git, "cat-file", "commit", "HEAD"], check=True, capture_output=True)
+    write_roster(tmp_path / "roster.csv", ["ada"])
+    for time in (b"99999999999999999999 +0000", b"soon", b""):
+        text = re.sub(rb"(?m)^(committer .*>).*$", rb"\1 " + time, commit.stdout)
+        write = [*git, "hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+        done = subprocess.run(write, check=True, capture_output=True, input=text)
+        subprocess.run([*git, "update-ref", "HEAD", done.stdout.decode().strip()], check=True)
+        done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+        assert "ada: 2026-10-01T12:00:00Z" in done.stdout  # the commit before it
+
+
+@pytest.mark.slow
+def test_what_a_submission_prints_is_not_trusted(repo):
+    """Wrong counts, NaN, depth without end, and XML that is none: no points, and no error of ours."""
+    code = """
+import json
+from teacher.grade import _read_tests, measure_accuracy, read_output
+from teacher.sandbox import Outcome
+deep = "[" * 100_000
+line = json.dumps({"class": "a"})
+for lines in ([], [line], [line] * 3, ["NaN", line], [line, deep], [1, 2], [None, line], ['{"class": ' + deep, line],
+              ['"class"', line], ['["class"]', line], ["1" * 5000, line], ["\\ud800", line]):
+    assert measure_accuracy(lines, ("a", "b")) is None, lines
+for value in ("NaN", "null", "[1]", '["a"]', "Infinity", '"A"'):
+    assert measure_accuracy([line, '{"class": ' + value + "}"], ("a", "b")) == 0.5, value
+for report in ("\\ud800", "<a", "<a>" * 1_000, "<!DOCTYPE a>", '<?xml version="1.0" encoding="none"?><a/>',
+               '<?xml version="1.0" encoding="utf-7"?><a/>', '<?xml version="1.0" encoding="utf-16"?><a/>', "<a/>"):
+    assert _read_tests(report) == {}, report
+for output in (b"", b"{}", b"[]", b"null", b"\\xff", deep.encode(), b'{"report": 1, "predictions": []}', b'{"report": "", "predictions": 1}'):
+    assert read_output(Outcome(output, "", "", False))[0] == {"report": "", "predictions": []}, output
+"""
+    repo.run(["python", "-c", code])
+
+
+@SANDBOX
+@pytest.mark.slow
+def test_what_runs_out_of_time_beside_another_is_graded_again_alone(repo, tmp_path):
+    """Both are stopped while both run, as if one of them had taken the machine's memory."""
+    code = """
+import json, sys
+from pathlib import Path
+from teacher import grade, sandbox
+from teacher.collect import Submission
+seen = []
+run = sandbox.run
+def watch(*words, **settings):
+    outcome = run(*words, **settings)
+    seen.append(outcome.stopped)
+    return outcome
+sandbox.run, sandbox.FLOOR = watch, 1 << 60
+grade.FOLDER, grade.RESULTS = map(Path, sys.argv[1:])
+grade._grade_solution = lambda base: None
+grade.load_submissions = lambda: [Submission("ada"), Submission("bo")]
+grade.grade(jobs=2)
+assert seen == ["left this machine without memory"] * 4, seen
+result = json.loads(Path(sys.argv[2], "bo/results.json").read_text())
+assert result["tests"][-1]["output"] == "stopped: it left this machine without memory"
+"""
+    for name in ("ada", "bo"):
+        (tmp_path / "in" / name / "assignment").mkdir(parents=True)
+        (tmp_path / "in" / name / "assignment/solution.py").write_text("x = 1\n")
+    repo.run(["python", "-c", code, tmp_path / "in", tmp_path / "out"])
+
+
+GRADESCOPE = {  # {name: (type, required)}, by gradescope-autograders.readthedocs.io/en/latest/specs
+    "score": ((int, float), True),
+    "execution_time": ((int, float), False),
+    "output": (str, False),
+    "extra_data": (dict, False),
+    "tests": (list, True),
+    "leaderboard": (list, False),
+}
+GRADESCOPE_TEST = {
+    "score": ((int, float), True),
+    "max_score": ((int, float), True),
+    "name": (str, True),
+    "output": (str, False),
+    "visibility": (str, False),
+}
+
+
+def fits(values, schema):
+    """Whether these are the fields of a schema, each of its type."""
+    return set(values) <= set(schema) and all(
+        isinstance(values[name], kind) if name in values else not required
+        for name, (kind, required) in schema.items()
+    )
+
+
+@SANDBOX
+@pytest.mark.slow
+def test_gradescope_runs_it(repo, tmp_path):
+    """Its tree lies in a root of its own, where run_autograder is started as Gradescope does."""
+    tree = tmp_path / "autograder"
+    for name in ("source", "submission/assignment", "results"):
+        (tree / name).mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=repo.path, stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x"], cwd=tree / "source", input=archive.stdout, check=True)
+    results = repo.path / "teacher/results"
+    if results.exists():  # of the solution, if another test has graded it
+        shutil.copytree(results, tree / "source/teacher/results")
+    for name in ("setup.sh", "run_autograder"):
+        shutil.copy(repo.path / "teacher/gradescope" / name, tree / "source" / name)
+    shutil.copy(tree / "source/run_autograder", tree)
+    assert "git init -q && git add -A -f" in (tree / "source/setup.sh").read_text()
+    for words in (["init", "-q"], ["add", "-A", "-f"]):
+        subprocess.run(["git", *words], cwd=tree / "source", check=True)
+    text = (repo.path / "assignment/solution.py").read_text()
+    (tree / "submission/assignment/solution.py").write_text(text + IDLE)
+    bin = tree / "environment/bin"
+    bin.mkdir(parents=True)
+    (bin / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (bin / "python").chmod(0o755)
+    root = [
+        "bwrap",
+        "--tmpfs",
+        "/",
+        "--cap-add",
+        "ALL",
+        "--proc",
+        "/proc",
+        "--dev-bind",
+        "/dev",
+        "/dev",
+    ]
+    for path in Path("/").iterdir():
+        if path.name not in ("proc", "dev", "autograder"):
+            link = path.is_symlink()
+            root += ["--symlink", os.readlink(path)] if link else ["--bind", str(path)]
+            root += [str(path)]
+    command = [*root, "--bind", tree, "/autograder", "--chdir", "/autograder"]
+    done = subprocess.run([*command, "sh", "run_autograder"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tree / "results/results.json").read_text())
+    assert fits(result, GRADESCOPE) and result["score"] == 4
+    assert all(fits(test, GRADESCOPE_TEST) for test in result["tests"])
+    assert sum(test["score"] for test in result["tests"]) == 4
+    assert all(test["visibility"] == "visible" for test in result["tests"])
+    assert result["output"] == "Handed in: assignment/solution.py"
+    assert not list(result["leaderboard"])
 
 
 @pytest.mark.slow
@@ -466,7 +710,27 @@ def test_what_cannot_be_read_is_noted_and_stops_nobody(repo, tmp_path):
         date = {"GIT_COMMITTER_DATE": "2028-01-01T00:00:00Z"} if name == "late" else {}
         subprocess.run([*git, "commit", "-qm", "x"], check=True, env={**os.environ, **date})
     make_a_trap(tmp_path / "late", tmp_path / "ran")
-    names = ["ada", "ada-lin", "zo\u00eb", "text", "half", "zeros", "empty", "link", "late"]
+    make_borrowed(tmp_path, repo.path / ".git")
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        for folder in ("", "work\\", "/", "../"):
+            archive.writestr(f"{folder}trainer\\model.py", f"x = {folder!r}\n")
+        archive.writestr("assignment/solution.py", bytes(6 << 20))
+    time = (tmp_path / "twice.zip").stat().st_mtime - 100
+    (tmp_path / "twice_old.zip").write_bytes(whole)
+    os.utime(tmp_path / "twice_old.zip", (time, time))
+    names = [
+        "ada",
+        "ada-lin",
+        "zo\u00eb",
+        "text",
+        "half",
+        "zeros",
+        "empty",
+        "link",
+        "late",
+        "twice",
+    ]
+    names += BORROWED
     write_roster(tmp_path / "roster.csv", names)
     done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
     assert "stranger.zip: names nobody" in done.stdout and not (tmp_path / "ran").exists()
@@ -478,6 +742,15 @@ def test_what_cannot_be_read_is_noted_and_stops_nobody(repo, tmp_path):
     assert notes["empty"] == ("", "the repo has no commit")
     assert notes["link"] == ("", "without assignment/solution.py, trainer/model.py")
     assert notes["late"] == ("late", "without assignment/solution.py")
+    assert notes["twice"][1].count("twice.zip has two of trainer/model.py, the last counts") == 1
+    assert notes["twice"][1].endswith(
+        "2 zips, twice.zip is the newest; without assignment/solution.py"
+    )
+    assert {notes[name][1] for name in BORROWED} <= {
+        "the repo has no commit",
+        f"no clone of {tmp_path / 'file'}: its .git is no folder",
+        f"no clone of {tmp_path / 'whole'}: its .git is no folder",
+    }
     own = {path.parent.parent.name for path in folder.glob("*/trainer/model.py")}
     assert own >= {*names[:3], "late"} and not own & {*names[3:8]}
 
@@ -501,6 +774,28 @@ def test_nobody_is_graded_where_the_solution_fails(repo, tmp_path):
     assert done.returncode == 2 and "nobody is graded" in done.stderr
 
 
+@pytest.mark.soak
+def test_docker_is_the_other_sandbox(repo, tmp_path):
+    """Where bubblewrap is not installed: the same attacks, the same grades."""
+    if why := docker.missing():
+        pytest.skip(why)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("docker", "git"):
+        (programs / name).symlink_to(shutil.which(name))
+    ask = "import setuptools, distutils.core as core; made = core.run_setup('setup.py', stop_after='init'); print(made.install_requires + made.extras_require['dev'])"
+    needs = re.findall(r"'(.*?)'", repo.run(["python", "-c", ask]).stdout)
+    with docker.Docker() as daemon, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**daemon.environ, "PATH": str(programs)}.items():
+            patch.setenv(name, value)
+        done = run_course(repo, "grade", check=False)
+        assert done.returncode == 2 and "Docker does not work here" in done.stderr  # no image yet
+        daemon.import_base("course-sandbox", needs)
+        assert repo.run(["python", "-m", "teacher.sandbox"]).stdout == "Docker\n"
+        grade_all(repo, tmp_path, ATTACKS | {"perfect": ("", 10)}, 120, 2)
+        assert not daemon.run("ps", "-aq").stdout
+
+
 @SANDBOX
 @pytest.mark.soak
 def test_thirty_students(repo, tmp_path):
@@ -508,7 +803,9 @@ def test_thirty_students(repo, tmp_path):
     attacks = ATTACKS | SLOW_ATTACKS
     good = {f"good{i:02}": (f"\nNAME = {i}\n", 10) for i in range(30 - 1 - len(attacks))}
     scores = grade_all(repo, tmp_path, attacks | good, 120, 2)
-    assert len(scores) == 30 and scores["equal"] <= 4
+    assert len(scores) == 30
+    owners = {path.stat().st_uid for path in Path("/proc").glob("[0-9]*")}
+    assert not owners & set(range(61_000, 61_180))  # nothing of theirs runs on
     results = repo.path / "teacher/results"
     reports = sorted(results.rglob("results.json"))
     before = [json.loads(path.read_text()) for path in reports]

@@ -111,6 +111,11 @@ def check_docker() -> tuple[str, ...]:
     return WARN, f"its daemon does not answer ({without}): {error}", *start
 
 
+def check_sandbox() -> tuple[str, ...]:
+    code, kind, error = command(sys.executable, "-m", "teacher.sandbox", cwd=ROOT)
+    return (WARN, error.rpartition("\n")[2]) if code else (OK, f"submissions run in {kind}")
+
+
 def check_project_file() -> tuple[str, ...]:
     return OK, f"names {read_project().project}"
 
@@ -123,6 +128,8 @@ CHECKS = {
     "git": check_git,
     "docker": check_docker,
 }
+if (ROOT / "teacher").is_dir():  # of a course
+    CHECKS["sandbox"] = check_sandbox
 
 
 def read_project():

@@ -8,6 +8,9 @@ counts, by the date that git recorded; without one the newest commit, marked lat
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import stat
 import subprocess
 import tempfile
 import zipfile
@@ -19,13 +22,13 @@ from unicodedata import normalize
 from course.assignment import ROOT, load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import replacing
-from launcher.common.times import parse_time
 from teacher.grading import load_grading
 from teacher.release import run_git, write_files
 
 FOLDER = ROOT / "teacher" / "submissions"
 TABLE = "submissions.csv"
 MOST = 5 << 20  # bytes of a file; code is smaller
+PARTS = ("HEAD", "objects", "packed-refs", "refs", "shallow")  # of .git, what commits are made of
 
 
 @dataclass
@@ -39,6 +42,10 @@ class Submission:
     time: str = ""  # RFC 3339, UTC
     late: str = ""  # "late" or ""
     note: str = ""  # what is missing, or why there is nothing
+
+    def add_note(self, text: str) -> None:
+        if text not in self.note:
+            self.note = f"{self.note}; {text}" if self.note else text
 
 
 def collect(roster: Path, source: str) -> int:
@@ -61,8 +68,8 @@ def collect(roster: Path, source: str) -> int:
     for student in students:
         files = _fetch(student, source, archives.get(student.username, []), due)
         missing = [name for name in load_assignment().graded if name not in files]
-        if missing and not student.note:
-            student.note = f"without {', '.join(missing)}"
+        if missing and (files or not student.note):
+            student.add_note(f"without {', '.join(missing)}")
         folder = FOLDER / student.username
         for path in folder.rglob("*"):  # of an earlier collection: each is a graded file
             if path.is_file() and str(path.relative_to(folder)) not in files:
@@ -152,14 +159,15 @@ def _fetch(
     remote = "{username}" in source
     address = source if remote else str(Path(source, "{username}"))
     address = address.replace("{username}", student.username)
-    if remote or Path(address, ".git").exists():
-        # A clone, of a folder too: it leaves behind the student's settings of git, which run programs.
+    local = Path(address, ".git")
+    if os.path.lexists(local) or remote:
         with tempfile.TemporaryDirectory(prefix="clone-") as folder:
-            clone = ["git", "clone", "-q", "--no-checkout", "--", address, folder]
-            done = subprocess.run(clone, capture_output=True, stdin=subprocess.DEVNULL)
-            if done.returncode:
-                why = " ".join(done.stderr.decode(errors="replace").split())
-                student.note = f"no clone of {address}: {why[-200:]}"
+            try:
+                _copy_repo(local, Path(folder)) if os.path.lexists(local) else _clone(
+                    address, folder
+                )
+            except (SpecError, OSError) as error:
+                student.note = f"no clone of {address}: {' '.join(str(error).split())[-200:]}"
                 return {}
             return _read_repo(student, Path(folder), due)
     if not archives:
@@ -167,7 +175,40 @@ def _fetch(
         return {}
     newest = max(archives, key=lambda path: path.stat().st_mtime)
     _note_time(student, datetime.fromtimestamp(newest.stat().st_mtime, timezone.utc), due)
-    return _read_zip(student, newest)
+    files = _read_zip(student, newest)
+    if len(archives) > 1:
+        student.add_note(f"{len(archives)} zips, {newest.name} is the newest")
+    return files
+
+
+def _clone(address: str, folder: str) -> None:
+    """Clone without files: a checkout would run the student's filters."""
+    command = ["git", "clone", "-q", "--no-checkout", "--", address, folder]
+    settings = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # no name or password is asked for
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=settings)
+    if done.returncode:
+        raise SpecError(done.stderr.decode(errors="replace"))
+
+
+def _copy_repo(source: Path, folder: Path) -> None:
+    """Copy what commits are made of. The rest of a student's .git could run programs, and links, or
+    a path to another repo, would show the teacher's.
+
+    Raises:
+        SpecError, OSError: it is no folder, or cannot be read.
+    """
+    if source.is_symlink() or not source.is_dir():
+        raise SpecError("its .git is no folder")
+    run_git(folder, "init", "-q", "--template=")
+    for root, _, names in os.walk(source):  # follows no link
+        place = Path(root).relative_to(source)
+        if place.parts[:2] == ("objects", "info"):
+            continue
+        for name in names:
+            path, target = Path(root, name), folder / ".git" / place / name
+            if (place / name).parts[0] in PARTS and stat.S_ISREG(path.lstat().st_mode):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
 
 
 def _note_time(student: Submission, time: datetime, due: datetime) -> None:
@@ -176,9 +217,9 @@ def _note_time(student: Submission, time: datetime, due: datetime) -> None:
 
 
 def _read_repo(student: Submission, repo: Path, due: datetime) -> dict[str, bytes]:
-    log = ["log", "--first-parent", "--format=%H %cI"]
-    commits = run_git(repo, *log, "HEAD", check=False).splitlines()
-    dated = [(line.split()[0], parse_time(line.split()[1])) for line in commits]
+    log = ["log", "--first-parent", "--format=%H %ct", "HEAD", "--"]
+    commits = [line.partition(" ") for line in run_git(repo, *log, check=False).splitlines()]
+    dated = [(commit, _read_time(seconds)) for commit, _, seconds in commits]
     if not dated:
         student.note = "the repo has no commit"
         return {}
@@ -189,23 +230,37 @@ def _read_repo(student: Submission, repo: Path, due: datetime) -> dict[str, byte
         kind = run_git(repo, "ls-tree", "-l", commit, "--", name, check=False).split()
         if len(kind) < 4 or kind[0] == "120000" or kind[1] != "blob":  # absent, or a link
             continue
-        if int(kind[3]) <= MOST:
+        if kind[3].isdigit() and int(kind[3]) <= MOST:
             blob = ["git", "cat-file", "blob", kind[2]]
-            files[name] = subprocess.run(blob, cwd=repo, capture_output=True).stdout
+            done = subprocess.run(blob, cwd=repo, capture_output=True)
+            if done.returncode == 0:
+                files[name] = done.stdout
     return files
+
+
+def _read_time(seconds: str) -> datetime:
+    """The time of a commit; the end of all times for one that has none that can be read."""
+    try:
+        return datetime.fromtimestamp(int(seconds), timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _read_zip(student: Submission, path: Path) -> dict[str, bytes]:
     """The graded files of a zip, whose names may stand in one folder more."""
-    files = {}
+    files, graded = {}, load_assignment().graded
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 link = (info.external_attr >> 16) & 0o170000 == 0o120000
-                for name in load_assignment().graded:
-                    same = name in (info.filename, info.filename.split("/", 1)[-1])
+                inside = info.filename.replace("\\", "/")  # some programs on Windows write these
+                for name in graded:
+                    same = name in (inside, inside.split("/", 1)[-1])
                     if same and info.file_size <= MOST and not link:
-                        files[name] = archive.read(info)
+                        data = archive.read(info)
+                        if files.setdefault(name, data) != data:
+                            student.add_note(f"{path.name} has two of {name}, the last counts")
+                        files[name] = data
     except Exception as error:  # a broken zip breaks zipfile in many ways
         student.note = f"{path.name} is no zip that can be read ({error})"
         return {}

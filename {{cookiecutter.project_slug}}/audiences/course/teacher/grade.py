@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,7 +24,7 @@ from course.assignment import ROOT, TESTS, Assignment, load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from teacher import sandbox
-from teacher.collect import FOLDER, load_submissions
+from teacher.collect import FOLDER, MOST, load_submissions
 from teacher.grading import Grading, load_grading
 from teacher.release import read_report, run_tests, strip_repo, write_files
 
@@ -44,34 +42,33 @@ def grade(jobs: int = 1, trusted: bool = False, one: Path | None = None) -> int:
         raise SpecError(f"--jobs {jobs}: write a number from 1 on")
     if one and not one.is_dir():
         raise SpecError(f"{one}: no such folder; name the one with the graded files")
-    if not trusted:
-        sandbox.check_sandbox()
-    base = build_base()
-    _grade_solution(base, trusted)
+    kind = sandbox.NONE if trusted else sandbox.choose_sandbox()
+    base = build_base(kind)
+    _check_memory(jobs, base.grading.limits.memory)
+    _grade_solution(base)
     if one:
-        grade_folder(one, one.parent / "results.json", base, 0, trusted)
+        grade_folder(one, one.parent / "results.json", base)
         print(one.parent / "results.json")
         return 0
     students = load_submissions()
-    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for slot in range(jobs):
-        slots.put(slot)
 
-    def work(username: str) -> None:
-        slot = slots.get()
-        try:
-            path = RESULTS / username / "results.json"
-            grade_folder(FOLDER / username, path, base, slot, trusted)
-        finally:
-            slots.put(slot)
+    def work(username: str, alone: bool) -> bool:
+        path = RESULTS / username / "results.json"
+        return grade_folder(FOLDER / username, path, base, alone)
 
     columns = (TextColumn("grading"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as bar, ThreadPoolExecutor(jobs) as pool:
         task = bar.add_task("", total=len(students))
-        futures = [pool.submit(work, student.username) for student in students]
+        futures = {pool.submit(work, s.username, jobs == 1): s.username for s in students}
+        contested = []
         try:
             for done in as_completed(futures):
-                done.result()
+                if done.result():
+                    bar.advance(task)
+                else:
+                    contested.append(futures[done])
+            for username in sorted(contested):
+                work(username, True)
                 bar.advance(task)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -80,14 +77,28 @@ def grade(jobs: int = 1, trusted: bool = False, one: Path | None = None) -> int:
     return 0
 
 
-def _grade_solution(base: Base, trusted: bool) -> None:
+def _check_memory(jobs: int, most: int) -> None:
+    """Refuse where submissions side by side could fill this machine: it would end anybody's.
+
+    Raises:
+        SpecError: so many submissions may take more than there is.
+    """
+    megabytes = sandbox.MEMORY >> 20
+    if jobs > 1 and jobs * most > megabytes:
+        what = (
+            f"{jobs} submissions may take {jobs * most} MB of memory, this machine has {megabytes}"
+        )
+        raise SpecError(f"--jobs {jobs}: {what}; write --jobs {max(1, megabytes // most)}")
+
+
+def _grade_solution(base: Base) -> None:
     """Grade the teacher's own solution first: where it fails, the fault is not the students'.
 
     Raises:
         SpecError: it does not get all points.
     """
     result = RESULTS / ".solution" / "results.json"  # no student's name
-    grade_folder(ROOT, result, base, 0, trusted)
+    grade_folder(ROOT, result, base)
     score, most = json.loads(result.read_bytes())["score"], base.most
     if score < most:
         log = result.with_name("log.txt")
@@ -106,6 +117,7 @@ class Base:
     ]  # their names, from a run on the solution: a submission may invent others
     assignment: Assignment
     grading: Grading
+    kind: str  # of sandbox
 
     @property
     def most(self) -> float:
@@ -113,7 +125,7 @@ class Base:
         return self.grading.tests * len(self.tests) + self.grading.accuracy[-1][1]
 
 
-def build_base() -> Base:
+def build_base(kind: str) -> Base:
     """Read this repo.
 
     Raises:
@@ -125,34 +137,41 @@ def build_base() -> Base:
         files[str(path.relative_to(ROOT))] = path.read_bytes()
     files[grading.features.name] = grading.features.read_bytes()
     files[RUN] = Path(__file__).with_name("inside.py").read_bytes()
-    return Base(files, tuple(run_tests(ROOT)), load_assignment(), grading)
+    return Base(files, tuple(run_tests(ROOT)), load_assignment(), grading, kind)
 
 
-def grade_folder(folder: Path, result: Path, base: Base, slot: int, trusted: bool) -> None:
-    """Grade the submission in a folder, and write its results.json."""
+def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> bool:
+    """Grade the submission in a folder, and write its results.json.
+
+    Returns:
+        False: it ran out of time or memory beside others, and has no result.
+    """
     own = read_own(folder, base.assignment.graded)
     about = {"graded": digest({**base.files, **own}, repr(base.grading)), "files": digest(own)}
     if result.exists() and json.loads(result.read_bytes()).get("extra_data") == about:
-        return
+        return True
     begin = time.monotonic()
     output, why = {}, "nothing was handed in"
     if own:
         with tempfile.TemporaryDirectory(prefix="grade-") as work:
             Path(work).chmod(0o755)  # another user reads it
             write_files(Path(work), {**base.files, **own})
-            flags = base.assignment.flags
-            command = [sys.executable, RUN, TESTS, base.grading.features.name, *flags]
-            outcome = sandbox.run(command, Path(work), base.grading.limits, slot, trusted)
+            words = [RUN, TESTS, base.grading.features.name, *base.assignment.flags]
+            limits, kind = base.grading.limits, base.kind
+            outcome = sandbox.run(*words, folder=Path(work), limits=limits, kind=kind)
+        if outcome.contested and not alone:
+            return False
         output, why = read_output(outcome)
         result.parent.mkdir(parents=True, exist_ok=True)
         write_file(
             result.with_name("log.txt"), outcome.log
         )  # for the teacher: it may quote hidden tests
-    scored = score(output, why, base)
+    scored = score(own, output, why, base)
     seconds = round(time.monotonic() - begin, 1)
     scored |= {"execution_time": seconds, "extra_data": about}
     result.parent.mkdir(parents=True, exist_ok=True)
     write_file(result, json.dumps(scored, indent=1, ensure_ascii=False) + "\n")
+    return True
 
 
 def read_own(folder: Path, graded: tuple[str, ...]) -> dict[str, bytes]:
@@ -162,7 +181,7 @@ def read_own(folder: Path, graded: tuple[str, ...]) -> dict[str, bytes]:
     return {
         name: path.read_bytes()
         for name, path in paths.items()
-        if path.is_file() and path.is_relative_to(inside)
+        if path.is_relative_to(inside) and path.is_file() and path.stat().st_size <= MOST
     }
 
 
@@ -187,7 +206,7 @@ def read_output(outcome: sandbox.Outcome) -> tuple[dict, str]:
     return output, why
 
 
-def score(output: dict, why: str, base: Base) -> dict:
+def score(own: dict, output: dict, why: str, base: Base) -> dict:
     """The results of a submission, in Gradescope's form."""
     grading, passed = base.grading, _read_tests(output.get("report", ""))
     cases = []
@@ -211,6 +230,7 @@ def score(output: dict, why: str, base: Base) -> dict:
     cases = [{**case, "visibility": "visible"} for case in [*cases, prediction]]
     board = [] if accuracy is None else [{"name": "accuracy", "value": round(accuracy, 4)}]
     return {
+        "output": f"Handed in: {', '.join(sorted(own)) or 'nothing'}",
         "score": round(sum(case["score"] for case in cases), 2),
         "tests": cases,
         "leaderboard": board,
@@ -222,7 +242,7 @@ def _read_tests(report: str) -> dict[str, bool]:
         return {}
     try:
         return read_report(report.encode())
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError, LookupError):  # or of no encoding that there is
         return {}
 
 

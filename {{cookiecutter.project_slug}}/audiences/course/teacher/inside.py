@@ -7,8 +7,8 @@ much, and those are the submission's own.
 import json
 import subprocess
 import sys
+import tempfile
 
-JOB, REPORT = "/tmp/job", "/tmp/report.xml"
 FLAGS = (
     "import json, sys; from assignment.solution import get_flags; print(json.dumps(get_flags()))"
 )
@@ -20,19 +20,12 @@ def call(*words, **settings):
 
 
 def main(tests: str, features: str, *flags: str) -> None:
-    answer = {"report": "", "predictions": []}
-    call(
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir=.",
-        f"--junit-xml={REPORT}",
-        tests,
-    )
+    answer, folder = {"report": "", "predictions": []}, tempfile.mkdtemp()
+    job, report = f"{folder}/job", f"{folder}/report.xml"
+    pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.")
+    call(*pytest, f"--junit-xml={report}", tests)
     try:
-        with open(REPORT, encoding="utf-8") as file:
+        with open(report, encoding="utf-8", errors="replace") as file:
             answer["report"] = file.read()
     except OSError:
         print("the tests did not end", file=sys.stderr)
@@ -42,8 +35,8 @@ def main(tests: str, features: str, *flags: str) -> None:
     except (IndexError, ValueError, TypeError):
         print("get_flags() gives no list of texts", file=sys.stderr)
     else:
-        if call("-m", "trainer.task", "--job-dir", JOB, *words).returncode == 0:
-            predict = ("scripts/predict.py", "--model", f"{JOB}/model", features)
+        if call("-m", "trainer.task", "--job-dir", job, *words).returncode == 0:
+            predict = ("scripts/predict.py", "--model", f"{job}/model", features)
             done = call(*predict, stdout=subprocess.PIPE, text=True)
             answer["predictions"] = done.stdout.splitlines()
     print(json.dumps(answer))

@@ -20,6 +20,9 @@ MARKERS = (*BEGIN, *BEGIN.values())
 STUB = 'raise NotImplementedError("write your code here")'
 COMMENT = re.compile(r"#.*|^\s*(?:BEGIN|END)\b.*", re.IGNORECASE)
 SIMILAR = 0.8  # of 1: a comment this close to a marker was meant as one
+OWN = re.compile(
+    r"\b(SOLUTION|HIDDEN|ANSWER)"
+)  # in capitals or behind ###: a marker of another tool
 
 
 class MarkerError(Exception):
@@ -45,41 +48,43 @@ def strip_file(name: str, data: bytes) -> tuple[bytes, list[Block]]:
         MarkerError: a marker is unknown, misspelt, nested or without its partner, or stands in a
             file that is neither Python nor a notebook; or what is left is not Python.
     """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return data, []
-    if name.endswith(".ipynb"):
-        return _strip_notebook(name, text)
-    if not name.endswith(".py"):
-        lines = enumerate(text.splitlines(), 1)
+    if not name.lower().endswith((".py", ".ipynb")):
+        lines = enumerate(data.replace(b"\0", b"").decode(errors="replace").splitlines(), 1)
         if faults := [f"{name}:{i}: markers work in .py and .ipynb files only; move it there"
-                      for i, line in lines if line.strip() in MARKERS]:  # fmt: skip
+                      for i, line in lines if _find_lookalike(line, code=False)]:  # fmt: skip
             raise MarkerError("\n".join(faults))
         return data, []
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise MarkerError(f"{name}:{line}: not UTF-8 ({error.reason}); save it as such") from None
+    if name.lower().endswith(".ipynb"):
+        return _strip_notebook(name, text)
+    mark, text = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")  # of Windows
     text, blocks = _strip_text(name, text, f"{name}:")
     _parse(name, text)
-    return text.encode(), blocks
+    return f"{mark}{text}".encode(), blocks
 
 
 def _strip_notebook(name: str, text: str) -> tuple[bytes, list[Block]]:
     try:
         notebook = json.loads(text)
-        cells = notebook["cells"]
+        cells = [(cell, cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
     except (ValueError, KeyError, TypeError):
         raise MarkerError(f"{name}: not a notebook; save it again in Jupyter") from None
     removed = []
-    for number, cell in enumerate(cells, 1):
-        source = "".join(cell["source"])
+    for number, (cell, kind, source) in enumerate(cells, 1):
         source, blocks = _strip_text(name, source, f"{name}: cell {number}, line ")
         cell["source"] = source.splitlines(keepends=True)
         removed += blocks
-        if cell["cell_type"] == "code":
+        if kind == "code":
             cell["outputs"], cell["execution_count"] = [], None  # they may show the answer
             if not re.search(r"^\s*[%!]", source, re.MULTILINE):  # IPython's own commands
                 _parse(f"{name}: cell {number}", source)
         elif blocks:
-            raise MarkerError(f"{name}: cell {number}: markers work in code cells only")
+            where = f"{name}: cell {number}, line {blocks[0].line}"
+            raise MarkerError(f"{where}: markers work in code cells only; move it there")
     return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode(), removed
 
 
@@ -99,7 +104,7 @@ def _strip_text(name: str, text: str, where: str) -> tuple[str, list[Block]]:
             )
         elif marker in BEGIN:
             begin, opened, inside = number, marker, []
-            indent = line[: len(line) - len(line.lstrip())]
+            before, after = line.split(marker)  # blanks, and how this file ends its lines
         elif not begin:
             faults.append(f"{where}{number}: {marker} without its BEGIN; add it above")
         elif marker != BEGIN[opened]:
@@ -110,7 +115,7 @@ def _strip_text(name: str, text: str, where: str) -> tuple[str, list[Block]]:
             if not lines:
                 faults.append(f"{where}{begin}: the block is empty; remove its markers")
             blocks.append(Block(name, begin, lines))
-            kept += [f"{indent}{STUB}\n"] if "SOLUTION" in marker else []
+            kept += [f"{before}{STUB}{after}"] if "SOLUTION" in marker else []
             begin = 0
     if begin:
         faults.append(f"{where}{begin}: {opened} without its END; add {BEGIN[opened]} below")
@@ -119,15 +124,18 @@ def _strip_text(name: str, text: str, where: str) -> tuple[str, list[Block]]:
     return "".join(kept), blocks
 
 
-def _find_lookalike(line: str) -> str:
+def _find_lookalike(line: str, code: bool = True) -> str:
     """What is wrong with a line that resembles a marker; "" for any other line."""
     comment = COMMENT.search(line)
     if not comment:
         return ""
     words = re.sub(r"[^A-Z]+", " ", comment[0].upper()).strip()
     near = max(MARKERS, key=lambda marker: _compare(words, marker))
-    starts = re.match(r"#+\s*(BEGIN|END)\b", comment[0])
-    if starts or _compare(words, near) >= SIMILAR or any(m[4:] in words for m in MARKERS):
+    alike = _compare(words, near) >= SIMILAR or any(m[4:] in words for m in MARKERS)
+    if code:
+        loud = comment[0].startswith("###") or comment[0].isupper()
+        alike |= bool(re.match(r"#+\s*(BEGIN|END)\b", comment[0]) or loud and OWN.search(words))
+    if alike:
         return f"{line.strip()!r} resembles a marker; write exactly {near!r} on its own line, or reword it"
     return ""
 
@@ -139,6 +147,7 @@ def _compare(words: str, marker: str) -> float:
 def _parse(name: str, text: str) -> None:
     try:
         ast.parse(text)
-    except SyntaxError as error:
-        what = f"{name}:{error.lineno}: not Python once the blocks are stripped ({error.msg})"
+    except (SyntaxError, ValueError) as error:  # the second of a null byte
+        line = getattr(error, "lineno", None) or 1
+        what = f"{name}:{line}: not Python once the blocks are stripped ({getattr(error, 'msg', error)})"
         raise MarkerError(f"{what}; keep whole statements inside a block") from None

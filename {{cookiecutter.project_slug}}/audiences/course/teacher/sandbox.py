@@ -1,13 +1,16 @@
-"""Run a command that may be hostile, by bubblewrap: no network, no files but those given, limits.
+"""Run a Python file that may be hostile: no network, no files but those given, limits.
 
-It sees the system's programs and libraries and Python's environment, read-only, one folder,
-read-only, and an empty /tmp in memory. It runs under another user's number. What it prints is all that
-comes out.
+By bubblewrap it sees the system's programs and libraries and this Python's environment; by Docker, an
+image with the packages of setup.py. Both are read-only, as is the one folder that it is given; /tmp is
+empty, and in memory. It runs under another user's number. What it prints is all that comes out.
+
+    python -m teacher.sandbox      which one works here
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import shutil
@@ -20,12 +23,16 @@ from pathlib import Path
 
 from launcher.common.document import SpecError
 
-USER = 61_000  # and above: numbers of users that no system gives to anybody
-PROGRAM = "bwrap"
+BUBBLEWRAP, DOCKER, NONE = "bubblewrap", "Docker", ""
+IMAGE = "course-sandbox"
+USERS = range(61_000, 61_180)  # no system gives these numbers to anybody
 WORK = "/submission"  # the folder, inside
 LOOK = 0.1  # seconds between two looks at the memory
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # of this machine, bytes
+FLOOR = MEMORY // 16  # that must stay free: memory that belongs to no process is in no other limit
 SYSTEM = ("/usr", "/etc/ld.so.cache", "/etc/localtime")
 LINKS = ("bin", "lib", "lib64", "sbin")
+_runs = itertools.count()  # a number for each run: what the one before left cannot hinder it
 
 
 @dataclass(frozen=True)
@@ -41,75 +48,106 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """How a run ended."""
 
     output: bytes  # what it printed
     log: str  # what it printed as errors
-    code: int
     stopped: str  # which limit ended it; "": none
+    contested: bool  # another that ran beside it could have been the cause
 
 
-def check_sandbox() -> None:
-    """Raise an error that says what to install, unless a sandbox works here.
+def choose_sandbox() -> str:
+    """The sandbox that works here: BUBBLEWRAP, or else DOCKER.
 
     Raises:
-        SpecError: there is no bubblewrap, or the system forbids it.
+        SpecError: none works; what to install, or why the system forbids it.
     """
-    if not shutil.which(PROGRAM):
-        fix = "install it (sudo apt install bubblewrap)"
-        raise SpecError(f"no sandbox: there is no bubblewrap; {fix}, or trust all code: --trusted")
-    done = subprocess.run(
-        [*_build_command(None, Limits(9, 99, 9, 99), 0), "/usr/bin/true"], capture_output=True
-    )
-    if done.returncode:
-        why = done.stderr.decode(errors="replace").strip()
-        raise SpecError(
-            f"no sandbox: bubblewrap does not work here ({why}); or trust all code: --trusted"
-        )
+    limits = Limits(9, 99, 9, 99)
+    tries = {
+        BUBBLEWRAP: [*_build_bubblewrap(None, limits, USERS[-1]), "/usr/bin/true"],
+        DOCKER: ["docker", "image", "inspect", "--format", "-", IMAGE],
+    }
+    reasons = []
+    for kind, command in tries.items():
+        if not shutil.which(command[0]):
+            reasons.append(f"{kind} is not installed")
+            continue
+        done = subprocess.run(command, capture_output=True)
+        if done.returncode == 0:
+            return kind
+        why = " ".join(done.stderr.decode(errors="replace").split())
+        reasons.append(f"{kind} does not work here ({why[-200:]})")
+    fix = "sudo apt install bubblewrap, or see teacher/README.md for Docker"
+    raise SpecError(f"no sandbox: {'; '.join(reasons)}. {fix}; or trust all code: --trusted")
 
 
-def run(
-    command: list[str], folder: Path, limits: Limits, slot: int = 0, trusted: bool = False
-) -> Outcome:
-    """Run a command with `folder` as its working directory.
+def run(file: str, *words: str, folder: Path, limits: Limits, kind: str) -> Outcome:
+    """Run a Python file of `folder` with these words, and `folder` as its working directory.
 
     Args:
-        slot: a number of its own for each sandbox at the same time.
-        trusted: no sandbox; the limits of time, memory and output hold.
+        kind: BUBBLEWRAP, DOCKER, or NONE: no sandbox, only the limits of time, memory and output, and
+            another user where we are root.
     """
-    before = [] if trusted else _build_command(folder, limits, slot)
-    environment = {**os.environ, **_environment()} if trusted else _environment()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as log:
+    number = next(_runs)
+    user, name = USERS[number % len(USERS)], f"course-{os.getpid()}-{number}"
+    with contextlib.ExitStack() as stack:
+        out, log = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        if kind == BUBBLEWRAP:
+            command = [*_build_bubblewrap(folder, limits, user), sys.executable]
+            environment = _environment("/tmp")
+        elif kind == DOCKER:
+            command = _build_docker(folder, limits, user, name)
+            environment = None  # the client's is our own
+        else:
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="home-"))
+            command = [*_become(user), sys.executable]
+            environment = {**os.environ, **_environment(home)}
+            if os.getuid() == 0:
+                os.chown(home, user, user)
         process = subprocess.Popen(
-            [*before, *command],
+            [*command, file, *words],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,
             start_new_session=True,
-            preexec_fn=lambda: _set_limits(limits),
+            preexec_fn=lambda: _set_limits(limits, kind),
         )
         try:
-            stopped = _watch(process, limits)
+            contested, stopped = _watch(process, limits, kind)
         finally:
             _kill(process)
+            if kind == DOCKER:  # the client's end is not the container's
+                subprocess.run(["docker", "rm", "--force", name], capture_output=True)
         out.seek(0)
         log.seek(0)
         text = log.read(1 << 20).decode(errors="replace")
-        return Outcome(out.read(limits.output << 20), text, process.returncode, stopped)
+        return Outcome(out.read(limits.output << 20), text, stopped, contested)
 
 
-def _build_command(folder: Path | None, limits: Limits, slot: int) -> list[str]:
-    words = [PROGRAM, "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+def _build_docker(folder: Path, limits: Limits, user: int, name: str) -> list[str]:
+    """A container without a log on the teacher's disk; the folder covers what the image has in /app."""
+    size = limits.disk << 20
+    words = ["docker", "run", "--rm", "--name", name, "--network=none", "--log-driver=none"]
+    words += ["--read-only", f"--user={user}:{user}", "--cap-drop=ALL"]
+    words += ["--security-opt=no-new-privileges", f"--pids-limit={limits.processes}"]
+    words += [f"--memory={limits.memory}m", f"--memory-swap={limits.memory}m", "--shm-size=1m"]
+    words += [
+        f"--ulimit=fsize={size}",
+        "--ulimit=core=0",
+        f"--tmpfs=/tmp:exec,mode=1777,size={size}",
+    ]
+    words += [f"--mount=type=bind,source={folder},target=/app,readonly", "--workdir=/app"]
+    words += [f"--env={key}={value}" for key, value in _environment("/tmp").items()]
+    return [*words, "--entrypoint=python", IMAGE]
+
+
+def _build_bubblewrap(folder: Path | None, limits: Limits, user: int) -> list[str]:
+    words = ["bwrap", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     words += ["--die-with-parent", "--new-session"]
-    drop = []
-    if os.getuid() == 0:  # root may become anybody; others need a user namespace
-        number = str(USER + slot)
-        drop = ["setpriv", "--reuid", number, "--regid", number, "--clear-groups"]
-        drop += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
-    else:
-        words += ["--unshare-user", "--uid", str(USER), "--gid", str(USER)]
+    if os.getuid() != 0:  # who cannot become another without a user namespace
+        words += ["--unshare-user", "--uid", str(user), "--gid", str(user)]
     for name in LINKS:
         link = f"/{name}"
         words += (
@@ -126,41 +164,61 @@ def _build_command(folder: Path | None, limits: Limits, slot: int) -> list[str]:
         words += ["--ro-bind-try", path, path]
     if folder:
         words += ["--ro-bind", str(folder), WORK, "--chdir", WORK]
-    return [*words, "--", *drop]
+    return [*words, "--", *_become(user)]
 
 
-def _environment() -> dict[str, str]:
+def _become(user: int) -> list[str]:
+    """Root becomes this user, for good; nobody else can."""
+    if os.getuid() != 0:
+        return []
+    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    return [*words, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def _environment(home: str) -> dict[str, str]:
     return {
-        "PATH": "/usr/bin:/bin",
-        "HOME": "/tmp",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "TMPDIR": home,
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
 
 
-def _set_limits(limits: Limits) -> None:
+def _set_limits(limits: Limits, kind: str) -> None:
     """In the new process, before it becomes the command."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.disk << 20, limits.disk << 20))
-    if os.getuid() == 0:  # counted for the number in the sandbox, not for the teacher
+    if kind == BUBBLEWRAP and os.getuid() == 0:  # counted for its number, not for the teacher
         resource.setrlimit(resource.RLIMIT_NPROC, (limits.processes, limits.processes))
 
 
-def _watch(process: subprocess.Popen, limits: Limits) -> str:
-    """Wait until the command ends, or reaches a limit; return which."""
+def _watch(process: subprocess.Popen, limits: Limits, kind: str) -> tuple[bool, str]:
+    """Wait until the command ends, or reaches a limit: whether that is contested, and which it was."""
     end = time.monotonic() + limits.seconds
     while True:
         try:
             process.wait(LOOK)
-            return ""
+            return False, ""
         except subprocess.TimeoutExpired:
             pass
         if time.monotonic() > end:
-            return f"took longer than {limits.seconds:g} seconds"
+            return True, f"took longer than {limits.seconds:g} seconds"
+        if kind == DOCKER or not os.path.isdir("/proc"):  # which limits it; macOS
+            continue
+        if _read_available() < FLOOR:
+            return True, "left this machine without memory"
         count, memory = _measure(process.pid)
         if memory > limits.memory << 20 or count > limits.processes:  # which one is chance
-            return f"took more than {limits.memory} MB of memory, or {limits.processes} processes"
+            what = f"took more than {limits.memory} MB of memory, or {limits.processes} processes"
+            return False, what
+
+
+def _read_available() -> int:
+    """Bytes that this machine could give without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
 
 
 def _measure(pid: int) -> tuple[int, int]:
@@ -169,8 +227,8 @@ def _measure(pid: int) -> tuple[int, int]:
     memory: dict[int, int] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
-            try:
-                stat = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            try:  # as bytes: a process chooses its own name
+                stat = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
             except OSError:
                 continue  # it has ended
             children.setdefault(int(stat[1]), []).append(int(entry.name))
@@ -187,3 +245,10 @@ def _kill(process: subprocess.Popen) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, 9)
     process.wait()
+
+
+if __name__ == "__main__":
+    try:
+        print(choose_sandbox())
+    except SpecError as error:
+        sys.exit(str(error))

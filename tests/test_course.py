@@ -604,6 +604,17 @@ assert seen == ["left this machine without memory"] * 4, seen
 result = json.loads(Path(sys.argv[2], "bo/results.json").read_text())
 assert result["tests"][-1]["output"] == "stopped: it left this machine without memory"
 """
+    code += """
+def fail(folder, limits, user):
+    return ["sh", "-c", "echo bwrap: No more namespaces >&2; exit 1", "sh"]
+sandbox._build_bubblewrap = fail
+grade.RESULTS = Path(sys.argv[2], "more")
+try:
+    grade.grade_folder(grade.FOLDER / "bo", grade.RESULTS / "results.json", grade.build_base("bubblewrap"))
+except grade.SpecError as error:
+    assert "in/bo: the sandbox does not start (bwrap: No more namespaces)" in str(error)
+assert not grade.RESULTS.exists()
+"""
     for name in ("ada", "bo"):
         (tmp_path / "in" / name / "assignment").mkdir(parents=True)
         (tmp_path / "in" / name / "assignment/solution.py").write_text("x = 1\n")
@@ -642,17 +653,18 @@ def test_gradescope_runs_it(repo, tmp_path):
     tree = tmp_path / "autograder"
     for name in ("source", "submission/assignment", "results"):
         (tree / name).mkdir(parents=True)
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=repo.path, stdout=subprocess.PIPE)
-    subprocess.run(["tar", "-x"], cwd=tree / "source", input=archive.stdout, check=True)
+    for name in repo.files():
+        (tree / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repo.path / name, tree / "source" / name)
+    assert (
+        "git init -q && git add -A -f" in (tree / "source/teacher/gradescope/setup.sh").read_text()
+    )
+    for words in (["init", "-q"], ["add", "-A", "-f"]):
+        subprocess.run(["git", *words], cwd=tree / "source", check=True)
     results = repo.path / "teacher/results"
     if results.exists():  # of the solution, if another test has graded it
         shutil.copytree(results, tree / "source/teacher/results")
-    for name in ("setup.sh", "run_autograder"):
-        shutil.copy(repo.path / "teacher/gradescope" / name, tree / "source" / name)
-    shutil.copy(tree / "source/run_autograder", tree)
-    assert "git init -q && git add -A -f" in (tree / "source/setup.sh").read_text()
-    for words in (["init", "-q"], ["add", "-A", "-f"]):
-        subprocess.run(["git", *words], cwd=tree / "source", check=True)
+    shutil.copy(tree / "source/teacher/gradescope/run_autograder", tree)
     text = (repo.path / "assignment/solution.py").read_text()
     (tree / "submission/assignment/solution.py").write_text(text + IDLE)
     bin = tree / "environment/bin"

@@ -143,6 +143,9 @@ def build_base(kind: str) -> Base:
 def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> bool:
     """Grade the submission in a folder, and write its results.json.
 
+    Raises:
+        SpecError: the sandbox does not start.
+
     Returns:
         False: it ran out of time or memory beside others, and has no result.
     """
@@ -158,7 +161,10 @@ def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> 
             write_files(Path(work), {**base.files, **own})
             words = [RUN, TESTS, base.grading.features.name, *base.assignment.flags]
             limits, kind = base.grading.limits, base.kind
-            outcome = sandbox.run(*words, folder=Path(work), limits=limits, kind=kind)
+            try:
+                outcome = sandbox.run(*words, folder=Path(work), limits=limits, kind=kind)
+            except SpecError as error:  # is not the submission's fault: no grade
+                raise SpecError(f"{folder}: {error}") from None
         if outcome.contested and not alone:
             return False
         output, why = read_output(outcome)

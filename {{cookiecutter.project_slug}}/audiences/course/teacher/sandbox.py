@@ -87,6 +87,9 @@ def run(file: str, *words: str, folder: Path, limits: Limits, kind: str) -> Outc
     Args:
         kind: BUBBLEWRAP, DOCKER, or NONE: no sandbox, only the limits of time, memory and output, and
             another user where we are root.
+
+    Raises:
+        SpecError: the sandbox does not start.
     """
     number = next(_runs)
     user, name = USERS[number % len(USERS)], f"course-{os.getpid()}-{number}"
@@ -122,8 +125,10 @@ def run(file: str, *words: str, folder: Path, limits: Limits, kind: str) -> Outc
                 subprocess.run(["docker", "rm", "--force", name], capture_output=True)
         out.seek(0)
         log.seek(0)
-        text = log.read(1 << 20).decode(errors="replace")
-        return Outcome(out.read(limits.output << 20), text, stopped, contested)
+        text, output = log.read(1 << 20).decode(errors="replace"), out.read(limits.output << 20)
+        if text.startswith(("bwrap:", "setpriv:", "docker:")) and not output and not stopped:
+            raise SpecError(f"the sandbox does not start ({text.splitlines()[0][:300]}); try again")
+        return Outcome(output, text, stopped, contested)
 
 
 def _build_docker(folder: Path, limits: Limits, user: int, name: str) -> list[str]:

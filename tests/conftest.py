@@ -16,6 +16,7 @@ import functools
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PRODUCT = ROOT / "{{cookiecutter.project_slug}}"
 sys.path.append(str(ROOT))  # the tests import answers and dev, as cookiecutter imports answers
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that puts these tests into the background has them, and their children, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # {a folder of tests that run in a bake: the kind of its data}
 IN_BAKE = {"launcher": "tabular", "tabular": "tabular", "image": "image", "series": "series"}
 # The files that take 20 seconds or more, the longest first.

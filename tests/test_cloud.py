@@ -865,8 +865,6 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(lab):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        # A shell that puts these tests into the background has them, and their children, ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     killer = threading.Timer(120, process.kill)
     killer.start()

@@ -26,10 +26,9 @@ EXECUTOR = "us-docker.pkg.dev/vertex-ai/training/pytorch-cpu.2-4.py310:latest"
 # {module: {constant: seconds}}: short pauses; long limits, which no test that passes reaches.
 PATIENCE = {
     "cloud.errors": {"ANSWER": 30.0, "LIMIT": 60.0, "FIRST": 0.01, "LONGEST": 0.05},
-    "cloud.vertex": {"SETTLE": 0.01},
+    "cloud.vertex": {"POLL": 0.01, "SETTLE": 0.01},
     "cloud.watch": {"POLL": 0.1, "LAST": 0.2},
     "cloud.code": {"POLL": 0.01},
-    "endpoints.service": {"POLL": 0.01, "SETTLE": 0.01},
     "endpoints.batch_job": {"POLL": 0.01},
 }
 

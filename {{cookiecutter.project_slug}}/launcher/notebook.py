@@ -223,15 +223,17 @@ class Job:
 
     def cancel(self) -> None:
         """End it; what it has written stays."""
-        self._vertex.cancel(self._job)
+        from launcher.cloud import jobs
+
+        jobs.cancel_job(self._vertex, self._job)
 
     def fetch(self):
         """Copy what it wrote to runs/; return the run, or None for a study, or where there is none yet."""
-        from launcher.cloud import fetch, storage
+        from launcher.cloud import fetch, remote_job, storage
         from launcher.report import runs
 
         store = storage.Store(self._vertex.connection)
-        folder = fetch.fetch(store, self._vertex.get(self._job))
+        folder = fetch.fetch(store, remote_job.refresh(self._vertex, self._job))
         return runs.load(folder) if (folder / "run.json").is_file() else None
 
 
@@ -266,7 +268,7 @@ def jobs(most: int = 20) -> list[Job]:
 
     sign_in()
     vertex = jobs.connect()
-    return [Job(vertex, job) for job in vertex.list(vertex.own, most)]
+    return [Job(vertex, job) for job in jobs.list_jobs(vertex, vertex.own, most)]
 
 
 def main() -> int:

@@ -1,7 +1,5 @@
 """Copies raw data to data/raw, and to the bucket; data.yaml says where it comes from."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 
@@ -48,9 +46,7 @@ def main(argv: list[str], add_verbs: Callable = lambda verbs: None) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    from launcher.data import drive, pull, push, sources  # --help needs none of it
+    from launcher.data import drive, raw  # --help needs none of it
 
-    if options.verb == "drive":
-        return drive.copy_to_bucket(options, sources.open_store())
-    runs = {"pull": pull.pull, "push": push.push, "status": pull.show_status}
-    return runs[options.verb](options)
+    verbs = {"pull": raw.pull, "push": raw.push, "status": raw.show_status}
+    return {**verbs, "drive": drive.copy_to_bucket}[options.verb](options)

@@ -3,9 +3,11 @@
 submit        start here: from a command line to a job that was sent
 submission    complete the job file: image or package, folder, account, labels
 code          the training image, or the trainer as a Python package: make it if it is missing
-vertex        send a job once, even where its answer is lost; list, find and cancel jobs
+pending       send it once, even where the command is killed
+vertex        requests to Vertex AI: each is sent once, even where its answer is lost
 remote_job    a job as the service describes it, as a table row, as lines
-watch         follow a job until it ends, with its output from Cloud Logging
+watch         follow a job until it ends
+log           what jobs and endpoints have printed, from Cloud Logging
 jobs          the verbs of scripts/jobs.py
 study         a cloud study as a local one: leaderboard, study.csv, report
 fetch         copy what a job wrote to runs/

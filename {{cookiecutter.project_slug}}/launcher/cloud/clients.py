@@ -5,8 +5,6 @@ programs are known. They need not be the same person. The variables that steer g
 CLOUDSDK_AUTH_DISABLE_CREDENTIALS, and CLOUDSDK_API_ENDPOINT_OVERRIDES_… for each service.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -104,57 +102,44 @@ def _request_email(token: str | None) -> str:
         return ""
 
 
-def advise_login() -> str:
-    """What to do where Google lets nobody in."""
-    named = os.environ.get(VARIABLE)
-    note = f" ({VARIABLE} is {named}, which counts before any login)" if named else ""
-    return f"run: {' && '.join(login_commands())}{note}"
-
-
 def login_commands() -> tuple[str, ...]:
-    """The same as commands alone."""
+    """What to do where Google lets nobody in."""
     return (f"unset {VARIABLE}", LOGIN) if os.environ.get(VARIABLE) else (LOGIN,)
 
 
-def grant(
-    role: str,
-    member: str,
-    project: str,
-    *,
-    bucket: str = "",
-    repository: str = "",
-    region: str = "",
-    account: str = "",
-) -> str:
-    """The command that grants a role in a project; or on one thing in it, where that is named.
-
-    Args:
-        repository, region: of images.
-        account: a service account, under which jobs are to run, say.
-    """
-    # Without --condition gcloud asks, where the project has a grant that is bound to one.
-    group, name, flags = "projects", project, ["--condition=None"]
-    if bucket:
-        group, name, flags = "storage buckets", f"gs://{bucket}", []
-    elif repository:
-        flags = [f"--location={region}", f"--project={project}"]
-        group, name = "artifacts repositories", repository
-    elif account:
-        group, name, flags = "iam service-accounts", account, [f"--project={project}"]
-    command = ["gcloud", *group.split(), "add-iam-policy-binding", name]
-    return shlex.join([*command, f"--member={member}", f"--role={role}", *flags])
+def advise_login() -> str:
+    """The same for an error."""
+    named = os.environ.get(VARIABLE)
+    note = f" ({VARIABLE} is {named}, which counts before any login)" if named else ""
+    return f"run: {' && '.join(login_commands())}{note}"
 
 
 @dataclass(frozen=True)
 class Need:
     """What a request needs, for the message where that is missing."""
 
-    role: str  # roles/aiplatform.user
+    role: str  # roles/aiplatform.user; in the project, or on one of these alone:
     _: KW_ONLY
-    bucket: str = ""  # the role is needed on it alone
-    repository: str = ""  # likewise
+    bucket: str = ""
+    repository: str = ""  # of images
+    account: str = ""  # a service account, under which jobs are to run
     create: str = ""  # the command that creates what is missing
     remedy: str = ""  # what to do where access is no matter of roles
+
+
+def grant(need: Need, member: str, project: str, region: str = "") -> str:
+    """The command that grants the role of a need."""
+    # Without --condition gcloud asks, where the project has a grant that is bound to one.
+    group, name, flags = "projects", project, ["--condition=None"]
+    if need.bucket:
+        group, name, flags = "storage buckets", f"gs://{need.bucket}", []
+    elif need.repository:
+        flags = [f"--location={region}", f"--project={project}"]
+        group, name = "artifacts repositories", need.repository
+    elif need.account:
+        group, name, flags = "iam service-accounts", need.account, [f"--project={project}"]
+    command = ["gcloud", *group.split(), "add-iam-policy-binding", name]
+    return shlex.join([*command, f"--member={member}", f"--role={need.role}", *flags])
 
 
 class Connection:
@@ -184,7 +169,7 @@ class Connection:
             CloudError: what was refused, why, and the command that fixes it.
         """
         with self.explain_errors(what, need):
-            return errors.retry()(ask)(self.session, method, url, **options)
+            return errors.retry()(lambda: request(self.session, method, url, **options).json())()
 
     def list_pages(
         self, what: str, need: Need, url: str, field: str, query: dict, method: str = "GET"
@@ -203,11 +188,9 @@ class Connection:
         with self.explain_errors(what, need):
             return errors.retry()(request)(self.session, method, url, **options)
 
-    def grant(self, need: Need, account: str = "") -> str:
+    def grant(self, need: Need) -> str:
         """The command that gives the caller the role that a request needs."""
-        where = {"bucket": need.bucket, "repository": need.repository, "account": account}
-        member = identify(self.credentials).member
-        return grant(need.role, member, self.project, region=self.region, **where)
+        return grant(need, identify(self.credentials).member, self.project, self.region)
 
     @contextlib.contextmanager
     def explain_errors(self, what: str, need: Need) -> Iterator[None]:
@@ -256,11 +239,9 @@ class Connection:
     def _explain_forbidden(self, text: str, need: Need) -> str:
         if not re.search("ermission| access", text):  # an API that is off, no billing account, …
             return f"refused: {text}; python scripts/doctor.py --cloud names what is missing"
-        account = ""
         if self.account and re.search("actAs|act as", text):
-            need, account = Need("roles/iam.serviceAccountUser"), self.account
-        grant = self.grant(need, account)
-        return f"who lacks {need.role}: {text}; to grant it: {grant}"
+            need = Need("roles/iam.serviceAccountUser", account=self.account)
+        return f"who lacks {need.role}: {text}; to grant it: {self.grant(need)}"
 
     def _caller(self) -> str:
         if is_anonymous():
@@ -280,20 +261,17 @@ def connect(region: str = "") -> Connection:
     return Connection(settings.project, region or settings.region, settings.service_account)
 
 
-def endpoint(service: str, usual: str = "") -> str:
-    """The address of a service: https://…, without a slash at the end."""
+def endpoint(service: str, region: str = "") -> str:
+    """The address of a service, or of what it has in a region: https://…, without a slash at the end."""
     override = os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}")
-    return (override or usual or f"https://{service}.googleapis.com").rstrip("/")
+    host = f"{region}-{service}" if region else service
+    path = "/storage/v1" if service == "storage" else ""  # as in gcloud's own variable
+    return (override or f"https://{host}.googleapis.com{path}").rstrip("/")
 
 
 def quota_page(project: str) -> str:
     """The page of a project's quotas."""
     return f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
-
-
-def ask(session, method: str, url: str, **options) -> dict:
-    """Send a request once; return its answer's JSON. See `request`."""
-    return request(session, method, url, **options).json()
 
 
 def request(session, method: str, url: str, **options):

@@ -5,8 +5,6 @@ image; where there is none, Cloud Build does, out of the same sources. A job ins
 before it starts (`gcp.code: package`).
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil
@@ -17,10 +15,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from launcher.cloud import clients, storage
-from launcher.cloud.clients import Need
+from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.storage import Store
 from launcher.common.document import SpecError
@@ -59,7 +58,8 @@ def find_code(job: Job, settings: Settings, flags: Sequence[str]) -> Code:
         packaged += bare
     elif bare:
         gpus = any(pool.accelerator.startswith("NVIDIA") for pool in job.pools)
-        code = Code(image_uri(settings, gpus), gpus)
+        tag = container.image_tag(gpus, PLATFORM)
+        code = Code(f"{repository_url(settings)}/{tag}", gpus)
     if not packaged:
         return code
     if not settings.executor_image and not all(pool.program.executor for pool in packaged):
@@ -85,8 +85,8 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
     """
     if code.image:
         arguments = container.list_build_args(code.gpus, PLATFORM)
-        recipe = Recipe("Dockerfile", container.SOURCES, arguments)
-        Registry(settings, store).provide(code.image, recipe)
+        image = Image(settings, code.image, "Dockerfile", container.SOURCES, arguments)
+        image.provide(store)
     if code.package and not store.exists(code.package):
         with tempfile.TemporaryDirectory() as folder:
             built = build_package(Path(folder))
@@ -94,15 +94,6 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
         print(f"package: {code.package}", flush=True)
     if code.data:
         storage.upload_folder(store, ROOT / "data", code.data)
-
-
-def image_uri(settings: Settings, gpus: bool) -> str:
-    """The image of these sources, whether it is there or not.
-
-    Raises:
-        SpecError: project.yaml names no repository.
-    """
-    return f"{repository_url(settings)}/{container.image_tag(gpus, PLATFORM)}"
 
 
 def repository_url(settings: Settings) -> str:
@@ -118,101 +109,93 @@ def repository_url(settings: Settings) -> str:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What an image is built from, by Docker here or by Cloud Build."""
+class Image:
+    """An image of the project's repository, and what it is built from."""
 
+    settings: Settings
+    uri: str  # with its tag
     dockerfile: str
     sources: Sequence[str]  # files and folders of this repo
     arguments: Mapping[str, str]  # of the build
 
-
-class Registry:
-    """The project's image repository."""
-
-    def __init__(self, settings: Settings, store: Store):
-        """Sends no request yet."""
-        self.settings, self.store, self.connection = settings, store, store.connection
-        self.parent = settings.parent
-
-    def provide(self, wanted: str, recipe: Recipe) -> None:
-        """Build and push the image `wanted` where it is missing.
+    def provide(self, store: Store) -> None:
+        """Build and push it where it is missing.
 
         Raises:
             CloudError, ContainerError: it cannot be looked for, built or pushed.
         """
-        if self.has(wanted):
-            print(f"image: {wanted} is there already", flush=True)
+        if self._is_there(store.connection):
+            print(f"image: {self.uri} is there already", flush=True)
         elif why := _why_no_docker():
             print(f"{why}: Cloud Build builds the image, which takes some minutes", flush=True)
-            self._build_there(wanted, recipe)
+            self._build_there(store)
         else:
-            self._build_here(wanted, recipe)
+            self._build_here(store.connection)
 
-    def has(self, wanted: str) -> bool:
-        """Whether the repository has that image and tag."""
+    def _is_there(self, connection: Connection) -> bool:
         repository = self.settings.image_repository
-        name, _, tag = wanted.rpartition("/")[2].partition(":")
+        name, _, tag = self.uri.rpartition("/")[2].partition(":")
         what, need = f"look for the image in {repository}", self._need("reader")
-        base = clients.endpoint("artifactregistry")
-        url = f"{base}/v1/{self.parent}/repositories/{repository}"
+        root = f"{clients.endpoint('artifactregistry')}/v1/{self.settings.parent}"
+        url = f"{root}/repositories/{repository}"
         try:
-            self.connection.ask(what, need, "GET", f"{url}/packages/{name}/tags/{tag}")
+            connection.ask(what, need, "GET", f"{url}/packages/{name}/tags/{tag}")
             return True
         except CloudError as error:
             if error.status != 404:
                 raise
-        self.connection.ask(what, need, "GET", url)  # the repository itself may be missing
+        connection.ask(what, need, "GET", url)  # the repository itself may be missing
         return False
 
-    def _build_here(self, wanted: str, recipe: Recipe) -> None:
-        options = ["--file", recipe.dockerfile, "--platform", PLATFORM]
-        container.build(wanted, recipe.arguments, *options)
-        print(f"image: pushing {wanted}", flush=True)
-        command, pipe = ["docker", "push", wanted], subprocess.PIPE
+    def _build_here(self, connection: Connection) -> None:
+        options = ["--file", self.dockerfile, "--platform", PLATFORM]
+        container.build(self.uri, self.arguments, *options)
+        print(f"image: pushing {self.uri}", flush=True)
+        command, pipe = ["docker", "push", self.uri], subprocess.PIPE
         pushed = subprocess.run(command, stderr=pipe, encoding="utf-8", errors="replace")
         if pushed.returncode:
-            login = f"gcloud auth configure-docker {wanted.partition('/')[0]}"
+            login = f"gcloud auth configure-docker {self.uri.partition('/')[0]}"
             need = self._need("writer")
             raise ContainerError(
                 f"docker push: {last_line(pushed.stderr)}; let Docker log in by gcloud: {login}; to "
-                f"grant {need.role}: {self.connection.grant(need)}"
+                f"grant {need.role}: {connection.grant(need)}"
             )
 
-    def _build_there(self, wanted: str, recipe: Recipe) -> None:
-        """Build the image by Cloud Build, once: a build that is running is waited for."""
-        tag = wanted.rpartition(":")[2]
-        source, bucket = f"builds/{tag}/source.tgz", self.settings.bucket
-        self.store.upload(pack_sources(recipe.sources), f"gs://{bucket}/{source}")
-        pairs = recipe.arguments.items()
+    def _build_there(self, store: Store) -> None:
+        """Build it by Cloud Build, once: a build that is running is waited for."""
+        tag, bucket = self.uri.rpartition(":")[2], self.settings.bucket
+        source, file = f"builds/{tag}/source.tgz", io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w:gz") as tar:
+            for path in sources.list_files(self.sources):
+                tar.add(path, path.relative_to(ROOT).as_posix())
+        store.upload(file.getvalue(), f"gs://{bucket}/{source}")
+        pairs = self.arguments.items()
         words = [word for pair in pairs for word in ("--build-arg", "=".join(pair))]
-        words += ["--file", recipe.dockerfile]
+        words += ["--file", self.dockerfile]
         build = {
             "source": {"storageSource": {"bucket": bucket, "object": source}},
-            "steps": [{"name": BUILDER, "args": ["build", "--tag", wanted, *words, "."]}],
-            "images": [wanted],
+            "steps": [{"name": BUILDER, "args": ["build", "--tag", self.uri, *words, "."]}],
+            "images": [self.uri],
             "timeout": f"{BUILD}s",
             "tags": [f"image-{tag}"],
             "options": {"logging": "CLOUD_LOGGING_ONLY"},
         }
+        url = f"{clients.endpoint('cloudbuild')}/v1/{self.settings.parent}/builds"
+        ask = partial(store.connection.ask, "build the image by Cloud Build", TO_BUILD)
         query = {"filter": f'tags="image-{tag}"', "pageSize": "10"}
-        builds = self._ask_builder("GET", params=query).get("builds") or []
+        builds = ask("GET", url, params=query).get("builds") or []
         running = next((build for build in builds if build["status"] in RUNNING), None)
         # An answer that is lost costs a second build of the same image, and nothing else.
-        build = running or self._ask_builder("POST", json=build)["metadata"]["build"]
+        build = running or ask("POST", url, json=build)["metadata"]["build"]
         log = build.get("logUrl") or build["id"]
         print(f"build: {log}", flush=True)
         end = time.monotonic() + BUILD
         while build["status"] in RUNNING and time.monotonic() < end:
             time.sleep(POLL)
-            build = self._ask_builder("GET", f"/{build['id']}")
+            build = ask("GET", f"{url}/{build['id']}")
         if build["status"] != "SUCCESS":
             how = build["status"]
             raise CloudError(f"Cloud Build: the image's build ended with {how}; its log: {log}")
-
-    def _ask_builder(self, method: str, path: str = "", **options) -> dict:
-        url = f"{clients.endpoint('cloudbuild')}/v1/{self.parent}/builds{path}"
-        what = "build the image by Cloud Build"
-        return self.connection.ask(what, TO_BUILD, method, url, **options)
 
     def _need(self, role: str) -> Need:
         repository = self.settings.image_repository
@@ -223,15 +206,6 @@ class Registry:
             repository=repository,
             create=f"{create} {repository} --repository-format=docker {where}",
         )
-
-
-def pack_sources(names: Sequence[str]) -> bytes:
-    """What an image is built from, as a tar file."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for path in sources.list_files(names):
-            tar.add(path, path.relative_to(ROOT).as_posix())
-    return file.getvalue()
 
 
 def _why_no_docker() -> str:

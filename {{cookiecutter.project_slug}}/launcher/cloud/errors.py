@@ -1,7 +1,5 @@
 """Errors of Google's libraries: which of them are worth another attempt, and each as one line."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import re

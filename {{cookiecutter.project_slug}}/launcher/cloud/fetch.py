@@ -5,8 +5,6 @@ when all that was in the bucket with it is here, too: a copy that was interrupte
 the same command resumes it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -3,38 +3,72 @@
 Each returns the exit code.
 """
 
-from __future__ import annotations
-
 import json
+import re
 import shlex
 import sys
 from argparse import Namespace
 
-from launcher.cloud import clients, remote_job, watch
+from launcher.cloud import remote_job, watch
+from launcher.cloud.errors import CloudError
+from launcher.cloud.log import open_job_log
+from launcher.cloud.remote_job import COLLECTIONS, RemoteJob, refresh
 from launcher.cloud.storage import Store
-from launcher.cloud.submission import find_label
-from launcher.cloud.vertex import MOST, RESOURCE, Vertex
-from launcher.cloud.watch import Log
+from launcher.cloud.vertex import Vertex, connect
 from launcher.common.terminal import print_table, printable
 from launcher.common.times import format_span, format_time
 from launcher.cost.prices import dollars
-from launcher.project.settings import read_settings
+
+MOST = 1000  # jobs that are looked through
+NAMED = 5  # jobs in a message
+RESOURCE = re.compile(r"projects/[^/]+/locations/([^/]+)/(?:customJobs|\w+TuningJobs)/(\d+)")
 
 
-def connect(name: str = "") -> Vertex:
-    """The jobs of this project, as `clients.connect` says.
+def list_jobs(vertex: Vertex, filter: str = "", most: int = MOST) -> list[RemoteJob]:
+    """Jobs and studies, the newest first; see `Vertex.list`."""
+    messages = [m for kind in COLLECTIONS for m in vertex.list(kind, "list the jobs", filter, most)]
+    messages.sort(key=lambda message: message.get("createTime", ""), reverse=True)
+    return [RemoteJob(message) for message in messages[:most]]
 
-    Args:
-        name: a job's; a resource name decides the region, too.
+
+def find_job(text: str) -> tuple[Vertex, RemoteJob]:
+    """The job of this name or number, or the only one of this project that begins so.
+
+    Raises:
+        CloudError: there is none, or there are several: which ones.
     """
-    match = RESOURCE.fullmatch(name)
-    connection = clients.connect(match[1] if match else "")
-    return Vertex(connection, find_label(read_settings()))
+    match = RESOURCE.fullmatch(text)  # it decides the region, too
+    vertex = connect(match[1] if match else "")
+    number, jobs = match[2] if match else text, []
+    for collection in COLLECTIONS if number.isdecimal() else ():
+        try:
+            name = f"{vertex.parent}/{collection}/{number}"
+            return vertex, RemoteJob(vertex.get(name, f"look for {number}"))
+        except CloudError as error:
+            if error.status != 404:
+                raise
+    if text.strip() and not re.search(r'["\\]', text):  # a name, which may be anybody's
+        jobs = list_jobs(vertex, f'display_name="{text}"', NAMED + 1)
+        ours = [] if jobs else list_jobs(vertex, vertex.own)
+        jobs += [job for job in ours if job.name.startswith(text) or job.id.startswith(text)]
+    if len(jobs) == 1:
+        return vertex, refresh(vertex, jobs[0])
+    what = f"no such job in {vertex.connection.project}, {vertex.connection.region}"
+    if jobs:
+        names = [printable(f"{job.name} ({job.id})") for job in jobs[:NAMED]]
+        more = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
+        what = f"which one? {', '.join(names)}{more}"
+    raise CloudError(f"{text}: {what}; python scripts/jobs.py list shows all")
+
+
+def cancel_job(vertex: Vertex, job: RemoteJob) -> None:
+    """Ask the service to stop a job; it ends some moments later."""
+    vertex.change("POST", f"{job.resource}:cancel", f"cancel {job.name}")
 
 
 def list_(options: Namespace) -> int:
     vertex = connect()
-    jobs = vertex.list("" if options.all else vertex.own, options.most)
+    jobs = list_jobs(vertex, "" if options.all else vertex.own, options.most)
     if options.json:
         print(json.dumps([job.message for job in jobs], indent=2))
     elif jobs:
@@ -47,12 +81,11 @@ def list_(options: Namespace) -> int:
 
 
 def show(options: Namespace) -> int:
-    jobs = connect(options.id)
-    job = jobs.find(options.id)
+    vertex, job = find_job(options.id)
     if options.json:
         print(json.dumps(job.message, indent=2))
         return 0
-    for line in remote_job.to_lines(job, jobs.connection.project):
+    for line in remote_job.to_lines(job, vertex.connection.project):
         print(printable(line))
     if job.trials:
         from launcher.cloud import study  # optuna takes a second
@@ -64,31 +97,31 @@ def show(options: Namespace) -> int:
 
 def logs(options: Namespace) -> int:
     """With --follow, the exit code is the job's: 0, or 1 where it did not succeed."""
-    jobs = connect(options.id)
-    job = jobs.find(options.id)
+    vertex, job = find_job(options.id)
     if options.follow:
-        return watch.watch(jobs, job)
-    if not Log(jobs.connection, job).print_new():
+        return watch.watch(vertex, job)
+    if not open_job_log(vertex.connection, job).print_new():
         old = "; the service forgets what is older than 30 days" if job.ended else ""
         print(f"{job.name}: {job.state.lower()}, and no line in its log{old}", file=sys.stderr)
     return 0
 
 
 def cancel(options: Namespace) -> int:
-    jobs = connect(options.id)
-    job = jobs.find(options.id)
+    vertex, job = find_job(options.id)
     if job.ended:
         print(f"{job.name} has ended already: {job.state.lower()} since {format_time(job.end)}")
     else:
-        jobs.cancel(job)
+        cancel_job(vertex, job)
         name = shlex.quote(job.name)
         print(f"{job.name} is being cancelled; see: python scripts/jobs.py show {name}")
     return 0
 
 
 def cost(options: Namespace) -> int:
-    vertex = connect()
-    jobs = [connect(name).find(name) for name in options.id] or vertex.list(vertex.own)
+    jobs = [find_job(name)[1] for name in options.id]
+    if not options.id:
+        vertex = connect()
+        jobs = list_jobs(vertex, vertex.own)
     jobs = list({job.resource: job for job in jobs}.values())  # each once
     known, unknown = 0.0, 0
     for job in jobs:
@@ -110,6 +143,6 @@ def cost(options: Namespace) -> int:
 def fetch(options: Namespace) -> int:
     from launcher.cloud import fetch
 
-    jobs = connect(options.id)
-    fetch.fetch(Store(jobs.connection), jobs.find(options.id))
+    vertex, job = find_job(options.id)
+    fetch.fetch(Store(vertex.connection), job)
     return 0

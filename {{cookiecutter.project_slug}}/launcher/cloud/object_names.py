@@ -3,8 +3,6 @@
 The rules are the same on every system, so that a folder fetched on one machine fits on all others.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import unicodedata

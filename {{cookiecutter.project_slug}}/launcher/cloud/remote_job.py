@@ -1,7 +1,5 @@
 """A job on Vertex AI, as the service describes it, and its text for people."""
 
-from __future__ import annotations
-
 import functools
 import shlex
 from collections.abc import Mapping
@@ -9,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.cloud.clients import quota_page
+from launcher.cloud.vertex import Vertex
 from launcher.common.times import format_age, format_span, format_time, seconds_between
 from launcher.cost import cost, prices
 from launcher.cost.prices import dollars
 from launcher.jobfile.job import Job
 
+COLLECTIONS = ("customJobs", "hyperparameterTuningJobs")  # indexed by RemoteJob.tuning
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 WAITS = ("QUEUED", "PENDING")
 LONG = 600.0  # seconds of waiting after which we say that this is long, and again after as many
@@ -98,6 +98,11 @@ class RemoteJob:
         region, experiment = board.split("/")[3], f"{board}/experiments/{self.id}"
         host = f"https://{region}.tensorboard.googleusercontent.com"
         return f"{host}/experiment/{experiment.replace('/', '+')}"
+
+
+def refresh(vertex: Vertex, job: RemoteJob) -> RemoteJob:
+    """The same job as it is now."""
+    return RemoteJob(vertex.get(job.resource, f"look at {job.name}"))
 
 
 def to_row(job: RemoteJob) -> list[str]:

@@ -5,11 +5,9 @@ first, so that the same is true of it; a copy that was interrupted resumes there
 transfer_manager writes files under their final names, and takes any file of the name for a copy.
 """
 
-from __future__ import annotations
-
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from mimetypes import guess_type
 from pathlib import Path
@@ -26,6 +24,8 @@ from launcher.cloud.local_files import (
     read_entries,
     read_file,
 )
+from launcher.project.buckets import holds_region
+from launcher.project.settings import read_settings
 
 AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 PART = 16 << 20  # bytes that one request reads or writes
@@ -76,19 +76,22 @@ class Store:
         """Whether there is such an object."""
         return self._call("look for", uri, self._blob(uri).exists)
 
-    def find_location(self, bucket: str) -> tuple[str, list[str]] | None:
-        """Where a bucket lies: its location, and its regions where its owner chose several.
+    def list_far_buckets(self, names: Iterable[str], region: str) -> Iterator[tuple[str, str]]:
+        """Those of these buckets that are not in a region: (name, the words that say where it is).
 
-        None where the bucket is missing or its description may not be read.
+        A bucket that is missing, or whose description may not be read, is left out.
         """
-        what, uri = "find the location of", f"gs://{bucket}"
-        try:
-            answer = self._call(what, uri, self.client.get_bucket, bucket)
-        except CloudError as error:
-            if error.status in (403, 404):
-                return None
-            raise
-        return answer.location or "", list(answer.data_locations or ())
+        for name in dict.fromkeys(names):
+            uri = f"gs://{name}"
+            try:
+                bucket = self._call("find the location of", uri, self.client.get_bucket, name)
+            except CloudError as error:
+                if error.status in (403, 404):
+                    continue
+                raise
+            location, parts = bucket.location or "", bucket.data_locations or ()
+            if not holds_region(region, location, parts):
+                yield name, f"{uri} is in {' and '.join(parts).lower() or location.lower()}"
 
     def is_free(self, folder: str) -> bool:
         """Whether nothing lies in a folder of a bucket."""
@@ -152,10 +155,11 @@ class Store:
         bucket, name = split(uri)
         return self.client.bucket(bucket).blob(name)
 
-    def delete(self, blob) -> None:
-        """Remove an object that `list_blobs` gave, unless it has been written again since."""
-        uri, same = f"gs://{blob.bucket.name}/{blob.name}", blob.generation
-        self._call("delete", uri, blob.delete, if_generation_match=same)
+    def delete(self, blobs: Iterable) -> None:
+        """Remove objects that `list_blobs` gave, unless they have been written again since."""
+        for blob in blobs:
+            uri, same = f"gs://{blob.bucket.name}/{blob.name}", blob.generation
+            self._call("delete", uri, blob.delete, if_generation_match=same)
 
     def list_blobs(self, what: str, folder: str, **options) -> dict:
         """{name within the folder: Google's own object}, those that mark folders included."""
@@ -179,6 +183,12 @@ class Store:
         )
         with self.connection.explain_errors(f"{what} {uri}", need):
             return method(*args, **options, retry=errors.retry(), timeout=errors.ANSWER)
+
+
+def open_store() -> Store:
+    """The buckets that the caller may use, as project.yaml says."""
+    settings = read_settings()
+    return Store(Connection(settings.project, settings.region))
 
 
 def upload_folder(store: Store, source: Path, target: str) -> int:

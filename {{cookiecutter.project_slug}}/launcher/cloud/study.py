@@ -3,8 +3,6 @@
 The service's words for trials are turned into those of `launcher.study.search`; all else is the same code.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

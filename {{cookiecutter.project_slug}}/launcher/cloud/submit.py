@@ -1,7 +1,5 @@
 """From a command line to a job on Vertex AI: load, complete, price, provide code, reserve, send, watch."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re
@@ -9,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launcher.cloud import submission, watch
+from launcher.cloud import pending, submission, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.code import provide_code
 from launcher.cloud.errors import CloudError
@@ -22,7 +20,6 @@ from launcher.common.terminal import confirm
 from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.project import git
-from launcher.project.buckets import holds_region
 
 ATTEMPTS = 100  # names that are tried for a folder of its own
 
@@ -48,8 +45,8 @@ def cloud(options: argparse.Namespace, flags: Sequence[str], then: Then | None =
     if options.dry_run:
         _print_message(this, estimate)
         return 0
-    jobs, job = send(this, estimate, options.max_cost)
-    code = watch.watch(jobs, job) if options.wait or then else 0
+    vertex, job = send(this, estimate, options.max_cost)
+    code = watch.watch(vertex, job) if options.wait or then else 0
     return then(job) if then and not code else code
 
 
@@ -114,8 +111,8 @@ def send(
     account = this.job.service_account
     try:
         connection = Connection(this.settings.project, this.settings.region, account)
-        store, jobs = Store(connection), Vertex(connection)
-        job = jobs.find_sent(this)
+        store, vertex = Store(connection), Vertex(connection)
+        job = pending.find_sent(vertex, this)
         if job:
             print("the same command sent this job before, and it started; nothing is sent again")
         else:
@@ -126,7 +123,7 @@ def send(
             this = _reserve_folder(this, store)
     except KeyboardInterrupt:
         raise SpecError("interrupted: nothing was sent") from None
-    job = job or jobs.send(this)
+    job = job or pending.send(vertex, this)
     print(f"sent: {job.name}, number {job.id}")
     print(f"page: {job.page}")
     print(f"folder: {job.folder}")
@@ -134,7 +131,7 @@ def send(
     print(f"stop: python scripts/jobs.py cancel {job.name}")
     print(f"bring back: python scripts/jobs.py fetch {job.name}")
     print(f"curves: {job.curves}", flush=True)
-    return jobs, job
+    return vertex, job
 
 
 def _reserve_folder(this: Submission, store: Store) -> Submission:
@@ -163,12 +160,8 @@ def _check_locations(this: Submission, store: Store) -> None:
         CloudError: the job could not write to its TensorBoard.
     """
     region, own = this.settings.region, this.folder.split("/")[2]
-    for bucket in dict.fromkeys(re.findall(r"gs://([a-z0-9._-]+)", json.dumps(this.job.spec))):
-        location = store.find_location(bucket)
-        if not location or holds_region(region, *location):
-            continue
-        name, parts = location
-        where = f"gs://{bucket} is in {' and '.join(parts).lower() or name.lower()}"
+    buckets = re.findall(r"gs://([a-z0-9._-]+)", json.dumps(this.job.spec))
+    for bucket, where in store.list_far_buckets(buckets, region):
         if bucket == own and this.job.tensorboard:
             raise CloudError(
                 f"{where}, and the job and its TensorBoard are in {region}, which must be one "

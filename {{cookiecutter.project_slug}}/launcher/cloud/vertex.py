@@ -1,278 +1,179 @@
-"""Jobs on Vertex AI: sent once, listed, found, cancelled.
+"""Vertex AI in one project and region: its resources as the API's own messages in JSON.
 
-    jobs = Vertex(Connection("my-lab", "us-central1"))
-    job = jobs.find("smoke-20260301")    a name, a number, a resource name, or how one begins
-    jobs.cancel(job)
+    vertex = connect()
+    vertex.list("endpoints", "list the endpoints", vertex.own)
+    vertex.create(Step("create the endpoint", "endpoints", {...}), find)
 
-Google's own client sends the requests, over REST, so that a proxy or a stand-in sees them.
-
-A request may take effect minutes after its client gave up, was interrupted or was killed, and the
-service has no request id that would make a second one harmless. So a note of the job lies in runs/
-from just before it is sent until its fate is known; the same command, given again, reads it first.
+The service has no request id that would make a second request harmless, and a request may take effect
+minutes after its client gave up. So a request whose answer is lost is not repeated: `find` looks for
+its effect, by a label or a name.
 """
 
-from __future__ import annotations
-
 import itertools
-import json
-import re
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import RemoteJob
-from launcher.cloud.submission import ID, Submission
-from launcher.common.document import SpecError
-from launcher.common.terminal import printable
-from launcher.local.run_dirs import RUNS
+from launcher.cloud.submission import find_label
+from launcher.project.settings import read_settings
 
-# What the API calls a job, and a study: indexed by RemoteJob.tuning.
-COLLECTIONS = ("customJobs", "hyperparameterTuningJobs")
-MESSAGES = ("CustomJob", "HyperparameterTuningJob")
-FIELDS = ("custom_job", "hyperparameter_tuning_job")  # of requests, and in names of methods
-SETTLE = 3.0  # seconds until a new job appears in lists
-PAGE = 100  # jobs in an answer, as many as the service gives
-MOST = 1000  # jobs that are looked through
-NAMED = 5  # jobs in a message
-RESOURCE = re.compile(r"projects/[^/]+/locations/([^/]+)/(?:customJobs|\w+TuningJobs)/\d+")
 NEED = Need("roles/aiplatform.user")
-FOLDER = RUNS / ".pending"
-LATEST = 600.0  # seconds after which a request without effect will never have one
+PAGE = 100  # resources in an answer, as many as the service gives
+POLL = 5.0  # seconds between two looks at an operation
+SETTLE = 3.0  # seconds until what was created appears in lists
+LONGEST = 7200  # seconds that an operation may take; the service gives up sooner
+
+
+@dataclass(frozen=True)
+class Step:
+    """A request that creates something, and what it is for."""
+
+    what: str  # "create the endpoint penguins"
+    path: str  # within the project and region, such as "models:upload"; or a whole name
+    body: dict
+    look: str = "for what became of it"  # after a lost answer
+    # Where nobody can say what became of it. {}: why the last look was in vain.
+    fate: str = (
+        "it is unknown whether it takes effect{}; give the same command again later: it looks first; "
+        "python scripts/endpoints.py list shows what is there"
+    )
 
 
 class UnknownFate(CloudError):
-    """A job was sent, its answer was lost, and it is not there yet: it may still start."""
+    """A request was sent, its answer was lost, and there is no effect of it yet."""
 
 
 class Vertex:
-    """The jobs of one project in one region."""
+    """What a project has on Vertex AI in one region."""
 
     def __init__(self, connection: Connection, label: str = ""):
         """Send nothing yet.
 
         Args:
-            label: `project` of this repo's jobs.
-
-        Raises:
-            CloudError: the SDK is not installed.
+            label: `project` of what belongs to this repo.
         """
-        self.connection, self.own = connection, f'labels.project="{label}"'  # a filter for `list`
-        self.parent = connection.parent
-        self.api = errors.sdk("google.cloud.aiplatform_v1")
-        self.json = errors.sdk("google.protobuf.json_format")
-        usual = f"https://{connection.region}-aiplatform.googleapis.com"
-        self.client = self.api.JobServiceClient(
-            credentials=connection.credentials,
-            transport="rest",
-            client_options={"api_endpoint": clients.endpoint("aiplatform", usual)},
+        self.connection, self.label = connection, label
+        self.own = f'labels.project="{label}"'  # a filter for `list`
+        self.parent, self.root = (
+            connection.parent,
+            f"{clients.endpoint('aiplatform', connection.region)}/v1",
         )
 
-    def send(self, submission: Submission) -> RemoteJob:
-        """Start a job that `find_sent` has not found; never a second one, whatever happens.
-
-        A request is repeated only if it surely had no effect; after any other failure the job is
-        looked up by its label.
-
-        Raises:
-            UnknownFate: nobody can say yet whether the job starts; the note stays.
-            SpecError: the job was refused, or another command is sending it. Or Ctrl-C came
-                meanwhile, and the note stays.
-        """
-        note = write_note(submission)
-        try:
-            job = self._create(RemoteJob(submission.message))
-        except KeyboardInterrupt:
-            raise SpecError(
-                f"interrupted while the job was being sent: python scripts/jobs.py show "
-                f"{submission.name} shows whether it runs"
-            ) from None
-        except CloudError as error:
-            if not isinstance(error, UnknownFate):
-                note.unlink(missing_ok=True)
-            raise
-        note.unlink(missing_ok=True)
-        return job
-
-    def find_sent(self, submission: Submission) -> RemoteJob | None:
-        """The job that an earlier command sent, if it is there; None where it may be sent now.
-
-        Raises:
-            CloudError: nobody knows yet whether it starts, so it must not be sent again.
-        """
-        note = find_note(submission)
-        try:
-            facts = json.loads(note.read_text(encoding="utf-8"))
-            name, label, until = facts["name"], facts["label"], float(facts["time"]) + LATEST
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, LookupError, TypeError):
-            raise CloudError(
-                f"{note}: cannot be read; python scripts/jobs.py list shows whether the job runs; "
-                "then delete this file"
-            ) from None
-        job = self._find_label(label, submission.job.tuning)
-        if not job and time.time() < until:
-            clock = time.strftime("%H:%M:%S", time.localtime(until))
-            raise CloudError(
-                f"{name} was sent before, its answer was lost, and it may still start: nothing is "
-                f"sent again before {clock}; python scripts/jobs.py show {name} shows whether it "
-                "started"
-            )
-        note.unlink(missing_ok=True)
-        return job
-
-    def get(self, job: RemoteJob) -> RemoteJob:
-        """The same job as it is now."""
-        return self._get(f"look at {job.name}", job.resource, job.tuning)
-
-    def list(self, filter: str = "", most: int = MOST) -> list[RemoteJob]:
-        """Jobs and studies, the newest first.
+    def list(
+        self, collection: str, what: str, filter: str = "", most: int | None = None
+    ) -> list[dict]:
+        """The resources of a collection, "customJobs", the newest first.
 
         Args:
             filter: the service's own words, such as labels.project="penguins" AND state!="…".
         """
-        what = "list the jobs"
-        jobs = [job for tuning in (False, True) for job in self._list(what, tuning, filter, most)]
-        jobs.sort(key=lambda job: job.message.get("createTime", ""), reverse=True)
-        return jobs[:most]
+        query = {"filter": filter or None, "pageSize": min(most or PAGE, PAGE)}
+        url = f"{self.root}/{self.parent}/{collection}"
+        pages = self.connection.list_pages(what, NEED, url, collection, query)
+        return list(itertools.islice(pages, most))
 
-    def find(self, text: str) -> RemoteJob:
-        """The job of this name or number, or the only one of this project that begins so.
+    def get(self, path: str, what: str, **query) -> dict:
+        """The resource of this name as it is now, or what a method of it gives."""
+        return self.connection.ask(what, NEED, "GET", f"{self.root}/{path}", params=query)
+
+    def create(self, step: Step, find: Callable[[], dict | None]) -> dict:
+        """Send a request once; return its response, or that of the operation that it starts.
+
+        It is repeated only where it surely had no effect.
+
+        Args:
+            find: looks for the effect of a request whose answer was lost, or returns None.
 
         Raises:
-            CloudError: there is none, or there are several: which ones.
+            UnknownFate: nobody can say yet whether it takes effect.
+            CloudError: it was refused, or failed.
         """
-        number, jobs = text.rpartition("/")[2] if RESOURCE.fullmatch(text) else text, []
-        if number.isdecimal() and (job := self._find_number(number)):
-            return job
-        if text.strip() and not re.search(r'["\\]', text):  # a name, which may be anybody's
-            jobs = self.list(f'display_name="{text}"', NAMED + 1)
-            ours = [] if jobs else self.list(self.own)
-            jobs += [job for job in ours if job.name.startswith(text) or job.id.startswith(text)]
-        if len(jobs) == 1:
-            return self.get(jobs[0])
-        what = f"no such job in {self.connection.project}, {self.connection.region}"
-        if jobs:
-            names = [printable(f"{job.name} ({job.id})") for job in jobs[:NAMED]]
-            more = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
-            what = f"which one? {', '.join(names)}{more}"
-        raise CloudError(f"{text}: {what}; python scripts/jobs.py list shows all")
-
-    def cancel(self, job: RemoteJob) -> None:
-        """Ask the service to stop a job; it ends some moments later."""
-        with self.connection.explain_errors(f"cancel {job.name}", NEED):
-            self._call(f"cancel_{FIELDS[job.tuning]}", {"name": job.resource}, errors.retry())
-
-    def _create(self, job: RemoteJob) -> RemoteJob:
         send = errors.retry(errors.had_no_effect)(self._send)
-        with self.connection.explain_errors("start the job", NEED):
+        with self.connection.explain_errors(step.what, NEED):
             try:
-                return send(job)
+                answer = send(step)
             except Exception as error:
-                cut_off = isinstance(error, self.json.ParseError)
                 lost = errors.is_transient(error) and not errors.had_no_effect(error)
-                if not (cut_off or lost):
+                if not (lost or isinstance(error, ValueError)):  # JSON that was cut off
                     raise
                 reason = errors.clean(error)
-        return self._wait_for(job, reason)
+                return self._look_for(step, find, reason)
+        return self._finish(answer, step.what, self.root)
 
-    def _send(self, job: RemoteJob) -> RemoteJob:
-        field = FIELDS[job.tuning]
-        request = {"parent": self.parent, field: self._to_protobuf(job)}
-        return self._read(self._call(f"create_{field}", request))
+    def _send(self, step: Step) -> dict:
+        path = step.path if step.path.startswith("projects/") else f"{self.parent}/{step.path}"
+        url, session = f"{self.root}/{path}", self.connection.session
+        return clients.request(session, "POST", url, json=step.body).json()
 
-    def _call(self, method: str, request: dict, retry=None):
-        return getattr(self.client, method)(request=request, retry=retry, timeout=errors.ANSWER)
-
-    def _get(self, what: str, resource: str, tuning: bool) -> RemoteJob:
-        with self.connection.explain_errors(what, NEED):
-            answer = self._call(f"get_{FIELDS[tuning]}", {"name": resource}, errors.retry())
-            return self._read(answer)
-
-    def _find_number(self, number: str) -> RemoteJob | None:
-        """The job or study of this number; None where there is none."""
-        for tuning, collection in enumerate(COLLECTIONS):
-            try:
-                name = f"{self.parent}/{collection}/{number}"
-                return self._get(f"look for {number}", name, bool(tuning))
-            except CloudError as error:
-                if error.status != 404:
-                    raise
-        return None
-
-    def _find_label(self, label: str, tuning: bool) -> RemoteJob | None:
-        """The job with this label `submission`; None where there is none yet."""
-        what, filter = "look whether the job started", f'labels.{ID}="{label}"'
-        return next(iter(self._list(what, tuning, filter, 1)), None)
-
-    def _list(self, what: str, tuning: bool, filter: str, most: int) -> list[RemoteJob]:
-        request = {"parent": self.parent, "filter": filter, "page_size": min(most, PAGE)}
-        with self.connection.explain_errors(what, NEED):
-            pages = self._call(f"list_{FIELDS[tuning]}s", request, errors.retry())
-            return [self._read(job) for job in itertools.islice(pages, most)]
-
-    def _to_protobuf(self, job: RemoteJob):
-        """The job as the API's own message, by its own strict reader."""
-        kind = getattr(self.api, MESSAGES[job.tuning])
-        try:
-            return kind.wrap(self.json.ParseDict(dict(job.message), kind.pb(kind())))
-        except self.json.ParseError as error:
-            raise CloudError(f"the job's message: {errors.clean(error)}") from None
-
-    def _read(self, answer) -> RemoteJob:
-        return RemoteJob(self.json.MessageToDict(type(answer).pb(answer)))
-
-    def _wait_for(self, job: RemoteJob, lost: str) -> RemoteJob:
-        """Look for a job whose answer was lost, for as long as a request is usually repeated."""
-        problem = ""
-        words = f"[launcher] no good answer ({lost}): looking whether the job started"
+    def _look_for(self, step: Step, find: Callable[[], dict | None], lost: str) -> dict:
+        """Look for the effect of a request, for as long as a request is usually repeated."""
+        words = f"[launcher] no good answer ({lost}): looking {step.look}"
         print(f"{words}, for up to {errors.LIMIT:.0f} s", file=sys.stderr, flush=True)
-        pause, end = errors.FIRST, time.monotonic() + errors.LIMIT
+        pause, end, problem = errors.FIRST, time.monotonic() + errors.LIMIT, ""
         while time.monotonic() < end:
             time.sleep(max(pause, SETTLE))
             pause = min(2 * pause, errors.LONGEST)
             try:
-                if started := self._find_label(job.labels[ID], job.tuning):
-                    return started
+                if there := find():
+                    return there
                 problem = ""
             except CloudError as error:
                 problem = f" ({error})"
-        raise UnknownFate(
-            f"start the job: no good answer ({lost}), and it is unknown whether {job.name} starts"
-            f"{problem}; python scripts/jobs.py show {job.name} shows whether it did; the same "
-            "command looks, too, and sends nothing while this is unknown"
-        )
+        raise UnknownFate(f"{step.what}: no good answer ({lost}), and {step.fate.format(problem)}")
+
+    def change(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        body: dict | None = None,
+        *,
+        root: str = "",
+        need: Need = NEED,
+        **query,
+    ) -> dict:
+        """Send a request that may take effect twice without harm, and wait for its operation.
+
+        Args:
+            root: of the names of another service: "https://…/v2".
+        """
+        root = root or self.root
+        url = f"{root}/{path}"
+        answer = self.connection.ask(what, need, method, url, json=body, params=query)
+        return self._finish(answer, what, root)
+
+    def _finish(self, answer: dict, what: str, root: str) -> dict:
+        is_operation = "/operations/" in answer.get("name", "")
+        return self.wait(answer, what, root) if is_operation else answer
+
+    def find_operation(self, resource: str) -> dict | None:
+        """What is being done to a resource just now; None: nothing."""
+        answer = self.get(f"{resource}/operations", "look at what is being done")
+        running = [one for one in answer.get("operations", []) if not one.get("done")]
+        return running[0] if running else None
+
+    def wait(self, operation: dict, what: str, root: str = "") -> dict:
+        """Wait for an operation to end; return its response.
+
+        Raises:
+            CloudError: it failed, and why.
+        """
+        end = time.monotonic() + LONGEST
+        while not operation.get("done"):
+            if time.monotonic() > end:
+                raise UnknownFate(f"{what}: not done after {LONGEST / 3600:.0f} hours")
+            time.sleep(POLL)
+            url = f"{root or self.root}/{operation['name']}"
+            operation = self.connection.ask(what, NEED, "GET", url)
+        if error := operation.get("error"):
+            raise CloudError(f"{what}: {' '.join(error.get('message', '').split())}")
+        return operation.get("response") or {}
 
 
-def find_note(submission: Submission) -> Path:
-    """The note of a job, whatever the job's name; the file may be missing."""
-    return FOLDER / f"{submission.fingerprint}.json"
-
-
-def write_note(submission: Submission) -> Path:
-    """Note that a job is about to be sent; return the note.
-
-    Raises:
-        CloudError: another command is sending it, or the note cannot be written: then nothing may
-            be sent.
-    """
-    note = find_note(submission)
-    facts = {"name": submission.name, "label": submission.labels[ID], "time": time.time()}
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with open(note, "x", encoding="utf-8") as file:
-            file.write(json.dumps(facts))
-    except OSError as error:
-        if note.exists():
-            raise CloudError(
-                "another command is sending the same job just now; give this one again when that "
-                "one has ended"
-            ) from None
-        raise CloudError(
-            f"{note}: cannot be written ({error.strerror or error}), and nothing is sent without "
-            "it: it keeps a job from starting twice"
-        ) from None
-    return note
+def connect(region: str = "") -> Vertex:
+    """What this repo has on Vertex AI, as `clients.connect` says."""
+    return Vertex(clients.connect(region), find_label(read_settings()))

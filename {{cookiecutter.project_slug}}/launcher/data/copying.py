@@ -1,7 +1,5 @@
 """Work through many files side by side, with a progress bar; after an error all of them stop soon."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed

@@ -3,8 +3,6 @@
 Drive keeps the md5 of its files, and Cloud Storage that of its objects: what is equal is not copied.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import re
@@ -16,7 +14,7 @@ from typing import NamedTuple
 from launcher.cloud import local_files, object_names
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.local_files import Entry
-from launcher.cloud.storage import PART, Store
+from launcher.cloud.storage import PART, open_store
 from launcher.common.document import SpecError
 from launcher.data.copying import Count, work_through
 from launcher.project.buckets import find_uri_problem
@@ -62,7 +60,10 @@ class Drive:
             folder: its id.
             path: of the folder, with a slash at its end.
         """
-        entries = list(self._list_folder(folder, path))
+        params = {"q": f"'{folder}' in parents and trashed = false", "fields": FIELDS}
+        params |= {"pageSize": 1000, "includeItemsFromAllDrives": "true", **SHARED}
+        what = f"list the folder {path or folder} of Drive"
+        entries = list(self.connection.list_pages(what, NEED, FILES, "files", params))
         names = [e["name"] for e in entries if "md5Checksum" in e or e["mimeType"] == FOLDER]
         files: dict[str, DriveFile] = {}
         for entry in entries:
@@ -95,14 +96,8 @@ class Drive:
         for first in range(start, file.entry.size, PART):
             yield self.read(file, first, min(first + PART, file.entry.size))
 
-    def _list_folder(self, folder: str, path: str) -> Iterator[dict]:
-        params = {"q": f"'{folder}' in parents and trashed = false", "fields": FIELDS}
-        params |= {"pageSize": 1000, "includeItemsFromAllDrives": "true", **SHARED}
-        what = f"list the folder {path or folder} of Drive"
-        return self.connection.list_pages(what, NEED, FILES, "files", params)
 
-
-def copy_to_bucket(options: Namespace, store: Store) -> int:
+def copy_to_bucket(options: Namespace) -> int:
     """Copy what is new or changed in the folder `options.folder` to `options.target`, past the disk.
 
     Returns:
@@ -116,7 +111,7 @@ def copy_to_bucket(options: Namespace, store: Store) -> int:
         raise SpecError(f"{folder}: is no id of a folder; write the last part of its address")
     if problem := find_uri_problem(target):
         raise SpecError(f"{target}: {problem}")
-    drive = Drive()
+    drive, store = Drive(), open_store()
     files = drive.list(folder)
     local_files.refuse_names(f"drive:{folder}", files, "such files in Drive")
     there = store.list(target, "md5")

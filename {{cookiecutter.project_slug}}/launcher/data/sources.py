@@ -1,7 +1,5 @@
 """Read data.yaml: the files that it names, with their checksums, wherever they are."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +8,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from launcher.cloud import clients, errors
-from launcher.cloud.clients import Connection
 from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import Entry, list_names, read_file
-from launcher.cloud.storage import Store
+from launcher.cloud.storage import open_store
 from launcher.common import document
 from launcher.common.document import Document, SpecError
 from launcher.data.copying import hash_files
@@ -101,12 +98,6 @@ def list_source(raw: RawData) -> tuple[dict[str, Entry], Reader]:
     folder = ROOT / Path(raw.source).expanduser()
     entries = hash_files(folder, list_names(folder))
     return entries, lambda name, start: read_file(folder / name, start)
-
-
-def open_store() -> Store:
-    """The buckets that the caller may use."""
-    settings = read_settings()
-    return Store(Connection(settings.project, settings.region))
 
 
 def _read_web(session, url: str, start: int) -> Iterator[bytes]:

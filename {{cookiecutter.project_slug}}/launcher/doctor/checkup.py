@@ -3,8 +3,6 @@
 Standard library only: what is missing may be everything else.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

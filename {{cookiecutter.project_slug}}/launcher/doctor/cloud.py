@@ -4,8 +4,6 @@ Nothing is changed. One login serves all checks; without a login or a network th
 refusal is explained as for all other verbs, see `cloud.clients`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -21,11 +19,6 @@ from launcher.doctor.checkup import NOT_FOUND, OK, WARN, WRONG, Skip, Wrong, com
 from launcher.project import gcp
 from launcher.project.buckets import holds_region
 from launcher.project.settings import Settings
-
-BASES = {
-    "storage": "https://storage.googleapis.com/storage/v1",
-    "aiplatform": "https://{region}-aiplatform.googleapis.com",
-}
 
 
 class Cloud:
@@ -68,19 +61,13 @@ class Cloud:
         except (Skip, Wrong):
             raise Skip("see credentials") from None
         bucket = self.settings.bucket if api == "storage" else ""
-        base = clients.endpoint(api, BASES.get(api, "").format(region=self.settings.region))
-        need = Need(role, bucket=bucket, create=self.setup)
-        what, project = f"look at {path}", self.settings.project
+        region = self.settings.region if api == "aiplatform" else ""
+        method, url = "GET" if body is None else "POST", f"{clients.endpoint(api, region)}/{path}"
+        options = {"params": query, "json": body, "timeout": checkup.ANSWER_SECONDS}
+        need, project = Need(role, bucket=bucket, create=self.setup), self.settings.project
         try:
-            with connection.explain_errors(what, need), _find_cause(api, project):
-                return clients.ask(
-                    connection.session,
-                    "GET" if body is None else "POST",
-                    f"{base}/{path}",
-                    timeout=checkup.ANSWER_SECONDS,
-                    params=query,
-                    json=body,
-                )
+            with connection.explain_errors(f"look at {path}", need), _find_cause(api, project):
+                return clients.request(connection.session, method, url, **options).json()
         except CloudError as error:
             raise _to_wrong(error) from None
 

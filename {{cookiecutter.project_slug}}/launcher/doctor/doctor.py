@@ -3,8 +3,6 @@
 Works in a bare Python, where the checks of the cloud are skipped, and ends in 5 s (not the first day).
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -3,8 +3,6 @@
 Takes a minute or two: it trains for two epochs and runs the tests. The run stays in runs/.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 import time
@@ -21,7 +19,17 @@ TRAIN = ("scripts/train_local.py", "configs/smoke.yaml")
 def run_first_day() -> int:
     """Do each step and print its line and the commands that fix it; return 1 where one fails."""
     states = []
-    for name, look in FirstDay().steps().items():
+    made: dict[str, str] = {}  # by the training: where its "run directory" and "report" are
+    steps = {
+        "clone": local.check_git,
+        "environment": check_environment,
+        "training": lambda: check_training(made),
+        "report": lambda: check_report(made.get("report", "")),
+        "tests": lambda: (OK, _run("-m", "pytest").splitlines()[-1].strip(" =")),
+        "sign-in": check_sign_in,
+        "data": check_data,
+    }
+    for name, look in steps.items():
         if sys.stdout.isatty():
             print(f"… {name}", end="\r", flush=True)
         finding = Check(name, look).run()
@@ -38,33 +46,16 @@ def run_first_day() -> int:
     return 0
 
 
-class FirstDay:
-    """The steps. The report is that of the training."""
+def check_training(made: dict[str, str]) -> tuple[str, ...]:
+    start = time.monotonic()
+    made |= re.findall(r"^(run directory|report): (.+)$", _run(*TRAIN), re.MULTILINE)
+    return OK, f"two epochs in {time.monotonic() - start:.0f} s: {made.get('run directory')}"
 
-    def __init__(self):
-        self.report = ""
 
-    def steps(self):
-        return {
-            "clone": local.check_git,
-            "environment": check_environment,
-            "training": self.check_training,
-            "report": self.check_report,
-            "tests": check_tests,
-            "sign-in": check_sign_in,
-            "data": check_data,
-        }
-
-    def check_training(self) -> tuple[str, ...]:
-        start = time.monotonic()
-        lines = dict(re.findall(r"^(run directory|report): (.+)$", _run(*TRAIN), re.MULTILINE))
-        self.report = lines.get("report", "")
-        return OK, f"two epochs in {time.monotonic() - start:.0f} s: {lines.get('run directory')}"
-
-    def check_report(self) -> tuple[str, ...]:
-        if not Path(self.report).is_file():
-            raise Skip("there is none, see training")
-        return OK, f"open {Path(self.report).resolve().as_uri()}"
+def check_report(path: str) -> tuple[str, ...]:
+    if not Path(path).is_file():
+        raise Skip("there is none, see training")
+    return OK, f"open {Path(path).resolve().as_uri()}"
 
 
 def check_environment() -> tuple[str, ...]:
@@ -72,10 +63,6 @@ def check_environment() -> tuple[str, ...]:
     if python[0] == OK and (packages := local.check_packages())[0] != OK:
         return packages
     return python
-
-
-def check_tests() -> tuple[str, ...]:
-    return OK, _run("-m", "pytest").splitlines()[-1].strip(" =")
 
 
 def check_sign_in() -> tuple[str, ...]:

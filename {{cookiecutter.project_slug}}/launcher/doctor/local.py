@@ -3,8 +3,6 @@
 Standard library only.
 """
 
-from __future__ import annotations
-
 import builtins
 import importlib.metadata
 import importlib.util

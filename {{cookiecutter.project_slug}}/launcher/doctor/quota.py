@@ -3,8 +3,6 @@
 A job above its quota is accepted, and then waits for ever: it is better known before.
 """
 
-from __future__ import annotations
-
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterable

@@ -5,10 +5,9 @@ compare   one prediction there, and the same one here
 plan      the messages that are sent, complete
 commands  the same as commands, which `--dry-run` prints
 files     configs/model.yaml, endpoint.yaml and batch.yaml, checked
-service   requests to Vertex AI: each is sent once, even where its answer is lost
 manage    the verbs of scripts/endpoints.py
 cleanup   the last of them: what this project has, and its end
-ask       send instances to an endpoint or a server, in requests that are small enough
+ask       find an endpoint; send instances to an endpoint or a server, in requests that are small enough
 batch     predictions for all instances of a file: on this machine, or
 batch_job  by a job on Vertex AI: its instances, its model, its request, its end
 """

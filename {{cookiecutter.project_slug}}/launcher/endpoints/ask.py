@@ -1,7 +1,5 @@
 """Sends instances to an endpoint or to a server, in requests that are small enough; answers in order."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shlex
@@ -13,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from launcher.cloud import clients
 from launcher.cloud.clients import Connection
 from launcher.cloud.errors import CloudError
+from launcher.cloud.vertex import NEED, Vertex, connect
 from launcher.common.document import SpecError
-from launcher.endpoints.service import NEED, connect, find_endpoint, predict_url
 from launcher.project.settings import read_settings
 
 SHARED_BYTES, BYTES = 1_500_000, 10_000_000  # of a request, by the service
@@ -37,14 +35,35 @@ def find_url(name: str) -> str:
     Raises:
         SpecError: there is none, or it is private.
     """
-    service = connect()
-    endpoint = find_endpoint(service, name)
+    vertex = connect()
+    endpoint = find_endpoint(vertex, name)
     if "privateServiceConnectConfig" in endpoint:
         instead = (
             "there, the SDK asks it: aiplatform.PrivateEndpoint(…).predict(…), see docs/serving.md"
         )
         raise SpecError(f"{name}: is private, and only its network reaches it; {instead}")
-    return predict_url(endpoint, service.connection.region)
+    return predict_url(endpoint, vertex.connection.region)
+
+
+def predict_url(endpoint: dict, region: str) -> str:
+    """Where an endpoint takes instances: a host of its own, or the region's."""
+    own = endpoint.get("dedicatedEndpointDns")
+    root = f"https://{own}" if own else clients.endpoint("aiplatform", region)
+    return f"{root}/v1/{endpoint['name']}:predict"
+
+
+def find_endpoint(vertex: Vertex, name: str) -> dict:
+    """The endpoint of this name or number, among those of this repo.
+
+    Raises:
+        SpecError: there is none; which ones there are.
+    """
+    endpoints = vertex.list("endpoints", "list the endpoints", vertex.own)
+    for endpoint in endpoints:
+        if name in (endpoint["displayName"], endpoint["name"].rpartition("/")[2]):
+            return endpoint
+    names = ", ".join(endpoint["displayName"] for endpoint in endpoints) or "none"
+    raise SpecError(f"{name}: no endpoint of this project; there is {names}")
 
 
 def ask(url: str, instances: Iterable[object], parameters: dict) -> Iterator[object]:

@@ -3,8 +3,6 @@
 Both write the same files. Here they grow in a folder beside the final one, which takes its name at the end.
 """
 
-from __future__ import annotations
-
 import contextlib
 from argparse import Namespace
 from collections.abc import Iterator, Mapping

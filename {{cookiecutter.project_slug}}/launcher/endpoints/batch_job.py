@@ -4,8 +4,6 @@ Instances on this machine, and CSV, become JSON lines in the bucket, and are che
 instance costs its whole request there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tempfile
@@ -18,6 +16,7 @@ from types import ModuleType
 from launcher.cloud.remote_job import ENDED, read_state
 from launcher.cloud.storage import Store, split
 from launcher.cloud.submission import ID, join_labels
+from launcher.cloud.vertex import POLL, Step, Vertex
 from launcher.common.document import SpecError
 from launcher.common.files import digest
 from launcher.common.times import format_span, seconds_between
@@ -25,9 +24,7 @@ from launcher.cost.prices import dollars
 from launcher.endpoints import commands, deploy, files, plan
 from launcher.endpoints.ask import BYTES, ROOM
 from launcher.endpoints.plan import Plan
-from launcher.endpoints.service import POLL, Service, Step, UnknownFate, base_url
-from launcher.project.buckets import holds_region
-from launcher.project.settings import ROOT, Settings
+from launcher.project.settings import ROOT
 
 FORMS = {".jsonl": "jsonl", ".csv": "csv", ".txt": "file-list"}  # {ending: instancesFormat}
 SENT_AS_IT_IS = ("jsonl", "file-list")  # from a bucket
@@ -47,7 +44,7 @@ def predict_there(options: Namespace, config: dict, predictor: ModuleType) -> in
     if options.output:
         raise SpecError("--output is a folder here; in the cloud write outputConfig.gcsDestination")
     machines = ROOT / "configs/endpoint.yaml"  # so that deploy.py finds the same version
-    this, model_dir, recipe, service = deploy.prepare(options.model, machines, options.dry_run)
+    this, vertex = deploy.prepare(options.model, machines, options.dry_run)
     settings, resources = this.settings, config["dedicatedResources"]
     if faults := settings.missing("bucket"):
         raise SpecError(*faults)
@@ -56,35 +53,28 @@ def predict_there(options: Namespace, config: dict, predictor: ModuleType) -> in
     price = "unknown" if hourly is None else f"at most {dollars(hourly)} an hour"
     cost = f"{files.describe(config)}: {price}, while the job runs"
     print(f"# {cost}" if options.dry_run else cost, flush=True)
-    store = None if options.dry_run else Store(service.connection)
-    config = _provide_output(config, settings.bucket)
-    config, left_out = _provide_input(options.file, config, predictor, model_dir, settings, store)
+    store = None if options.dry_run else Store(vertex.connection)
+    config, left_out = _provide_input(options.file, config, predictor, this, store)
+    output = config.get("outputConfig", {})
+    if not files.WRITES.keys() & output.keys():
+        output = {"gcsDestination": {"outputUriPrefix": f"gs://{settings.bucket}/batch"}, **output}
+    [form] = (form for goal, form in files.WRITES.items() if goal in output)
+    config["outputConfig"] = {"predictionsFormat": form, **output}
     if store is None:
         step = _make_step(this, config, f"{settings.parent}/models/{plan.NEW['model']}@1")
         print("# Nothing was uploaded or sent. In a project that has nothing yet:")
         print("\n".join(commands.to_shell(settings, [this.upload(""), step])))
         return 0
     _check_locations(config, settings.region, store)
-    made: list[tuple[str, str]] = []
-    try:
-        version = deploy.upload(service, this, recipe, made)
-        job = _send(service, _make_step(this, config, version))
-    except UnknownFate:
-        raise
-    except SpecError:
-        deploy.undo(service, made)
-        raise
-    deploy.record_version(model_dir, version, service)
-    return _follow(service, job, hourly, left_out)
+    with deploy.removing_after_failure() as made:
+        version = deploy.upload(vertex, this, made)
+        job = _send(vertex, _make_step(this, config, version))
+    deploy.record_version(this.model_dir, version, vertex)
+    return _follow(vertex, job, hourly, left_out)
 
 
 def _provide_input(
-    file: str,
-    config: Mapping,
-    predictor: ModuleType,
-    model_dir: Path,
-    settings: Settings,
-    store: Store | None,
+    file: str, config: dict, predictor: ModuleType, this: Plan, store: Store | None
 ) -> tuple[dict, int]:
     """The job with its input in a bucket or a table; how many instances the server would refuse.
 
@@ -92,45 +82,52 @@ def _provide_input(
         store: None: nothing is uploaded.
     """
     form, fields = find_form(file, config), config.get("instanceConfig", {})
+    source, left_out = {"gcsSource": {"uris": [file]}}, 0
     if form == "bigquery":
         source = {"bigquerySource": {"inputUri": file}}
         fields = {"instanceType": "object", **fields}  # else a row is a list without names
-        return {**config, **_to_input(source, form, fields)}, 0
-    if file.startswith("gs://") and form in SENT_AS_IT_IS:
-        return {**config, **_to_input({"gcsSource": {"uris": [file]}}, form, fields)}, 0
-    with tempfile.TemporaryDirectory() as name:
-        path, good, bad = file, Path(name, "instances.jsonl"), Path(name, "errors.jsonl")
-        if file.startswith("gs://"):
-            if not (form and store):
-                why = "a dry run copies nothing" if form else "no .jsonl, .csv or .txt"
-                raise SpecError(f"{file}: {why}; copy it here, by gcloud storage cp")
-            folder, _, base = file.rpartition("/")
-            if not (entry := store.list(folder).get(base)):
-                raise SpecError(f"{file}: there is no such object")
-            store.download(file, Path(name, base), entry)
-            path = str(Path(name, base))
-        count, wrong, key = predictor.convert(str(model_dir), (path, form, fields), good, bad)
-        if wrong:
-            first = json.loads(bad.read_bytes().splitlines()[0])["error"]["message"]
-            print(
-                f"instances that the model does not take, left out: {wrong:,}; the first: {first}"
-            )
-        if not count:
-            raise SpecError(f"{file}: no instance that the model takes")
-        with open(good, "rb") as lines:
-            config = _limit_batch(config, max(map(len, lines)))
-        # Scratch is cleared away after 30 days, and by endpoints.py cleanup.
-        folder = f"gs://{settings.bucket}/scratch/{settings.slug}/batch-{digest(good)}"
-        if store:
-            print(f"instances: {folder}/{good.name}, {count:,}", flush=True)
-            for one in (good, bad)[: 1 + bool(wrong)]:
-                store.upload(one, f"{folder}/{one.name}")
-    fields = {**fields, "keyField": key} if key else fields
-    source = {"gcsSource": {"uris": [f"{folder}/{good.name}"]}}
-    return {**config, **_to_input(source, "jsonl", fields)}, wrong
+    elif not (file.startswith("gs://") and form in SENT_AS_IT_IS):
+        with tempfile.TemporaryDirectory() as name:
+            path, good, bad = file, Path(name, "instances.jsonl"), Path(name, "errors.jsonl")
+            if file.startswith("gs://"):
+                path = _copy_here(file, form, store, Path(name))
+            instances = path, form, fields
+            count, left_out, key = predictor.convert(str(this.model_dir), instances, good, bad)
+            if left_out:
+                first = json.loads(bad.read_bytes().splitlines()[0])["error"]["message"]
+                what = "instances that the model does not take, left out"
+                print(f"{what}: {left_out:,}; the first: {first}")
+            if not count:
+                raise SpecError(f"{file}: no instance that the model takes")
+            with open(good, "rb") as lines:
+                config = _limit_batch(config, max(map(len, lines)))
+            # Scratch is cleared away after 30 days, and by endpoints.py cleanup.
+            scratch = f"gs://{this.settings.bucket}/scratch/{this.settings.slug}"
+            uri = f"{scratch}/batch-{digest(good)}/{good.name}"
+            source = {"gcsSource": {"uris": [uri]}}
+            if store:
+                print(f"instances: {uri}, {count:,}", flush=True)
+                store.upload(good, uri)
+            if store and left_out:
+                store.upload(bad, uri.replace(good.name, bad.name))
+        form, fields = "jsonl", {**fields, "keyField": key} if key else fields
+    given = {"instanceConfig": fields} if fields else {}
+    return {**config, "inputConfig": {**source, "instancesFormat": form}, **given}, left_out
 
 
-def _limit_batch(config: Mapping, largest: int) -> Mapping:
+def _copy_here(uri: str, form: str, store: Store | None, folder: Path) -> str:
+    """Copy an object of a bucket to a folder; return its path."""
+    if not (form and store):
+        why = "a dry run copies nothing" if form else "no .jsonl, .csv or .txt"
+        raise SpecError(f"{uri}: {why}; copy it here, by gcloud storage cp")
+    parent, _, base = uri.rpartition("/")
+    if not (entry := store.list(parent).get(base)):
+        raise SpecError(f"{uri}: there is no such object")
+    store.download(uri, folder / base, entry)
+    return str(folder / base)
+
+
+def _limit_batch(config: dict, largest: int) -> dict:
     """The job with a batch size whose requests are small enough.
 
     Args:
@@ -144,20 +141,6 @@ def _limit_batch(config: Mapping, largest: int) -> Mapping:
         return config
     print(f"batchSize: {fits}, not {wanted}, since a request has {BYTES:,} bytes at most")
     return {**config, "manualBatchTuningParameters": {"batchSize": fits}}
-
-
-def _provide_output(config: Mapping, bucket: str) -> dict:
-    """The job with what its file does not say about its output."""
-    output = config.get("outputConfig", {})
-    if not files.WRITES.keys() & output.keys():
-        output = {"gcsDestination": {"outputUriPrefix": f"gs://{bucket}/batch"}, **output}
-    [form] = (form for goal, form in files.WRITES.items() if goal in output)
-    return {**config, "outputConfig": {"predictionsFormat": form, **output}}
-
-
-def _to_input(source: dict, form: str, fields: Mapping) -> dict:
-    given = {"instanceConfig": fields} if fields else {}
-    return {"inputConfig": {**source, "instancesFormat": form}, **given}
 
 
 def _make_step(this: Plan, config: Mapping, model: str) -> Step:
@@ -182,33 +165,30 @@ def _check_locations(config: Mapping, region: str, store: Store) -> None:
         if "*" not in uri and not store.exists(uri):
             raise SpecError(f"{uri}: there is no such object")
     uris = [*uris, *config["outputConfig"].get("gcsDestination", {}).values()]
-    for bucket in dict.fromkeys(split(uri)[0] for uri in uris):
-        location = store.find_location(bucket)
-        if location and not holds_region(region, *location):
-            where = " and ".join(location[1]).lower() or location[0].lower()
-            raise SpecError(
-                f"gs://{bucket} is in {where}, and the job runs in {region}: instances, predictions "
-                f"and model must be in one region; take a bucket in {region}"
-            )
+    for _, where in store.list_far_buckets((split(uri)[0] for uri in uris), region):
+        raise SpecError(
+            f"{where}, and the job runs in {region}: instances, predictions and model must be in one "
+            f"region; take a bucket in {region}"
+        )
 
 
-def _send(service: Service, step: Step) -> dict:
+def _send(vertex: Vertex, step: Step) -> dict:
     """Start the job, unless the same one runs already; return it."""
-    collection, same = step.path, step.body["labels"][ID]
-    before = service.list_own(collection, "list the batch predictions", ID, same)
+    collection, wanted = step.path, f'labels.{ID}="{step.body["labels"][ID]}"'
+    before = vertex.list(collection, "list the batch predictions", wanted)
     if running := [job for job in before if read_state(job) not in ENDED]:
         print("the same command started this job before; nothing is sent again", flush=True)
         return running[0]
     names = {job["name"] for job in before}
 
     def find() -> dict | None:
-        jobs = service.list_own(collection, "look for the batch prediction", ID, same)
+        jobs = vertex.list(collection, "look for the batch prediction", wanted)
         return next((job for job in jobs if job["name"] not in names), None)
 
-    return service.create(step, find)
+    return vertex.create(step, find)
 
 
-def _follow(service: Service, job: dict, hourly: float | None, left_out: int) -> int:
+def _follow(vertex: Vertex, job: dict, hourly: float | None, left_out: int) -> int:
     """Show the job until it has ended, and where its predictions are; return the exit code."""
     name, shown = job["name"], ""
     print(f"job: {name}", flush=True)
@@ -218,9 +198,9 @@ def _follow(service: Service, job: dict, hourly: float | None, left_out: int) ->
                 print(now, flush=True)
                 shown = now
             time.sleep(POLL)
-            job = service.get_batch(name)
+            job = vertex.get(name, "look at the batch prediction")
     except KeyboardInterrupt:
-        url = f"{base_url(service.connection.region)}/v1/{name}:cancel"
+        url = f"{vertex.root}/{name}:cancel"
         raise SpecError(
             "interrupted: the job keeps running; the same command follows it again; to stop it: curl "
             f'-X POST -H "Authorization: Bearer $(gcloud auth print-access-token)" {url}'

@@ -4,8 +4,6 @@ Ours is what bears the project's label; an image that has the project's own name
 object in the project's own folder of scratch/. What a job that has not ended names stays.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -20,12 +18,12 @@ from launcher.cloud.clients import Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import ENDED, read_state
 from launcher.cloud.storage import Store
+from launcher.cloud.vertex import Vertex, connect
 from launcher.common.terminal import confirm, printable
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import deploy, plan
 from launcher.endpoints.manage import list_rows
-from launcher.endpoints.service import PAGE, Service, connect
 from launcher.project.settings import Settings, image_name, read_settings
 
 JOBS = ("customJobs", "hyperparameterTuningJobs", "batchPredictionJobs")
@@ -33,6 +31,7 @@ STOPPED = ("STOPPING", "STOPPED", "SUSPENDING", "SUSPENDED", "DELETED")  # only 
 API_OFF = "SERVICE_DISABLED|has not been used|is disabled"
 IMAGES = Need("roles/artifactregistry.repoAdmin")
 INSTANCES = Need("roles/notebooks.admin")
+PAGE = {"pageSize": 100}
 UNKNOWN = "unknown cost"
 
 
@@ -42,9 +41,14 @@ class Thing:
 
     kind: str
     name: str  # for people
-    age: float  # seconds since it was created
+    created: str  # RFC 3339
     cost: str  # so far
     delete: Callable[[], object]
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was created."""
+        return seconds_between(self.created, None)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}: {format_age(self.age)} old, {self.cost}"
@@ -52,12 +56,15 @@ class Thing:
 
 def cleanup(options: Namespace) -> int:
     """List what is this project's, and delete it after a confirmation; return the exit code."""
-    service, settings, code = connect(), read_settings(), 0
-    busy = _describe_running(service)
+    vertex, settings, code = connect(), read_settings(), 0
+    jobs = [job for kind in JOBS for job in vertex.list(kind, "list the jobs", vertex.own)]
+    busy = json.dumps([job for job in jobs if read_state(job) not in ENDED])
+    finders = _find_endpoints, _find_models, _find_boards
+    finders += _find_images, _find_objects, _find_instances
     things: list[Thing] = []
-    for find in FINDERS:
+    for find in finders:
         try:
-            things += [one for one in find(service, settings, busy) if one.age >= options.older]
+            things += [one for one in find(vertex, settings, busy) if one.age >= options.older]
         except CloudError as error:
             if error.status == 404 or re.search(API_OFF, str(error)):
                 continue  # without the API, the repository or the bucket, there is nothing
@@ -81,119 +88,95 @@ def cleanup(options: Namespace) -> int:
     return code
 
 
-def _find_endpoints(service: Service, *_) -> Iterator[Thing]:
-    for endpoint in service.list_endpoints():
-        rows = list_rows(service, endpoint)
-        costs = [row.spent for row in rows]
-        models = ", ".join(f"{row.cells[1]} with {row.cells[2]} of the traffic" for row in rows)
+def _find_endpoints(vertex: Vertex, *_) -> Iterator[Thing]:
+    for endpoint in vertex.list("endpoints", "list the endpoints", vertex.own):
+        rows = list(list_rows(vertex, endpoint))
+        costs = [spent for _, spent in rows]
+        models = ", ".join(f"{cells[1]} with {cells[2]} of the traffic" for cells, _ in rows)
         name = f"{endpoint['displayName']} ({models or 'no model on it'})"
         cost = UNKNOWN if None in costs else f"{dollars(sum(costs))} so far by these models"
-        delete = partial(_delete_endpoint, service, endpoint)
-        yield Thing("endpoint", name, _read_age(endpoint), cost if rows else "no cost", delete)
+        delete = partial(_delete_endpoint, vertex, endpoint)
+        yield Thing("endpoint", name, endpoint["createTime"], cost if rows else "no cost", delete)
 
 
-def _find_models(service: Service, *_) -> Iterator[Thing]:
-    for model in service.list_models():
+def _find_models(vertex: Vertex, *_) -> Iterator[Thing]:
+    for model in deploy.list_models(vertex):
         name = f"{model['displayName']} with all its versions"
-        delete = partial(deploy.delete, service, "model", model["name"])
-        yield Thing("model", name, _read_age(model), "no cost", delete)
+        delete = partial(deploy.delete, vertex, "model", model["name"])
+        yield Thing("model", name, model["createTime"], "no cost", delete)
 
 
-def _find_boards(service: Service, settings: Settings, busy: str) -> Iterator[Thing]:
-    for board in service.list_own("tensorboards", "list the TensorBoards"):
+def _find_boards(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thing]:
+    for board in vertex.list("tensorboards", "list the TensorBoards", vertex.own):
         name = board["name"]
         if name.partition("/locations/")[2] not in busy + settings.tensorboard:
-            delete = partial(service.change, "DELETE", name, "delete the TensorBoard")
-            yield Thing("TensorBoard", board["displayName"], _read_age(board), UNKNOWN, delete)
+            delete = partial(vertex.change, "DELETE", name, "delete the TensorBoard")
+            yield Thing("TensorBoard", board["displayName"], board["createTime"], UNKNOWN, delete)
 
 
-def _find_images(service: Service, settings: Settings, busy: str) -> Iterator[Thing]:
+def _find_images(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thing]:
     """Those of training and of serving; of the latter, a model has kept a copy since its upload."""
     if not settings.image_repository:
         return
     root = f"{clients.endpoint('artifactregistry')}/v1"
-    parent = f"{service.parent}/repositories/{settings.image_repository}"
+    parent = f"{vertex.parent}/repositories/{settings.image_repository}"
     url, own = f"{root}/{parent}/dockerImages", (image_name(), f"{image_name()}-serving")
-    images = service.connection.list_pages("list the images", IMAGES, url, "dockerImages", PAGE)
+    images = vertex.connection.list_pages("list the images", IMAGES, url, "dockerImages", PAGE)
     for image in images:
         name, _, digest = image["name"].rpartition("/")[2].partition("@")
         tags = image.get("tags") or []
         ways = [f"/{name}@{digest}", *(f"/{name}:{tag}" for tag in tags)]  # to write its address
         if name in own and not any(way in busy for way in ways):
             path = f"{parent}/packages/{name}/versions/{digest}?force=true"  # its tags, too
-            delete = partial(service.change_at, root, IMAGES, "DELETE", path, "delete the image")
+            delete = partial(
+                vertex.change, "DELETE", path, "delete the image", root=root, need=IMAGES
+            )
             size = f"{int(image.get('imageSizeBytes', 0)) / 1e9:.1f} GB"
             title = ":".join([name, *tags[:1]])
-            yield Thing("image", title, _read_age(image, "uploadTime"), size, delete)
+            yield Thing("image", title, image["uploadTime"], size, delete)
 
 
-def _find_objects(service: Service, settings: Settings, busy: str) -> Iterator[Thing]:
+def _find_objects(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thing]:
     """The folders in the project's own folder of scratch/; the bucket may be that of several."""
     folder = f"gs://{settings.bucket}/scratch/{settings.slug}"
-    store, folders = Store(service.connection), defaultdict(list)
+    store, folders = Store(vertex.connection), defaultdict(list)
     for name, blob in store.list_blobs("list", folder).items() if settings.bucket else ():
         folders[f"{folder}/{name.partition('/')[0]}"].append(blob)
     for name, blobs in folders.items():
         newest = max(blob.time_created for blob in blobs).isoformat()
         size = f"{len(blobs)} objects, {sum(blob.size for blob in blobs) / 1e9:.1f} GB"
         if name not in busy:
-            delete = partial(_delete_objects, store, blobs)
-            yield Thing("scratch", name, seconds_between(newest, None), size, delete)
+            yield Thing("scratch", name, newest, size, partial(store.delete, blobs))
 
 
-def _find_instances(service: Service, *_) -> Iterator[Thing]:
+def _find_instances(vertex: Vertex, *_) -> Iterator[Thing]:
     """Workbench instances of all zones that bear the label and are running."""
     root = f"{clients.endpoint('notebooks')}/v2"
-    url = f"{root}/projects/{service.connection.project}/locations/-/instances"
+    url = f"{root}/projects/{vertex.connection.project}/locations/-/instances"
     what = "list the Workbench instances"
-    for one in service.connection.list_pages(what, INSTANCES, url, "instances", PAGE):
-        own = (one.get("labels") or {}).get("project") == service.label
+    for one in vertex.connection.list_pages(what, INSTANCES, url, "instances", PAGE):
+        own = (one.get("labels") or {}).get("project") == vertex.label
         if own and one.get("state") not in STOPPED:
-            path, age = one["name"], _read_age(one)
+            path, created = one["name"], one["createTime"]
             machine = (one.get("gceSetup") or {}).get("machineType", "").rpartition("/")[2]
             name = f"{path.rpartition('/')[2]} ({machine}) with the files on its disks"
-            resources = {"machineSpec": {"machineType": machine}}
-            hourly = plan.price_per_hour(resources, service.connection.region)
-            most = hourly and f"at most about {dollars(hourly * age / 3600)} so far, plus its disks"
+            hourly = plan.price_machine(machine, vertex.connection.region)
+            price = hourly and dollars(hourly * seconds_between(created, None) / 3600)
+            cost = f"at most about {price} so far, plus its disks" if price else UNKNOWN
             what = "delete the Workbench instance"
-            delete = partial(service.change_at, root, INSTANCES, "DELETE", path, what)
-            yield Thing("Workbench instance", name, age, most or UNKNOWN, delete)
+            delete = partial(vertex.change, "DELETE", path, what, root=root, need=INSTANCES)
+            yield Thing("Workbench instance", name, created, cost, delete)
 
 
-FINDERS = (
-    _find_endpoints,
-    _find_models,
-    _find_boards,
-    _find_images,
-    _find_objects,
-    _find_instances,
-)
-
-
-def _describe_running(service: Service) -> str:
-    """The messages of this project's jobs that have not ended, as JSON."""
-    jobs = [job for kind in JOBS for job in service.list_own(kind, "list the jobs")]
-    return json.dumps([job for job in jobs if read_state(job) not in ENDED])
-
-
-def _read_age(resource: dict, field: str = "createTime") -> float:
-    return seconds_between(resource[field], None)
-
-
-def _delete_objects(store: Store, blobs: list) -> None:
-    for blob in blobs:
-        store.delete(blob)
-
-
-def _delete_endpoint(service: Service, endpoint: dict) -> None:
+def _delete_endpoint(vertex: Vertex, endpoint: dict) -> None:
     """Wait for what is being done to an endpoint, take its models off, and delete it."""
     name = endpoint["name"]
-    if running := service.find_operation(name):
+    if running := vertex.find_operation(name):
         print(f"{endpoint['displayName']}: waiting for what is being done to it", flush=True)
         try:
-            service.wait(running, "wait for the endpoint")
+            vertex.wait(running, "wait for the endpoint")
         except CloudError as error:
             print(error, file=sys.stderr)  # how a deployment ended that nobody waits for
-    for one in service.get_endpoint(name).get("deployedModels", ()):
-        deploy.undeploy(service, service.get_endpoint(name), one["id"])
-    deploy.delete(service, "endpoint", name)
+    for one in deploy.look_at(vertex, name).get("deployedModels", ()):
+        deploy.undeploy(vertex, deploy.look_at(vertex, name), one["id"])
+    deploy.delete(vertex, "endpoint", name)

@@ -1,12 +1,11 @@
 """The requests of a deployment as commands: curl, and gcloud where it can say the same."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-from launcher.endpoints.service import Step, base_url
+from launcher.cloud import clients
+from launcher.cloud.vertex import Step
 from launcher.project.settings import Settings
 
 MODEL, BOX = "model", "model.containerSpec"
@@ -53,7 +52,7 @@ def to_shell(settings: Settings, steps: Iterable[Step]) -> Iterator[str]:
         if words := to_gcloud(step):
             there = [f"--project={project}", f"--region={region}"]
             yield f"# or: {shlex.join(['gcloud', *words, *there])}"
-        yield f"curl -X POST '{base_url(region)}/v1/{path}' \\"
+        yield f"curl -X POST '{clients.endpoint('aiplatform', region)}/v1/{path}' \\"
         yield '  -H "Authorization: Bearer $(gcloud auth print-access-token)" \\'
         yield f"  -H 'Content-Type: application/json' -d @- <<'END'\n{body}\nEND"
 

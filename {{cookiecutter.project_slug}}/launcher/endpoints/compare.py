@@ -1,7 +1,5 @@
 """One real prediction by an endpoint, compared with that of scripts/predict.py on this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

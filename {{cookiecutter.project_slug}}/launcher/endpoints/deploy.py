@@ -4,32 +4,37 @@ A failure removes what this command created, and nothing else. After a kill, the
 labels what is there and resumes; `endpoints.py cleanup` finds it, too.
 """
 
-from __future__ import annotations
-
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from launcher.cloud import fetch, storage
-from launcher.cloud.code import Recipe, Registry, repository_url
+from launcher.cloud.code import Image, repository_url
 from launcher.cloud.errors import CloudError
+from launcher.cloud.log import open_endpoint_log
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import ID
+from launcher.cloud.vertex import UnknownFate, Vertex, connect
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from launcher.endpoints import commands, compare, plan
+from launcher.endpoints.ask import predict_url
 from launcher.endpoints.plan import Plan
-from launcher.endpoints.service import Service, UnknownFate, connect, predict_url
 from launcher.local import serving
 from launcher.local.run_dirs import RUNS
 from launcher.project.buckets import find_uri_problem
-from launcher.project.settings import Settings, read_settings
+from launcher.project.settings import read_settings
 from launcher.report import runs
 
 COPIES = RUNS / ".models"  # of what was in a bucket
 HEAVY = "^(checkpoints|logs)/"  # of a run: no model needs them
 SHOWN = 15  # lines of a replica's log
+
+Made = list[tuple[str, Callable[[], object]]]  # what was created: (its name, what removes it)
 
 
 def deploy(options: argparse.Namespace) -> int:
@@ -42,54 +47,46 @@ def deploy(options: argparse.Namespace) -> int:
         SpecError: what failed and why; what was created is removed again.
     """
     choices = {"traffic": options.traffic, "until": options.until, "kind": options.kind}
-    this, model_dir, recipe, service = prepare(
-        options.run, options.config, options.dry_run, **choices
-    )
-    settings = this.settings
-    price = plan.describe_price(this.deployment, settings.region)
+    this, vertex = prepare(options.run, options.config, options.dry_run, **choices)
+    region, model_dir = this.settings.region, this.model_dir
+    price = plan.describe_price(this.deployment, region)
     if options.dry_run:
         print(f"# price: {price}")
         print("# Nothing was built or sent. In a project that has nothing yet:")
-        print("\n".join(commands.to_shell(settings, this.steps())))
+        print("\n".join(commands.to_shell(this.settings, this.steps())))
         return 0
     print(f"price: {price}", flush=True)
-    made: list[tuple[str, str]] = []  # (kind, name) of what this very command created
     try:
-        model = upload(service, this, recipe, made)
-        endpoint = _provide_endpoint(service, this, made)
-        endpoint = _deploy(service, this, endpoint, model, made)
-        if options.kind != "private":  # which this machine need not reach
-            compare.compare(model_dir, predict_url(endpoint, settings.region), options.instance)
-        if this.share == 100:  # not sooner: a default version cannot be removed
-            body = {"versionAliases": ["default"]}
-            service.change("POST", f"{model}:mergeVersionAliases", "set the default version", body)
+        with removing_after_failure() as made:
+            model = upload(vertex, this, made)
+            endpoint = _provide_endpoint(vertex, this, made)
+            endpoint = _deploy(vertex, this, endpoint, model, made)
+            if options.kind != "private":  # which this machine need not reach
+                compare.compare(model_dir, predict_url(endpoint, region), options.instance)
+            if this.share == 100:  # not sooner: a default version cannot be removed
+                path, body = f"{model}:mergeVersionAliases", {"versionAliases": ["default"]}
+                vertex.change("POST", path, "set the default version", body)
     except KeyboardInterrupt:
         again = (
             "the same command resumes; python scripts/endpoints.py cleanup removes what is there"
         )
         raise SpecError(f"interrupted: what was begun continues on Vertex AI; {again}") from None
-    except UnknownFate:
-        raise  # what may still start must not lose what it needs
-    except SpecError:
-        _print_log(service, made)
-        undo(service, made)
-        raise
     shown = endpoint["displayName"]
     if options.kind == "private":
-        print(_explain_private(endpoint, model, settings, model_dir))
+        print(_explain_private(this, endpoint, model))
     else:
-        print(f"address: {predict_url(endpoint, settings.region)}")
+        print(f"address: {predict_url(endpoint, region)}")
         print(f"ask: python scripts/predict.py FILE --endpoint {shown}")
     print(f"price: {price}; nobody undeploys it by itself")
     print(f"undo: python scripts/endpoints.py undeploy {shown} {this.name}", flush=True)
-    record_version(model_dir, model, service)
+    record_version(model_dir, model, vertex)
     return 0
 
 
 def prepare(
     source: str | None, config: Path, dry_run: bool, **choices
-) -> tuple[Plan, Path, Recipe, Service | None]:
-    """What is to be sent for a run, its model here, what its image is built from, and the service.
+) -> tuple[Plan, Vertex | None]:
+    """What is to be sent for a run, and where to.
 
     Args:
         source: a run's directory, or gs://…; None: the newest run that has a model.
@@ -100,17 +97,18 @@ def prepare(
     if faults := settings.missing("project", "region", "image_repository"):
         raise SpecError(*faults)
     remote = bool(source) and source.startswith("gs://")
-    service = connect() if remote or not dry_run else None
+    vertex = connect() if remote or not dry_run else None
     if remote:
-        model_dir = _copy_model(source, Store(service.connection))
+        model_dir = _copy_model(source, Store(vertex.connection))
     else:
         model_dir = runs.find_model(Path(source) if source else None)
     run_dir = _find_run(model_dir)
     study = run_dir.resolve().parent
     name = f"{study.name}-{run_dir.name}" if (study / runs.STUDY).is_file() else run_dir.name
     tag, names, arguments = serving.describe_image(model_dir)
-    this = plan.make_plan(name, f"{repository_url(settings)}/{tag}", config=config, **choices)
-    return this, model_dir, Recipe(serving.DOCKERFILE, names, arguments), service
+    uri = f"{repository_url(settings)}/{tag}"
+    image = Image(settings, uri, serving.DOCKERFILE, names, arguments)
+    return plan.make_plan(name, model_dir, image, config=config, **choices), vertex
 
 
 def _find_run(model_dir: Path) -> Path:
@@ -135,7 +133,7 @@ def _copy_model(source: str, store: Store) -> Path:
     return runs.find_model(target)
 
 
-def record_version(model_dir: Path, version: str, service: Service) -> None:
+def record_version(model_dir: Path, version: str, vertex: Vertex) -> None:
     """Write a model version into the run's record, here and in the bucket that it came from."""
     run_dir = _find_run(model_dir)
     path = run_dir / "run.json"
@@ -149,85 +147,91 @@ def record_version(model_dir: Path, version: str, service: Service) -> None:
     if run_dir.is_relative_to(COPIES):
         source = f"gs://{run_dir.relative_to(COPIES).as_posix()}"
     if source:
-        Store(service.connection).upload(text.encode(), f"{source}/run.json")
+        Store(vertex.connection).upload(text.encode(), f"{source}/run.json")
 
 
-def _explain_private(endpoint: dict, model: str, settings: Settings, model_dir: Path) -> str:
+def _explain_private(this: Plan, endpoint: dict, model: str) -> str:
     """How one's network reaches a private endpoint, and what was not tried."""
     deployed = find_deployed(endpoint, model)
     attachment = deployed.get("privateEndpoints", {}).get("serviceAttachment", "ATTACHMENT")
-    name, there = (
-        endpoint["displayName"],
-        f"--project={settings.project} --region={settings.region}",
-    )
+    name = endpoint["displayName"]
+    there = f"--project={this.settings.project} --region={this.settings.region}"
     return f"""no prediction was made: only a network that is connected to it reaches this endpoint. Once for a network:
   gcloud compute addresses create {name} {there} --subnet=SUBNET
   gcloud compute forwarding-rules create {name} {there} --network=NETWORK --address={name} --target-service-attachment={attachment}
 Then on a machine in that network, where ADDRESS is the one that was created:
   python -c 'from google.cloud import aiplatform; print(aiplatform.PrivateEndpoint("{endpoint["name"]}").predict([INSTANCE], endpoint_override="ADDRESS"))'
-Compare its answer with: python scripts/predict.py FILE --model {model_dir}"""
+Compare its answer with: python scripts/predict.py FILE --model {this.model_dir}"""
 
 
-def upload(service: Service, this: Plan, recipe: Recipe, made: list) -> str:
+def upload(vertex: Vertex, this: Plan, made: Made) -> str:
     """The version's resource name, "…/models/7@2"; it and its image are uploaded where they are missing.
 
     Args:
-        made: gets what was created, for `undo`.
+        made: gets what was created.
     """
     if this.image:
-        Registry(this.settings, Store(service.connection)).provide(this.image, recipe)
+        this.image.provide(Store(vertex.connection))
 
     def find() -> dict | None:
-        version = service.find_version(ID, this.id)
-        return version and {
-            "model": version["name"].partition("@")[0],
-            "modelVersionId": version["versionId"],
-        }
+        """The version of this plan, of any model of this repo."""
+        for model in list_models(vertex):
+            name = model["name"].partition("@")[0]
+            wanted = {"filter": f'labels.{ID}="{this.id}"'}
+            answer = vertex.get(f"{name}:listVersions", "list the model's versions", **wanted)
+            for version in answer.get("models", ()):
+                return {"model": name, "modelVersionId": version["versionId"]}
+        return None
 
-    version = find()
-    if version:
+    if version := find():
         print("model: uploaded already", flush=True)
     else:
-        display = this.model["displayName"]
-        same = [m for m in service.list_models() if m["displayName"] == display]
-        parent = same[0]["name"].partition("@")[0] if same else ""
-        version = service.create(this.upload(parent), find)
-        kind = "version" if parent else "model"
-        made.append((kind, f"{version['model']}@{version['modelVersionId']}"))
-    name = f"{version['model']}@{version['modelVersionId']}"
+        models, display = list_models(vertex), this.model["displayName"]
+        same = [model["name"] for model in models if model["displayName"] == display]
+        parent, kind = (same[0].partition("@")[0], "version") if same else ("", "model")
+        version = vertex.create(this.upload(parent), find)
+        name = "{model}@{modelVersionId}".format(**version)
+        made.append((f"{kind} {name}", partial(delete, vertex, kind, name)))
+    name = "{model}@{modelVersionId}".format(**version)
     print(f"model: {name}", flush=True)
     return name
 
 
-def _provide_endpoint(service: Service, this: Plan, made: list) -> dict:
+def list_models(vertex: Vertex) -> list[dict]:
+    """The models of this repo, each as its default version."""
+    return vertex.list("models", "list the models", vertex.own)
+
+
+def _provide_endpoint(vertex: Vertex, this: Plan, made: Made) -> dict:
     """The endpoint, which is created where it is missing."""
     wanted = this.endpoint
 
     def find() -> dict | None:
-        own = [e for e in service.list_endpoints() if e["displayName"] == wanted["displayName"]]
-        return own[0] if own else None
+        own = vertex.list("endpoints", "list the endpoints", vertex.own)
+        return next((e for e in own if e["displayName"] == wanted["displayName"]), None)
 
     endpoint = find()
     if endpoint is None:
-        endpoint = service.create(this.create_endpoint(), find)
-        made.append(("endpoint", endpoint["name"]))
+        endpoint = vertex.create(this.create_endpoint(), find)
+        name = endpoint["name"]
+        made.append((f"endpoint {name}", partial(delete, vertex, "endpoint", name)))
     elif endpoint.get("labels", {}) != wanted["labels"]:
         changed = {"name": endpoint["name"], "labels": wanted["labels"]}
         what = "change the endpoint's labels"
-        service.change("PATCH", endpoint["name"], what, changed, updateMask="labels")
+        vertex.change("PATCH", endpoint["name"], what, changed, updateMask="labels")
     print(f"endpoint: {endpoint['name']}", flush=True)
-    return service.get_endpoint(endpoint["name"])
+    return look_at(vertex, endpoint["name"])
 
 
-def _deploy(service: Service, this: Plan, endpoint: dict, model: str, made: list) -> dict:
+def _deploy(vertex: Vertex, this: Plan, endpoint: dict, model: str, made: Made) -> dict:
     """Deploy a version, unless it is there or on its way; return the endpoint as it is then."""
     name = endpoint["name"]
 
     def find() -> dict | None:
-        there = service.get_endpoint(name)
-        if not find_deployed(there, model) and (running := service.find_operation(name)):
-            service.wait(running, f"deploy {this.name}")
-            there = service.get_endpoint(name)
+        there = look_at(vertex, name)
+        if not find_deployed(there, model) and (running := vertex.find_operation(name)):
+            vertex.wait(running, f"deploy {this.name}")
+            there = look_at(vertex, name)
         return there if find_deployed(there, model) else None
 
     if there := find():
@@ -241,9 +245,14 @@ def _deploy(service: Service, this: Plan, endpoint: dict, model: str, made: list
             "to 100; leave --traffic out"
         )
     print(f"deploying {this.name}: this takes 5 to 20 minutes", flush=True)
-    made.append(("deployment", f"{name} {model}"))
-    service.create(this.deploy(name, model, others), find)
-    return service.get_endpoint(name)
+    made.append((f"deployment of {this.name}", partial(_remove_deployed, vertex, name, model)))
+    vertex.create(this.deploy(name, model, others), find)
+    return look_at(vertex, name)
+
+
+def look_at(vertex: Vertex, endpoint: str) -> dict:
+    """The endpoint of this resource name, as it is now."""
+    return vertex.get(endpoint, "look at the endpoint")
 
 
 def find_deployed(endpoint: dict, model: str) -> dict | None:
@@ -251,61 +260,54 @@ def find_deployed(endpoint: dict, model: str) -> dict | None:
     base, _, version = model.partition("@")
     for one in endpoint.get("deployedModels", ()):
         there, _, suffix = one["model"].partition("@")
-        if (
-            there.endswith(base.split("/", 2)[2])
-            and (one.get("modelVersionId") or suffix) == version
-        ):
+        same = there.endswith(base.split("/", 2)[2])
+        if same and (one.get("modelVersionId") or suffix) == version:
             return one
     return None
 
 
-def _print_log(service: Service, made: list) -> None:
-    """Print what the replicas of a deployment have said last."""
-    for kind, name in made:
-        if kind != "deployment":
-            continue
-        try:
-            lines = service.read_log(name.split(" ")[0], SHOWN)
-        except CloudError as error:
-            lines = [f"its log: {error}"]
-        lines = lines or ["no line in its log: run the same container here, by scripts/serve.py"]
-        print("".join(f"  {line}\n" for line in lines), end="", file=sys.stderr, flush=True)
+@contextlib.contextmanager
+def removing_after_failure() -> Iterator[Made]:
+    """Yield a list for what is created in the block; after a failure remove it, the last thing first."""
+    made: Made = []
+    try:
+        yield made
+    except UnknownFate:
+        raise  # what may still start must not lose what it needs
+    except SpecError:
+        for name, remove in reversed(made):
+            try:
+                remove()
+                print(f"removed the {name}", file=sys.stderr, flush=True)
+            except CloudError as error:
+                again = "python scripts/endpoints.py cleanup removes it"
+                print(f"error: the {name} stays: {error}; {again}", file=sys.stderr, flush=True)
+        raise
 
 
-def undo(service: Service, made: list) -> None:
-    """Remove what this command created, the last thing first."""
-    for kind, name in reversed(made):
-        try:
-            if kind == "deployment":
-                remove_deployed(service, *name.split(" "))
-            else:
-                delete(service, kind, name)
-                print(f"removed the {kind} {name}", file=sys.stderr, flush=True)
-        except CloudError as error:
-            again = "python scripts/endpoints.py cleanup removes it"
-            print(f"error: the {kind} stays: {error}; {again}", file=sys.stderr, flush=True)
-
-
-def remove_deployed(service: Service, name: str, model: str) -> None:
-    """Take a version off an endpoint, if it is there; its traffic goes to the others."""
-    endpoint = service.get_endpoint(name)
+def _remove_deployed(vertex: Vertex, name: str, model: str) -> None:
+    """Print what a version's replicas have said last, and take it off its endpoint, if it is there."""
+    try:
+        lines = [line.text for line in open_endpoint_log(vertex.connection, name).read_last(SHOWN)]
+    except CloudError as error:
+        lines = [f"its log: {error}"]
+    lines = lines or ["no line in its log: run the same container here, by scripts/serve.py"]
+    print("".join(f"  {line}\n" for line in lines), end="", file=sys.stderr, flush=True)
+    endpoint = look_at(vertex, name)
     if one := find_deployed(endpoint, model):
-        undeploy(service, endpoint, one["id"])
+        undeploy(vertex, endpoint, one["id"])
 
 
-def undeploy(service: Service, endpoint: dict, number: str) -> None:
+def undeploy(vertex: Vertex, endpoint: dict, number: str) -> None:
     """Take the deployed model of this id off an endpoint; its traffic goes to the others."""
     split = {key: int(share) for key, share in endpoint.get("trafficSplit", {}).items()}
-    split.pop(number, None)
     others = [one["id"] for one in endpoint["deployedModels"] if one["id"] != number]
     rest = plan.share_out({one: split.get(one, 0) for one in others}, 100)
     body = {"deployedModelId": number, "trafficSplit": rest}
-    service.change("POST", f"{endpoint['name']}:undeployModel", "undeploy the model", body)
+    vertex.change("POST", f"{endpoint['name']}:undeployModel", "undeploy the model", body)
 
 
-def delete(service: Service, kind: str, name: str) -> None:
+def delete(vertex: Vertex, kind: str, name: str) -> None:
     """Delete an endpoint, a model with all its versions, or a version."""
-    if kind == "version":
-        service.change("DELETE", f"{name}:deleteVersion", "delete the version")
-    else:
-        service.change("DELETE", name.partition("@")[0], f"delete the {kind}")
+    path = f"{name}:deleteVersion" if kind == "version" else name.partition("@")[0]
+    vertex.change("DELETE", path, f"delete the {kind}")

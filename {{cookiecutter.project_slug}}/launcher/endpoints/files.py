@@ -5,8 +5,6 @@
 They are checked as job files are: all faults at once, each with its line.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -3,67 +3,52 @@
 Each returns the exit code.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from argparse import Namespace
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+from launcher.cloud.log import open_endpoint_log
+from launcher.cloud.vertex import Vertex, connect
 from launcher.common.document import SpecError
 from launcher.common.terminal import print_table
 from launcher.common.times import format_time, seconds_between
 from launcher.cost.prices import dollars
 from launcher.endpoints import deploy, plan
-from launcher.endpoints.service import Service, connect, find_endpoint
+from launcher.endpoints.ask import find_endpoint
 
 COLUMNS = ("endpoint", "model", "traffic", "machines", "since", "until", "a day", "so far")
 LINES = 200  # of a log
 
 
-@dataclass(frozen=True)
-class Row:
-    """A model on an endpoint, and what it costs in USD; None is unknown."""
-
-    endpoint: dict
-    deployed: dict
-    region: str
-
-    @property
-    def hourly(self) -> float | None:
-        resources = self.deployed.get("dedicatedResources")
-        return plan.price_per_hour(resources, self.region) if resources else None
-
-    @property
-    def spent(self) -> float | None:
-        hours = seconds_between(self.deployed["createTime"], None) / 3600
-        return None if self.hourly is None else hours * self.hourly
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        deployed, labels = self.deployed, self.endpoint.get("labels", {})
-        share = self.endpoint.get("trafficSplit", {}).get(deployed["id"], 0)
+def list_rows(vertex: Vertex, endpoint: dict) -> Iterator[tuple[tuple[str, ...], float | None]]:
+    """The models on an endpoint: (cells by COLUMNS, USD so far); None is unknown."""
+    until = plan.read_until(endpoint.get("labels", {}))
+    for deployed in endpoint.get("deployedModels", ()):
         resources = deployed.get("dedicatedResources", {})
+        hourly = plan.price_per_hour(resources, vertex.connection.region) if resources else None
+        hours = seconds_between(deployed["createTime"], None) / 3600
+        spent = None if hourly is None else hours * hourly
         machine = resources.get("machineSpec", {}).get("machineType", "?")
-        until = plan.read_until(labels)
-        return (
-            self.endpoint["displayName"],
+        cells = (
+            endpoint["displayName"],
             plan.name_deployed(deployed),
-            f"{share} %",
+            f"{endpoint.get('trafficSplit', {}).get(deployed['id'], 0)} %",
             f"{resources.get('minReplicaCount', '?')} × {machine}",
             format_time(deployed["createTime"]),
             until.strftime("%Y-%m-%d %H:%M") if until else "–",
-            "unknown" if self.hourly is None else dollars(24 * self.hourly),
-            "unknown" if self.spent is None else dollars(self.spent),
+            "unknown" if hourly is None else dollars(24 * hourly),
+            "unknown" if spent is None else dollars(spent),
         )
+        yield cells, spent
 
 
 def list_(_: Namespace) -> int:
-    service = connect()
-    endpoints = service.list_endpoints()
-    rows = [row for endpoint in endpoints for row in list_rows(service, endpoint)]
+    vertex = connect()
+    endpoints = vertex.list("endpoints", "list the endpoints", vertex.own)
+    rows = [cells for endpoint in endpoints for cells, _ in list_rows(vertex, endpoint)]
     if rows:
-        print_table(COLUMNS, [row.cells for row in rows])
+        print_table(COLUMNS, rows)
         print(f"for the fewest machines, {plan.BASIS}")
     for endpoint in endpoints:
         if not endpoint.get("deployedModels"):
@@ -80,8 +65,8 @@ def list_(_: Namespace) -> int:
 
 
 def traffic(options: Namespace) -> int:
-    service = connect()
-    endpoint = find_endpoint(service, options.name)
+    vertex = connect()
+    endpoint = find_endpoint(vertex, options.name)
     ids = {plan.name_deployed(one): one["id"] for one in endpoint.get("deployedModels", ())}
     split = {}
     for word in options.share:
@@ -95,24 +80,24 @@ def traffic(options: Namespace) -> int:
         )
     body = {"name": endpoint["name"], "trafficSplit": split}
     what = f"share out the traffic of {options.name}"
-    service.change("PATCH", endpoint["name"], what, body, updateMask="trafficSplit")
+    vertex.change("PATCH", endpoint["name"], what, body, updateMask="trafficSplit")
     print(f"{options.name}: {' '.join(f'{name}={split.get(i, 0)}' for name, i in ids.items())}")
     return 0
 
 
 def logs(options: Namespace) -> int:
-    service = connect()
-    endpoint = find_endpoint(service, options.name)
-    lines = service.read_log(endpoint["name"], LINES)
-    print("".join(f"{line}\n" for line in lines), end="")
+    vertex = connect()
+    endpoint = find_endpoint(vertex, options.name)
+    lines = open_endpoint_log(vertex.connection, endpoint["name"]).read_last(LINES)
+    print("".join(f"{line.text}\n" for line in lines), end="")
     if not lines:
         print(f"{options.name}: no line in its log", file=sys.stderr)
     return 0
 
 
 def undeploy(options: Namespace) -> int:
-    service = connect()
-    endpoint = find_endpoint(service, options.name)
+    vertex = connect()
+    endpoint = find_endpoint(vertex, options.name)
     names = [plan.name_deployed(one) for one in endpoint.get("deployedModels", ())]
     if options.model and options.model not in names:
         raise SpecError(
@@ -121,12 +106,6 @@ def undeploy(options: Namespace) -> int:
     for one in endpoint.get("deployedModels", ()):
         name = plan.name_deployed(one)
         if options.model in (None, name):
-            deploy.undeploy(service, service.get_endpoint(endpoint["name"]), one["id"])
+            deploy.undeploy(vertex, deploy.look_at(vertex, endpoint["name"]), one["id"])
             print(f"undeployed {name}: no cost any more", flush=True)
     return 0
-
-
-def list_rows(service: Service, endpoint: dict) -> list[Row]:
-    """The models on an endpoint."""
-    region = service.connection.region
-    return [Row(endpoint, one, region) for one in endpoint.get("deployedModels", ())]

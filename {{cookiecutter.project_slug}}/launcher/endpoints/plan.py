@@ -3,8 +3,6 @@
 Nothing here asks a network: `--dry-run` prints what is sent.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -13,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from launcher.cloud.code import Image
 from launcher.cloud.submission import ID, find_user, join_labels, legal
+from launcher.cloud.vertex import Step
 from launcher.common.document import SpecError
 from launcher.cost import prices
 from launcher.cost.prices import dollars
 from launcher.endpoints import files
-from launcher.endpoints.service import Step
 from launcher.jobfile.job import read_pools
 from launcher.project.settings import ROOT, Settings, read_settings
 
@@ -33,7 +32,8 @@ class Plan:
 
     settings: Settings
     name: str  # of the run: of the version and of the deployed model
-    image: str  # the project's own, which is made where it is missing; "" for another one
+    model_dir: Path  # on this machine
+    image: Image | None  # the project's own, which is made where it is missing; None: another one
     labels: Mapping[str, str]
     model: dict  # the Model that is uploaded
     endpoint: dict  # the Endpoint that is created where there is none
@@ -47,8 +47,10 @@ class Plan:
 
     def upload(self, parent: str) -> Step:
         """The request that makes a version, of a model that is there or of a new one."""
+        # Of an alias a letter comes first, letters, digits and - come after it.
+        alias = re.sub(r"^[^a-z]+", "run-", legal(self.name).replace("_", "-")).strip("-") or "run"
         body = {"parentModel": parent} if parent else {}
-        body["model"] = {**self.model, "versionAliases": [find_alias(self.name)]}
+        body["model"] = {**self.model, "versionAliases": [alias]}
         return Step(f"upload the model {self.name}", "models:upload", body)
 
     def create_endpoint(self) -> Step:
@@ -82,7 +84,8 @@ class Plan:
 
 def make_plan(
     name: str,
-    image: str,
+    model_dir: Path,
+    image: Image,
     *,
     config: Path,
     traffic: int | None = None,
@@ -107,7 +110,7 @@ def make_plan(
     deployment = files.load(config, "DeployModelRequest")
     container = dict(model["containerSpec"])
     own = container.get("imageUri", files.OWN_IMAGE) == files.OWN_IMAGE
-    container["imageUri"] = image if own else container["imageUri"]
+    container["imageUri"] = image.uri if own else container["imageUri"]
     if settings.service_account:
         given = deployment["deployedModel"]
         deployment["deployedModel"] = {"serviceAccount": settings.service_account, **given}
@@ -129,7 +132,8 @@ def make_plan(
     return Plan(
         settings=settings,
         name=name,
-        image=image if own else "",
+        model_dir=model_dir,
+        image=image if own else None,
         labels=labels,
         model={
             **model,
@@ -158,11 +162,6 @@ def share_out(shares: Mapping[str, int], total: int) -> dict[str, int]:
     for key in by_rest[: total - sum(whole.values())]:
         whole[key] += 1
     return whole
-
-
-def find_alias(name: str) -> str:
-    """A run's name as an alias of its version: a letter first, letters, digits and - after it."""
-    return re.sub(r"^[^a-z]+", "run-", legal(name).replace("_", "-")).strip("-") or "run"
 
 
 def price_per_hour(resources: Mapping, region: str) -> float | None:

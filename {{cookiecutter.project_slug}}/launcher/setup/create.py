@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.cloud import clients
+from launcher.cloud.clients import Need
 from launcher.cloud.submission import find_label
 from launcher.common.document import SpecError
 from launcher.cost.prices import dollars
@@ -157,7 +158,7 @@ def grant_role(gcloud: Gcloud, settings: Settings, role: gcp.Role) -> None:
         if role.on == "bucket":
             bucket = settings.bucket
             words = ["storage", "buckets", "get-iam-policy", f"gs://{bucket}"]
-        grant = clients.grant(role.name, member, settings.project, bucket=bucket)
+        grant = clients.grant(Need(role.name, bucket=bucket), member, settings.project)
         if not role.granted_by(gcp.list_roles([gcloud.read(*words)], member)):
             gcloud.run(*shlex.split(grant)[1:])
 

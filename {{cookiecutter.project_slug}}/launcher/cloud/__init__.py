@@ -12,6 +12,7 @@ jobs          the verbs of scripts/jobs.py
 study         a cloud study as a local one: leaderboard, study.csv, report
 fetch         copy what a job wrote to runs/
 storage       copy files to and from buckets
+copying       work through many files side by side, with a progress bar
 local_files   names, sizes and checksums of local files; what must not be written
 object_names  which objects of a bucket may become files
 clients       the login; send requests; say what to do where one is refused

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import Entry, compute_entry, read_file
-from launcher.cloud.storage import AT_ONCE
 from launcher.common.terminal import new_bars
 
+AT_ONCE = 8  # files that are copied side by side; the storage client keeps ten connections
 Count = Callable[[Iterable[bytes]], Iterator[bytes]]  # passes parts of a file on, moves the bar
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.cloud import local_files, object_names, storage
+from launcher.cloud.copying import AT_ONCE
 from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
@@ -60,7 +61,8 @@ def _choose_target(job: RemoteJob) -> Path:
     if not storage.split(job.folder)[1]:
         what = f"writes to the top of {job.folder}" if job.folder else "has no baseOutputDirectory"
         raise CloudError(f"{job.name} {what}: nobody can tell what in a bucket is its own")
-    name = _choose_name(job)
+    # Unique in the bucket, and the one in its run record.
+    name = re.sub(r"[^\w.-]+|^\.+", "-", job.folder.rpartition("/")[2]) or "-"
     if faults := object_names.find_faults([name]):
         raise CloudError(
             f"{job.folder}: {faults[0]}, and no folder here can have its name; copy it under another: "
@@ -72,11 +74,6 @@ def _choose_target(job: RemoteJob) -> Path:
             f"{target}: is there already, and is not from {job.folder}; rename it, then try again"
         )
     return target
-
-
-def _choose_name(job: RemoteJob) -> str:
-    """Its folder's name: unique in the bucket, and the one in its run record."""
-    return re.sub(r"[^\w.-]+|^\.+", "-", job.folder.rpartition("/")[2]) or "-"
 
 
 def read_source(folder: Path) -> str:
@@ -98,7 +95,7 @@ def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
     if own := [name for name in names if re.search(OWN, name)]:
         say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
     in_bucket = [name for name in names if re.search(RECORD, name)]
-    with ThreadPoolExecutor(storage.AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), in_bucket)
         contents = {target / name: data for name, data in zip(in_bucket, read, strict=True)}
     message = json.dumps(job.message, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -113,22 +110,17 @@ def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]
             path.unlink(missing_ok=True)
         target.mkdir(parents=True, exist_ok=True)
         write_file(target / JOB, message)  # whose folder this is
-    copied = _sync(store, job, target)
+    for left in reversed(range(ATTEMPTS)):  # the files of a running job may change meanwhile
+        try:
+            copied = storage.download_folder(store, job.folder, target, f"{RECORD}|{OWN}")
+            break
+        except CloudError as error:
+            if not left or not re.search(CHANGED, str(error)):
+                raise
     for path, data in outdated.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, data)
     return bool(outdated or copied)
-
-
-def _sync(store: Store, job: RemoteJob, target: Path) -> int:
-    """Bring the files; those of a running job may change meanwhile, hence several attempts."""
-    for left in reversed(range(ATTEMPTS)):
-        try:
-            return storage.download_folder(store, job.folder, target, f"{RECORD}|{OWN}")
-        except CloudError as error:
-            if not left or not re.search(CHANGED, str(error)):
-                raise
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _write_reports(job: RemoteJob, target: Path, new: bool) -> list[Path]:

@@ -62,12 +62,6 @@ def list_names(folder: Path) -> list[str]:
     return names
 
 
-def read_entries(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
-    """Of these names those that are files in a folder."""
-    paths = {name: folder / name for name in names}
-    return {name: compute_entry(read_file(p)) for name, p in paths.items() if p.is_file()}
-
-
 def refuse_names(folder: str, names: Iterable[str], what: str) -> None:
     """Look for names that no disk should have.
 

@@ -5,29 +5,27 @@ first, so that the same is true of it; a copy that was interrupted resumes there
 transfer_manager writes files under their final names, and takes any file of the name for a copy.
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from mimetypes import guess_type
 from pathlib import Path
 from typing import IO
 
 from launcher.cloud import errors, local_files
 from launcher.cloud.clients import Connection, Need
+from launcher.cloud.copying import Count, hash_files, work_through
 from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import (
     Entry,
     compute_entry,
     disk_errors,
     list_names,
-    read_entries,
     read_file,
 )
 from launcher.project.buckets import holds_region
 from launcher.project.settings import read_settings
 
-AT_ONCE = 8  # files that are copied side by side; the client keeps ten connections
 PART = 16 << 20  # bytes that one request reads or writes
 # Of a download: as the object is stored, even where it is compressed.
 DOWN = {"raw_download": True, "checksum": "crc32c"}
@@ -135,14 +133,14 @@ class Store:
         local_files.refuse_obstacles(target, names)
         return names
 
-    def download(self, uri: str, path: Path, wanted: Entry) -> None:
+    def download(self, uri: str, path: Path, wanted: Entry, count: Count = iter) -> None:
         """Write an object to a file, which is there as a whole or not at all.
 
         Args:
             wanted: the object as `list` describes it; the file is compared with it.
         """
-        read = functools.partial(self.read_from, uri, wanted.size)
-        local_files.write_rest(path, uri, wanted, read)
+        read = partial(self.read_from, uri, wanted.size)
+        local_files.write_rest(path, uri, wanted, lambda start: count(read(start)))
 
     def read_from(self, uri: str, size: int, start: int) -> Iterator[bytes]:
         """The content of an object of that size from an offset on, part by part."""
@@ -198,11 +196,11 @@ def upload_folder(store: Store, source: Path, target: str) -> int:
         The number of files that were copied.
     """
     with disk_errors(source):
-        names = read_entries(source, list_names(source))
+        names = hash_files(source, list_names(source))
         return _copy_changed(
             names,
             store.list(target),
-            lambda name: store.upload(source / name, f"{target}/{name}"),
+            lambda name, _: store.upload(source / name, f"{target}/{name}"),
             f"to {target}",
         )
 
@@ -224,19 +222,20 @@ def download_folder(store: Store, source: str, target: Path, skip: str = "") -> 
         names = {n: e for n, e in names.items() if not (skip and re.search(skip, n))}
         return _copy_changed(
             names,
-            read_entries(target, names),
-            lambda name: store.download(f"{source}/{name}", target / name, names[name]),
+            hash_files(target, names),
+            lambda name, count: store.download(
+                f"{source}/{name}", target / name, names[name], count
+            ),
             f"from {source}",
         )
 
 
 def _copy_changed(
-    names: dict[str, Entry], there: dict[str, Entry], copy: Callable[[str], None], way: str
+    names: dict[str, Entry], there: dict[str, Entry], copy: Callable[[str, Count], object], way: str
 ) -> int:
-    changed = [name for name in names if there.get(name) != names[name]]
-    if changed:
-        size = sum(names[name].size for name in changed) / 1e6
-        print(f"[launcher] {len(changed)} files, {size:.1f} MB, {way}", flush=True)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(copy, changed))
-    return len(changed)
+    sizes = {name: entry.size for name, entry in names.items() if there.get(name) != entry}
+    if sizes:
+        size = sum(sizes.values()) / 1e6
+        print(f"[launcher] {len(sizes)} files, {size:.1f} MB, {way}", flush=True)
+    work_through("copying", sizes, copy)
+    return len(sizes)

@@ -3,5 +3,4 @@
 raw       pull, push and compare data/raw; push a run
 drive     read Google Drive; copy a folder of it to a bucket
 sources   read data.yaml: the files that it names, with their checksums, wherever they are
-copying   work through many files side by side, with a progress bar
 """

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.cloud import local_files
+from launcher.cloud.copying import Count, hash_files, work_through
 from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import SHOWN, Entry
 from launcher.cloud.storage import Store, open_store
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from launcher.common.terminal import confirm
-from launcher.data.copying import Count, hash_files, work_through
 from launcher.data.sources import RawData, list_source, read_raw_data
 from launcher.local.run_dirs import RUNS
 from launcher.project.settings import ROOT, read_settings

@@ -160,7 +160,7 @@ class Connection:
         self.session = requests.AuthorizedSession(self.credentials, max_refresh_attempts=1)
 
     def ask(self, what: str, need: Need, method: str, url: str, **options) -> dict:
-        """Send a request as `ask` does, repeated as `errors.retry` says.
+        """Send a request, repeated as `errors.retry` says; return its answer's JSON.
 
         Args:
             what: the request does, for messages: "list the jobs".

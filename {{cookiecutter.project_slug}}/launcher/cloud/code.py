@@ -119,11 +119,7 @@ class Image:
     arguments: Mapping[str, str]  # of the build
 
     def provide(self, store: Store) -> None:
-        """Build and push it where it is missing.
-
-        Raises:
-            CloudError, ContainerError: it cannot be looked for, built or pushed.
-        """
+        """Build and push it where it is missing."""
         if self._is_there(store.connection):
             print(f"image: {self.uri} is there already", flush=True)
         elif why := _why_no_docker():
@@ -254,11 +250,7 @@ def build_package(folder: Path) -> Path:
 
 
 def refuse_links() -> None:
-    """Look for links to folders, which work in the image, and which neither package nor digest hold.
-
-    Raises:
-        SpecError: names the link.
-    """
+    """Refuse a link to a folder, which works in the image, and which neither package nor digest hold."""
     paths = [path for name in SOURCES for path in sorted((ROOT / name).rglob("*"))]
     if links := [path for path in paths if path.is_symlink() and path.is_dir()]:
         raise SpecError(

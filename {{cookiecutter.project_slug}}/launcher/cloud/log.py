@@ -47,11 +47,7 @@ class Log:
         self.seen: set[str] = set()
 
     def print_new(self) -> int:
-        """Print the lines that came since the last call, in the order of their times; return how many.
-
-        Raises:
-            CloudError: the log cannot be read.
-        """
+        """Print the lines that came since the last call, in the order of their times; return how many."""
         since, count = "", 0
         if self.newest:  # what is late has an older time than what was on time
             before = parse_time(self.newest[:19]) - timedelta(seconds=LATE)

@@ -30,7 +30,7 @@ def send(vertex: Vertex, submission: Submission) -> RemoteJob:
     note, show = write_note(submission), f"python scripts/jobs.py show {submission.name}"
     step = Step(
         "start the job",
-        COLLECTIONS[submission.job.tuning],
+        f"{vertex.parent}/{COLLECTIONS[submission.job.tuning]}",
         submission.message,
         look="whether the job started",
         fate=f"it is unknown whether {submission.name} starts{{}}; {show} shows whether it did; the "

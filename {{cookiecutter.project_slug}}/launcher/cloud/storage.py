@@ -190,11 +190,7 @@ def open_store() -> Store:
 
 
 def upload_folder(store: Store, source: Path, target: str) -> int:
-    """Copy a local folder, without litter, to gs://…; what is equal there already stays.
-
-    Returns:
-        The number of files that were copied.
-    """
+    """Copy a local folder, without litter, to gs://…, but for what is equal there; return how many files."""
     with disk_errors(source):
         names = hash_files(source, list_names(source))
         return _copy_changed(
@@ -206,13 +202,10 @@ def upload_folder(store: Store, source: Path, target: str) -> int:
 
 
 def download_folder(store: Store, source: str, target: Path, skip: str = "") -> int:
-    """Copy a folder of a bucket, gs://…, to a local one; what is equal there already stays.
+    """Copy a folder of a bucket, gs://…, to a local one, but for what is equal there; return how many files.
 
     Args:
         skip: a regular expression for names, within the folder, that are left out.
-
-    Returns:
-        The number of files that were copied.
 
     Raises:
         CloudError: an object cannot be read, or its name is not legal here, or the disk is full.

@@ -2,7 +2,7 @@
 
     vertex = connect()
     vertex.list("endpoints", "list the endpoints", vertex.own)
-    vertex.create(Step("create the endpoint", "endpoints", {...}), find)
+    vertex.create(Step("create the endpoint", f"{vertex.parent}/endpoints", {...}), find)
 
 The service has no request id that would make a second request harmless, and a request may take effect
 minutes after its client gave up. So a request whose answer is lost is not repeated: `find` looks for
@@ -33,7 +33,7 @@ class Step:
     """A request that creates something, and what it is for."""
 
     what: str  # "create the endpoint penguins"
-    path: str  # within the project and region, such as "models:upload"; or a whole name
+    path: str  # "projects/my-lab/locations/us-central1/models:upload"
     body: dict
     look: str = "for what became of it"  # after a lost answer
     # Where nobody can say what became of it. {}: why the last look was in vain.
@@ -105,8 +105,7 @@ class Vertex:
         return self._finish(answer, step.what, self.root)
 
     def _send(self, step: Step) -> dict:
-        path = step.path if step.path.startswith("projects/") else f"{self.parent}/{step.path}"
-        url, session = f"{self.root}/{path}", self.connection.session
+        url, session = f"{self.root}/{step.path}", self.connection.session
         return clients.request(session, "POST", url, json=step.body).json()
 
     def _look_for(self, step: Step, find: Callable[[], dict | None], lost: str) -> dict:
@@ -157,11 +156,7 @@ class Vertex:
         return running[0] if running else None
 
     def wait(self, operation: dict, what: str, root: str = "") -> dict:
-        """Wait for an operation to end; return its response.
-
-        Raises:
-            CloudError: it failed, and why.
-        """
+        """Wait for an operation to end; return its response. CloudError: why it failed."""
         end = time.monotonic() + LONGEST
         while not operation.get("done"):
             if time.monotonic() > end:

@@ -100,11 +100,7 @@ class Drive:
 def copy_to_bucket(options: Namespace) -> int:
     """Copy what is new or changed in the folder `options.folder` to `options.target`, past the disk.
 
-    Returns:
-        The exit code: 2 where files were left out for their names.
-
-    Raises:
-        SpecError: Drive or the bucket refuses; what was copied is not copied again.
+    Returns the exit code: 2 where files were left out for their names.
     """
     folder, target = options.folder, options.target.rstrip("/")
     if not re.fullmatch(r"[\w-]+", folder):

@@ -33,11 +33,7 @@ class RawData(NamedTuple):
 
 
 def read_raw_data() -> RawData:
-    """Read data.yaml.
-
-    Raises:
-        SpecError: the file is missing, or what is wrong in it.
-    """
+    """Read data.yaml; SpecError: the file is missing, or what is wrong in it."""
     file = document.read(PATH)
     values = file.value if isinstance(file.value, dict) else {}
     source, derived = values.get("source", ""), values.get("derived") or {}
@@ -77,11 +73,7 @@ def _read_web_file(file: Document, i: int, entry: object) -> tuple[str, tuple[st
 
 
 def list_source(raw: RawData) -> tuple[dict[str, Entry], Reader]:
-    """The files of the source by their paths in data/raw, and how to read them.
-
-    Raises:
-        SpecError: it cannot be listed.
-    """
+    """The files of the source by their paths in data/raw, and how to read them."""
     if raw.web:
         session = errors.sdk("requests").Session()
         entries = {name: entry for name, (_, entry) in raw.web.items()}

@@ -151,11 +151,7 @@ def read_project():
 
 
 def read_setup() -> dict:
-    """What setup.py passes to setup(): it is run with a stand-in for setuptools, which may be missing.
-
-    Raises:
-        Wrong: the file cannot be read, or does not run.
-    """
+    """What setup.py passes to setup(): it is run with a stand-in for setuptools, which may be missing."""
     passed: dict = {}
     stand_in = types.SimpleNamespace(setup=passed.update, find_packages=lambda **_: [])
 

@@ -53,11 +53,7 @@ def predict_url(endpoint: dict, region: str) -> str:
 
 
 def find_endpoint(vertex: Vertex, name: str) -> dict:
-    """The endpoint of this name or number, among those of this repo.
-
-    Raises:
-        SpecError: there is none; which ones there are.
-    """
+    """The endpoint of this name or number, among those of this repo; SpecError: which ones there are."""
     endpoints = vertex.list("endpoints", "list the endpoints", vertex.own)
     for endpoint in endpoints:
         if name in (endpoint["displayName"], endpoint["name"].rpartition("/")[2]):

@@ -27,6 +27,7 @@ from launcher.endpoints.plan import Plan
 from launcher.project.settings import ROOT
 
 FORMS = {".jsonl": "jsonl", ".csv": "csv", ".txt": "file-list"}  # {ending: instancesFormat}
+COLLECTION = "batchPredictionJobs"
 SENT_AS_IT_IS = ("jsonl", "file-list")  # from a bucket
 
 
@@ -61,7 +62,7 @@ def predict_there(options: Namespace, config: dict, predictor: ModuleType) -> in
     [form] = (form for goal, form in files.WRITES.items() if goal in output)
     config["outputConfig"] = {"predictionsFormat": form, **output}
     if store is None:
-        step = _make_step(this, config, f"{settings.parent}/models/{plan.NEW['model']}@1")
+        step = _make_step(this, config, f"{settings.parent}/{plan.NEW_MODEL}")
         print("# Nothing was uploaded or sent. In a project that has nothing yet:")
         print("\n".join(commands.to_shell(settings, [this.upload(""), step])))
         return 0
@@ -128,11 +129,7 @@ def _copy_here(uri: str, form: str, store: Store | None, folder: Path) -> str:
 
 
 def _limit_batch(config: dict, largest: int) -> dict:
-    """The job with a batch size whose requests are small enough.
-
-    Args:
-        largest: bytes of an instance.
-    """
+    """The job with a batch size whose requests are small enough for the largest instance, in bytes."""
     wanted = int(config.get("manualBatchTuningParameters", {}).get("batchSize", 64))
     fits = (BYTES - ROOM) // largest
     if not fits:
@@ -144,18 +141,17 @@ def _limit_batch(config: dict, largest: int) -> dict:
 
 
 def _make_step(this: Plan, config: Mapping, model: str) -> Step:
-    """The request that starts the job, complete.
-
-    Args:
-        config: with its input and output.
-        model: the resource name of a version.
-    """
+    """The request that starts the job of a complete file with a version, by its resource name."""
     account = this.settings.service_account
     body = {"serviceAccount": account} if account else {}
     body |= {**config, "displayName": this.name, "model": model}
     same = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     body["labels"] = join_labels(this.labels, {ID: same})
-    return Step(f"start the batch prediction of {this.name}", "batchPredictionJobs", body)
+    what, path = (
+        f"start the batch prediction of {this.name}",
+        f"{this.settings.parent}/{COLLECTION}",
+    )
+    return Step(what, path, body)
 
 
 def _check_locations(config: Mapping, region: str, store: Store) -> None:
@@ -174,15 +170,15 @@ def _check_locations(config: Mapping, region: str, store: Store) -> None:
 
 def _send(vertex: Vertex, step: Step) -> dict:
     """Start the job, unless the same one runs already; return it."""
-    collection, wanted = step.path, f'labels.{ID}="{step.body["labels"][ID]}"'
-    before = vertex.list(collection, "list the batch predictions", wanted)
+    wanted = f'labels.{ID}="{step.body["labels"][ID]}"'
+    before = vertex.list(COLLECTION, "list the batch predictions", wanted)
     if running := [job for job in before if read_state(job) not in ENDED]:
         print("the same command started this job before; nothing is sent again", flush=True)
         return running[0]
     names = {job["name"] for job in before}
 
     def find() -> dict | None:
-        jobs = vertex.list(collection, "look for the batch prediction", wanted)
+        jobs = vertex.list(COLLECTION, "look for the batch prediction", wanted)
         return next((job for job in jobs if job["name"] not in names), None)
 
     return vertex.create(step, find)

@@ -46,13 +46,12 @@ def to_shell(settings: Settings, steps: Iterable[Step]) -> Iterator[str]:
     """Requests in their order, as for a project that has nothing yet."""
     project, region = settings.project, settings.region
     for step in steps:
-        path = step.path if step.path.startswith("projects/") else f"{settings.parent}/{step.path}"
         body = json.dumps(step.body, indent=2, ensure_ascii=False)
         yield f"# {step.what}"
         if words := to_gcloud(step):
             there = [f"--project={project}", f"--region={region}"]
             yield f"# or: {shlex.join(['gcloud', *words, *there])}"
-        yield f"curl -X POST '{clients.endpoint('aiplatform', region)}/v1/{path}' \\"
+        yield f"curl -X POST '{clients.endpoint('aiplatform', region)}/v1/{step.path}' \\"
         yield '  -H "Authorization: Bearer $(gcloud auth print-access-token)" \\'
         yield f"  -H 'Content-Type: application/json' -d @- <<'END'\n{body}\nEND"
 

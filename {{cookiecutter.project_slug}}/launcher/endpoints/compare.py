@@ -61,11 +61,7 @@ def find_instance(run_dir: Path, folder: Path) -> Path | None:
 
 
 def predict(model_dir: Path, instance: Path, words: list[str]) -> object:
-    """The answer to the first instance of a file, by scripts/predict.py.
-
-    Raises:
-        SpecError: there is none; what predict.py says.
-    """
+    """The answer to the first instance of a file, by scripts/predict.py; SpecError: what that says."""
     script = [sys.executable, str(ROOT / "scripts" / "predict.py"), "--model", str(model_dir)]
     done = subprocess.run(
         [*script, *words, str(instance)], capture_output=True, encoding="utf-8", cwd=ROOT

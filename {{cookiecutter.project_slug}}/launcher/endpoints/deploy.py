@@ -165,11 +165,7 @@ Compare its answer with: python scripts/predict.py FILE --model {this.model_dir}
 
 
 def upload(vertex: Vertex, this: Plan, made: Made) -> str:
-    """The version's resource name, "…/models/7@2"; it and its image are uploaded where they are missing.
-
-    Args:
-        made: gets what was created.
-    """
+    """The version's resource name, "…/models/7@2"; it and its image are uploaded where they are missing."""
     if this.image:
         this.image.provide(Store(vertex.connection))
 

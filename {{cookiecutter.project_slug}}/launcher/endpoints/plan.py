@@ -23,7 +23,7 @@ from launcher.project.settings import ROOT, Settings, read_settings
 
 UNTIL = "%Y%m%d-%H%M"  # a time in UTC, as a label
 BASIS = "by the list prices of training; Google lists those of serving apart"
-NEW = {"parent": "PARENT_MODEL", "endpoint": "ENDPOINT_ID", "model": "MODEL_ID", "version": "1"}
+NEW_ENDPOINT, NEW_MODEL = "endpoints/ENDPOINT_ID", "models/MODEL_ID@1"  # of what is not there yet
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Plan:
         alias = re.sub(r"^[^a-z]+", "run-", legal(self.name).replace("_", "-")).strip("-") or "run"
         body = {"parentModel": parent} if parent else {}
         body["model"] = {**self.model, "versionAliases": [alias]}
-        return Step(f"upload the model {self.name}", "models:upload", body)
+        return Step(f"upload the model {self.name}", f"{self.settings.parent}/models:upload", body)
 
     def create_endpoint(self) -> Step:
-        name = self.endpoint["displayName"]
-        return Step(f"create the endpoint {name}", "endpoints", self.endpoint)
+        what = f"create the endpoint {self.endpoint['displayName']}"
+        return Step(what, f"{self.settings.parent}/endpoints", self.endpoint)
 
     def deploy(self, endpoint: str, model: str, others: Mapping[str, int]) -> Step:
         """The request that puts the model on machines.
@@ -64,11 +64,8 @@ class Plan:
             endpoint, model: resource names; of the model with its version, "…/models/7@2".
             others: {id of a deployed model: its percent of the traffic now}.
         """
-        deployed = {
-            **self.deployment["deployedModel"],
-            "model": model,
-            "displayName": self.name,
-        }
+        own = {"model": model, "displayName": self.name}
+        deployed = {**self.deployment["deployedModel"], **own}
         split = {files.FIRST: self.share, **share_out(others, 100 - self.share)}
         body = {"deployedModel": deployed, "trafficSplit": split}
         return Step(f"deploy {self.name}", f"{endpoint}:deployModel", body)
@@ -78,8 +75,7 @@ class Plan:
         parent = self.settings.parent
         yield self.upload("")
         yield self.create_endpoint()
-        endpoint = f"{parent}/endpoints/{NEW['endpoint']}"
-        yield self.deploy(endpoint, f"{parent}/models/{NEW['model']}@{NEW['version']}", {})
+        yield self.deploy(f"{parent}/{NEW_ENDPOINT}", f"{parent}/{NEW_MODEL}", {})
 
 
 def make_plan(
@@ -129,19 +125,14 @@ def make_plan(
         endpoint["privateServiceConnectConfig"] = connected
     elif not kind:
         endpoint["dedicatedEndpointEnabled"] = True
+    model |= {"displayName": settings.slug, "versionDescription": name}
     return Plan(
         settings=settings,
         name=name,
         model_dir=model_dir,
         image=image if own else None,
         labels=labels,
-        model={
-            **model,
-            "displayName": settings.slug,
-            "versionDescription": name,
-            "labels": labels,
-            "containerSpec": container,
-        },
+        model={**model, "labels": labels, "containerSpec": container},
         endpoint=endpoint,
         deployment=deployment,
         share=share if traffic is None else traffic,

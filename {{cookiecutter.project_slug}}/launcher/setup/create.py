@@ -211,11 +211,7 @@ class Gcloud:
         return json.loads(out or "null")
 
     def run(self, *words: str) -> None:
-        """Run a command that changes something.
-
-        Raises:
-            SetupError: it failed, as all commands may.
-        """
+        """Run a command that changes something."""
         print(f"{self.name}: {_join(words)}" if self.apply else _join(words), flush=True)
         if self.apply:
             code, _, err = self._call(*words)
@@ -245,11 +241,7 @@ class Gcloud:
         return SetupError(f"{_join(words)}: {text}")
 
     def _call(self, *words: str) -> tuple[int, str, str]:
-        """Run gcloud, and again where a change of ours is not known everywhere yet.
-
-        Returns:
-            Its exit code, what it wrote to its output, and to its errors.
-        """
+        """Run gcloud as `command` does, and again where a change of ours is not known everywhere yet."""
         waits = list(WAITS if self.changes else ())
         while True:
             try:

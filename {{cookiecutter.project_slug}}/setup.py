@@ -38,7 +38,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],  # the CUDA libraries, on Linux
         "cloud": [
-            "google-cloud-aiplatform>=1.60,<3",  # sends jobs to Vertex AI
+            "google-cloud-aiplatform>=1.60,<3",  # asks a private endpoint; the launcher itself goes without
             "google-cloud-storage>=2.18,<4",  # copies files to and from buckets
         ],
         "serve": SERVE,

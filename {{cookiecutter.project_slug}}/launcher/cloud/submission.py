@@ -20,6 +20,7 @@ from pathlib import Path
 from launcher.cloud.code import Code, find_code
 from launcher.common.document import Fault, SpecError
 from launcher.jobfile import completion, program, spec
+from launcher.jobfile.completion import to_yaml
 from launcher.jobfile.job import Job
 from launcher.project import buckets, git, sources
 from launcher.project.settings import Settings, read_settings
@@ -55,13 +56,9 @@ class Submission:
         """gs://…"""
         return self.job.output
 
-    def to_yaml(self) -> str:
-        """The message as `gcloud ai … create --config` takes it."""
-        return completion.to_yaml(self.job.message)
-
     @property
     def command(self) -> str:
-        """The gcloud command that sends the message, from a file."""
+        """The gcloud command that sends the message, from a file as `to_yaml` writes it."""
         group = "hp-tuning-jobs" if self.job.tuning else "custom-jobs"
         pairs = ",".join(f"{key}={value}" for key, value in self.labels.items())
         where = [f"--project={self.settings.project}", f"--region={self.settings.region}"]
@@ -74,7 +71,7 @@ class Submission:
 
         No two submissions have the same one, so that each knows its own folder again.
         """
-        return f"# {self.command}\n{self.to_yaml()}".encode()
+        return f"# {self.command}\n{to_yaml(self.job.message)}".encode()
 
     def rename(self, attempt: int) -> Submission:
         """The same job under the next name, since the folder of this one is taken."""
@@ -98,7 +95,9 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
         raise SpecError(*faults)
     code, tree = find_code(job, settings, flags), git.read()
     name = _choose_name(job)
-    output = folder or _choose_folder(job.output or f"gs://{settings.bucket}", name)
+    output = folder or (job.output or f"gs://{settings.bucket}").removesuffix("/")
+    if output.count("/") < 3:  # of a whole bucket, a folder of the job's own
+        output = f"{output}/runs/{name}"
     env = {completion.DATA: code.data, completion.RAW: sources.hash_manifest()}
     env = {key: value for key, value in env.items() if value}
     if tree:
@@ -166,12 +165,6 @@ def _choose_name(job: Job) -> str:
     return f"{base}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
 
 
-def _choose_folder(output: str, name: str) -> str:
-    """Where a job writes: its file's output; of a whole bucket, a folder of the job's own."""
-    output = output.removesuffix("/")
-    return output if output.count("/") > 2 else f"{output}/runs/{name}"
-
-
 def _list_notes(tree: git.Tree | None, wanted: str, output: str) -> Iterator[str]:
     """What the user may not expect: where the code comes from, and where a whole bucket leads."""
     if tree is None:
@@ -216,14 +209,10 @@ def legal(text: object) -> str:
     return re.sub(r"[^a-z0-9_-]+", "_", plain)[:LONGEST].strip("_-")
 
 
-def legal_key(text: object) -> str:
-    """The same for its name, which begins with a letter; "" where no letter is left."""
-    return re.sub(r"^[^a-z]+", "", legal(text))
-
-
 def join_labels(*several: Mapping) -> dict[str, str]:
-    """Labels that are legal; of two with one name the later one counts."""
-    joined = {legal_key(key): legal(value) for part in several for key, value in part.items()}
+    """Labels that are legal: a name begins with a letter. Of two with one name the later one counts."""
+    pairs = [pair for labels in several for pair in labels.items()]
+    joined = {re.sub(r"^[^a-z]+", "", legal(key)): legal(value) for key, value in pairs}
     joined.pop("", None)
     return joined
 

@@ -19,6 +19,7 @@ from launcher.common.document import SpecError
 from launcher.common.terminal import confirm
 from launcher.cost import cost
 from launcher.jobfile import spec
+from launcher.jobfile.completion import to_yaml
 from launcher.project import git
 
 ATTEMPTS = 100  # names that are tried for a folder of its own
@@ -84,7 +85,7 @@ def _print_message(this: Submission, estimate: cost.Estimate) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")  # what gcloud reads, whatever Windows prefers
     print("\n".join(f"# {line}" for line in lines))
-    print(this.to_yaml(), end="")
+    print(to_yaml(this.job.message), end="")
 
 
 def _ask_above(estimate: cost.Estimate, most: float | None) -> None:

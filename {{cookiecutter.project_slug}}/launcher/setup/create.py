@@ -51,33 +51,58 @@ def set_up(
     Raises:
         SetupError: a step failed. What was done before it need not be done again.
     """
-    more = gcp.APIS_TO_PAY if budget is not None else ()
-    enable_apis(gcloud, settings, (*more, *(("notebooks",) if workbench else ())))
-    create_bucket(gcloud, settings)
-    if scratch:
-        clear_scratch(gcloud, settings)
-    create_repository(gcloud, settings)
-    create_account(gcloud, settings)
-    for role in gcp.job_roles(settings):
-        grant_role(gcloud, settings, role)
-    if budget is not None:
-        create_budget(gcloud, settings, budget)
-    if workbench:
-        create_workbench(gcloud, settings, workbench)
+    project, location = f"--project={settings.project}", f"--location={settings.region}"
 
-
-def enable_apis(gcloud: Gcloud, settings: Settings, more: tuple[str, ...]) -> None:
-    wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP, *more]
+    wanted = [*gcp.APIS, *gcp.APIS_TO_SET_UP]
+    wanted += [*(gcp.APIS_TO_PAY if budget is not None else ()), *(["notebooks"] * bool(workbench))]
     names = [f"{api}.googleapis.com" for api in wanted]
-    project = f"--project={settings.project}"
     with gcloud.step("APIs", "the services that jobs and the steps below are made with"):
         services = gcloud.read("services", "list", "--enabled", project) or ()
         enabled = {service.get("config", {}).get("name") for service in services}
         if off := [name for name in names if name not in enabled]:
             gcloud.run("services", "enable", *off, project)
 
+    _provide_bucket(gcloud, settings)
+    if scratch:
+        _clear_scratch(gcloud, f"gs://{settings.bucket}")
 
-def create_bucket(gcloud: Gcloud, settings: Settings) -> None:
+    where = (settings.image_repository, location, project)
+    with gcloud.step("images", "the training image, in the region where it is pulled"):
+        if not gcloud.read("artifacts", "repositories", "describe", *where):
+            docker = "--repository-format=docker"
+            gcloud.run("artifacts", "repositories", "create", *where, docker)
+
+    email = settings.service_account
+    name, _, domain = email.partition("@")
+    why = "the jobs' identity, which may do what follows and nothing else"
+    with gcloud.step("service account", why):
+        account = gcloud.read("iam", "service-accounts", "describe", email, project)
+        if not account and domain != f"{settings.project}.iam.gserviceaccount.com":
+            own = f"{name}@{settings.project}.iam.gserviceaccount.com"
+            raise SetupError(f"{email} belongs to another project: write {own} in project.yaml")
+        if not account:
+            gcloud.run("iam", "service-accounts", "create", name, project)
+        elif account.get("disabled"):
+            gcloud.run("iam", "service-accounts", "enable", email, project)
+
+    for role in gcp.job_roles(settings):
+        bucket, words = "", ["projects", "get-iam-policy", settings.project]
+        if role.on == "bucket":
+            bucket = settings.bucket
+            words = ["storage", "buckets", "get-iam-policy", f"gs://{bucket}"]
+        with gcloud.step(role.name, role.why):
+            member = f"serviceAccount:{email}"
+            grant = clients.grant(Need(role.name, bucket=bucket), member, settings.project)
+            if not role.granted_by(gcp.list_roles([gcloud.read(*words)], member)):
+                gcloud.run(*shlex.split(grant)[1:])
+
+    if budget is not None:
+        _provide_budget(gcloud, settings, f"{budget:.2f}")
+    if workbench:
+        _provide_workbench(gcloud, settings, workbench)
+
+
+def _provide_bucket(gcloud: Gcloud, settings: Settings) -> None:
     name, uniform = f"gs://{settings.bucket}", "--uniform-bucket-level-access"
     why = "data, checkpoints and models, where jobs run; one set of permissions, never public"
     with gcloud.step("bucket", why):
@@ -98,8 +123,8 @@ def create_bucket(gcloud: Gcloud, settings: Settings) -> None:
             gcloud.run("storage", "buckets", "update", name, uniform)
 
 
-def clear_scratch(gcloud: Gcloud, settings: Settings) -> None:
-    name, file = f"gs://{settings.bucket}", LIFECYCLE.as_posix()
+def _clear_scratch(gcloud: Gcloud, name: str) -> None:
+    file = LIFECYCLE.as_posix()
     rule = json.loads((ROOT / LIFECYCLE).read_text(encoding="utf-8"))["rule"][0]
     why = f"what lies below {name}/scratch/ is deleted after {rule['condition']['age']} days"
     with gcloud.step("scratch", why):
@@ -112,31 +137,7 @@ def clear_scratch(gcloud: Gcloud, settings: Settings) -> None:
             gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={file}")
 
 
-def create_repository(gcloud: Gcloud, settings: Settings) -> None:
-    name = settings.image_repository
-    where = (name, f"--location={settings.region}", f"--project={settings.project}")
-    with gcloud.step("images", "the training image, in the region where it is pulled"):
-        if not gcloud.read("artifacts", "repositories", "describe", *where):
-            docker = "--repository-format=docker"
-            gcloud.run("artifacts", "repositories", "create", *where, docker)
-
-
-def create_account(gcloud: Gcloud, settings: Settings) -> None:
-    email, project = settings.service_account, f"--project={settings.project}"
-    name, _, domain = email.partition("@")
-    why = "the jobs' identity, which may do what follows and nothing else"
-    with gcloud.step("service account", why):
-        account = gcloud.read("iam", "service-accounts", "describe", email, project)
-        if not account and domain != f"{settings.project}.iam.gserviceaccount.com":
-            own = f"{name}@{settings.project}.iam.gserviceaccount.com"
-            raise SetupError(f"{email} belongs to another project: write {own} in project.yaml")
-        if not account:
-            gcloud.run("iam", "service-accounts", "create", name, project)
-        elif account.get("disabled"):
-            gcloud.run("iam", "service-accounts", "enable", email, project)
-
-
-def create_workbench(gcloud: Gcloud, settings: Settings, machine: str) -> None:
+def _provide_workbench(gcloud: Gcloud, settings: Settings, machine: str) -> None:
     hourly = price_machine(machine, settings.region)
     price = "an unknown sum" if hourly is None else f"about {dollars(hourly)}"
     name = f"{image_name()}-notebook"
@@ -151,27 +152,14 @@ def create_workbench(gcloud: Gcloud, settings: Settings, machine: str) -> None:
             gcloud.run("workbench", "instances", "create", name, *where, *options)
 
 
-def grant_role(gcloud: Gcloud, settings: Settings, role: gcp.Role) -> None:
-    member = f"serviceAccount:{settings.service_account}"
-    with gcloud.step(role.name, role.why):
-        bucket, words = "", ["projects", "get-iam-policy", settings.project]
-        if role.on == "bucket":
-            bucket = settings.bucket
-            words = ["storage", "buckets", "get-iam-policy", f"gs://{bucket}"]
-        grant = clients.grant(Need(role.name, bucket=bucket), member, settings.project)
-        if not role.granted_by(gcp.list_roles([gcloud.read(*words)], member)):
-            gcloud.run(*shlex.split(grant)[1:])
-
-
-def create_budget(gcloud: Gcloud, settings: Settings, amount: float) -> None:
-    """`amount` is for a month, in the currency of the billing account."""
-    name, text = f"{settings.slug}-{settings.project}", f"{amount:.2f}"
-    why = f"warns who pays when half, 90 % and all of {text} a month is spent; it stops nothing"
+def _provide_budget(gcloud: Gcloud, settings: Settings, amount: str) -> None:
+    name = f"{settings.slug}-{settings.project}"
+    why = f"warns who pays when half, 90 % and all of {amount} a month is spent; it stops nothing"
     with gcloud.step("budget", why):
         account = f"--billing-account={gcloud.read_billing_account(settings.project)}"
         budgets = gcloud.read("billing", "budgets", "list", account) or ()
         if not any(budget.get("displayName") == name for budget in budgets):
-            words = [account, f"--display-name={name}", f"--budget-amount={text}"]
+            words = [account, f"--display-name={name}", f"--budget-amount={amount}"]
             words += [f"--filter-projects=projects/{settings.project}"]
             words += [f"--threshold-rule={rule}" for rule in THRESHOLDS]
             gcloud.run("billing", "budgets", "create", *words)

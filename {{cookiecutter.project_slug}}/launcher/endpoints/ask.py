@@ -73,7 +73,8 @@ def ask(url: str, instances: Iterable[object], parameters: dict) -> Iterator[obj
     """
     settings = read_settings()
     connection = Connection(settings.project, settings.region) if is_google(url) else None
-    for group in split(instances, limit_of(url)):
+    limit = SHARED_BYTES if connection and ".prediction." not in url else BYTES
+    for group in split(instances, limit):
         body = make_body(group, parameters)
         if connection:
             answer = connection.ask("predict", NEED, "POST", url, json=body, timeout=ANSWER)
@@ -128,18 +129,11 @@ def split(instances: Iterable[object], limit: int) -> Iterator[list]:
         yield group
 
 
-def limit_of(url: str) -> int:
-    """How many bytes a request to this address may have."""
-    is_shared = is_google(url) and ".prediction." not in url
-    return SHARED_BYTES if is_shared else BYTES
-
-
 def to_curl(url: str, instances: Iterable[object], parameters: dict) -> str:
     """A curl command that asks the same."""
     body = json.dumps(make_body(list(instances), parameters), ensure_ascii=False)
-    login = (
+    token = (
         ' -H "Authorization: Bearer $(gcloud auth print-access-token)"' if is_google(url) else ""
     )
-    return (
-        f"curl{login} -H 'Content-Type: application/json' -d {shlex.quote(body)} {shlex.quote(url)}"
-    )
+    kind = "-H 'Content-Type: application/json'"
+    return f"curl{token} {kind} -d {shlex.quote(body)} {shlex.quote(url)}"

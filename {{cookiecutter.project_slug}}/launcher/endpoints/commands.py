@@ -1,6 +1,7 @@
 """The requests of a deployment as commands: curl, and gcloud where it can say the same."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -8,35 +9,13 @@ from launcher.cloud import clients
 from launcher.cloud.vertex import Step
 from launcher.project.settings import Settings
 
-MODEL, BOX = "model", "model.containerSpec"
-DEPLOYED, RESOURCES = "deployedModel", "deployedModel.dedicatedResources"
-# {field of a request: gcloud's flag}; gcloud has no flag for the others, and takes no file.
-FLAGS = {
-    "ai models upload": {
-        f"{MODEL}.displayName": "display-name",
-        f"{MODEL}.versionDescription": "version-description",
-        f"{MODEL}.versionAliases": "version-aliases",
-        f"{MODEL}.labels": "labels",
-        f"{BOX}.imageUri": "container-image-uri",
-        f"{BOX}.ports": "container-ports",
-        f"{BOX}.predictRoute": "container-predict-route",
-        f"{BOX}.healthRoute": "container-health-route",
-        f"{BOX}.deploymentTimeout": "container-deployment-timeout-seconds",
-    },
-    "ai endpoints create": {"displayName": "display-name", "labels": "labels"},
-    "ai endpoints deploy-model": {
-        f"{DEPLOYED}.model": "model",
-        f"{DEPLOYED}.displayName": "display-name",
-        f"{DEPLOYED}.serviceAccount": "service-account",
-        f"{RESOURCES}.machineSpec.machineType": "machine-type",
-        f"{RESOURCES}.minReplicaCount": "min-replica-count",
-        f"{RESOURCES}.maxReplicaCount": "max-replica-count",
-        f"{RESOURCES}.autoscalingMetricSpecs": "autoscaling-metric-specs",
-        "trafficSplit": "traffic-split",
-    },
-}
 COMMANDS = {"upload": "ai models upload", "endpoints": "ai endpoints create"}
 COMMANDS |= {"deployModel": "ai endpoints deploy-model"}
+# The fields for which gcloud has a flag of the same name; it takes no file.
+FIELDS = ("displayName", "labels", "versionDescription", "versionAliases", "model", "trafficSplit")
+FIELDS += ("imageUri", "ports", "predictRoute", "healthRoute", "deploymentTimeout")
+FIELDS += ("serviceAccount", "machineType", "minReplicaCount", "maxReplicaCount")
+FIELDS += ("autoscalingMetricSpecs",)
 ONLINE = "aiplatform.googleapis.com/prediction/online"
 METRICS = {f"{ONLINE}/cpu/utilization": "cpu-usage"}
 METRICS |= {f"{ONLINE}/accelerator/duty_cycle": "gpu-duty-cycle"}
@@ -59,27 +38,21 @@ def to_shell(settings: Settings, steps: Iterable[Step]) -> Iterator[str]:
 def to_gcloud(step: Step) -> list[str]:
     """The words of a gcloud command that sends the same; none where it cannot."""
     name, _, method = step.path.rpartition("/")[2].partition(":")
-    command = COMMANDS.get(method or name, "")
-    flags = FLAGS.get(command, {})
-    words = [name] if method == "deployModel" else []
-    for path, value in _list_fields(step.body, flags):
-        text = _format(value)
-        if path not in flags or not text:
-            return []
-        if flags[path].endswith("-seconds"):
-            text = text.removesuffix("s")
-        words.append(f"--{flags[path]}={text}")
-    return [*command.split(), *words]
+    words = [*COMMANDS.get(method or name, "").split(), *([name] * (method == "deployModel"))]
+    flags = [*_list_flags(step.body)]
+    return [*words, *flags] if words and all(flags) else []
 
 
-def _list_fields(body: Mapping, flags: Mapping, path: str = "") -> Iterator[tuple[str, object]]:
-    """The fields of a message, each with its path; what has a flag is one as a whole."""
+def _list_flags(body: Mapping, prefix: str = "") -> Iterator[str]:
+    """A flag for each field of a message; "" for one that gcloud cannot set."""
     for key, value in body.items():
-        inner = f"{path}{key}"
-        if isinstance(value, Mapping) and inner not in flags:
-            yield from _list_fields(value, flags, f"{inner}.")
-        else:
-            yield inner, value
+        if isinstance(value, Mapping) and key not in ("labels", "trafficSplit"):
+            yield from _list_flags(value, "container-" if key == "containerSpec" else "")
+            continue
+        flag, text = prefix + re.sub("[A-Z]", lambda c: f"-{c[0].lower()}", key), _format(value)
+        if key == "deploymentTimeout":
+            flag, text = f"{flag}-seconds", text.removesuffix("s")
+        yield f"--{flag}={text}" if text and key in FIELDS else ""
 
 
 def _format(value: object) -> str:

@@ -173,7 +173,7 @@ def upload(vertex: Vertex, this: Plan, made: Made) -> str:
         """The version of this plan, of any model of this repo."""
         for model in list_models(vertex):
             name = model["name"].partition("@")[0]
-            wanted = {"filter": f'labels.{ID}="{this.id}"'}
+            wanted = {"filter": f'labels.{ID}="{this.labels[ID]}"'}
             answer = vertex.get(f"{name}:listVersions", "list the model's versions", **wanted)
             for version in answer.get("models", ()):
                 return {"model": name, "modelVersionId": version["versionId"]}

@@ -34,16 +34,11 @@ class Plan:
     name: str  # of the run: of the version and of the deployed model
     model_dir: Path  # on this machine
     image: Image | None  # the project's own, which is made where it is missing; None: another one
-    labels: Mapping[str, str]
+    labels: Mapping[str, str]  # ID is the same for all deployments of one model by the same files
     model: dict  # the Model that is uploaded
     endpoint: dict  # the Endpoint that is created where there is none
     deployment: dict  # the DeployModelRequest
     share: int  # percent of the traffic
-
-    @property
-    def id(self) -> str:
-        """The same for all deployments of the same model by the same files, and for no others."""
-        return self.labels[ID]
 
     def upload(self, parent: str) -> Step:
         """The request that makes a version, of a model that is there or of a new one."""

@@ -42,7 +42,7 @@ NO_QUOTA = (
 @pytest.fixture
 def lab(lab):
     """No submission is open."""
-    shutil.rmtree(lab.module("cloud.pending").FOLDER, ignore_errors=True)
+    shutil.rmtree(lab.module("cloud.submit").FOLDER, ignore_errors=True)
     return lab
 
 
@@ -236,10 +236,10 @@ def test_a_job_of_unknown_fate_is_not_sent_again_until_it_is_known(lab, what):
     assert f"python scripts/jobs.py show {match[1]} shows" in error_of(done)
     _, jobs = send(lab, "--", "--seed=8")  # another job
     assert len(jobs) == 1
-    with mock.patch.object(lab.module("cloud.pending"), "LATEST", 0.0):
+    with mock.patch.object(lab.module("cloud.submit"), "LATEST", 0.0):
         _, jobs = send(lab)
     assert len(jobs) == 1 and creates(lab) == 3
-    assert list(lab.module("cloud.pending").FOLDER.iterdir()) == []
+    assert list(lab.module("cloud.submit").FOLDER.iterdir()) == []
 
 
 def test_a_job_of_unknown_fate_is_the_same_job_after_a_commit(lab):
@@ -303,21 +303,21 @@ def test_a_command_that_is_killed_while_it_sends_and_repeated_starts_one_job(lab
 
 
 def test_two_commands_at_once_do_not_share_a_note(lab):
-    pending, submission = lab.module("cloud.pending"), lab.module("cloud.submission")
+    submit, submission = lab.module("cloud.submit"), lab.module("cloud.submission")
     this = submission.plan(
         lab.module("jobfile.spec").load(lab.project.path / "configs" / "smoke.yaml")
     )
-    note = pending.find_note(this)
-    pending.write_note(this)
+    note = submit.find_note(this)
+    submit.write_note(this)
     with pytest.raises(lab.module("cloud.errors").CloudError, match="another command is sending"):
-        pending.write_note(this)
+        submit.write_note(this)
     note.write_text("half", encoding="utf-8")
     done, jobs = send(lab, code=2)
     assert jobs == [] and "delete this file" in error_of(done)
 
 
 def test_nothing_is_sent_without_a_note(lab):
-    folder = lab.module("cloud.pending").FOLDER
+    folder = lab.module("cloud.submit").FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("no folder", encoding="utf-8")

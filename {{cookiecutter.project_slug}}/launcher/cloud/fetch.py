@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.cloud import local_files, object_names, storage
-from launcher.cloud.copying import AT_ONCE
 from launcher.cloud.errors import CloudError
+from launcher.cloud.local_files import AT_ONCE
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
 from launcher.common.files import write_file

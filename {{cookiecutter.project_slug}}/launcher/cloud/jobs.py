@@ -11,10 +11,10 @@ from argparse import Namespace
 
 from launcher.cloud import remote_job, watch
 from launcher.cloud.errors import CloudError
-from launcher.cloud.log import open_job_log
 from launcher.cloud.remote_job import COLLECTIONS, RemoteJob, refresh
 from launcher.cloud.storage import Store
 from launcher.cloud.vertex import Vertex, connect
+from launcher.cloud.watch import open_job_log
 from launcher.common.terminal import print_table, printable
 from launcher.common.times import format_span, format_time
 from launcher.cost.prices import dollars

@@ -14,9 +14,17 @@ from typing import IO
 
 from launcher.cloud import errors, local_files
 from launcher.cloud.clients import Connection, Need
-from launcher.cloud.copying import Count, hash_files, work_through
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import Entry, compute_entry, disk_errors, list_names, read_file
+from launcher.cloud.local_files import (
+    Count,
+    Entry,
+    compute_entry,
+    disk_errors,
+    hash_files,
+    list_names,
+    read_file,
+    work_through,
+)
 from launcher.project.buckets import holds_region
 from launcher.project.settings import read_settings
 

@@ -1,28 +1,36 @@
-"""From a command line to a job on Vertex AI: load, complete, price, provide code, reserve, send, watch."""
+"""From a command line to a job on Vertex AI: load, complete, price, provide code, reserve, send, watch.
+
+A job is sent once, whatever happens to the command that sends it. A note of it lies in runs/ from just
+before it is sent until its fate is known; the same command, given again, reads the note first.
+"""
 
 import argparse
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launcher.cloud import pending, submission, watch
+from launcher.cloud import submission, watch
 from launcher.cloud.clients import Connection
 from launcher.cloud.code import provide_code
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import RemoteJob
+from launcher.cloud.remote_job import COLLECTIONS, RemoteJob
 from launcher.cloud.storage import Store
-from launcher.cloud.submission import Submission
-from launcher.cloud.vertex import Vertex
+from launcher.cloud.submission import ID, Submission
+from launcher.cloud.vertex import Step, UnknownFate, Vertex
 from launcher.common.document import SpecError
 from launcher.common.terminal import confirm
 from launcher.cost import cost
 from launcher.jobfile import spec
 from launcher.jobfile.completion import to_yaml
+from launcher.local.run_dirs import RUNS
 from launcher.project import git
 
 ATTEMPTS = 100  # names that are tried for a folder of its own
+FOLDER = RUNS / ".pending"
+LATEST = 600.0  # seconds after which a request without effect will never have one
 
 
 Then = Callable[[RemoteJob], int]  # what follows a job's success; returns the exit code
@@ -113,7 +121,7 @@ def send(
     try:
         connection = Connection(this.settings.project, this.settings.region, account)
         store, vertex = Store(connection), Vertex(connection)
-        job = pending.find_sent(vertex, this)
+        job = _find_sent(vertex, this)
         if job:
             print("the same command sent this job before, and it started; nothing is sent again")
         else:
@@ -124,7 +132,7 @@ def send(
             this = _reserve_folder(this, store)
     except KeyboardInterrupt:
         raise SpecError("interrupted: nothing was sent") from None
-    job = job or pending.send(vertex, this)
+    job = job or _send_once(vertex, this)
     print(f"sent: {job.name}, number {job.id}")
     print(f"page: {job.page}")
     print(f"folder: {job.folder}")
@@ -175,3 +183,99 @@ def _check_locations(this: Submission, store: Store) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _send_once(vertex: Vertex, this: Submission) -> RemoteJob:
+    """Start a job that `_find_sent` has not found; never a second one, whatever happens.
+
+    Raises:
+        UnknownFate: nobody can say yet whether the job starts; the note stays.
+        SpecError: the job was refused, or another command is sending it. Or Ctrl-C came meanwhile,
+            and the note stays.
+    """
+    note, show = write_note(this), f"python scripts/jobs.py show {this.name}"
+    step = Step(
+        "start the job",
+        f"{vertex.parent}/{COLLECTIONS[this.job.tuning]}",
+        this.message,
+        look="whether the job started",
+        fate=f"it is unknown whether {this.name} starts{{}}; {show} shows whether it did; the "
+        "same command looks, too, and sends nothing while this is unknown",
+    )
+    try:
+        answer = vertex.create(step, lambda: _find(vertex, this, this.labels[ID]))
+    except KeyboardInterrupt:
+        raise SpecError(
+            f"interrupted while the job was being sent: {show} shows whether it runs"
+        ) from None
+    except CloudError as error:
+        if not isinstance(error, UnknownFate):
+            note.unlink(missing_ok=True)
+        raise
+    note.unlink(missing_ok=True)
+    return RemoteJob(answer)
+
+
+def _find_sent(vertex: Vertex, this: Submission) -> RemoteJob | None:
+    """The job that an earlier command sent, if it is there; None where it may be sent now.
+
+    Raises:
+        CloudError: nobody knows yet whether it starts, so it must not be sent again.
+    """
+    note = find_note(this)
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+        name, label, until = facts["name"], facts["label"], float(facts["time"]) + LATEST
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, LookupError, TypeError):
+        raise CloudError(
+            f"{note}: cannot be read; python scripts/jobs.py list shows whether the job runs; "
+            "then delete this file"
+        ) from None
+    job = _find(vertex, this, label)
+    if not job and time.time() < until:
+        clock = time.strftime("%H:%M:%S", time.localtime(until))
+        raise CloudError(
+            f"{name} was sent before, its answer was lost, and it may still start: nothing is sent "
+            f"again before {clock}; python scripts/jobs.py show {name} shows whether it started"
+        )
+    note.unlink(missing_ok=True)
+    return RemoteJob(job) if job else None
+
+
+def _find(vertex: Vertex, this: Submission, label: str) -> dict | None:
+    """The job with this label `submission`; None where there is none yet."""
+    collection, filter = COLLECTIONS[this.job.tuning], f'labels.{ID}="{label}"'
+    return next(iter(vertex.list(collection, "look whether the job started", filter, 1)), None)
+
+
+def find_note(this: Submission) -> Path:
+    """The note of a job, whatever the job's name; the file may be missing."""
+    return FOLDER / f"{this.fingerprint}.json"
+
+
+def write_note(this: Submission) -> Path:
+    """Note that a job is about to be sent; return the note.
+
+    Raises:
+        CloudError: another command is sending it, or the note cannot be written: then nothing may
+            be sent.
+    """
+    note = find_note(this)
+    facts = {"name": this.name, "label": this.labels[ID], "time": time.time()}
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with open(note, "x", encoding="utf-8") as file:
+            file.write(json.dumps(facts))
+    except OSError as error:
+        if note.exists():
+            raise CloudError(
+                "another command is sending the same job just now; give this one again when that "
+                "one has ended"
+            ) from None
+        raise CloudError(
+            f"{note}: cannot be written ({error.strerror or error}), and nothing is sent without "
+            "it: it keeps a job from starting twice"
+        ) from None
+    return note

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from launcher.cloud import local_files, object_names
 from launcher.cloud.clients import Connection, Need
-from launcher.cloud.copying import Count, work_through
-from launcher.cloud.local_files import Entry
+from launcher.cloud.local_files import Count, Entry, work_through
 from launcher.cloud.storage import PART, open_store
 from launcher.common.document import SpecError
 from launcher.project.buckets import find_uri_problem

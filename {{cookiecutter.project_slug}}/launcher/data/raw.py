@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.cloud import local_files
-from launcher.cloud.copying import Count, hash_files, work_through
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import SHOWN, Entry
+from launcher.cloud.local_files import SHOWN, Count, Entry, hash_files, work_through
 from launcher.cloud.storage import Store, open_store
 from launcher.common.document import SpecError
 from launcher.common.files import write_file

@@ -8,9 +8,8 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from launcher.cloud import clients, errors
-from launcher.cloud.copying import hash_files
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import Entry, list_names, read_file
+from launcher.cloud.local_files import Entry, hash_files, list_names, read_file
 from launcher.cloud.storage import open_store
 from launcher.common import document
 from launcher.common.document import Document, SpecError

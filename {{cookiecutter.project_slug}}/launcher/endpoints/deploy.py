@@ -15,10 +15,10 @@ from pathlib import Path
 from launcher.cloud import fetch, storage
 from launcher.cloud.code import Image, repository_url
 from launcher.cloud.errors import CloudError
-from launcher.cloud.log import open_endpoint_log
 from launcher.cloud.storage import Store
 from launcher.cloud.submission import ID
 from launcher.cloud.vertex import UnknownFate, Vertex, connect
+from launcher.cloud.watch import open_endpoint_log
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from launcher.endpoints import commands, compare, plan

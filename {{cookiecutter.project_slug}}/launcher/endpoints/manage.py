@@ -8,8 +8,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 
-from launcher.cloud.log import open_endpoint_log
 from launcher.cloud.vertex import Vertex, connect
+from launcher.cloud.watch import open_endpoint_log
 from launcher.common.document import SpecError
 from launcher.common.terminal import print_table
 from launcher.common.times import format_time, seconds_between

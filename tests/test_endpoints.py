@@ -451,7 +451,9 @@ def test_a_refusal_removes_what_the_command_created(lab, request_, status, messa
     assert is_empty(lab)
 
 
-def test_a_server_that_is_never_healthy_shows_its_log_and_leaves_nothing(lab):
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_server_that_is_never_healthy_shows_its_log_and_leaves_nothing(lab, lost):
+    lab.cloud.faults = [Fault(DEPLOY, LOST, times=lost)]
     lab.cloud.serving.unhealthy = "error: model/: no exported model"
     done = deploy(lab, code=2)
     assert "never became ready" in error_of(done)

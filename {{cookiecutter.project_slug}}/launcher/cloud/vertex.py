@@ -47,6 +47,10 @@ class UnknownFate(CloudError):
     """A request was sent, its answer was lost, and there is no effect of it yet."""
 
 
+class Failure(CloudError):
+    """What a request has started has ended, and failed."""
+
+
 class Vertex:
     """What a project has on Vertex AI in one region."""
 
@@ -58,10 +62,8 @@ class Vertex:
         """
         self.connection, self.label = connection, label
         self.own = f'labels.project="{label}"'  # a filter for `list`
-        self.parent, self.root = (
-            connection.parent,
-            f"{clients.endpoint('aiplatform', connection.region)}/v1",
-        )
+        self.parent = connection.parent
+        self.root = f"{clients.endpoint('aiplatform', connection.region)}/v1"
 
     def list(
         self, collection: str, what: str, filter: str = "", most: int | None = None
@@ -100,8 +102,7 @@ class Vertex:
                 lost = errors.is_transient(error) and not errors.had_no_effect(error)
                 if not (lost or isinstance(error, ValueError)):  # JSON that was cut off
                     raise
-                reason = errors.clean(error)
-                return self._look_for(step, find, reason)
+                return self._look_for(step, find, errors.clean(error))
         return self._finish(answer, step.what, self.root)
 
     def _send(self, step: Step) -> dict:
@@ -120,6 +121,8 @@ class Vertex:
                 if there := find():
                     return there
                 problem = ""
+            except Failure:
+                raise
             except CloudError as error:
                 problem = f" ({error})"
         raise UnknownFate(f"{step.what}: no good answer ({lost}), and {step.fate.format(problem)}")
@@ -156,7 +159,7 @@ class Vertex:
         return running[0] if running else None
 
     def wait(self, operation: dict, what: str, root: str = "") -> dict:
-        """Wait for an operation to end; return its response. CloudError: why it failed."""
+        """Wait for an operation to end; return its response. Failure: why it failed."""
         end = time.monotonic() + LONGEST
         while not operation.get("done"):
             if time.monotonic() > end:
@@ -165,7 +168,7 @@ class Vertex:
             url = f"{root or self.root}/{operation['name']}"
             operation = self.connection.ask(what, NEED, "GET", url)
         if error := operation.get("error"):
-            raise CloudError(f"{what}: {' '.join(error.get('message', '').split())}")
+            raise Failure(f"{what}: {' '.join(error.get('message', '').split())}")
         return operation.get("response") or {}
 
 

@@ -163,7 +163,9 @@ def check_outputs(outputs, where):
     assert "Adelie 122, Gentoo 99, Chinstrap 54" in outputs["2_explore"]
     learned = outputs["3_train_and_compare"]
     assert learned.count("exported epoch 1 of 1") == 2
-    assert re.search(r"0: classification of species by val_accuracy, .*: ([2-9]|\d\d) run\(s\)", learned)
+    assert re.search(
+        r"0: classification of species by val_accuracy, .*: ([2-9]|\d\d) run\(s\)", learned
+    )
     assert re.search(r"val_accuracy, \S+ minus \S+: ", learned)
     there = outputs["4_to_the_cloud"]
     signs_in = where in ("Colab", "Kaggle")

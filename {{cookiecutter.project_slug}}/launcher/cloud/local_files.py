@@ -174,10 +174,15 @@ def work_through(
     task = bars.add_task(title, total=sum(size or 0 for size in sizes.values()) or None)
     stopped = threading.Event()
 
+    def check() -> None:
+        if stopped.is_set():
+            raise CloudError("stopped, since another file failed")
+
     def count(parts: Iterable[bytes]) -> Iterator[bytes]:
-        for part in parts:
-            if stopped.is_set():
-                raise CloudError("stopped, since another file failed")
+        check()
+        for i, part in enumerate(parts):
+            if i:  # a file of one part that has arrived is kept
+                check()
             yield part
             bars.advance(task, len(part))
 

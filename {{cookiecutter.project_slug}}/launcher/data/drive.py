@@ -81,19 +81,13 @@ class Drive:
                 files[name] = DriveFile(entry["id"], name, Entry(int(entry["size"]), md5, "md5"))
         return files
 
-    def read(self, file: DriveFile, start: int, end: int) -> bytes:
-        """The bytes of a file from one offset to another."""
-        if start == end:  # no range names nothing
-            return b""
-        options = {"params": {"alt": "media", **SHARED}}
-        options["headers"] = {"Range": f"bytes={start}-{end - 1}"}
+    def read(self, file: DriveFile, start: int, end: int) -> Iterator[bytes]:
+        """The content of a file from one offset to another, part by part."""
         what, url = f"download {file.path} from Drive", f"{FILES}/{file.id}"
-        return self.connection.request(what, NEED, "GET", url, **options).content
-
-    def read_from(self, file: DriveFile, start: int) -> Iterator[bytes]:
-        """Its content from an offset on, part by part."""
-        for first in range(start, file.entry.size, PART):
-            yield self.read(file, first, min(first + PART, file.entry.size))
+        for first in range(start, end, PART):
+            options = {"params": {"alt": "media", **SHARED}}
+            options["headers"] = {"Range": f"bytes={first}-{min(first + PART, end) - 1}"}
+            yield self.connection.request(what, NEED, "GET", url, **options).content
 
 
 def copy_to_bucket(options: Namespace) -> int:
@@ -138,7 +132,7 @@ class _Stream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         end = self.file.entry.size if size < 0 else min(self.position + size, self.file.entry.size)
-        [data] = self.count([self.drive.read(self.file, self.position, end)])
+        data = b"".join(self.count(self.drive.read(self.file, self.position, end)))
         self.position = end
         return data
 

@@ -85,7 +85,7 @@ def list_source(raw: RawData) -> tuple[dict[str, Entry], Reader]:
         drive = Drive()
         files = drive.list(raw.source.removeprefix("drive:"))
         entries = {name: file.entry for name, file in files.items()}
-        return entries, lambda name, start: drive.read_from(files[name], start)
+        return entries, lambda n, start: drive.read(files[n], start, entries[n].size)
     folder = ROOT / Path(raw.source).expanduser()
     entries = hash_files(folder, list_names(folder))
     return entries, lambda name, start: read_file(folder / name, start)

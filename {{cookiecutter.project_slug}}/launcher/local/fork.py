@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from launcher.jobfile.program import CONTRACT, MODULE, expand_all
 from launcher.local import guard
 from launcher.local.contract import Replica
-from launcher.local.process import LOST, Guarded, Processes
+from launcher.local.process import Guarded, Processes
 from launcher.project.settings import ROOT
 
 SERVER = ("-m", "launcher.local.fork_server", MODULE)
@@ -112,12 +113,12 @@ class Forked:
             self.guard.send(guard.FIRM if firmly else guard.POLITE)
 
     def wait(self) -> int:
-        """Wait for its end; return the exit code, or LOST where the server was killed."""
+        """Wait for its end; return the exit code, 128 + N after signal N."""
         with contextlib.suppress(OSError):  # it had not read all
             if code := self.guard.recv(1):
                 return code[0]
-        guard.kill_marked(self.mark)  # Linux has killed the replica, but not what it started
-        return LOST
+        guard.kill_marked(self.mark)  # the guard was killed: Linux has killed the replica
+        return 128 + signal.SIGKILL
 
 
 def _without_contract(env: Mapping[str, str]) -> dict[str, str]:

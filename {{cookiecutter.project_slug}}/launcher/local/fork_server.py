@@ -8,8 +8,8 @@ speaks to its guard, and where to write what the run prints. The guard takes ord
 command does, and at the end writes the exit code, a byte.
 
 A run is what `python -m MODULE ARGS` is in this environment and `env`. The modules in `PRELOAD` of
-MODULE's package are imported first, and TensorFlow with them. When this process is killed, Linux kills
-the guards, and the runs with them; at the end of the input it waits for them.
+MODULE's package are imported first, and TensorFlow with them. At the end of the input this process waits
+for the guards; when it is killed, they and their runs stay.
 """
 
 import contextlib
@@ -78,7 +78,6 @@ def fork(launcher: int, output: int) -> int | None:
 
 def start(request: dict, launcher: int, output: int) -> None:
     """Fork a run, and be its guard; returns only in the process of the run."""
-    guard.die_with_parent()
     os.setsid()  # its signals, and its share of the processors, are its own
     for file, number in ((launcher, 0), (output, 1), (output, 2)):
         os.dup2(file, number)

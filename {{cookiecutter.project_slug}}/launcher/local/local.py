@@ -23,7 +23,7 @@ from launcher.common.files import update_hash
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import contract, faults, run_dirs
 from launcher.local.contract import Replica
-from launcher.local.process import LOST, Process, Processes
+from launcher.local.process import Process, Processes
 
 REPLICA_RESTARTS, JOB_RESTARTS = 5, 3  # the service's own limits
 GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a kill
@@ -190,11 +190,6 @@ class Run:
 
     def _restart(self, member: Member) -> bool:
         """Start a failed replica again, or all; return False where the job has failed by it."""
-        if member.code == LOST:
-            why = "was killed with the process that forked it"
-            self.say(f"{member.replica} {why}: it starts again")
-            self._start(member)
-            return True
         event = f"{member.replica} ended with exit code {member.code}"
         self.code = member.code
         before, member.failure = member.failure, (member.code, self.epoch, self._hash_checkpoints())

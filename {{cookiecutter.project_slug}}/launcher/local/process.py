@@ -28,7 +28,6 @@ if not shutil.which("nvidia-smi"):  # where there is a driver, its failure is wo
 LONGEST_LINE = 1 << 13  # bytes of a line that are shown; the log has all of them
 CUT = " … (the rest of this line is in the log)"
 LAST_LINES = 15  # kept to show why a replica failed
-LOST = -1  # instead of an exit code: the launcher has lost the process, which did not fail
 READ = 2.0  # seconds in which the last output of an ended process must arrive
 
 

@@ -42,7 +42,7 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
         print(f"[launcher] the job asks for {absent}, and there is none here: it runs on the CPU")
     if job.tuning:
         return _run_study(job, options, flags, run_dir, containers)
-    shown = view.choose(replicas)
+    shown = view.View(replicas)
     path = run_dir or run_dirs.make(options.job.stem)
     try:
         run = machine.Run(

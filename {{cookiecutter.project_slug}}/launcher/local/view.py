@@ -14,34 +14,30 @@ from launcher.local.contract import Replica
 from launcher.local.local import Run
 
 
-class Lines:
-    """Print each line when it comes, with its replica's name where there are several."""
+class View:
+    """Print each line when it comes, with its replica's name where there are several.
+
+    On a terminal, several replicas also have a table below the lines, with a row for each.
+    """
 
     def __init__(self, replicas: Sequence[Replica]):
         self.width = max(map(len, map(str, replicas))) if len(replicas) > 1 else 0
+        self.has_table = bool(self.width) and sys.stdout.isatty()
 
     def say(self, text: str) -> None:
         print(f"[launcher] {text}", flush=True)
 
     def show(self, replica: Replica, line: str) -> None:
-        if self.width and not replica.is_primary and faults.read_progress(line):
-            return  # the primary prints the same; the log has it
-        name = f"{str(replica):{self.width}} | " if self.width else ""
-        print(name + line, flush=True)
+        # The table has it, or the primary prints the same; the log has all.
+        shown_once = self.has_table or (self.width and not replica.is_primary)
+        if not (shown_once and faults.read_progress(line)):
+            name = f"{str(replica):{self.width}} | " if self.width else ""
+            print(name + line, flush=True)
 
     def watching(self, run: Run) -> AbstractContextManager:
         """Show the run within the block."""
-        return contextlib.nullcontext()
-
-
-class Table(Lines):
-    """On a terminal, for several replicas: the same lines, above a table with a row for each."""
-
-    def show(self, replica: Replica, line: str) -> None:
-        if not faults.read_progress(line):  # the table has it
-            super().show(replica, line)
-
-    def watching(self, run: Run) -> AbstractContextManager:
+        if not self.has_table:
+            return contextlib.nullcontext()
         from rich.console import Console
         from rich.live import Live
 
@@ -52,20 +48,15 @@ class Table(Lines):
 
 def _draw(run: Run, seconds: float):
     """The replicas as a table."""
-    from rich.table import Table as Grid
+    from rich.table import Table
     from rich.text import Text
 
-    grid = Grid("replica", "state", "epoch", "values", caption=f"{seconds:.0f} s")
+    grid = Table("replica", "state", "epoch", "values", caption=f"{seconds:.0f} s")
     for member in run.members:
         progress = member.progress
         epoch = f"{progress.epoch}/{progress.epochs}" if progress.epoch else ""
         grid.add_row(str(member.replica), member.state, epoch, Text(progress.values))
     return grid
-
-
-def choose(replicas: Sequence[Replica]) -> Lines:
-    """The view for these replicas and for where the output goes."""
-    return (Table if len(replicas) > 1 and sys.stdout.isatty() else Lines)(replicas)
 
 
 @contextlib.contextmanager

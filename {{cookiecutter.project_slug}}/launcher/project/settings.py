@@ -73,30 +73,16 @@ def read_settings(path: Path = PATH) -> Settings:
     Raises:
         SpecError: the file is missing, not YAML, or has values that cannot be what was meant.
     """
-    settings, faults = load_settings(path)
-    if faults:
-        raise SpecError(*faults)
-    return settings
-
-
-def load_settings(path: Path = PATH) -> tuple[Settings, list[Fault]]:
-    """Read project.yaml: the settings, and what is wrong with its `gcp` part.
-
-    With a fault the settings are empty.
-
-    Raises:
-        SpecError: the file is missing, not YAML, or no mapping.
-    """
     if not Path(path).exists():
         raise SpecError(f"{path}: is missing")
     file = document.read(path)
     if not isinstance(file.value, dict):
         raise SpecError(file.fault("", "is not a mapping", "write name: value"))
     if faults := list(_find_faults(file)):
-        return Settings(path=path), faults
+        raise SpecError(*faults)
     gcp, slug = file.value["gcp"], file.value.get("slug")
     safe = isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", slug)  # in a command
-    settings = Settings(
+    return Settings(
         **{key: gcp.get(key) or "" for key in FORMS},
         slug=slug if safe else Settings.slug,
         path=path,
@@ -105,7 +91,6 @@ def load_settings(path: Path = PATH) -> tuple[Settings, list[Fault]]:
         max_cost=None if gcp.get("max_cost") == "" else gcp.get("max_cost"),
         labels=gcp.get("labels") or {},
     )
-    return settings, []
 
 
 def image_name() -> str:

@@ -58,6 +58,7 @@ def serve(requests: socket.socket) -> None:
         if not message:
             break
         if fork(*files) == 0:
+            requests.close()  # else the launcher would not see that the server has ended
             return start(json.loads(message), *files)
         for file in files:
             os.close(file)
@@ -123,8 +124,7 @@ def main(program: str) -> None:
     # From here on the end of the input says so, which leaves time for checkpoints.
     guard.die_with_parent(0)
     requests.send(json.dumps({"ready": True}).encode())
-    with requests:
-        serve(requests)
+    serve(requests)
     os.write(1, printed)  # what the imports have printed belongs in the log of each run
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 
 from launcher.jobfile.program import CONTRACT, MODULE, expand_all
 from launcher.local import guard
@@ -66,11 +67,14 @@ class Forks(Processes):
             self.requests.shutdown(socket.SHUT_WR)
         self.server.wait()
 
-    def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded | Forked:
-        if self.works and can_fork(replica) and _without_contract(env) == self.env:
+    def start(
+        self, replica: Replica, contract: Mapping[str, str], run_dir: Path
+    ) -> Guarded | Forked:
+        same = _without_contract({**self.own, **contract}) == self.env
+        if self.works and can_fork(replica) and same:
             with contextlib.suppress(OSError):  # the server was killed just now
-                return Forked(self.requests, replica, env)
-        return super().start_child(replica, env)
+                return Forked(self.requests, replica, contract)
+        return super().start(replica, contract, run_dir)
 
     def _watch(self) -> None:
         """Wait until the server is ready, and then until it has ended."""
@@ -90,7 +94,7 @@ class Forks(Processes):
 class Forked:
     """A replica that the server forks, under a guard of its own; as `Guarded`, for `Process`."""
 
-    def __init__(self, requests: socket.socket, replica: Replica, env: Mapping[str, str]):
+    def __init__(self, requests: socket.socket, replica: Replica, contract: Mapping[str, str]):
         """Ask the server for it.
 
         Raises:
@@ -100,7 +104,6 @@ class Forked:
         self.guard, theirs = socket.socketpair()
         reader, writer = os.pipe()
         self.output = os.fdopen(reader, "rb")
-        contract = {name: value for name, value in env.items() if CONTRACT.fullmatch(name)}
         request = {"args": replica.program.args, "env": {**contract, guard.MARK: self.mark}}
         try:
             socket.send_fds(requests, [json.dumps(request).encode()], [theirs.fileno(), writer])

@@ -247,12 +247,10 @@ class Run:
         member.code, member.stopped, member.progress = None, False, faults.Progress()
         member.starts += 1
         replica, env = self.contract.resolve(member.replica)
-        member.process = self.host.start(
-            replica,
-            env,
+        member.process = Process(
+            lambda: self.host.start(replica, env, self.run_dir),
             self.run_dir / f"{replica.role}-{replica.index}.log",
-            line=lambda process, text: self.events.put((member, process, text, None)),
-            end=lambda process, code: self.events.put((member, process, "", code)),
+            lambda process, line, code=None: self.events.put((member, process, line, code)),
         )
 
     def _take_events(self) -> list[Member]:

@@ -68,26 +68,21 @@ class Guarded:
 
 
 class Process:
-    """The process of a replica. Its output goes to its log and, line by line, to `line`."""
+    """The process of a replica. Its output goes to its log and, line by line, to `report`."""
 
-    def __init__(
-        self,
-        start: Callable[[], Guarded],
-        log: Path,
-        line: Callable[[Process, str], None],
-        end: Callable[[Process, int], None],
-    ):
+    def __init__(self, start: Callable[[], Guarded], log: Path, report: Callable):
         """Start it.
 
         Args:
             start: starts the child, whose log is open by then.
-            line, end: called from threads of this object's own, `end` once, after the last line.
+            report: gets this object and a line, and at last the exit code, too; it is called from
+                threads of this object's own.
 
         Raises:
             OSError: its log cannot be written.
         """
         self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
-        self.line, self.end = line, end
+        self.report = report
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
         self.child = start()
         reader = threading.Thread(target=self._read, daemon=True)
@@ -109,7 +104,7 @@ class Process:
                 if is_new and not re.match(NOISE, text):
                     text += CUT if len(part) == LONGEST_LINE and not is_whole else ""
                     self.tail.append(text)
-                    self.line(self, text)
+                    self.report(self, text)
                 is_new = is_whole
             if not is_new:
                 with contextlib.suppress(OSError):
@@ -118,7 +113,7 @@ class Process:
     def _wait(self, reader: threading.Thread) -> None:
         code = self.child.wait()
         reader.join(READ)  # longer only where something that it started holds its output
-        self.end(self, code)
+        self.report(self, "", code)
 
 
 class Processes:
@@ -146,10 +141,7 @@ class Processes:
                 stack.close()
             yield {r: f"127.0.0.1:{port}" for r, port in zip(replicas, ports, strict=True)}
 
-    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
-        """Start the replica's module; `events`: as `Process` takes them."""
-        return Process(lambda: self.start_child(replica, {**self.own, **contract}), log, **events)
-
-    def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded:
+    def start(self, replica: Replica, contract: Mapping[str, str], run_dir: Path) -> Guarded:
+        """Start the replica's module."""
         program = replica.program
-        return Guarded([sys.executable, *program.python, *program.args], env)
+        return Guarded([sys.executable, *program.python, *program.args], {**self.own, **contract})

@@ -71,13 +71,14 @@ def _start(options: argparse.Namespace, automl) -> int:
 
 def _compare(run) -> int:
     from launcher.common.files import write_file
+    from launcher.jobfile.program import drop_contract
     from launcher.local import simple_models
     from launcher.report import baselines
 
     _install()
     fit = [sys.executable, simple_models.__file__, str(APART)]
     words = [sys.executable, "-m", "trainer.engine.baselines", str(run.path.resolve()), *fit]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("AIP_")}
+    env = drop_contract(os.environ)
     done = subprocess.run(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, encoding="utf-8")
     if done.returncode:
         return done.returncode  # it has said why

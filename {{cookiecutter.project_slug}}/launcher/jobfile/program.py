@@ -129,6 +129,11 @@ def take_job_dir(flags: Sequence[str]) -> tuple[list[str], str | None]:
     return rest, parsed.job_dir
 
 
+def drop_contract(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those of a job in which this process may run itself."""
+    return {name: value for name, value in env.items() if not CONTRACT.fullmatch(name)}
+
+
 def expand(text: str, known: Mapping[str, str]) -> str:
     """Expand `$(VAR)` by the rules of Kubernetes, which the service follows.
 

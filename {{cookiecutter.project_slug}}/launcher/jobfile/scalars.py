@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import yaml
+
 from launcher.common.document import show
 
 Check = Callable[[Any, str], tuple[str, str] | None]
@@ -68,10 +70,8 @@ def _read_number(text: str) -> float | None:
 
 def write_number(value: float) -> str:
     """A number as YAML 1.1 reads it: 16, 0.001, 1.0e-05."""
-    if float(value).is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    digits, e, exponent = repr(float(value)).partition("e")
-    return digits + (".0" if e and "." not in digits else "") + e + exponent
+    is_whole = float(value).is_integer() and abs(value) < 1e15
+    return yaml.safe_dump(int(value) if is_whole else float(value)).split()[0]
 
 
 def _check_bool(value: Any, text: str) -> tuple[str, str] | None:

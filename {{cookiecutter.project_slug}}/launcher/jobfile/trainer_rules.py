@@ -141,12 +141,11 @@ def ask_trainer(questions: tuple[tuple[str, ...], ...]) -> dict | None:
     """
     if not _describes() or _hangs:
         return None
-    env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
     try:
         done = subprocess.run(
             [sys.executable, "-m", MODULE, "--describe"],
             cwd=ROOT,
-            env={**env, "PYTHONIOENCODING": "utf-8"},
+            env={**program.drop_contract(os.environ), "PYTHONIOENCODING": "utf-8"},
             input=json.dumps(questions),
             capture_output=True,
             encoding="utf-8",

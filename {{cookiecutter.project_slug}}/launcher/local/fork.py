@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.jobfile.program import CONTRACT, MODULE, expand_all
+from launcher.jobfile.program import MODULE, drop_contract, expand_all
 from launcher.local import guard
 from launcher.local.contract import Replica
 from launcher.local.process import Guarded, Processes
@@ -45,7 +45,7 @@ class Forks(Processes):
             replica: the others have its variables, too, except those of the contract.
         """
         super().__init__()
-        self.env = _without_contract({**self.own, **expand_all(replica.program.env, {})})
+        self.env = drop_contract({**self.own, **expand_all(replica.program.env, {})})
         self.is_ready = False  # the trainer is imported, or that has failed
         self.works = self.closed = False
         self.requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -70,7 +70,7 @@ class Forks(Processes):
     def start(
         self, replica: Replica, contract: Mapping[str, str], run_dir: Path
     ) -> Guarded | Forked:
-        same = _without_contract({**self.own, **contract}) == self.env
+        same = drop_contract({**self.own, **contract}) == self.env
         if self.works and can_fork(replica) and same:
             with contextlib.suppress(OSError):  # the server was killed just now
                 return Forked(self.requests, replica, contract)
@@ -122,7 +122,3 @@ class Forked:
                 return code[0]
         guard.kill_marked(self.mark)  # the guard was killed: Linux has killed the replica
         return 128 + signal.SIGKILL
-
-
-def _without_contract(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not CONTRACT.fullmatch(name)}

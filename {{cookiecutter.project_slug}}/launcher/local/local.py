@@ -121,11 +121,6 @@ class Run:
         self.code = 1  # of the last failure
         self.tail = ""  # of the first
 
-    @property
-    def metric_file(self) -> Path:
-        """The file that a trial's replicas report to."""
-        return self.run_dir / "hypertune" / "output.metrics"
-
     def stop(self, firmly: bool = False) -> None:
         """End the job: each replica may write its checkpoint, and is killed after `GRACE`."""
         self.firmly = self.firmly or firmly

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from launcher.common.document import SpecError
+from launcher.jobfile.program import drop_contract
 from launcher.local import container
 from launcher.local.process import Guarded
 from launcher.project import settings, sources
@@ -51,9 +52,10 @@ class Served:
             last = ["docker", "rm", "--force", name]
             self.child = Guarded([*words, self.image], os.environ, last)
         else:
-            env = {name: value for name, value in os.environ.items() if not name.startswith("AIP_")}
             contract |= {"AIP_HTTP_PORT": str(self.port), "AIP_STORAGE_URI": str(self.model_dir)}
-            self.child = Guarded([sys.executable, "-m", "predictor"], {**env, **contract})
+            self.child = Guarded(
+                [sys.executable, "-m", "predictor"], drop_contract(os.environ) | contract
+            )
         self.printer = threading.Thread(target=self._print, daemon=True)
         self.printer.start()
         return self

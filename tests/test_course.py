@@ -798,11 +798,12 @@ def test_docker_is_the_other_sandbox(repo, tmp_path):
     ask = "import setuptools, distutils.core as core; made = core.run_setup('setup.py', stop_after='init'); print(made.install_requires + made.extras_require['dev'])"
     needs = re.findall(r"'(.*?)'", repo.run(["python", "-c", ask]).stdout)
     with docker.Docker() as daemon, pytest.MonkeyPatch.context() as patch:
+        daemon.import_base("base:local", needs)
         for name, value in {**daemon.environ, "PATH": str(programs)}.items():
             patch.setenv(name, value)
         done = run_course(repo, "grade", check=False)
         assert done.returncode == 2 and "Docker does not work here" in done.stderr  # no image yet
-        daemon.import_base("course-sandbox", needs)
+        daemon.run("tag", "base:local", "course-sandbox")
         assert repo.run(["python", "-m", "teacher.sandbox"]).stdout == "Docker\n"
         grade_all(repo, tmp_path, ATTACKS | {"perfect": ("", 10)}, 120, 2)
         assert not daemon.run("ps", "-aq").stdout

@@ -14,6 +14,7 @@ import itertools
 import os
 import resource
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -97,14 +98,14 @@ def run(file: str, *words: str, folder: Path, limits: Limits, kind: str) -> Outc
         out, log = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         if kind == BUBBLEWRAP:
             command = [*_build_bubblewrap(folder, limits, user), sys.executable]
-            environment = _environment("/tmp")
+            environment = {**_environment("/tmp"), **_name_user_packages()}
         elif kind == DOCKER:
             command = _build_docker(folder, limits, user, name)
             environment = None  # the client's is our own
         else:
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="home-"))
             command = [*_become(user), sys.executable]
-            environment = {**os.environ, **_environment(home)}
+            environment = {**os.environ, **_environment(home), **_name_user_packages()}
             if os.getuid() == 0:
                 os.chown(home, user, user)
         process = subprocess.Popen(
@@ -163,7 +164,8 @@ def _build_bubblewrap(folder: Path | None, limits: Limits, user: int) -> list[st
     words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--size", str(limits.disk << 20), "--perms", "1777", "--tmpfs", "/tmp"]
     words += ["--size", str(1 << 20), "--tmpfs", "/dev/shm"]
-    for path in sorted({*SYSTEM, sys.prefix, sys.base_prefix}):
+    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []  # nothing else of a home
+    for path in sorted({*SYSTEM, sys.prefix, sys.base_prefix, *own}):
         for parent in reversed(Path(path).parents[:-1]):  # else they would be for root alone
             words += ["--perms", "0755", "--dir", str(parent)]
         words += ["--ro-bind-try", path, path]
@@ -189,6 +191,11 @@ def _environment(home: str) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+
+
+def _name_user_packages() -> dict[str, str]:
+    """Where packages are that `pip install` put into a home, as in the dev container."""
+    return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
 
 
 def _set_limits(limits: Limits, kind: str) -> None:

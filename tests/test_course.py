@@ -781,9 +781,13 @@ def test_nobody_is_graded_where_the_solution_fails(repo, tmp_path):
     path.write_text(before.replace("processes: 300", "processes: 1"))
     try:
         done = run_course(repo, "grade", check=False)
+        result = repo.path / "teacher/results/.solution/results.json"
+        written = result.stat().st_mtime_ns
+        run_course(repo, "grade", check=False)
     finally:
         path.write_text(before)
     assert done.returncode == 2 and "nobody is graded" in done.stderr
+    assert result.stat().st_mtime_ns > written  # it is tried again
 
 
 @pytest.mark.soak

@@ -123,6 +123,19 @@ def test_defaults_suit_the_rows():
     assert min(steps[1:]) >= 150 and max(steps) < 60_000
 
 
+@pytest.mark.parametrize(
+    "steps, rows, pays",
+    [(400, 3200, True), (50, 3200, False), (122, 500_000, True), (24, 100_000, False)],
+)
+def test_xla_compiles_where_an_epoch_pays_for_it(steps, rows, pays):
+    """By many small steps, or by fewer large ones."""
+    import tensorflow as tf
+
+    from trainer.engine.training import choose_xla
+
+    assert choose_xla("auto", tf.distribute.get_strategy(), steps, rows) == pays
+
+
 def test_a_flag_that_is_given_stays():
     given = ["--epochs", "3", "--batch-size", "7", "--hidden-units", "", "--dropout", "0"]
     given += ["--weight-decay", "0", "--learning-rate", "0.5"]

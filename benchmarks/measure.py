@@ -20,6 +20,7 @@ import census
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FOLDER = ROOT / "build" / "benchmarks"
+QUIET = 0.2  # cores that others may take meanwhile; more, and ratios are noise
 
 
 @dataclass
@@ -166,6 +167,40 @@ class Lab:
             process.returncode,
             output,
         )
+
+
+class Clock:
+    """Time since it was made, and how busy others kept the machine (Linux)."""
+
+    def __init__(self):
+        self.begin, self.busy, self.ours = time.monotonic(), _busy(), _ours()
+
+    def seconds(self):
+        return time.monotonic() - self.begin
+
+    def others(self):
+        """Cores that were busy with other work, on average; None if it cannot be known."""
+        if self.busy is None:
+            return None
+        taken = (_busy() - self.busy) - (_ours() - self.ours)
+        return max(0.0, taken / self.seconds())
+
+
+def _busy():
+    """Seconds that all processors together have worked, for anybody."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as file:
+            user, nice, system, _, _, irq, softirq, steal, *_ = map(
+                int, file.readline().split()[1:]
+            )
+    except OSError:
+        return None
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _ours():
+    """Seconds that we and our children have worked."""
+    return sum(os.times()[:4])
 
 
 def interleave(repeats, ways):

@@ -69,7 +69,7 @@ def measure(lab):
 def _run(lab, flags, cores):
     """Seconds of the last epoch, and its val_loss; a process for each core, with one thread."""
     job = lab.job_dir()
-    hosts = _free_addresses(len(cores))
+    hosts = free_addresses(len(cores))
     cluster = {"chief": hosts[:1], "worker": hosts[1:]}
     started = []
     for number, core in enumerate(cores):
@@ -79,7 +79,7 @@ def _run(lab, flags, cores):
             settings["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": role})
         words = ["-m", "trainer.task", *flags, "--job-dir", job]
         started.append(lab.start(words, cpus=[core], **settings))
-    return _last_epoch([lab.finish(child).output for child in started][0])
+    return find_last_epoch([lab.finish(child).output for child in started][0])
 
 
 def _apart(lab, flags, cores):
@@ -92,17 +92,17 @@ def _apart(lab, flags, cores):
         )
         for core in cores
     ]
-    runs = [_last_epoch(lab.finish(child).output) for child in started]
+    runs = [find_last_epoch(lab.finish(child).output) for child in started]
     return 1 / sum(1 / seconds for seconds, _ in runs), runs[0][1]
 
 
-def _last_epoch(output):
+def find_last_epoch(output):
     """Its seconds and its val_loss, by the line in the log."""
     last = re.findall(r"^epoch .* val_loss (\S+) .*\((\S+) s,", output, re.MULTILINE)[-1]
     return max(float(last[1]), 0.05), last[0]
 
 
-def _free_addresses(count):
+def free_addresses(count):
     """Ports that nobody listens at; all are bound at once, so that no two are the same."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{sock.getsockname()[1]}" for sock in sockets]

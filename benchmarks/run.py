@@ -10,7 +10,6 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
@@ -23,6 +22,7 @@ import quality
 import raw_data
 import reader
 import reading
+import scale
 import search
 import series
 import serving
@@ -30,14 +30,13 @@ import shards
 import start
 import studies
 import tabular
-from measure import HERE, ROOT, Lab
+from measure import HERE, QUIET, ROOT, Clock, Lab
 
 ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
-ALL += (shards, reader, raw_data, series, serving, quality)
+ALL += (shards, reader, raw_data, series, serving, quality, scale)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"
-QUIET = 0.2  # cores that others may take meanwhile; more, and ratios are noise
 DISTURBED = (
     "the machine was not ours alone, and the ways suffer unequally (numpy and scikit-learn most, "
     "whose threads wait by spinning): neither a met nor a missed aim is sure here"
@@ -45,8 +44,8 @@ DISTURBED = (
 HEAD = """# What was measured
 
 Written by a program; no number is typed by hand. Each figure is the median of five or more
-(lowest–highest); the ways that are compared took turns. Where an aim is missed, the sentence below
-the table says what limits it, with figures of the same run.
+(lowest–highest), but for the last section, and the ways that are compared took turns. Where an aim
+is missed, the sentence below the table says what limits it, with figures of the same run.
 """
 
 
@@ -65,9 +64,10 @@ def main(arguments):
     commit, lab = _commit(), Lab(options.quick, before=options.before)
     for name in options.parts or PARTS:
         print(name, file=sys.stderr, flush=True)
-        part, before = PARTS[name], _Clock()
+        part, before = PARTS[name], Clock()
         text = part.measure(lab)
-        section = f"## {part.TITLE}\n\n{_made(command, commit, lab, before)}\n\n{text}"
+        repeats = getattr(part, "REPEATS", f"{lab.repeats} repeats")
+        section = f"## {part.TITLE}\n\n{_made(command, commit, before, repeats)}\n\n{text}"
         if options.quick:
             print(section, flush=True)
         else:
@@ -84,13 +84,13 @@ def _replace(title, section):
     RESULTS.write_text(text, encoding="utf-8")
 
 
-def _made(command, commit, lab, before):
+def _made(command, commit, before, repeats):
     """How the section came about."""
     others = before.others()
     taken = "an unknown part" if others is None else f"{others:.2f}"
     facts = {
         "made by": f"`{command}` on {datetime.now(timezone.utc):%Y-%m-%d}, in "
-        f"{before.seconds() / 60:.0f} min, {lab.repeats} repeats",
+        f"{before.seconds() / 60:.0f} min, {repeats}",
         "commit": commit,
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; other processes "
         f"took {taken} of them meanwhile",
@@ -99,40 +99,6 @@ def _made(command, commit, lab, before):
     if others is not None and others > QUIET:
         facts["**disturbed**"] = DISTURBED
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
-
-
-class _Clock:
-    """Time since it was made, and how busy others kept the machine (Linux)."""
-
-    def __init__(self):
-        self.begin, self.busy, self.ours = time.monotonic(), _busy(), _ours()
-
-    def seconds(self):
-        return time.monotonic() - self.begin
-
-    def others(self):
-        """Cores that were busy with other work, on average; None if it cannot be known."""
-        if self.busy is None:
-            return None
-        taken = (_busy() - self.busy) - (_ours() - self.ours)
-        return max(0.0, taken / self.seconds())
-
-
-def _busy():
-    """Seconds that all processors together have worked, for anybody."""
-    try:
-        with open("/proc/stat", encoding="utf-8") as file:
-            user, nice, system, _, _, irq, softirq, steal, *_ = map(
-                int, file.readline().split()[1:]
-            )
-    except OSError:
-        return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def _ours():
-    """Seconds that we and our children have worked."""
-    return sum(os.times()[:4])
 
 
 def _commit():

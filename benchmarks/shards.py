@@ -112,13 +112,13 @@ def measure(lab):
     )
 
 
-def _make(lab, source, workers, size=SIZE, target=None):
+def make_shards(lab, source, workers, size=SIZE, target=None):
     target = target or lab.folder / f"made-{os.getpid()}"
     return lab.run(["-c", MAKE, source, target, size, workers]), target
 
 
 def _time(lab, photos, workers):
-    done, target = _make(lab, photos, workers)
+    done, target = make_shards(lab, photos, workers)
     shutil.rmtree(target)
     return done.answer
 
@@ -138,8 +138,8 @@ def _alone(lab, photos, processes):
 
 def _grow(lab, icons):
     cores = os.cpu_count()
-    done, target = _make(lab, icons, cores, 16)
-    again, _ = _make(lab, icons, cores, 16, target)
+    done, target = make_shards(lab, icons, cores, 16)
+    again, _ = make_shards(lab, icons, cores, 16, target)
     shutil.rmtree(target)
     return {**done.answer, "again": again.answer["seconds"]}
 

@@ -15,7 +15,7 @@ SAMPLE_EVERY = 0.5  # seconds
 MANY = """
 displayName: many
 maxTrialCount: {count}
-parallelTrialCount: 2
+parallelTrialCount: {parallel}
 studySpec:
   algorithm: RANDOM_SEARCH
   metrics: [{{metricId: val_loss, goal: MINIMIZE}}]
@@ -32,7 +32,7 @@ trialJobSpec:
 
 
 def measure(lab):
-    job = _write_job(lab, 2) if lab.quick else lab.repo / "configs" / "tuning.yaml"
+    job = write_job(lab, 2) if lab.quick else lab.repo / "configs" / "tuning.yaml"
     ways = {"forked": lambda: Study(lab, job), "apart": lambda: Study(lab, job, "--no-fork")}
     if lab.before and not lab.quick:
         old_job = lab.before / job.relative_to(lab.repo)
@@ -110,9 +110,9 @@ class Study:
             self.timings.update(run["timings"])
 
 
-def _write_job(lab, count):
+def write_job(lab, count):
     path = lab.repo / "configs" / f"many-{count}.yaml"
-    path.write_text(MANY.format(count=count), encoding="utf-8")
+    path.write_text(MANY.format(count=count, parallel=min(2, count)), encoding="utf-8")
     return path
 
 
@@ -184,7 +184,7 @@ def _sample(lab, count, *words):
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    job = _write_job(lab, count)
+    job = write_job(lab, count)
     lab.run(["scripts/train_local.py", job, *words, "--", "--job-dir", path])
     ended.set()
     watcher.join()

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from predictor.inputs import Inputs
 from predictor.instances import InstanceError
 from predictor.model import Model, Parameters, read_parameters
 from trainer import model as modelling
+from trainer.engine import network
 from trainer.series import gradients, timelines
 from trainer.series.answered import softmax
 from trainer.task import parse
@@ -315,6 +317,11 @@ def test_windows_are_asked_for_by_a_parameter_of_this_kind():
         ("subject,trial,t,x,z\n1,1,0,1,2\n", "no column 'y', a channel of the model; there are: "),
         ("subject,trial,t,x,y\n1,1,0,1,a\n", "t.csv"),
         ("subject,t_ms,x,y\n1,0,1,2\n", "no column 't', the time in training, but 't_ms'"),
+        ("subject,x,y\n1,1,2\n", "it has 'subject' and no column 'trial', which tells recordings"),
+        (
+            "trial,t,x,y\n1,0,1,2\n",
+            "it has 'trial' and no column 'subject', which tells recordings",
+        ),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_in_one_line(runs, text, expected, capsys):
@@ -334,6 +341,50 @@ def test_a_recording_of_a_table_may_be_wrong_alone(runs, capsys):
     first, second, *_ = map(json.loads, capsys.readouterr().out.splitlines())
     assert "class" in first and second["recording"] == "p00, 1"
     assert "recording p00, 1: time repeats" in second["error"]
+
+
+def scramble(graph, random, names: dict) -> None:
+    """Give the parts of a graph other names, and another order, as another process does."""
+
+    def name(texts) -> list[str]:
+        return [names.setdefault(text, f"{text}-{random.random()}") for text in texts]
+
+    for node in graph.node:
+        node.input[:], node.output[:] = name(node.input), name(node.output)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                scramble(attribute.g, random, names)
+    for values in (graph.input, graph.output, graph.initializer):
+        for value in values:
+            [value.name] = name([value.name])
+    for parts in (graph.node, graph.initializer):
+        kept = random.sample([*parts], len(parts))
+        del parts[:]
+        parts.extend(kept)
+
+
+def test_a_network_with_a_loop_has_the_same_bytes_in_each_process():
+    import tensorflow as tf
+
+    flags = [*flags_of("classification", write_waves()), "--model", "gru", "--hidden-units", "4,4"]
+    model = modelling.build(load(*flags), parse(["--job-dir", "runs/a", *flags]))
+    takes = {
+        "samples": tf.TensorSpec((None, WINDOW, 2), tf.float32, "samples"),
+        "mask": tf.TensorSpec((None, WINDOW, 2), tf.bool, "mask"),
+    }
+    core = tf.function(lambda inputs: {"output": model(inputs, training=False)}, [takes])
+    graph = network._translate(core, takes, {"output"}).graph
+    assert any(attribute.HasField("g") for node in graph.node for attribute in node.attribute)
+    other = type(graph)()
+    other.CopyFrom(graph)
+    scramble(other, Random(0), {"": "", "samples": "samples", "mask": "mask", "output": "output"})
+    assert other.SerializeToString() != graph.SerializeToString()
+
+    network._arrange(other)
+
+    assert other.SerializeToString(deterministic=True) == graph.SerializeToString(
+        deterministic=True
+    )
 
 
 # The report

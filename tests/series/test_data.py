@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -406,6 +407,102 @@ def test_a_fault_is_one_clear_line(fault):
     assert expected in refusal("--data", path, *FLAGS[2:], *flags)
 
 
+def make_table(columns: str, change=lambda row: row, mark: str = ",") -> str:
+    """The waves with these columns, a row changed or not; `subject` of 2 participants."""
+    places = [COLUMNS.split(",").index(name) for name in columns.lower().split(",")]
+    lines = [mark.join(columns.split(","))]
+    lines += [mark.join(map(str, change([row[i] for i in places]))) for row in make_rows(2)]
+    return "\n".join([*lines, ""])
+
+
+def write_dates(row: list, end: str = "", point: str = ".") -> list:
+    whole, part = row[2].split(".")
+    return [*row[:2], f"2024-03-30T10:00:{int(whole):02}{point}{part}{end}", *row[3:]]
+
+
+ALL = "subject,trial,t,x,y,shape"
+PAIRS = {  # two files that do not fit together
+    "a participant in one": (make_table(ALL[8:]), make_table(ALL), "a.csv: it lacks subject, which b"),
+    "no participant in one": (make_table(ALL), make_table(ALL[8:]), "b.csv: it lacks subject, which a"),
+    "other capitals": (make_table(ALL), make_table(ALL.replace("x", "X")), "it lacks x, which a.csv"),
+    "dates and numbers": (
+        make_table(ALL, write_dates),
+        make_table(ALL),
+        "b.csv:2: column 't': expected a date without a zone, as the first ones are, got '0.00'",
+    ),
+    "dates without a zone": (
+        make_table(ALL, lambda row: write_dates(row, "Z")),
+        make_table(ALL, write_dates),
+        "b.csv:2: column 't': expected a date with its zone, as the first ones are, got '2024-03-30T",
+    ),
+    "milliseconds and seconds": (
+        make_table(ALL, lambda row: [*row[:2], float(row[2]) * 1000, *row[3:]]),
+        make_table(ALL, lambda row: ["q" + row[0], *row[1:]]),
+        "recordings have other rates",
+    ),
+    "a decimal comma among points": (
+        make_table(ALL, lambda row: [*row[:3], row[3].replace(".", ","), *row[4:]], ";"),
+        make_table(ALL, mark=";"),
+        "a.csv: column 'x' has numbers such as ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", PAIRS)
+def test_files_that_do_not_fit_together_are_refused(fault):
+    one, other, expected = PAIRS[fault]
+    write("a.csv", one)
+    write("b.csv", other)
+
+    assert expected in refusal("--data", "*.csv", "--target", "shape", "--folds", "2")
+
+
+COLUMN_TYPES = {
+    "dictionaries": {"x": lambda v: pa.array(v).dictionary_encode(), "trial": lambda v: pa.array(v).dictionary_encode()},
+    "decimals": {"x": lambda v: pa.array([Decimal(f"{a:.4f}") for a in v]), "trial": lambda v: pa.array([Decimal(a) for a in v])},
+    "floats for names": {"trial": lambda v: pa.array([float(a) for a in v])},
+    "texts with blanks": {"x": lambda v: pa.array([f" {a} " for a in v])},
+    "nanoseconds since 1970": {"t": lambda v: pa.array([1711843200 * 10**9 + round(a * 1e9) for a in v], pa.uint64())},
+    "times with a zone": {"t": lambda v: pa.array([round(a * 1e3) for a in v], pa.timestamp("ms", "Europe/Berlin"))},
+    "texts of nanoseconds": {"t": lambda v: pa.array([f"2024-01-01 10:00:{a:012.9f}" for a in v])},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", COLUMN_TYPES)
+def test_columns_of_parquet_may_have_any_type(kind):
+    rows = make_rows(2)
+    columns = dict(zip(COLUMNS.split(","), map(list, zip(*rows, strict=True)), strict=True))
+    columns |= {name: [*map(float, columns[name])] for name in ("t", "x", "y")}
+    expected = load("--data", write_waves(rows=rows), *FLAGS[2:], "--folds", "2").recordings
+    pq.write_table(
+        pa.table(columns | {n: f(columns[n]) for n, f in COLUMN_TYPES[kind].items()}), "a.parquet"
+    )
+
+    other = load("--data", "a.parquet", *FLAGS[2:], "--folds", "2").recordings
+
+    assert other.keys == expected.keys and other.lengths.tolist() == expected.lengths.tolist()
+    assert np.array_equal(other.samples(), expected.samples())
+
+
+def test_names_that_only_capitals_tell_apart_are_warned_of():
+    rows = make_rows()
+    for row in rows[:60]:
+        row[0] = "P00 "
+
+    log = load("--data", write_waves(rows=rows), *FLAGS[2:]).describe()
+
+    assert "warning: 'P00' and 'p00' count as two participants; if they are one, write one" in log
+
+
+def test_a_channel_that_only_a_later_file_has_is_named():
+    write("a.csv", make_table(ALL))
+    write("b.csv", make_table(f"{ALL},size", lambda row: ["q" + row[0], *row[1:]]))
+
+    log = load("--data", "*.csv", "--target", "shape", "--folds", "2").describe()
+
+    assert "left out: size (in b.csv, not in a.csv)" in log
+
+
 def read_rejected(examples) -> dict[str, str]:
     path = Path(examples.train.path).parent / "rejected.csv"
     assert f"listed in {path}" in examples.describe()
@@ -429,6 +526,7 @@ REJECTED = {
         lambda rows: [row.__setitem__(slice(3, 5), ["", ""]) for row in rows[60:120]],
         "all its values are lost",
     ),
+    "time beyond all": (set_cell(119, "t", "1e308"), "time jumps: 60 samples from 0 to 1e+308"),
     "no time": (set_cell(70, "t", ""), "its sample 10 has no time"),
     "few samples": (lambda rows: rows.__delitem__(slice(80, 120)), "20 samples, fewer than a window's 32"),
 }  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from codec.windows import encode, find_starts
@@ -136,6 +139,23 @@ def test_predictions_see_what_training_saw(normalize, rate):
     assert length == loaded.recordings.lengths[0] and len(starts) == len(expected["mask"])
     for name in ("samples", "mask"):
         assert inputs[name].tobytes() == expected[name].tobytes()
+
+
+def test_a_corrupt_file_in_the_cache_is_made_again(capsys):
+    flags = flags_of("classification", write_waves())
+    expected = load(*flags)
+    paths = [path for path in Path("runs/.cache").rglob("*") if path.is_file()]
+    assert {path.name for path in paths} >= {"samples", "recordings.npz", "start", "rows.json"}
+    for path in paths:
+        os.truncate(path, path.stat().st_size // 2)
+        capsys.readouterr()
+        again = load(*flags)
+
+        assert "is missing or corrupt; the folder is made again" in capsys.readouterr().out or (
+            path.name == "labels"  # it is empty
+        )
+        for one, other in zip(read_all(again.train), read_all(expected.train), strict=True):
+            np.testing.assert_equal(one, other)
 
 
 def test_a_cache_of_other_flags_is_not_taken():

@@ -493,6 +493,35 @@ def test_a_killed_encoder_does_no_harm_and_is_swept_up_later():
     assert load("t.csv", "y").reused
 
 
+DAMAGE = {
+    "cut off": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "all zeros, as after a crash of the machine": lambda path: path.write_bytes(
+        bytes(path.stat().st_size)
+    ),
+    "lost": os.remove,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_corrupt_file_in_the_cache_is_made_again(damage, capsys):
+    write("t.csv", TABLE + ROWS * 1000)
+    expected = load("t.csv", "y").train.arrays()["numbers"].tolist()
+    paths = [
+        path for path in Path("runs/.cache").rglob("*") if path.stat().st_size and path.is_file()
+    ]
+    assert len(paths) > 4
+    for path in paths:
+        DAMAGE[damage](path)
+        capsys.readouterr()
+
+        loaded = load("t.csv", "y")
+
+        [line] = capsys.readouterr().out.splitlines()
+        assert line.endswith("a file of it is missing or corrupt; the folder is made again")
+        assert not loaded.reused and loaded.train.arrays()["numbers"].tolist() == expected
+    assert load("t.csv", "y").reused and len(os.listdir("runs/.cache")) == 1
+
+
 # How rows are dealt out
 
 

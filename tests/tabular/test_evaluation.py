@@ -116,3 +116,4 @@ def test_float16_trains_with_a_scaled_loss(tmp_path, penguins):
         keras.config.set_dtype_policy("float32")
     assert type(run.model.optimizer).__name__ == "LossScaleOptimizer"
     assert read_json(run.job_dir / "run.json")["metrics"]["val_accuracy"] > 0.9
+    assert (run.job_dir / "model/assets.extra/network.onnx").is_file()

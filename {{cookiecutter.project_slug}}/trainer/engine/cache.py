@@ -4,6 +4,8 @@ The next run, and every trial of a study, finds them; a changed file or flag nev
 """
 
 import contextlib
+import hashlib
+import json
 import os
 import tempfile
 import time
@@ -15,6 +17,8 @@ from trainer.engine.runtime import JobError
 
 PARTIAL = "partial-"  # begins the name of a folder that is still being written
 ABANDONED = 24 * 3600.0  # seconds after which the work of a killed writer is swept away
+CHECKSUMS = "checksums.json"  # of the other files in a folder
+BLOCK, BLOCKS = 1 << 12, 256  # bytes, and how many of a file its checksum covers: small files whole
 
 
 def beside(job_dir: str | None) -> str:
@@ -29,17 +33,24 @@ def beside(job_dir: str | None) -> str:
 def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]:
     """The folder `cache`/`key`, and whether it was there; if not, `write` gets its path to make it.
 
+    A folder whose files are not those that were written is deleted, and made again.
+
     Raises:
         JobError: the disk does not take it; or what `write` raises. Nothing is left behind.
     """
     path = os.path.join(cache, key)
-    if os.path.isdir(path):
-        return path, True
     try:
+        if os.path.isdir(path):
+            if _is_whole(path):
+                return path, True
+            print(f"{path}: a file of it is missing or corrupt; the folder is made again")
         with made(cache), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
             _sweep(cache)
             finished = os.path.join(partial, "finished")
+            with contextlib.suppress(FileNotFoundError):  # another process may do the same
+                os.rename(path, os.path.join(partial, "corrupt"))
             write(finished)
+            files.write_text(os.path.join(finished, CHECKSUMS), json.dumps(_checksums(finished)))
             try:
                 os.rename(finished, path)
             except OSError:
@@ -51,6 +62,29 @@ def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]
             "give another folder with --cache-dir"
         ) from None
     return path, False
+
+
+def _is_whole(folder: str) -> bool:
+    """Whether its files are those that were written, as far as sizes and checksums show."""
+    try:
+        return json.loads(files.read_text(os.path.join(folder, CHECKSUMS))) == _checksums(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _checksums(folder: str) -> dict[str, str]:
+    """The checksum of each file below a folder: of its size and of blocks all over it."""
+    sums = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file() and path.name != CHECKSUMS:
+            size = path.stat().st_size
+            hasher = hashlib.blake2b(str(size).encode(), digest_size=16)
+            with path.open("rb") as file:
+                for start in (*range(0, size, max(BLOCK, size // BLOCKS)), max(0, size - BLOCK)):
+                    file.seek(start)
+                    hasher.update(file.read(BLOCK))
+            sums[path.relative_to(folder).as_posix()] = hasher.hexdigest()
+    return sums
 
 
 @contextlib.contextmanager

@@ -90,37 +90,72 @@ def _translate(core, takes: dict[str, tf.TensorSpec], names: set[str]):
 def _arrange(graph) -> None:
     """Order and name all parts by their use: equal weights give an equal file.
 
-    tf2onnx orders by sets and names by counters, which differ in each process. The loop of a
-    recurrent layer uses names from outside of it: a graph that has one stays as it is.
+    tf2onnx orders by sets and names by counters, which differ in each process.
     """
+    kept = ["", *(value.name for value in (*graph.input, *graph.output))]  # "": an input left out
+    _sort(graph)
+    _rename(graph, {name: name for name in kept})
+
+
+def _list_bodies(node) -> list:
+    """The graphs inside of a node: the loop of a recurrent layer has one."""
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+
+
+def _list_needs(node) -> list[str]:
+    """What a node reads; the graphs inside of it use names from outside, too."""
+    inner = [part for body in _list_bodies(node) for part in body.node]
+    ends = [value.name for body in _list_bodies(node) for value in body.output]
+    return [*node.input, *(name for part in inner for name in _list_needs(part)), *ends]
+
+
+def _sort(graph) -> None:
+    """Put each node after those that it needs, in the order in which the outputs need them."""
     from onnx import helper
 
-    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
-        return
+    for node in graph.node:
+        for body in _list_bodies(node):
+            _sort(body)
     makers = {name: node for node in graph.node for name in node.output}
-    nodes, names = [], {}  # each node after those that it needs; new names by old ones
+    nodes, made = [], set()
     todo = [value.name for value in reversed(graph.output)]
     while todo:
         node = makers.get(todo[-1])
-        if node is None or todo[-1] in names:
+        if node is None or todo[-1] in made:
             todo.pop()
-        elif needs := [name for name in node.input if name in makers and name not in names]:
+        elif needs := [name for name in _list_needs(node) if name in makers and name not in made]:
             todo += reversed(needs)
         else:
             nodes.append(node)
-            for name in (*node.input, *node.output):
-                names.setdefault(name, f"#{len(names)}")  # no output has such a name
-    constants = {one.name: one for one in graph.initializer}
-    constants = [constants[name] for name in names if name in constants]
-    kept = ["", *(value.name for value in (*graph.input, *graph.output))]  # "": an input left out
-    names |= {name: name for name in kept}
+            made.update(node.output)
+    lists = graph.input, graph.output, graph.initializer
+    graph.CopyFrom(helper.make_graph(nodes, "network", *lists))
+
+
+def _rename(graph, names: dict[str, str]) -> None:
+    """Number all names of a sorted graph by their first use, beside those that `names` has."""
+
+    def number(texts) -> list[str]:
+        return [names.setdefault(text, f"#{len(names)}") for text in texts]  # no output is so named
+
+    for value in graph.input:
+        value.name = number([value.name])[0]
+    for node in graph.node:
+        node.name = node.doc_string = ""
+        node.input[:] = number(node.input)
+        for body in _list_bodies(node):
+            _rename(body, names)
+        node.output[:] = number(node.output)
+    for value in graph.output:
+        value.name = number([value.name])[0]
+    order = {name: i for i, name in enumerate(names)}
+    constants = sorted(
+        (one for one in graph.initializer if one.name in names), key=lambda one: order[one.name]
+    )
     for constant in constants:
         constant.name = names[constant.name]
-    for node in nodes:
-        node.name = node.doc_string = ""
-        node.input[:] = [names[name] for name in node.input]
-        node.output[:] = [names[name] for name in node.output]
-    graph.CopyFrom(helper.make_graph(nodes, "network", graph.input, graph.output, constants))
+    graph.ClearField("initializer")
+    graph.initializer.extend(constants)
 
 
 @contextlib.contextmanager

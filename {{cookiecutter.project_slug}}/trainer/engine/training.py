@@ -213,6 +213,8 @@ class Training:
         with averaged_weights(self.model):
             kept = self.best if self.flags.export == "best" else self.model.variables
             weights = [variable.numpy() for variable in kept]
+        # Weights are float32, whatever --precision computes in; so is the model that answers.
+        keras.config.set_dtype_policy("float32")
         model = modelling.build(self.examples, self.flags)
         if not model.built:
             model(self.example[0])

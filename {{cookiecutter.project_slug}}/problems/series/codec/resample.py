@@ -39,11 +39,11 @@ def check_time(time: np.ndarray) -> None:
 
 def count_steps(time: np.ndarray, step: float) -> int:
     """How many samples `resample` makes; a ValueError where time jumps by more than a gap."""
-    count = int((time[-1] - time[0]) / step + NEAR) + 1
+    steps = float(time[-1] - time[0]) / step
     own = min(max(1.0, find_step(time) / step), FINEST)  # a higher rate makes more of them
-    if count > LONGEST * own * (len(time) + 100):
+    if steps > LONGEST * own * (len(time) + 100):
         raise ValueError(f"time jumps: {len(time)} samples from {time[0]:.12g} to {time[-1]:.12g}")
-    return count
+    return int(steps + NEAR) + 1
 
 
 def is_even(time: np.ndarray, step: float) -> bool:

@@ -63,11 +63,14 @@ def measure(samples: np.ndarray) -> np.ndarray:
     for start in range(0, len(samples), CHUNK):
         values = np.array(samples[start : start + CHUNK], np.float64)
         present = np.isfinite(values)
-        values[~present] = 0
+        lost = None if present.all() else ~present
+        if lost is not None:
+            values[lost] = 0
         count = present.sum(axis=0)
         mean = values.sum(axis=0) / np.maximum(count, 1)
         values -= mean
-        values[~present] = 0
+        if lost is not None:
+            values[lost] = 0
         parts.append(np.stack([count, mean, np.einsum("ij,ij->j", values, values)]))
     return merge(np.array(parts)) if len(parts) > 1 else parts[0]
 

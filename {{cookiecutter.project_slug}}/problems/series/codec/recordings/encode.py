@@ -58,6 +58,7 @@ def encode(
         )
     if rows.is_scattered:
         notes.append("rows of a recording lie apart in the files: all were sorted by time")
+    notes += _warn_of_spellings(rows)
     used, about = _choose_channels(rows, roles)
     notes += about
     channels, zeros = [roles.channels[i] for i in used], rows.zeros[:, used].T
@@ -66,6 +67,7 @@ def encode(
         f"channel {channels[i]!r}: {zeros[i, 0]} zeros beside lost values count as lost, as in a blink"
         for i in blinks
     ]
+    columns = used if len(used) < len(roles.channels) else slice(None)  # a list is slower
     kept, lengths, measures = [], [], []
     with (
         open(os.path.join(folder, "samples"), "wb") as samples,
@@ -76,7 +78,7 @@ def encode(
                 continue
             before, length, parts = samples.tell(), 0, []
             try:
-                for values, texts in _read(recording, bool(roles.time), step, used, blinks):
+                for values, texts in _read(recording, bool(roles.time), step, columns, blinks):
                     samples.write(values)
                     length += len(values)
                     parts.append(measure(values))
@@ -134,6 +136,18 @@ def _find_nameless(rows: Rows, roles: Roles) -> dict[int, str]:
     }
 
 
+def _warn_of_spellings(rows: Rows) -> list[str]:
+    """Names that only capitals or blanks tell apart: one person would be trained on and held out."""
+    spellings: dict[str, str] = {}
+    for name, *_ in rows.keys:
+        other = spellings.setdefault("".join(name.split()).casefold(), name)
+        if other != name:
+            return [
+                f"warning: {other!r} and {name!r} count as two participants; if they are one, write one name"
+            ]
+    return []
+
+
 def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
     """The channels that vary, and a note on each of the others.
 
@@ -158,7 +172,7 @@ def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
 
 
 def _read(
-    recording: np.ndarray, has_time: bool, step: float, used: list[int], blinks: list[int]
+    recording: np.ndarray, has_time: bool, step: float, used: list | slice, blinks: list[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the samples of a recording at equal steps, and the numbers of their labels, in parts.
 
@@ -173,7 +187,7 @@ def _read(
             part = recording[start : start + CHUNK]
             values = np.ascontiguousarray(part["values"][:, used])
             drop_zeros(values, blinks)
-            yield values, np.array(part["label"])
+            yield values, part["label"]
         return
     own, count = find_step(time), count_steps(time, step)
     for start in range(0, count, CHUNK):

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from codec.errors import JobError
+from codec.recordings.cells import join_names
 from codec.recordings.encode import name_recording
 from codec.recordings.roles import TIME, find_roles, simplify
 from codec.recordings.rows import collect_rows
-from codec.recordings.tables import expand, join_names, open_source
+from codec.recordings.tables import expand, open_source
 from codec.schema import Schema
 
 
@@ -30,6 +31,7 @@ def read_recordings(
     """
     sources = [open_source(one) for one in expand(path)]
     names = sources[0].names
+    anywhere = {name for source in sources for name in source.names}
     for name in schema.names:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
@@ -38,20 +40,26 @@ def read_recordings(
                 f"{path}: no column {name!r}, a channel of the model; there are: "
                 f"{join_names(names)}{hint}"
             )
-    if schema.time and schema.time not in names:
+    if schema.time and schema.time not in anywhere:
         for name in names:
             if TIME.fullmatch(simplify(name)) and name not in schema.names:
                 raise JobError(
                     f"{path}: no column {schema.time!r}, the time in training, but {name!r}; give it that name "
                     "if it counts the same, or leave it out if the samples follow each other evenly"
                 )
-    there = [name for name in schema.recording.split(", ") if name in names]
+    naming = [n for n in (schema.participant, *schema.recording.split(", ")) if n]
+    there = [name for name in naming if name in anywhere]
+    if there and (lacking := [name for name in naming if name not in there]):
+        raise JobError(
+            f"{path}: it has {there[0]!r} and no column {lacking[0]!r}, which tells recordings apart, too; "
+            f"add it, or leave out {there[0]!r} where the file is one recording"
+        )
     flags = {
-        "participant": schema.participant if schema.participant in names else "",
-        "recording": ",".join(there),
-        "time": schema.time if schema.time in names else "",
+        "participant": schema.participant if there else "",
+        "recording": schema.recording if there else "",
+        "time": schema.time if schema.time in anywhere else "",
         "time_unit": schema.unit or None,
-        "channels": ",".join(schema.names),
+        "channels": schema.names,
         **{"target": None, "horizon": 1, "rate": None},
     }
     roles = find_roles(argparse.Namespace(**flags), sources)

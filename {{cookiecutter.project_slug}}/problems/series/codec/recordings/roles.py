@@ -10,16 +10,17 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from codec.errors import JobError
-from codec.recordings.tables import (
+from codec.recordings.cells import (
     DATES,
     NUMBERS,
     TEXTS,
     ZONED,
-    Source,
     is_number,
     join_names,
+    read_date,
     show,
 )
+from codec.recordings.tables import Source
 from codec.schema import MISSING, UNITS
 
 _NUMBERED = r"( ?(ids?|names?|no|nr|num|number|code|index|label))?"
@@ -78,10 +79,11 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
     plain = {name: simplify(name) for name in source.names}
     notes = []
 
-    def choose(flag: str, given: str | None, pattern: re.Pattern, taken: set[str]) -> list[str]:
-        """The columns of a flag; without it, those whose names say so."""
+    def choose(flag: str, given, pattern: re.Pattern, taken: set[str]) -> list[str]:
+        """The columns of a flag, or of a list; without them, those whose names say so."""
         if given is not None:
-            return [_check(source, flag, name.strip()) for name in given.split(",") if name.strip()]
+            names = given.split(",") if isinstance(given, str) else given
+            return [_check(source, flag, name.strip()) for name in names if name.strip()]
         return [n for n in source.names if n not in taken and pattern.fullmatch(plain[n])]
 
     target = "" if flags.horizon else flags.target or ""
@@ -93,7 +95,8 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
     taken = {target} - {""}
     if target:
         _check(source, "--target", target)
-    named = {*taken, *(flags.channels or "").split(",")}
+    channels = flags.channels or ()
+    named = {*taken, *(channels.split(",") if isinstance(channels, str) else channels)}
     participant = choose("--participant", flags.participant, PARTICIPANT, named)[:1]
     time = choose("--time", flags.time, TIME, {*named, *participant})[:1]
     recording = choose("--recording", flags.recording, RECORDING, {*named, *participant, *time})
@@ -118,7 +121,10 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
         raise JobError(
             f"{source.path}: no column of numbers is left for a channel; name them with --channels"
         )
-    _check_files(sources, {*channels, *others})
+    given = {
+        flag for flag in ("participant", "recording", "time") if getattr(flags, flag) is not None
+    }
+    notes += _check_files(sources, {*channels, *others}, given)
     dates, unit = _read_unit(source, flags, time[0] if time else "")
     return Roles(
         participant="".join(participant),
@@ -158,21 +164,28 @@ def _find_reason(source: Source, name: str, plain: str) -> str:
     known = [value for value in values if value not in MISSING]
     if not known:
         return "no value in the first rows"
+    decimals = (source.decimal, "." if source.decimal == "," else ",")
+    own, other = (2 * sum(is_number(v, mark) for v in known) > len(known) for mark in decimals)
+    if other and not own:
+        raise JobError(
+            f"{source.path}: column {name!r} has numbers such as {known[-1]}, and others have the decimal "
+            f"mark {source.decimal!r}; write all alike, or name the channels with --channels"
+        )
     # One text among numbers is a fault, which the parser names with its line.
-    return "" if 2 * sum(is_number(source, value) for value in known) > len(known) else "text"
+    return "" if own else "text"
 
 
 def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
     """Which dates the time column has, "" for numbers; and the unit of time."""
     values = [row.get(time, "").strip() for row in source.first] if time else []
     known = [value for value in values if value not in MISSING]
-    if known and not is_number(source, known[0]):
-        if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", known[0]):
+    if known and not is_number(known[0], source.decimal):
+        if not (kind := read_date(known[0])):
             raise JobError(
                 f"{source.path}: --time {time}: expected numbers, or dates as 2020-01-31 10:15:00.25, got "
                 f"{show(known[0])}"
             )
-        return "zoned" if re.search(r"(Z|[-+]\d\d:?\d\d)$", known[0]) else "plain", "s"
+        return "zoned" if kind == ZONED else "plain", "s"
     match = UNIT.fullmatch(simplify(time))
     named = (
         next((unit for unit, text in zip(UNITS, match.groups(), strict=True) if text), "")
@@ -188,10 +201,28 @@ def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
     return "", unit
 
 
-def _check_files(sources: Sequence[Source], names: set[str]) -> None:
+def _check_files(sources: Sequence[Source], names: set[str], given: set[str]) -> list[str]:
+    """Notes on columns that the first file lacks.
+
+    Raises:
+        JobError: a file lacks a column that is read, or is the only one to name whose its samples are.
+    """
+    first, more = sources[0], {}
+    patterns = {"participant": PARTICIPANT, "recording": RECORDING, "time": TIME}
+    patterns = [pattern for flag, pattern in patterns.items() if flag not in given]
     for source in sources[1:]:
+        for name in source.names:
+            if name and name not in first.names:
+                if any(pattern.fullmatch(simplify(name)) for pattern in patterns):
+                    raise JobError(
+                        f"{first.path}: it lacks {name}, which {source.path} has; name files of the same "
+                        "columns"
+                    )
+                more.setdefault(name, source.path)
         if lacking := sorted(names.difference(source.names)):
             raise JobError(
                 f"{source.path}: it lacks {join_names(lacking)}, which {sources[0].path} has; name files "
                 "of the same columns"
             )
+    out = [f"{name} (in {path}, not in {first.path})" for name, path in more.items()]
+    return [f"left out: {join_names(out)}"] if out else []

@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from codec import split
 from codec.errors import JobError
+from codec.recordings.cells import TEXTS
 from codec.recordings.roles import Roles
-from codec.recordings.tables import TEXTS, Source, read_blocks
+from codec.recordings.tables import Source, read_blocks
 from codec.resample import CHUNK
 
 SORTED = 1 << 20  # rows that are sorted at once
@@ -119,22 +120,31 @@ def collect_rows(sources: Sequence[Source], roles: Roles, folder: str) -> Rows:
     return rows
 
 
-def _pack(batch: pa.RecordBatch, roles: Roles) -> tuple[np.ndarray, dict, np.ndarray]:
-    """Rows of a block without the numbers of recordings; its texts by column; how many zeros."""
+def _pack(batch: pa.RecordBatch, roles: Roles) -> tuple[np.ndarray, dict, np.ndarray, np.ndarray]:
+    """Rows of a block without the numbers of recordings; its texts by column.
+
+    And of each channel how many zeros, as in `Rows.zeros`, and the range, float32 [2, channels].
+    """
     rows = np.empty(len(batch), layout(roles))
-    values = np.empty((len(batch), len(roles.channels)), np.float32)
+    values = [batch.column(name).to_numpy(zero_copy_only=False) for name in roles.channels]
+    is_lost = np.logical_or.reduce([np.isnan(column) for column in values])
+    zeros = np.empty((2, len(values)), np.int64)
     with np.errstate(over="ignore"):
-        for i, name in enumerate(roles.channels):
-            values[:, i] = batch.column(name).to_numpy(zero_copy_only=False)
-    zeros, is_lost = values == 0, np.isnan(values).any(axis=1)
-    beside = zeros[is_lost].sum(axis=0)
-    rows["values"] = values
+        for i, column in enumerate(
+            values
+        ):  # of float64, each in one piece: faster than all at once
+            rows["values"][:, i] = column
+            is_zero = column == 0
+            zeros[0, i] = np.count_nonzero(is_zero & is_lost)
+            zeros[1, i] = np.count_nonzero(is_zero) - zeros[0, i]
+        ends = [[end.reduce(column) for column in values] for end in (np.fmin, np.fmax)]
+        ends = np.array(ends).astype(np.float32)
     if roles.time:
         rows["time"] = batch.column(roles.time).to_numpy(zero_copy_only=False)
     names = [name for name, kind in roles.types.items() if kind == TEXTS]
     columns = {name: batch.column(name) for name in names}
     texts = {n: (c.indices.to_numpy(), c.dictionary.to_pylist()) for n, c in columns.items()}
-    return rows, texts, np.stack([beside, zeros.sum(axis=0) - beside])
+    return rows, texts, zeros, ends
 
 
 class _Builder:
@@ -151,9 +161,9 @@ class _Builder:
         self.first = np.full(size, np.iinfo(np.int32).max, np.int32)
         self.last = np.full(size, NO_LABEL, np.int32)
 
-    def add(self, source: Source, block: np.ndarray, texts: dict, zeros: np.ndarray) -> np.ndarray:
-        """Fill in the numbers of a block's recordings and labels."""
-        self._note_range(source, block["values"])
+    def add(self, source: Source, block: np.ndarray, texts: dict, zeros, ends) -> np.ndarray:
+        """Fill in the numbers of a block's recordings and labels; see `_pack`."""
+        self._note_range(source, *ends)
         self.rows.zeros += zeros
         by = [name for name in (self.roles.participant, *self.roles.recording) if name]
         key = np.zeros(len(block), np.int64)
@@ -190,10 +200,9 @@ class _Builder:
             np.maximum.at(self.last, runs, np.maximum.reduceat(labels, starts))
         return block
 
-    def _note_range(self, source: Source, values: np.ndarray) -> None:
+    def _note_range(self, source: Source, low: np.ndarray, high: np.ndarray) -> None:
         rows = self.rows
-        rows.low = np.fmin(rows.low, np.fmin.reduce(values, axis=0))  # without NaN
-        rows.high = np.fmax(rows.high, np.fmax.reduce(values, axis=0))
+        rows.low, rows.high = np.fmin(rows.low, low), np.fmax(rows.high, high)  # without NaN
         if (too_large := np.isinf(rows.low) | np.isinf(rows.high)).any():
             name = self.roles.channels[int(too_large.argmax())]
             raise JobError(

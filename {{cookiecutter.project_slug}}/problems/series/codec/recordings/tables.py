@@ -21,18 +21,14 @@ import pyarrow.csv
 
 from codec import files
 from codec.errors import JobError
+from codec.recordings.cells import NUMBERS, TEXTS, convert, find_fault, is_number, shorten, show
 from codec.schema import MISSING
 
-NUMBERS = pa.float64()  # null where it is lost
-TEXTS = pa.dictionary(pa.int32(), pa.string())
-# Become NUMBERS, seconds since 1970: dates as they are written, and with their zone.
-DATES, ZONED = pa.timestamp("us"), pa.timestamp("us", "UTC")
 BLOCK_BYTES = 1 << 20  # of a file; a line must fit in a block
 BLOCK_ROWS = 1 << 16
 LOOKED_AT = 1 << 16  # bytes of a file that show its form
 # pyarrow compares values with the blanks around them; eye trackers align their columns.
 _MISSING = [*MISSING, *(f"{' ' * n}{text}" for n in range(1, 12) for text in MISSING)]
-_NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan)\s*", re.ASCII | re.IGNORECASE)
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 csv.field_size_limit(4 * BLOCK_BYTES)
 
@@ -107,7 +103,7 @@ def open_source(path: str) -> Source:
             f"{path}: no text in UTF-8 or UTF-16 ({error.reason}); save it as CSV in UTF-8, or as Parquet"
         ) from None
     except pa.ArrowException as error:
-        raise JobError(f"{path}: no Parquet that can be read ({_shorten(error)})") from None
+        raise JobError(f"{path}: no Parquet that can be read ({shorten(error)})") from None
     lines = text.splitlines(keepends=True)
     lines = lines if len(head) < LOOKED_AT else lines[:-1]
     skip = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
@@ -125,7 +121,7 @@ def open_source(path: str) -> Source:
         raise JobError(
             f"{path}:{skip + 1}: column {show(twice[0])} stands in the header more than once; rename one"
         )
-    if all(_NUMBER.fullmatch(name) for name in names if name not in MISSING):
+    if all(is_number(name, ".") for name in names if name not in MISSING):
         raise JobError(
             f"{path}:{skip + 1}: numbers in the header, {show(', '.join(names))}; write a first line "
             "with the names of the columns"
@@ -187,11 +183,6 @@ def _find_delimiter(lines: Sequence[str]) -> str:
     return best
 
 
-def is_number(source: Source, text: str) -> bool:
-    """Whether a value of this file is a number."""
-    return bool(_NUMBER.fullmatch(text.replace(",", ".") if source.decimal == "," else text))
-
-
 def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     """Yield the columns as `types` says, NUMBERS and TEXTS, in this order, a block at a time.
 
@@ -204,7 +195,7 @@ def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.Re
                 _read_csv(source, types, file) if source.encoding else _read_parquet(types, file)
             )
             for batch in batches:
-                columns = [_finish(batch.column(name), kind) for name, kind in types.items()]
+                columns = [_convert(source, batch, name, kind) for name, kind in types.items()]
                 yield pa.record_batch(columns, names=list(types))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise _explain(source, types, error) from None
@@ -239,30 +230,24 @@ def _read_parquet(types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatc
         yield from table.iter_batches(BLOCK_ROWS, row_groups=[group], columns=list(types))
 
 
-def _finish(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A column as NUMBERS, or as TEXTS without blanks around them, of which each is there once."""
-    if kind in (DATES, ZONED):
-        return pc.divide(
-            pc.cast(pc.cast(_to_microseconds(column), kind), pa.int64()).cast(NUMBERS), 1e6
-        )
-    if kind == NUMBERS:
-        return column if column.type == NUMBERS else pc.cast(column, NUMBERS)
-    if not pa.types.is_dictionary(column.type):
-        column = pc.cast(column, pa.string()).dictionary_encode()
-    texts = pa.concat_arrays([pc.cast(column.dictionary, pa.string()), pa.array([""])])
-    values = pc.utf8_trim_whitespace(texts)
-    values = pc.if_else(pc.is_in(values, pa.array(MISSING)), "", values).dictionary_encode()
-    indices = pc.fill_null(pc.cast(column.indices, pa.int32()), len(texts) - 1)
-    indices = values.indices.take(indices)
-    return pa.DictionaryArray.from_arrays(indices, values.dictionary)
+def _convert(source: Source, batch: pa.RecordBatch, name: str, kind: pa.DataType) -> pa.Array:
+    try:
+        return convert(batch.column(name), kind)
+    except pa.ArrowInvalid as error:
+        what = {NUMBERS: "numbers", TEXTS: "texts"}.get(kind, "dates")
+        raise JobError(
+            f"{source.path}: column {name!r}: expected {what} ({shorten(error)})"
+        ) from None
 
 
 def _explain(source: Source, types: dict[str, pa.DataType], error: Exception) -> JobError:
     """Find the line that pyarrow stumbled over."""
     path, width = source.path, len(source.names)
-    numbers = [i for i, name in enumerate(source.names) if types.get(name) == NUMBERS]
+    checked = {
+        i: kind for i, n in enumerate(source.names) if (kind := types.get(n, TEXTS)) != TEXTS
+    }
     if not source.encoding:
-        return JobError(f"{path}: {_shorten(error)}; expected numbers in {', '.join(types)}")
+        return JobError(f"{path}: cannot be read: {shorten(error)}")
     line = source.skip
     try:
         with files.open(path, "rb") as file:
@@ -276,29 +261,10 @@ def _explain(source: Source, types: dict[str, pa.DataType], error: Exception) ->
                     return JobError(
                         f"{path}:{line}: {len(row)} values, expected {width}; fix this line"
                     )
-                for i in numbers if row else ():
-                    if row[i].strip() not in MISSING and not is_number(source, row[i]):
-                        return JobError(
-                            f"{path}:{line}: column {source.names[i]!r}: expected a number, got "
-                            f"{show(row[i].strip())}; leave it empty where a sample is lost, or leave the "
-                            "column out with --channels"
-                        )
+                for i, kind in checked.items() if row else ():
+                    if fault := find_fault(row[i].strip(), kind, source.decimal):
+                        return JobError(f"{path}:{line}: column {source.names[i]!r}: {fault}")
     except (UnicodeDecodeError, csv.Error) as fault:
         reason = getattr(fault, "reason", fault)
         return JobError(f"{path}: near line {line + 1}: {reason}; save it as CSV in UTF-8")
-    return JobError(f"{path}: cannot be read as a table: {_shorten(error)}")
-
-
-def _shorten(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def show(text: str, limit: int = 40) -> str:
-    """A value as it stands in a message: in quotes, on one line, short."""
-    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
-
-
-def join_names(names: Sequence[str], limit: int = 20) -> str:
-    """Names as they stand in a message."""
-    more = f", … ({len(names)} in all)" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    return JobError(f"{path}: cannot be read as a table: {shorten(error)}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codec.errors import JobError
+from codec.recordings.cells import join_names, show
 from codec.recordings.roles import Roles
 from codec.recordings.rows import NO_LABEL, Rows
-from codec.recordings.tables import join_names, show
 
 MAX_CLASSES = 1_000
 MAX_CODES = 10  # different whole numbers: more are amounts

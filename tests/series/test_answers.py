@@ -317,10 +317,10 @@ def test_windows_are_asked_for_by_a_parameter_of_this_kind():
         ("subject,trial,t,x,z\n1,1,0,1,2\n", "no column 'y', a channel of the model; there are: "),
         ("subject,trial,t,x,y\n1,1,0,1,a\n", "t.csv"),
         ("subject,t_ms,x,y\n1,0,1,2\n", "no column 't', the time in training, but 't_ms'"),
-        ("subject,x,y\n1,1,2\n", "it has 'subject' and no column 'trial', which tells recordings"),
+        ("subject,x,y\n1,1,2\n", "it has 'subject' and no column 'trial', which names recordings"),
         (
             "trial,t,x,y\n1,0,1,2\n",
-            "it has 'trial' and no column 'subject', which tells recordings",
+            "it has 'trial' and no column 'subject', which names recordings",
         ),
     ],
 )

@@ -15,6 +15,7 @@ from launcher.report import comparison, runs
 from trainer.columns import importance
 from trainer.engine import evaluation
 from trainer.engine.runtime import read
+from trainer.engine.training import Training
 
 pytestmark = pytest.mark.slow
 
@@ -109,11 +110,19 @@ def test_a_table_without_a_number_is_learned(tmp_path, target):
     assert falls["a"][0] > 0.2 and falls["b"][0] < 0.1
 
 
-def test_float16_trains_with_a_scaled_loss(tmp_path, penguins):
+def test_float16_trains_with_a_scaled_loss_and_answers_in_float32(tmp_path, penguins, monkeypatch):
+    trained, export = [], Training.exported_model
+
+    def keep(training):
+        trained.append(training.model)
+        return export(training)
+
+    monkeypatch.setattr(Training, "exported_model", keep)
     try:
         run = train(tmp_path / "run", *penguins_flags(penguins), "--precision", "mixed_float16")
     finally:
         keras.config.set_dtype_policy("float32")
-    assert type(run.model.optimizer).__name__ == "LossScaleOptimizer"
+    assert type(trained[0].optimizer).__name__ == "LossScaleOptimizer"
+    assert run.model.compute_dtype == "float32"
     assert read_json(run.job_dir / "run.json")["metrics"]["val_accuracy"] > 0.9
     assert (run.job_dir / "model/assets.extra/network.onnx").is_file()

@@ -51,7 +51,7 @@ def read_recordings(
     there = [name for name in naming if name in anywhere]
     if there and (lacking := [name for name in naming if name not in there]):
         raise JobError(
-            f"{path}: it has {there[0]!r} and no column {lacking[0]!r}, which tells recordings apart, too; "
+            f"{path}: it has {there[0]!r} and no column {lacking[0]!r}, which names recordings, too; "
             f"add it, or leave out {there[0]!r} where the file is one recording"
         )
     flags = {

@@ -57,6 +57,23 @@ SECTIONS = {  # title: the part that makes it, what it must tell
         ],
     ),
     "Good by default": ("quality", ["ridge or logistic", "mean or majority", "gradient boosting"]),
+    "Growth": (
+        "scale",
+        [
+            "read and encode",
+            "one epoch",
+            "to shards",
+            "all windows once",
+            "sent in a step, by all",
+            "the whole study",
+            "`jobs.py list`",
+            "`notebook.jobs()`",
+            "`report.py`",
+            "requests of",
+            "an epoch of",
+            "price of an hour",
+        ],
+    ),
 }
 WHOLE = "python3 dev.py benchmarks"
 
@@ -94,7 +111,11 @@ def test_results_name_their_commands():
     repeats = [
         int(number) for number in re.findall(r"(\d+) (?:repeats|folds)$", text, re.MULTILINE)
     ]
-    assert len(repeats) == len(SECTIONS) and min(repeats) >= 5
+    assert len(repeats) == len(SECTIONS) - 1 and min(repeats) >= 5
+    growth = sections(text)["Growth"]  # where a point is one run
+    plots, dates = (re.findall(p, growth, re.MULTILINE) for p in (r"\((plots/.*)\)", "^\\| commit"))
+    assert len(plots) == len(dates) == 6
+    assert all((ROOT / "benchmarks" / path).is_file() for path in plots)
 
 
 def test_unknown_part():

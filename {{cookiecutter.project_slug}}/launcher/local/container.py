@@ -19,7 +19,7 @@ from pathlib import Path
 
 from launcher.common.document import SpecError
 from launcher.local.contract import Replica
-from launcher.local.process import Guarded
+from launcher.local.process import Guarded, Process
 from launcher.project import git, settings, sources
 from launcher.project.settings import ROOT
 
@@ -86,11 +86,12 @@ class Containers:
                 self.job.network = stack.enter_context(make_network(self._new_name()))
             yield {replica: f"{_host_name(replica)}:{PORT}" for replica in replicas}
 
-    def start(self, replica: Replica, contract: Mapping[str, str], run_dir: Path) -> Guarded:
-        """Start the replica's command."""
+    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
+        """Start the replica's command; `events`: as `Process` takes them."""
         name = self._new_name()
-        words = self._command(replica, contract, run_dir, name)
-        return Guarded(words, os.environ, ["docker", "rm", "--force", name])
+        words = self._command(replica, contract, log.parent, name)
+        last = ["docker", "rm", "--force", name]
+        return Process(lambda: Guarded(words, os.environ, last), log, **events)
 
     def _command(
         self, replica: Replica, env: Mapping[str, str], run_dir: Path, name: str

@@ -6,24 +6,24 @@ That process is `fork_server.py`; its first lines say what it reads and writes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
+from concurrent.futures import Future
 
-from launcher.jobfile.program import MODULE, drop_contract, expand_all
+from launcher.jobfile.program import CONTRACT, MODULE, expand_all
 from launcher.local import guard
 from launcher.local.contract import Replica
-from launcher.local.process import Guarded, Processes
+from launcher.local.process import LOST, Guarded, Processes
 from launcher.project.settings import ROOT
 
-SERVER = ("-m", "launcher.local.fork_server", MODULE)
+SERVER = ("-m", "launcher.local.fork_server", MODULE, str(guard.ORPHANED))
 
 
 def can_fork(replica: Replica) -> bool:
@@ -45,16 +45,20 @@ class Forks(Processes):
             replica: the others have its variables, too, except those of the contract.
         """
         super().__init__()
-        self.env = drop_contract({**self.own, **expand_all(replica.program.env, {})})
+        self.numbers, self.lock = itertools.count(1), threading.RLock()
+        self.env = _without_contract({**self.own, **expand_all(replica.program.env, {})})
+        self.running: dict[int, Forked] = {}
         self.is_ready = False  # the trainer is imported, or that has failed
         self.works = self.closed = False
-        self.requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            words = [sys.executable, *SERVER]
-            self.server = subprocess.Popen(
-                words, cwd=ROOT, env=self.env, stdin=theirs, start_new_session=True
-            )
-        threading.Thread(target=self._watch, daemon=True).start()
+        self.server = subprocess.Popen(
+            [sys.executable, *SERVER],
+            cwd=ROOT,
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
 
     def __enter__(self) -> Forks:
         return self
@@ -64,61 +68,76 @@ class Forks(Processes):
         if not self.works:  # an import does not see the end of its input
             self.server.kill()
         with contextlib.suppress(OSError):
-            self.requests.shutdown(socket.SHUT_WR)
+            self.server.stdin.close()
         self.server.wait()
 
-    def start(
-        self, replica: Replica, contract: Mapping[str, str], run_dir: Path
-    ) -> Guarded | Forked:
-        same = drop_contract({**self.own, **contract}) == self.env
-        if self.works and can_fork(replica) and same:
-            with contextlib.suppress(OSError):  # the server was killed just now
-                return Forked(self.requests, replica, contract)
-        return super().start(replica, contract, run_dir)
+    def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded | Forked:
+        if can_fork(replica) and _without_contract(env) == self.env:
+            with self.lock:
+                if self.works:
+                    return self._fork(replica, env)
+        return super().start_child(replica, env)
 
-    def _watch(self) -> None:
-        """Wait until the server is ready, and then until it has ended."""
+    def _fork(self, replica: Replica, env: Mapping[str, str]) -> Forked:
+        number = next(self.numbers)
+        child = self.running[number] = Forked(self, number)
+        self.send(
+            run=number,
+            args=replica.program.args,
+            env={**env, guard.MARK: child.mark},
+            output=f"/proc/{os.getpid()}/fd/{child.writer}",
+        )
+        return child
+
+    def send(self, **line) -> None:
+        with self.lock, contextlib.suppress(OSError):  # the server was killed, and its runs with it
+            self.server.stdin.write(json.dumps(line).encode() + b"\n")
+            self.server.stdin.flush()
+
+    def _read(self) -> None:
+        """Take what the server reports, to its end."""
         why = "the process that imports it has ended"
-        with contextlib.suppress(OSError):  # it was killed, and had not read all
-            while message := self.requests.recv(1 << 16):
-                answer = json.loads(message)
-                self.works = answer["ready"]
-                why = answer.get("why", "the process that forks was killed")
+        for line in map(json.loads, self.server.stdout):
+            if "ready" in line:
+                self.works = line["ready"]
+                why = line.get("why", "the process that forks was killed")
                 self.is_ready = True
-        self.works = False
+            elif "exit" in line:
+                self.running.pop(line["run"]).end(line["exit"], line.get("why", ""))
+        with self.lock:
+            self.works, lost = False, list(self.running.values())
         if not self.closed:
             print(f"from here on each trial imports TensorFlow by itself: {why}", flush=True)
+        for child in lost:
+            child.end(LOST)
         self.is_ready = True
 
 
 class Forked:
-    """A replica that the server forks, under a guard of its own; as `Guarded`, for `Process`."""
+    """A replica that the server forks; as `Guarded`, for `Process`."""
 
-    def __init__(self, requests: socket.socket, replica: Replica, contract: Mapping[str, str]):
-        """Ask the server for it.
-
-        Raises:
-            OSError: the server has ended, or the message is too long.
-        """
-        self.mark = secrets.token_hex(8)
-        self.guard, theirs = socket.socketpair()
-        reader, writer = os.pipe()
+    def __init__(self, forks: Forks, number: int):
+        self.forks, self.number, self.mark = forks, number, secrets.token_hex(8)
+        self.code: Future[int] = Future()
+        reader, self.writer = os.pipe()
         self.output = os.fdopen(reader, "rb")
-        request = {"args": replica.program.args, "env": {**contract, guard.MARK: self.mark}}
-        try:
-            socket.send_fds(requests, [json.dumps(request).encode()], [theirs.fileno(), writer])
-        finally:
-            theirs.close()
-            os.close(writer)
 
     def stop(self, firmly: bool) -> None:
-        with contextlib.suppress(OSError):  # it has ended
-            self.guard.send(guard.FIRM if firmly else guard.POLITE)
+        self.forks.send(run=self.number, signal=signal.SIGKILL if firmly else signal.SIGTERM)
+
+    def end(self, code: int, why: str = "") -> None:
+        """Take the exit code; LOST where the server was killed."""
+        if why:
+            os.write(self.writer, f"error: {why}\n".encode())
+        self.code.set_result(code)
 
     def wait(self) -> int:
-        """Wait for its end; return the exit code, 128 + N after signal N."""
-        with contextlib.suppress(OSError):  # it had not read all
-            if code := self.guard.recv(1):
-                return code[0]
-        guard.kill_marked(self.mark)  # the guard was killed: Linux has killed the replica
-        return 128 + signal.SIGKILL
+        code = self.code.result()
+        if code == LOST:  # Linux has killed it, too
+            guard.kill_marked(self.mark)
+        os.close(self.writer)
+        return code
+
+
+def _without_contract(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not CONTRACT.fullmatch(name)}

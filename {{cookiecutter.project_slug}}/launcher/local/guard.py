@@ -24,13 +24,13 @@ MARK = "LAUNCHER_REPLICA"
 ORPHANED = 3.0  # seconds that a command has for its checkpoint when its launcher has ended
 
 
-def send(pid, firmly):
-    """Signal a process and whatever it has started."""
+def send(child, firmly):
+    """Signal the command and whatever it has started."""
     with contextlib.suppress(OSError):  # it has ended
         if os.name == "nt":
-            os.kill(pid, signal.SIGTERM)  # which ends it at once
+            child.kill()
         else:
-            os.killpg(pid, signal.SIGKILL if firmly else signal.SIGTERM)
+            os.killpg(child.pid, signal.SIGKILL if firmly else signal.SIGTERM)
 
 
 def kill_marked(value):
@@ -54,32 +54,17 @@ def die_with_parent(number=9):  # SIGKILL, a name that Windows does not have
         ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
-def obey(pid, ended):
+def obey(child, ended):
     while order := os.read(0, 1):
-        send(pid, firmly=order == FIRM)
-    send(pid, firmly=False)
+        send(child, firmly=order == FIRM)
+    send(child, firmly=False)
     if not ended.wait(ORPHANED):
-        send(pid, firmly=True)
+        send(child, firmly=True)
 
 
-def watch(pid, wait):
-    """Obey the launcher until a process, the leader of a group, has ended, and end what it left behind.
-
-    Args:
-        wait: waits for its end; returns its exit code, -N after signal N.
-
-    Returns: the exit code as a shell has it, 128 + N after signal N.
-    """
+def run(command):
+    """Run it to its end; return its exit code as a shell does, 128 + N after signal N."""
     ended = threading.Event()
-    threading.Thread(target=obey, args=(pid, ended), daemon=True).start()
-    code = wait()
-    ended.set()
-    send(pid, firmly=True)
-    kill_marked(os.environ.get(MARK))
-    return code if code >= 0 else 128 - code
-
-
-def main(last, *command):
     # A group of its own: a signal to it does not reach the guard, nor does a terminal's Ctrl-C.
     child = subprocess.Popen(
         command,
@@ -88,7 +73,16 @@ def main(last, *command):
         # When the guard is killed, the launcher may have ended, too.
         preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )
-    code = watch(child.pid, child.wait)
+    threading.Thread(target=obey, args=(child, ended), daemon=True).start()
+    code = child.wait()
+    ended.set()
+    send(child, firmly=True)  # what it may have left behind
+    return code if code >= 0 else 128 - code
+
+
+def main(last, *command):
+    code = run(command)
+    kill_marked(os.environ.get(MARK))
     if json.loads(last):
         subprocess.run(json.loads(last), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os._exit(code)

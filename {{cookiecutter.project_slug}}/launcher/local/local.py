@@ -23,7 +23,7 @@ from launcher.common.files import update_hash
 from launcher.jobfile.spec import Job, SpecError
 from launcher.local import contract, faults, run_dirs
 from launcher.local.contract import Replica
-from launcher.local.process import Process, Processes
+from launcher.local.process import LOST, Process, Processes
 
 REPLICA_RESTARTS, JOB_RESTARTS = 5, 3  # the service's own limits
 GRACE = 30.0  # seconds between a polite stop, time for a checkpoint, and a kill
@@ -121,6 +121,11 @@ class Run:
         self.code = 1  # of the last failure
         self.tail = ""  # of the first
 
+    @property
+    def metric_file(self) -> Path:
+        """The file that a trial's replicas report to."""
+        return self.run_dir / "hypertune" / "output.metrics"
+
     def stop(self, firmly: bool = False) -> None:
         """End the job: each replica may write its checkpoint, and is killed after `GRACE`."""
         self.firmly = self.firmly or firmly
@@ -185,6 +190,11 @@ class Run:
 
     def _restart(self, member: Member) -> bool:
         """Start a failed replica again, or all; return False where the job has failed by it."""
+        if member.code == LOST:
+            why = "was killed with the process that forked it"
+            self.say(f"{member.replica} {why}: it starts again")
+            self._start(member)
+            return True
         event = f"{member.replica} ended with exit code {member.code}"
         self.code = member.code
         before, member.failure = member.failure, (member.code, self.epoch, self._hash_checkpoints())
@@ -242,10 +252,12 @@ class Run:
         member.code, member.stopped, member.progress = None, False, faults.Progress()
         member.starts += 1
         replica, env = self.contract.resolve(member.replica)
-        member.process = Process(
-            lambda: self.host.start(replica, env, self.run_dir),
+        member.process = self.host.start(
+            replica,
+            env,
             self.run_dir / f"{replica.role}-{replica.index}.log",
-            lambda process, line, code=None: self.events.put((member, process, line, code)),
+            line=lambda process, text: self.events.put((member, process, text, None)),
+            end=lambda process, code: self.events.put((member, process, "", code)),
         )
 
     def _take_events(self) -> list[Member]:

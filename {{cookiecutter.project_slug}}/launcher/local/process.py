@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from launcher.jobfile.program import drop_contract
+from launcher.jobfile.program import CONTRACT
 from launcher.local import guard
 from launcher.local.contract import Replica
 from launcher.project.settings import ROOT
@@ -28,6 +28,7 @@ if not shutil.which("nvidia-smi"):  # where there is a driver, its failure is wo
 LONGEST_LINE = 1 << 13  # bytes of a line that are shown; the log has all of them
 CUT = " … (the rest of this line is in the log)"
 LAST_LINES = 15  # kept to show why a replica failed
+LOST = -1  # instead of an exit code: the launcher has lost the process, which did not fail
 READ = 2.0  # seconds in which the last output of an ended process must arrive
 
 
@@ -68,21 +69,26 @@ class Guarded:
 
 
 class Process:
-    """The process of a replica. Its output goes to its log and, line by line, to `report`."""
+    """The process of a replica. Its output goes to its log and, line by line, to `line`."""
 
-    def __init__(self, start: Callable[[], Guarded], log: Path, report: Callable):
+    def __init__(
+        self,
+        start: Callable[[], Guarded],
+        log: Path,
+        line: Callable[[Process, str], None],
+        end: Callable[[Process, int], None],
+    ):
         """Start it.
 
         Args:
             start: starts the child, whose log is open by then.
-            report: gets this object and a line, and at last the exit code, too; it is called from
-                threads of this object's own.
+            line, end: called from threads of this object's own, `end` once, after the last line.
 
         Raises:
             OSError: its log cannot be written.
         """
         self.log = open(log, "ab", buffering=0)  # noqa: SIM115 - closed where it is read to its end
-        self.report = report
+        self.line, self.end = line, end
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
         self.child = start()
         reader = threading.Thread(target=self._read, daemon=True)
@@ -104,7 +110,7 @@ class Process:
                 if is_new and not re.match(NOISE, text):
                     text += CUT if len(part) == LONGEST_LINE and not is_whole else ""
                     self.tail.append(text)
-                    self.report(self, text)
+                    self.line(self, text)
                 is_new = is_whole
             if not is_new:
                 with contextlib.suppress(OSError):
@@ -113,7 +119,7 @@ class Process:
     def _wait(self, reader: threading.Thread) -> None:
         code = self.child.wait()
         reader.join(READ)  # longer only where something that it started holds its output
-        self.report(self, "", code)
+        self.end(self, code)
 
 
 class Processes:
@@ -122,8 +128,8 @@ class Processes:
     is_ready = True  # replicas can start
 
     def __init__(self):
-        more = {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
-        self.own = drop_contract(os.environ) | more
+        env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
+        self.own = env | {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
 
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:
@@ -141,7 +147,10 @@ class Processes:
                 stack.close()
             yield {r: f"127.0.0.1:{port}" for r, port in zip(replicas, ports, strict=True)}
 
-    def start(self, replica: Replica, contract: Mapping[str, str], run_dir: Path) -> Guarded:
-        """Start the replica's module."""
+    def start(self, replica: Replica, contract: Mapping[str, str], log: Path, **events) -> Process:
+        """Start the replica's module; `events`: as `Process` takes them."""
+        return Process(lambda: self.start_child(replica, {**self.own, **contract}), log, **events)
+
+    def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded:
         program = replica.program
-        return Guarded([sys.executable, *program.python, *program.args], {**self.own, **contract})
+        return Guarded([sys.executable, *program.python, *program.args], env)

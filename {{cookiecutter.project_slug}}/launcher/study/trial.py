@@ -50,8 +50,7 @@ class Running:
 
     def measure(self) -> None:
         """Add what it has reported to the curves."""
-        path = self.run.run_dir / "hypertune" / "output.metrics"  # as in `local.contract`
-        values = read_reports(path, self.objective.metric)
+        values = read_reports(self.run.metric_file, self.objective.metric)
         for step, (value, when) in values.items():
             seconds = self.before + max(0.0, when - self.began)
             self.curves.add(self.trial.id, step, value, seconds)

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +84,11 @@ def decode(flags, data):
     records = tf.data.TFRecordDataset(_shards(data)).as_numpy_iterator()
     files = [shards.parse(record)[0].numpy() for record in records]
 
-    def some(part):
-        for file in files[part :: os.cpu_count()]:
-            shards.decode(file, dataset.manifest.encoding, dataset.shape)
+    def decode_one(file):
+        return shards.decode(file, dataset.manifest.encoding, dataset.shape)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return rates(count, lambda: list(pool.map(some, range(os.cpu_count()))))
+    decoded = tf.data.Dataset.from_tensor_slices(files).map(decode_one, os.cpu_count())
+    return rates(count, lambda: decoded.reduce(0, lambda number, _: number + 1))
 
 
 def tutorial(flags, data):

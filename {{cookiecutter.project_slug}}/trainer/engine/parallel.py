@@ -42,7 +42,8 @@ class Replicas:
         if self.servers:
             return block  # `AsyncSteps` hands it out piece by piece
         if self.count == 1:
-            return keras.tree.map_structure(tf.constant, block)
+            # `tf.constant` would copy each array once or twice; nobody writes to a block.
+            return keras.tree.map_structure(lambda array: tf.raw_ops.Identity(input=array), block)
 
         def distribute_array(array: np.ndarray):
             def rows_of(context):

@@ -59,7 +59,7 @@ class Pixels:
         for split in SPLITS:
             memory[split] = np.empty((self._count(split), *self.dataset.shape), np.uint8)
             for rows in self._chunks(split):
-                self.dataset.read(split, rows, memory[split][rows.start : rows.stop])
+                memory[split][rows.start : rows.stop] = self.dataset.read(split, rows)[0]
         return memory
 
     def _mapped(self, split: str) -> np.ndarray:

@@ -115,6 +115,7 @@ def _sort(graph) -> None:
 
     for node in graph.node:
         for body in _list_bodies(node):
+            _order_copies(body)
             _sort(body)
     makers = {name: node for node in graph.node for name in node.output}
     nodes, made = [], set()
@@ -132,6 +133,15 @@ def _sort(graph) -> None:
     graph.CopyFrom(helper.make_graph(nodes, "network", *lists))
 
 
+def _order_copies(body) -> None:
+    """Where one output of a loop's body is a copy of another, let the later one be the copy."""
+    places = {value.name: i for i, value in enumerate(body.output)}
+    for node in body.node:
+        if node.op_type == "Identity" and {node.input[0], node.output[0]} <= places.keys():
+            one, other = sorted((places[node.input[0]], places[node.output[0]]))
+            body.output[one].name, body.output[other].name = node.input[0], node.output[0]
+
+
 def _rename(graph, names: dict[str, str]) -> None:
     """Number all names of a sorted graph by their first use, beside those that `names` has."""
 
@@ -142,6 +152,7 @@ def _rename(graph, names: dict[str, str]) -> None:
         value.name = number([value.name])[0]
     for node in graph.node:
         node.name = node.doc_string = ""
+        node.domain = node.domain  # "" and none are other bytes
         node.input[:] = number(node.input)
         for body in _list_bodies(node):
             _rename(body, names)

@@ -216,6 +216,10 @@ LEAKS = {  # {a file of the teacher's repo: (what is added to it, a part of the 
         'Try:\n\n    most = max(labels.count(label) for label in set(labels))\n    return most / len(labels)\n',
         "the block stands in docs/hint.md, too",
     ),
+    "docs/hint.txt": (  # in UTF-16, as PowerShell writes it
+        "most = max(labels.count(label) for label in set(labels))\nreturn most / len(labels)\n",
+        "the block stands in docs/hint.txt, too",
+    ),
     "docs/labels.csv": (None, "equals teacher/hidden/labels.csv"),
     "assignment/tests/test_more.py": ("def test_nothing():\n    pass\n", "the stub passes it"),
     "assignment/tests/test_wrong.py": (
@@ -232,7 +236,8 @@ LEAKS = {  # {a file of the teacher's repo: (what is added to it, a part of the 
 def test_what_would_leak_is_not_released(repo, tmp_path, name):
     text, part = LEAKS[name]
     path = repo.path / name
-    path.write_text(text or (repo.path / "teacher/hidden/labels.csv").read_text())
+    encoding = "utf-16" if name.endswith(".txt") else "utf-8"
+    path.write_text(text or (repo.path / "teacher/hidden/labels.csv").read_text(), encoding)
     repo.run(["git", "add", name])
     try:
         done = run_course(repo, "release", tmp_path / "out", check=False)
@@ -416,10 +421,23 @@ def test_hostile_submissions_get_what_they_deserve(repo, tmp_path):
     assert {case["visibility"] for case in result["tests"]} == {"visible"} and result["score"] == 4
     assert "4 of 10 points" in (results / "reader/feedback.html").read_text()
     assert "Reader" not in (results / "leaderboard.html").read_text()
+    path = results / "reader/results.json"  # as if `grade` was killed after labels had changed
+    path.write_text(json.dumps(result | {"extra_data": result["extra_data"] | {"base": "old"}}))
+    done = run_course(repo, "publish", check=False)
+    assert done.returncode == 2 and "graded by other files than the rest" in done.stderr
+    path.write_text(json.dumps(result))
     own = repo.path / "teacher/submissions/reader/assignment/solution.py"
     own.write_text(own.read_text() + "# again\n")
     done = run_course(repo, "publish", check=False)
     assert done.returncode == 2 and "run course.py grade first" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["rot13", "punycode", "undefined"])
+def test_code_that_no_python_reads_is_compared_as_text(repo, encoding):
+    code = "import sys; from teacher.publish import _normalize; print(_normalize(sys.argv[1].encode()))"
+    text = f"# coding: {encoding}\nx  =  1\n"
+    assert repo.run(["python", "-c", code, text]).stdout == f"# coding: {encoding} x = 1\n"
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -99,7 +100,7 @@ def _grade_solution(base: Base) -> None:
     """
     result = RESULTS / ".solution" / "results.json"  # no student's name
     if result.exists() and json.loads(result.read_bytes())["score"] < base.most:
-        result.unlink()  # perhaps what was missing has been installed since
+        result.unlink(missing_ok=True)  # perhaps what was missing has been installed since
     grade_folder(ROOT, result, base)
     score, most = json.loads(result.read_bytes())["score"], base.most
     if score < most:
@@ -120,6 +121,11 @@ class Base:
     assignment: Assignment
     grading: Grading
     kind: str  # of sandbox
+
+    @cached_property
+    def digest(self) -> str:
+        """One text for all that a grade depends on, beside the submission."""
+        return digest(self.files, repr(self.grading))
 
     @property
     def most(self) -> float:
@@ -152,7 +158,7 @@ def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> 
         False: it ran out of time or memory beside others, and has no result.
     """
     own = read_own(folder, base.assignment.graded)
-    about = {"graded": digest({**base.files, **own}, repr(base.grading)), "files": digest(own)}
+    about = {"base": base.digest, "files": digest(own)}
     if result.exists() and json.loads(result.read_bytes()).get("extra_data") == about:
         return True
     begin = time.monotonic()

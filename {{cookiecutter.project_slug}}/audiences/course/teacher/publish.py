@@ -26,7 +26,8 @@ def publish() -> int:
     """Write teacher/results/grades.csv, canvas.csv, moodle.csv, equal.csv, leaderboard.html and feedback pages.
 
     Raises:
-        SpecError: a student is not graded yet, or has handed in something else since.
+        SpecError: a student is not graded yet, has handed in something else since, or was graded by
+            other files than the rest.
     """
     students, assignment, grading = load_submissions(), load_assignment(), load_grading()
     results = {}
@@ -38,6 +39,11 @@ def publish() -> int:
         own = read_own(FOLDER / student.username, assignment.graded)
         if result["extra_data"].get("files") != digest(own):
             raise SpecError(f"{path}: is of what was handed in before; run course.py grade first")
+        first = results[students[0].username]
+        if result["extra_data"].get("base") != first["extra_data"].get("base"):
+            raise SpecError(
+                f"{path}: graded by other files than the rest; run course.py grade first"
+            )
     most = sum(test["max_score"] for test in next(iter(results.values()))["tests"])
     scores = {name: result["score"] for name, result in results.items()}
 
@@ -117,5 +123,5 @@ def _normalize(data: bytes) -> str:
         tokens = tokenize.tokenize(io.BytesIO(data).readline)
         skip = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
         return " ".join(token.string for token in tokens if token.type not in skip)
-    except (tokenize.TokenError, SyntaxError, UnicodeDecodeError):
+    except (tokenize.TokenError, SyntaxError, UnicodeError, LookupError):  # `# coding: rot13`, too
         return " ".join(data.decode(errors="replace").split())

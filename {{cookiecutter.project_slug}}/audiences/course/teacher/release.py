@@ -84,7 +84,9 @@ def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> Non
     for name, data in every:
         if secret := digests.get(hashlib.sha256(data).digest()):
             faults.append(f"{name}: equals {secret}, which students must not get")
-        lines = "\n".join(filter(None, map(str.strip, data.decode(errors="replace").splitlines())))
+        text = data.decode("utf-8-sig", errors="replace")
+        text += "\n" + data.replace(b"\0", b"").lstrip(b"\xff\xfe").decode("latin-1")  # UTF-16, too
+        lines = "\n".join(filter(None, map(str.strip, text.splitlines())))
         if name.endswith(".ipynb") or name == "its git history":  # JSON, or perhaps so
             lines += "\n" + lines.replace('\\n",', "").replace('"', "").replace("\\", "")
         for block in blocks:

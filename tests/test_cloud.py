@@ -23,7 +23,7 @@ import yaml
 
 from cloud_lab import BUCKET, EXECUTOR, PROJECT, REGION
 from conftest import PRODUCT
-from standins.cloud import DAMAGED, DROPPED, LATE, LOST, SECRET, SLOW, Fault
+from standins.cloud import DAMAGED, DROPPED, LATE, LOST, PACKED, SECRET, SLOW, Fault
 from standins.jobs import states
 
 pytestmark = pytest.mark.slow  # the real clients, for a minute in all
@@ -170,7 +170,7 @@ def wait_until_sent(lab, before):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("what", [LOST, SLOW, LATE, DAMAGED])
+@pytest.mark.parametrize("what", [LOST, SLOW, LATE, DAMAGED, PACKED])
 def test_a_job_whose_answer_is_lost_is_found_and_not_sent_again(lab, what):
     """LATE as in the field: the client gives up after 60 s, the service executes after 70 s."""
     lab.cloud.faults.append(Fault(CREATE, what, times=1, seconds=0.6))

@@ -24,6 +24,7 @@ from standins.vertex import gcloud
 
 REGION = "us-central1"
 DROPPED, LOST, SLOW, DAMAGED, LATE = "dropped", "lost", "slow", "damaged", "late"
+PACKED = "packed"
 HOSTS = ("storage", "www", "logging", "artifactregistry", "cloudbuild", f"{REGION}-aiplatform")
 HOSTS += (
     "notebooks",
@@ -36,7 +37,8 @@ SERVICES = ("AIPLATFORM", "LOGGING", "ARTIFACTREGISTRY", "CLOUDBUILD", "NOTEBOOK
 @dataclass
 class Fault:
     """What becomes of requests: a status; DROPPED: nothing happens; LOST: it happens, and no
-    answer comes; SLOW: the answer comes after `seconds`; DAMAGED: its last byte is another one; LATE: the
+    answer comes; SLOW: the answer comes after `seconds`; DAMAGED: its last byte is another one; PACKED: it
+    claims to be compressed, and is not; LATE: the
     request takes effect after `seconds`, whether its client still waits or not."""
 
     request: str  # a regular expression for "METHOD /path"
@@ -137,6 +139,8 @@ class Cloud:
             time.sleep(fault.seconds)
         if what == DAMAGED:
             response = response._replace(body=response.body[:-1] + b"?")
+        if what == PACKED:
+            response = response._replace(headers={"Content-Encoding": "gzip"})
         return None if what == LOST else response
 
     def _route(self, request: Request):

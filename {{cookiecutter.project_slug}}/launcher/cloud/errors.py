@@ -69,7 +69,8 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same request may be answered a moment later."""
     requests = sdk("requests.exceptions")
     auth = sdk("google.auth.exceptions")
-    lost = (requests.ConnectionError, requests.Timeout, requests.ChunkedEncodingError)
+    lost = (requests.ConnectionError, requests.Timeout)
+    lost += (requests.ChunkedEncodingError, requests.ContentDecodingError)
     if isinstance(error, (*lost, ConnectionError, TimeoutError)):
         return True
     if isinstance(error, auth.GoogleAuthError):  # no token, for the moment

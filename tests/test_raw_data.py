@@ -250,6 +250,8 @@ def test_files_of_the_web_have_a_checksum(lab, monkeypatch, ranges):
 
     def serve(request):
         start = int(request.headers["Range"].split("=")[1].rstrip("-")) if ranges else 0
+        if start >= len(content):
+            return Response(416)
         sent.append(len(content) - start)
         return Response(206 if ranges else 200, content[start:])
 
@@ -265,6 +267,10 @@ def test_files_of_the_web_have_a_checksum(lab, monkeypatch, ranges):
     assert "the eyes.zip,3000000," in lab.project.read("data/MANIFEST.csv")
     assert "copied 0, 0.0 MB" in data(lab, "pull").out and len(sent) == 1
     assert "only here" not in data(lab, "status").out
+    (lab.project.path / "data/raw/the eyes.zip").unlink()
+    partial.write_bytes(content + b"of a longer version")
+    data(lab, "pull")
+    assert raw(lab) == {"the eyes.zip": content}
 
     source(lab, [{"url": url, "sha256": "0" * 64}])
     assert "arrived damaged" in error_of(data(lab, "pull", code=2))

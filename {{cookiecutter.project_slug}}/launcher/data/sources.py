@@ -103,5 +103,7 @@ def _read_web(session, url: str, start: int) -> Iterator[bytes]:
                 yield part[skip:]
                 skip -= min(skip, len(part))
     except (exceptions, errors.sdk("requests").RequestException) as error:
+        if errors.get_status(error) == 416:  # the file ends before `start`: nothing is left of it
+            return
         text = errors.clean(getattr(error, "cause", None) or error)
         raise CloudError(f"{url}: {text}; the same command resumes") from None

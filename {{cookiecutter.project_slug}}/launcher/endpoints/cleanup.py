@@ -99,11 +99,13 @@ def _find_endpoints(vertex: Vertex, *_) -> Iterator[Thing]:
         yield Thing("endpoint", name, endpoint["createTime"], cost if rows else "no cost", delete)
 
 
-def _find_models(vertex: Vertex, *_) -> Iterator[Thing]:
+def _find_models(vertex: Vertex, _: Settings, busy: str) -> Iterator[Thing]:
     for model in deploy.list_models(vertex):
         name = f"{model['displayName']} with all its versions"
         delete = partial(deploy.delete, vertex, "model", model["name"])
-        yield Thing("model", name, model["createTime"], "no cost", delete)
+        path = model["name"].partition("/locations/")[2].partition("@")[0]
+        if not re.search(rf"/{path}\b", busy):  # by a batch prediction
+            yield Thing("model", name, model["createTime"], "no cost", delete)
 
 
 def _find_boards(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thing]:

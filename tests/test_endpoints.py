@@ -170,6 +170,13 @@ def test_gcloud_sends_the_same_and_plays_the_rest_of_the_life(lab, tmp_path):
     assert is_empty(lab)
 
 
+@pytest.mark.parametrize(("timeout", "known"), [("1800s", True), ("1800.5s", False)])
+def test_gcloud_is_named_only_where_it_takes_the_same(lab, timeout, known):
+    body = {"model": {"containerSpec": {"deploymentTimeout": timeout}}}
+    step = lab.module("cloud.vertex").Step("", "projects/p/locations/r/models:upload", body)
+    assert bool(lab.module("endpoints.commands").to_gcloud(step)) == known
+
+
 @contextlib.contextmanager
 def asking_by_sdk(lab):
     """Within the block, the SDK that it gives asks the stand-ins."""
@@ -475,6 +482,48 @@ def test_another_answer_than_here_is_a_failure(lab, trained):
     lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
     assert "another model or other code" in error_of(deploy(lab, code=2))
     assert is_empty(lab)
+
+
+def test_a_deployment_that_cannot_be_looked_at_keeps_what_it_needs(lab, trained):
+    deploy(lab)
+    lab.cloud.faults = [Fault("GET .*/endpoints/[0-9]+/operations/", 503)]
+    with lab.giving_up_soon():
+        done = deploy(lab, "runs/two", "--traffic", "50", code=2)
+    assert "give the same command again later" in error_of(done) and "removed" not in done.err
+    lab.cloud.faults = []
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    done = deploy(lab, "runs/two", "--traffic", "50")
+    assert "model: uploaded already" in done.out and "deployed already" in done.out
+    assert len(sent(lab, "DeployModel")) == 2
+
+
+def test_a_model_that_answers_wrongly_gives_the_traffic_back(lab, tmp_path, trained):
+    deploy(lab)
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    deploy(lab, "runs/two", "--traffic", "10")
+    before = lab.cloud.serving.endpoint()
+    assert sorted(before["trafficSplit"].values()) == [10, 90]
+    other = tmp_path / "endpoint.yaml"
+    text = lab.project.read("configs/endpoint.yaml")
+    other.write_text(text.replace("e2-highmem-2", "e2-highmem-4"), encoding="utf-8")
+    assert "another model" in error_of(deploy(lab, "--config", other, code=2))
+    assert lab.cloud.serving.endpoint() == before
+
+
+def test_what_a_colleague_deploys_meanwhile_keeps_its_traffic(lab, trained):
+    from google.cloud.aiplatform_v1 import DeployModelRequest
+    from google.protobuf import json_format
+
+    deploy(lab)
+    serving, [request] = lab.cloud.serving, sent(lab, "DeployModel")
+    [first] = serving.endpoint()["trafficSplit"]
+    request["trafficSplit"] = {"0": 50, first: 50}
+    serving.looks = 10  # it runs while the next command looks
+    message = DeployModelRequest.pb(DeployModelRequest())
+    lab.cloud.jobs.handlers["DeployModel"](json_format.ParseDict(request, message))
+    serving.answer = lambda instances: [trained["two"] for _ in instances]
+    deploy(lab, "runs/two", "--traffic", "10")
+    assert sorted(serving.endpoint()["trafficSplit"].values()) == [10, 45, 45]
 
 
 def test_after_a_kill_cleanup_finds_the_endpoint(lab, monkeypatch):

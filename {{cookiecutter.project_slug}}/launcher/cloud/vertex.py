@@ -44,7 +44,7 @@ class Step:
 
 
 class UnknownFate(CloudError):
-    """A request was sent, its answer was lost, and there is no effect of it yet."""
+    """A request was sent, and nobody can say yet whether it takes effect, or how it ends."""
 
 
 class Failure(CloudError):
@@ -154,19 +154,27 @@ class Vertex:
 
     def find_operation(self, resource: str) -> dict | None:
         """What is being done to a resource just now; None: nothing."""
-        answer = self.get(f"{resource}/operations", "look at what is being done")
-        running = [one for one in answer.get("operations", []) if not one.get("done")]
-        return running[0] if running else None
+        what, url = "look at what is being done", f"{self.root}/{resource}/operations"
+        pages = self.connection.list_pages(what, NEED, url, "operations", {})
+        return next((one for one in pages if not one.get("done")), None)
 
     def wait(self, operation: dict, what: str, root: str = "") -> dict:
-        """Wait for an operation to end; return its response. Failure: why it failed."""
+        """Wait for an operation to end; return its response.
+
+        Raises:
+            Failure: why it failed.
+            UnknownFate: it cannot be looked at any more, or takes too long.
+        """
         end = time.monotonic() + LONGEST
         while not operation.get("done"):
             if time.monotonic() > end:
                 raise UnknownFate(f"{what}: not done after {LONGEST / 3600:.0f} hours")
             time.sleep(POLL)
             url = f"{root or self.root}/{operation['name']}"
-            operation = self.connection.ask(what, NEED, "GET", url)
+            try:
+                operation = self.connection.ask(what, NEED, "GET", url)
+            except CloudError as error:  # the operation continues without us
+                raise UnknownFate(str(error)) from None
         if error := operation.get("error"):
             raise Failure(f"{what}: {' '.join(error.get('message', '').split())}")
         return operation.get("response") or {}

@@ -52,6 +52,7 @@ def _list_flags(body: Mapping, prefix: str = "") -> Iterator[str]:
         flag, text = prefix + re.sub("[A-Z]", lambda c: f"-{c[0].lower()}", key), _format(value)
         if key == "deploymentTimeout":
             flag, text = f"{flag}-seconds", text.removesuffix("s")
+            text = text if text.isdecimal() else ""  # it takes no fractions
         yield f"--{flag}={text}" if text and key in FIELDS else ""
 
 

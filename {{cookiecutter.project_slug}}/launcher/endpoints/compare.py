@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from launcher.common.document import SpecError
+from launcher.local.container import last_line
 from launcher.project.settings import ROOT
 from launcher.report import runs
 
@@ -67,7 +68,7 @@ def predict(model_dir: Path, instance: Path, words: list[str]) -> object:
         [*script, *words, str(instance)], capture_output=True, encoding="utf-8", cwd=ROOT
     )
     if done.returncode:
-        raise SpecError((done.stdout + done.stderr).strip().splitlines()[-1])
+        raise SpecError(last_line(done.stdout + done.stderr))
     return json.loads(done.stdout.splitlines()[0])
 
 

@@ -8,7 +8,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -59,8 +59,8 @@ def deploy(options: argparse.Namespace) -> int:
     try:
         with removing_after_failure() as made:
             model = upload(vertex, this, made)
-            endpoint = _provide_endpoint(vertex, this, made)
-            endpoint = _deploy(vertex, this, endpoint, model, made)
+            name = _provide_endpoint(vertex, this, made)
+            endpoint = _deploy(vertex, this, name, model, made)
             if options.kind != "private":  # which this machine need not reach
                 compare.compare(model_dir, predict_url(endpoint, region), options.instance)
             if this.share == 100:  # not sooner: a default version cannot be removed
@@ -198,8 +198,8 @@ def list_models(vertex: Vertex) -> list[dict]:
     return vertex.list("models", "list the models", vertex.own)
 
 
-def _provide_endpoint(vertex: Vertex, this: Plan, made: Made) -> dict:
-    """The endpoint, which is created where it is missing."""
+def _provide_endpoint(vertex: Vertex, this: Plan, made: Made) -> str:
+    """The endpoint's resource name; it is created where it is missing."""
     wanted = this.endpoint
 
     def find() -> dict | None:
@@ -216,12 +216,11 @@ def _provide_endpoint(vertex: Vertex, this: Plan, made: Made) -> dict:
         what = "change the endpoint's labels"
         vertex.change("PATCH", endpoint["name"], what, changed, updateMask="labels")
     print(f"endpoint: {endpoint['name']}", flush=True)
-    return look_at(vertex, endpoint["name"])
+    return endpoint["name"]
 
 
-def _deploy(vertex: Vertex, this: Plan, endpoint: dict, model: str, made: Made) -> dict:
+def _deploy(vertex: Vertex, this: Plan, name: str, model: str, made: Made) -> dict:
     """Deploy a version, unless it is there or on its way; return the endpoint as it is then."""
-    name = endpoint["name"]
 
     def find() -> dict | None:
         there = look_at(vertex, name)
@@ -233,6 +232,7 @@ def _deploy(vertex: Vertex, this: Plan, endpoint: dict, model: str, made: Made) 
     if there := find():
         print("deployed already; its traffic: python scripts/endpoints.py list", flush=True)
         return there
+    endpoint = look_at(vertex, name)  # not sooner: `find` waits for what others deploy
     others = {one["id"]: 0 for one in endpoint.get("deployedModels", ())}
     others |= {key: int(share) for key, share in endpoint.get("trafficSplit", {}).items()}
     if not others and this.share != 100:
@@ -241,7 +241,8 @@ def _deploy(vertex: Vertex, this: Plan, endpoint: dict, model: str, made: Made) 
             "to 100; leave --traffic out"
         )
     print(f"deploying {this.name}: this takes 5 to 20 minutes", flush=True)
-    made.append((f"deployment of {this.name}", partial(_remove_deployed, vertex, name, model)))
+    remove = partial(_remove_deployed, vertex, name, model, others)
+    made.append((f"deployment of {this.name}", remove))
     vertex.create(this.deploy(name, model, others), find)
     return look_at(vertex, name)
 
@@ -281,8 +282,12 @@ def removing_after_failure() -> Iterator[Made]:
         raise
 
 
-def _remove_deployed(vertex: Vertex, name: str, model: str) -> None:
-    """Print what a version's replicas have said last, and take it off its endpoint, if it is there."""
+def _remove_deployed(vertex: Vertex, name: str, model: str, before: Mapping[str, int]) -> None:
+    """Print what a version's replicas have said last, and take it off its endpoint, if it is there.
+
+    Args:
+        before: {id of a deployed model: its percent of the traffic}, which they get again.
+    """
     try:
         lines = [line.text for line in open_endpoint_log(vertex.connection, name).read_last(SHOWN)]
     except CloudError as error:
@@ -291,7 +296,7 @@ def _remove_deployed(vertex: Vertex, name: str, model: str) -> None:
     print("".join(f"  {line}\n" for line in lines), end="", file=sys.stderr, flush=True)
     endpoint = look_at(vertex, name)
     if one := find_deployed(endpoint, model):
-        undeploy(vertex, endpoint, one["id"])
+        undeploy(vertex, {**endpoint, "trafficSplit": before}, one["id"])
 
 
 def undeploy(vertex: Vertex, endpoint: dict, number: str) -> None:

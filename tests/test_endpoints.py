@@ -286,6 +286,17 @@ def test_a_model_alone_in_a_bucket_is_deployed(lab):
     assert "the same as here" in done.out and f"undeploy {NAME} bare" in done.out
 
 
+def test_a_network_that_the_bucket_no_longer_has_is_not_served(lab):
+    put_in_bucket(lab, "one", "replaced")
+    deploy(lab, "gs://lab/replaced", "--dry-run")
+    name = "model/assets.extra/network.onnx"
+    lab.cloud.buckets.remove("lab", f"replaced/{name}")
+    error = error_of(deploy(lab, "gs://lab/replaced", "--dry-run", code=2))
+    assert f"/lab/replaced/{name}: gs://lab/replaced/{name} is gone" in error
+    (lab.project.path / "runs/.models/lab/replaced" / name).unlink()
+    deploy(lab, "gs://lab/replaced", "--dry-run")
+
+
 def test_a_private_endpoint_says_how_it_is_reached(lab):
     printed = deploy(lab, "--private", "--dry-run").out
     done = deploy(lab, "--private")

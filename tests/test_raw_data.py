@@ -471,6 +471,10 @@ def test_a_job_names_its_raw_data_by_one_hash(lab):
     files = list(lab.module("project.sources").list_files(["data"]))
     assert lab.project.path / "data/MANIFEST.csv" in files
     assert lab.project.path / "data/raw/a" not in files
+    lab.package()
+    assert lab.run("train_cloud", "configs/smoke.yaml").code == 0
+    copied = [name.split("/")[2] for name in lab.cloud.buckets.names(BUCKET, "data/")]
+    assert "MANIFEST.csv" in copied and "raw" not in copied
     flags = ["--dry-run", "--", "--train-files=data/raw/a"]
     done = lab.run("train_cloud", "configs/smoke.yaml", *flags)
     assert done.code == 2 and "python scripts/data.py push" in done.err

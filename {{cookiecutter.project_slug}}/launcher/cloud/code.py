@@ -93,7 +93,7 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
             store.upload(built, code.package, new=True)  # another's of the same sources is as good
         print(f"package: {code.package}", flush=True)
     if code.data:
-        storage.upload_folder(store, ROOT / "data", code.data)
+        storage.upload_folder(store, ROOT / "data", code.data, "^raw/")  # see project.sources
 
 
 def repository_url(settings: Settings) -> str:

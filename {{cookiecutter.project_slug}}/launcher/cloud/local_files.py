@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +102,18 @@ def refuse_obstacles(target: Path, names: Iterable[str]) -> None:
             taken.append(folder)
     if taken:
         raise CloudError(f"{min(taken)}: is in the way of what is to be written there; move it")
+
+
+def refuse_outdated(source: str, target: Path, names: Container[str]) -> None:
+    """Look for files of an exported model that its source no longer has: a server would take them.
+
+    Raises:
+        CloudError: names one of them.
+    """
+    for name in list_names(target) if target.is_dir() else ():
+        if "assets.extra/" in name and name not in names:
+            what = f"{source}/{name} is gone, so this is of another model; delete it"
+            raise CloudError(f"{target / name}: {what}")
 
 
 def write_rest(

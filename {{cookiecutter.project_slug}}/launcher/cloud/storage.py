@@ -128,11 +128,12 @@ class Store:
         """The same, where all of them may be written to a local folder.
 
         Raises:
-            CloudError: names the objects that may not, or what is in their way.
+            CloudError: names the objects that may not, what is in their way, or would be served.
         """
         names = self.list(folder)
         local_files.refuse_names(folder, names, "such objects in the bucket")
         local_files.refuse_obstacles(target, names)
+        local_files.refuse_outdated(folder, target, names)
         return names
 
     def download(self, uri: str, path: Path, wanted: Entry, count: Count = iter) -> None:
@@ -191,10 +192,15 @@ def open_store() -> Store:
     return Store(Connection(settings.project, settings.region))
 
 
-def upload_folder(store: Store, source: Path, target: str) -> int:
-    """Copy a local folder, without litter, to gs://…, but for what is equal there; return how many files."""
+def upload_folder(store: Store, source: Path, target: str, skip: str = "") -> int:
+    """Copy a local folder, without litter, to gs://…, but for what is equal there; return how many files.
+
+    Args:
+        skip: a regular expression for names, within the folder, that are left out.
+    """
     with disk_errors(source):
-        names = hash_files(source, list_names(source))
+        names = [n for n in list_names(source) if not (skip and re.search(skip, n))]
+        names = hash_files(source, names)
         return _copy_changed(
             names,
             store.list(target),

@@ -484,6 +484,19 @@ def test_columns_of_parquet_may_have_any_type(kind):
     assert np.array_equal(other.samples(), expected.samples())
 
 
+@pytest.mark.parametrize("group", [0, 1])  # the second is read only while it is encoded
+def test_a_corrupt_page_of_parquet_is_refused_in_one_line(group):
+    columns = dict(zip(COLUMNS.split(","), map(list, zip(*make_rows(), strict=True)), strict=True))
+    columns |= {name: [*map(float, columns[name])] for name in ("t", "x", "y")}
+    pq.write_table(pa.table(columns), "a.parquet", row_group_size=1200)
+    page = pq.ParquetFile("a.parquet").metadata.row_group(group).column(3).dictionary_page_offset
+    data = bytearray(Path("a.parquet").read_bytes())
+    data[page : page + 30] = bytes(30)
+    Path("a.parquet").write_bytes(data)
+
+    assert refusal("--data", "a.parquet", *FLAGS[2:]).startswith("a.parquet: cannot be read (Could")
+
+
 def test_names_that_only_capitals_tell_apart_are_warned_of():
     rows = make_rows()
     for row in rows[:60]:

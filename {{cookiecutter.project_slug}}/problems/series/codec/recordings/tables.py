@@ -97,7 +97,7 @@ def open_source(path: str) -> Source:
             encoding = "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
         text = _decode(head, encoding)
     except OSError as error:
-        raise JobError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise JobError(f"{path}: cannot be read ({error.strerror or shorten(error)})") from None
     except UnicodeDecodeError as error:
         raise JobError(
             f"{path}: no text in UTF-8 or UTF-16 ({error.reason}); save it as CSV in UTF-8, or as Parquet"
@@ -199,6 +199,9 @@ def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.Re
                 yield pa.record_batch(columns, names=list(types))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise _explain(source, types, error) from None
+    except OSError as error:  # pyarrow's, too, of a corrupt page
+        why = error.strerror or shorten(error)
+        raise JobError(f"{source.path}: cannot be read ({why})") from None
 
 
 def _read_csv(source: Source, types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatch]:

@@ -447,6 +447,10 @@ def test_drive_is_a_source_and_what_is_refused_has_a_remedy(lab):
     assert raw(lab) == good
     lab.cloud.drive.sent = 0
     assert "copied 0, 0.0 MB" in data(lab, "pull").out and lab.cloud.drive.sent == 0
+    (lab.project.path / "data/raw/twice.csv").write_bytes(b"\0")  # from when it was there once
+    done = data(lab, "pull", "--delete", "--yes", code=2)
+    assert "error: drive:top: 4 files were left out, so nothing is deleted" in done.err
+    assert raw(lab) == {**good, "twice.csv": b"\0"}
     error = error_of(data(lab, "drive", "nobodys", f"gs://{BUCKET}/x", code=2))
     assert "File not found: nobodys." in error and "share the folder with that account" in error
     for words in (["https://drive.google.com/x", f"gs://{BUCKET}/x"], ["top", "lab/x"]):

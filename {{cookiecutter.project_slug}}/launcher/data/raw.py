@@ -37,7 +37,7 @@ def pull(options: Namespace) -> int:
         SpecError: the source, or the disk, refuses; what was copied stays.
     """
     raw = read_raw_data()
-    wanted, read = list_source(raw)
+    wanted, read = list_source(raw, whole=options.delete)
     if not wanted:
         raise CloudError(f"{raw.source}: no files are there; look at source in data.yaml")
     local_files.refuse_names(raw.source, wanted, "such files at the source")

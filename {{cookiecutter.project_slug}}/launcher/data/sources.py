@@ -71,8 +71,12 @@ def _read_web_file(file: Document, i: int, entry: object) -> tuple[str, tuple[st
     return name, (url, Entry(None, checksum, "sha256"))
 
 
-def list_source(raw: RawData) -> tuple[dict[str, Entry], Reader]:
-    """The files of the source by their paths in data/raw, and how to read them."""
+def list_source(raw: RawData, whole: bool) -> tuple[dict[str, Entry], Reader]:
+    """The files of the source by their paths in data/raw, and how to read them.
+
+    Args:
+        whole: refuse a source that has files which cannot be listed.
+    """
     if raw.web:
         session = errors.sdk("requests").Session()
         entries = {name: entry for name, (_, entry) in raw.web.items()}
@@ -84,6 +88,9 @@ def list_source(raw: RawData) -> tuple[dict[str, Entry], Reader]:
     if raw.source.startswith("drive:"):
         drive = Drive()
         files = drive.list(raw.source.removeprefix("drive:"))
+        if whole and drive.left_out:
+            what = "files were left out, so nothing is deleted; rename them, or do without --delete"
+            raise SpecError(f"{raw.source}: {drive.left_out} {what}")
         entries = {name: file.entry for name, file in files.items()}
         return entries, lambda n, start: drive.read(files[n], start, entries[n].size)
     folder = ROOT / Path(raw.source).expanduser()

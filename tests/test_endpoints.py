@@ -500,7 +500,7 @@ def test_a_deployment_that_cannot_be_looked_at_keeps_what_it_needs(lab, trained)
     lab.cloud.faults = [Fault("GET .*/endpoints/[0-9]+/operations/", 503)]
     with lab.giving_up_soon():
         done = deploy(lab, "runs/two", "--traffic", "50", code=2)
-    assert "give the same command again later" in error_of(done) and "removed" not in done.err
+    assert "what was begun continues on Vertex AI" in error_of(done) and "removed" not in done.err
     lab.cloud.faults = []
     lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
     done = deploy(lab, "runs/two", "--traffic", "50")

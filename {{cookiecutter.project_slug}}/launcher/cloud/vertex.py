@@ -174,7 +174,7 @@ class Vertex:
             try:
                 operation = self.connection.ask(what, NEED, "GET", url)
             except CloudError as error:  # the operation continues without us
-                raise UnknownFate(str(error)) from None
+                raise UnknownFate(f"{error}; what was begun continues on Vertex AI") from None
         if error := operation.get("error"):
             raise Failure(f"{what}: {' '.join(error.get('message', '').split())}")
         return operation.get("response") or {}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from codec.windows import encode, find_starts
 from own import flags_of, load, make_rows, refusal, write_waves
+from trainer.engine import cache
 from trainer.series.choose import hash_numbers
 
 from conftest import tree
@@ -156,6 +157,22 @@ def test_a_corrupt_file_in_the_cache_is_made_again(capsys):
         )
         for one, other in zip(read_all(again.train), read_all(expected.train), strict=True):
             np.testing.assert_equal(one, other)
+
+
+def test_a_corrupt_folder_that_another_process_has_made_again_stays(monkeypatch):
+    flags = flags_of("classification", write_waves())
+    first = load(*flags).recordings.path
+    os.truncate(Path(first, "samples"), 8)
+    made = []
+
+    def make_meanwhile(folder):  # as another process: this one has already seen the corrupt file
+        monkeypatch.setattr(cache, "_sweep", lambda folder: None)
+        made.append(os.stat(load(*flags).recordings.path).st_ino)
+
+    monkeypatch.setattr(cache, "_sweep", make_meanwhile)
+    load(*flags)
+
+    assert made == [os.stat(first).st_ino]
 
 
 def test_a_cache_of_other_flags_is_not_taken():

@@ -47,14 +47,16 @@ def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]
         with made(cache), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
             _sweep(cache)
             finished = os.path.join(partial, "finished")
-            with contextlib.suppress(FileNotFoundError):  # another process may do the same
-                os.rename(path, os.path.join(partial, "corrupt"))
             write(finished)
             files.write_text(os.path.join(finished, CHECKSUMS), json.dumps(_checksums(finished)))
+            if _is_whole(path):  # another process was faster, and reads it
+                return path, False
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, os.path.join(partial, "corrupt"))
             try:
                 os.rename(finished, path)
             except OSError:
-                if not os.path.isdir(path):  # another process may have been faster
+                if not os.path.isdir(path):  # another process was faster just now
                     raise
     except OSError as error:
         raise JobError(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from launcher.cloud import local_files, object_names
 from launcher.cloud.clients import Connection, Need
+from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import Count, Entry, work_through
 from launcher.cloud.storage import PART, open_store
 from launcher.common.document import SpecError
@@ -133,6 +134,8 @@ class _Stream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         end = self.file.entry.size if size < 0 else min(self.position + size, self.file.entry.size)
         data = b"".join(self.count(self.drive.read(self.file, self.position, end)))
+        if len(data) != end - self.position:
+            raise CloudError(f"download {self.file.path} from Drive: it changed meanwhile; try again")
         self.position = end
         return data
 

@@ -537,6 +537,13 @@ def test_what_a_colleague_deploys_meanwhile_keeps_its_traffic(lab, trained):
     assert sorted(serving.endpoint()["trafficSplit"].values()) == [10, 45, 45]
 
 
+def test_what_a_request_removed_whose_answer_was_lost_is_gone(lab):
+    deploy(lab)
+    lab.cloud.faults = [Fault("POST .*:undeployModel", LOST, times=1)]
+    assert "undeployed one" in run(lab, "endpoints", "undeploy", NAME).out
+    assert "deployedModels" not in lab.cloud.serving.endpoint()
+
+
 def test_after_a_kill_cleanup_finds_the_endpoint(lab, monkeypatch):
     serving, handlers, end = lab.cloud.serving, lab.cloud.jobs.handlers, time.monotonic() + 120
     really_deploy = handlers["DeployModel"]

@@ -135,7 +135,9 @@ class _Stream(io.RawIOBase):
         end = self.file.entry.size if size < 0 else min(self.position + size, self.file.entry.size)
         data = b"".join(self.count(self.drive.read(self.file, self.position, end)))
         if len(data) != end - self.position:
-            raise CloudError(f"download {self.file.path} from Drive: it changed meanwhile; try again")
+            raise CloudError(
+                f"download {self.file.path} from Drive: it changed meanwhile; try again"
+            )
         self.position = end
         return data
 

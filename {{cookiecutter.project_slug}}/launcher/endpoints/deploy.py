@@ -241,8 +241,8 @@ def _deploy(vertex: Vertex, this: Plan, name: str, model: str, made: Made) -> di
             "to 100; leave --traffic out"
         )
     print(f"deploying {this.name}: this takes 5 to 20 minutes", flush=True)
-    remove = partial(_remove_deployed, vertex, name, model, others)
-    made.append((f"deployment of {this.name}", remove))
+    undo = partial(_remove_deployed, vertex, name, model, others)
+    made.append((f"deployment of {this.name}", undo))
     vertex.create(this.deploy(name, model, others), find)
     return look_at(vertex, name)
 
@@ -285,8 +285,7 @@ def removing_after_failure() -> Iterator[Made]:
 def _remove_deployed(vertex: Vertex, name: str, model: str, before: Mapping[str, int]) -> None:
     """Print what a version's replicas have said last, and take it off its endpoint, if it is there.
 
-    Args:
-        before: {id of a deployed model: its percent of the traffic}, which they get again.
+    The others get the percents of the traffic that they had `before`.
     """
     try:
         lines = [line.text for line in open_endpoint_log(vertex.connection, name).read_last(SHOWN)]
@@ -305,10 +304,10 @@ def undeploy(vertex: Vertex, endpoint: dict, number: str) -> None:
     others = [one["id"] for one in endpoint["deployedModels"] if one["id"] != number]
     rest = plan.share_out({one: split.get(one, 0) for one in others}, 100)
     body = {"deployedModelId": number, "trafficSplit": rest}
-    vertex.change("POST", f"{endpoint['name']}:undeployModel", "undeploy the model", body)
+    vertex.remove("POST", f"{endpoint['name']}:undeployModel", "undeploy the model", body)
 
 
 def delete(vertex: Vertex, kind: str, name: str) -> None:
     """Delete an endpoint, a model with all its versions, or a version."""
     path = f"{name}:deleteVersion" if kind == "version" else name.partition("@")[0]
-    vertex.change("DELETE", path, f"delete the {kind}")
+    vertex.remove("DELETE", path, f"delete the {kind}")

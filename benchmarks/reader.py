@@ -94,10 +94,10 @@ def measure(lab):
             *verdict(begun[2] / max(begun[4:6]), DECODED),
         ],
         [
-            "alone, each epoch decoded anew ÷ the faster of (b) and (c)",
+            "alone, decoded in every epoch ÷ the faster of (b) and (c)",
             *verdict(none / max(tutorial, keras), DECODED),
         ],
-        ["alone, each epoch decoded anew ÷ decoding alone", *verdict(none / bound, BOUND)],
+        ["alone, decoded in every epoch ÷ decoding alone", *verdict(none / bound, BOUND)],
         ["alone, from the second epoch, memory ÷ (b)", *verdict(memory / tutorial, LATER)],
         ["alone, from the second epoch, disk ÷ (b)", *verdict(disk / tutorial, FROM_DISK)],
         ["alone, from the second epoch, memory ÷ (a)", f"{memory / gathered:.3g}", "", ""],

@@ -163,9 +163,10 @@ def _fetch(
     if os.path.lexists(local) or remote:
         with tempfile.TemporaryDirectory(prefix="clone-") as folder:
             try:
-                _copy_repo(local, Path(folder)) if os.path.lexists(local) else _clone(
-                    address, folder
-                )
+                if os.path.lexists(local):
+                    _copy_repo(local, Path(folder))
+                else:
+                    _clone(address, folder)
             except (SpecError, OSError) as error:
                 student.note = f"no clone of {address}: {' '.join(str(error).split())[-200:]}"
                 return {}
@@ -184,7 +185,7 @@ def _fetch(
 def _clone(address: str, folder: str) -> None:
     """Clone without files: a checkout would run the student's filters."""
     command = ["git", "clone", "-q", "--no-checkout", "--", address, folder]
-    settings = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # no name or password is asked for
+    settings = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # fail, do not wait for a password
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=settings)
     if done.returncode:
         raise SpecError(done.stderr.decode(errors="replace"))
@@ -201,12 +202,12 @@ def _copy_repo(source: Path, folder: Path) -> None:
         raise SpecError("its .git is no folder")
     run_git(folder, "init", "-q", "--template=")
     for root, _, names in os.walk(source):  # follows no link
-        place = Path(root).relative_to(source)
-        if place.parts[:2] == ("objects", "info"):
+        relative = Path(root).relative_to(source)
+        if relative.parts[:2] == ("objects", "info"):
             continue
         for name in names:
-            path, target = Path(root, name), folder / ".git" / place / name
-            if (place / name).parts[0] in PARTS and stat.S_ISREG(path.lstat().st_mode):
+            path, target = Path(root, name), folder / ".git" / relative / name
+            if (relative / name).parts[0] in PARTS and stat.S_ISREG(path.lstat().st_mode):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
 

@@ -31,8 +31,6 @@ def lab(lab):
     (root / "data.yaml").write_text(plain, encoding="utf-8")
     (root / "data/MANIFEST.csv").unlink(missing_ok=True)
     shutil.rmtree(root / "data/raw", ignore_errors=True)
-    for name in lab.cloud.buckets.names(BUCKET, "data/raw/"):
-        lab.cloud.buckets.remove(BUCKET, name)
 
 
 def fill(lab, **files):

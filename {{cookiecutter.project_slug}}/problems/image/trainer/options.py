@@ -37,7 +37,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="PLACE",
-        help="shards that scripts/data.py made; or pictures, DIR/<class>/*.jpg or a CSV of "
+        help="shards that scripts/data.py made; or images, DIR/<class>/*.jpg or a CSV of "
         "path,label, of which shards are made first; local or gs://… (default: the digits in data/)",
     )
     parser.add_argument(
@@ -58,20 +58,19 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         type=whole,
         metavar="N",
-        help="pixels a side that pictures are brought to; shards have theirs (default: 160; the "
-        "digits' 8)",
+        help="pixels a side of each image; shards have theirs (default: 160; the digits' 8)",
     )
     parser.add_argument(
         "--cache",
         choices=CACHES,
         default="auto",
-        help="where decoded pictures are kept: in memory while they are few, on disk where they fit, "
+        help="where decoded images are kept: in memory while they are few, on disk where they fit, "
         "or none: decoded in each epoch (default: auto)",
     )
     parser.add_argument(
         "--cache-dir",
         metavar="DIR",
-        help="where shards and decoded pictures are kept for the next run (default: .cache beside "
+        help="where shards and decoded images are kept for the next run (default: .cache beside "
         "the run)",
     )
 
@@ -136,8 +135,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=filters,
         default="32,64",
         metavar="N,N,…",
-        help="without a backbone: filters of each convolution; the last one comes again until the "
-        "picture is small (default: %(default)s)",
+        help="without a backbone: filters of each convolution; the last one repeats until the "
+        "image is small (default: %(default)s)",
     )
     parser.add_argument(
         "--hidden-units",
@@ -158,7 +157,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=augmentations,
         default="",
         metavar="A,B,…",
-        help=f"random changes of training pictures: some of {','.join(AUGMENTATIONS)} "
+        help=f"random changes of training images: some of {','.join(AUGMENTATIONS)} "
         "(default: none)",
     )
     parser.add_argument(

@@ -1,6 +1,6 @@
-"""Random changes of training pictures, made on the device, inside of the step.
+"""Random changes of training images, made on the device, inside of the step.
 
-What flips, shifts, rotates and zooms is one mapping: each picture is sampled once.
+What flips, shifts, rotates and zooms is one mapping: each image is sampled once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ CONTRAST = 0.2
 
 
 class Augment(keras.layers.Layer):
-    """Pictures from 0 to 255, float32 [batch, height, width, channels], changed while training.
+    """Images from 0 to 255, float32 [batch, height, width, channels], changed while training.
 
     The random numbers are the run's own, by --seed; their state is a variable, and so part of a
-    checkpoint. Where a picture is moved away, its edge is repeated.
+    checkpoint. Where an image is moved away, its edge is repeated.
 
     Args:
         names: of `options.AUGMENTATIONS`.
@@ -32,32 +32,32 @@ class Augment(keras.layers.Layer):
         self.names = names
         self.seed_generator = keras.random.SeedGenerator()
 
-    def call(self, pictures, training=False):
+    def call(self, images, training=False):
         if not training:
-            return pictures
+            return images
         if {"flip", "shift", "rotate", "zoom"} & set(self.names):
-            transform = self._transform(pictures)
-            pictures = ops.image.affine_transform(pictures, transform, fill_mode="nearest")
+            transform = self._transform(images)
+            images = ops.image.affine_transform(images, transform, fill_mode="nearest")
         if "brightness" in self.names:
-            pictures = pictures + 255 * self._random(pictures, BRIGHTNESS)[:, None, None, None]
+            images = images + 255 * self._random(images, BRIGHTNESS)[:, None, None, None]
         if "contrast" in self.names:
-            mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
-            factor = 1 + self._random(pictures, CONTRAST)[:, None, None, None]
-            pictures = mean + factor * (pictures - mean)
-        return ops.clip(pictures, 0, 255)
+            mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+            factor = 1 + self._random(images, CONTRAST)[:, None, None, None]
+            images = mean + factor * (images - mean)
+        return ops.clip(images, 0, 255)
 
-    def _random(self, pictures, most: float):
-        """A number from -most to most for each picture."""
-        count = ops.shape(pictures)[:1]
+    def _random(self, images, most: float):
+        """A number from -most to most for each image."""
+        count = ops.shape(images)[:1]
         return keras.random.uniform(count, -most, most, seed=self.seed_generator)
 
-    def _transform(self, pictures):
-        """float32 [batch, 8]: x and y in the picture for x and y in the changed one."""
-        height, width = pictures.shape[1:3]
-        none = 0 * pictures[:, 0, 0, 0]
+    def _transform(self, images):
+        """float32 [batch, 8]: x and y in the image for x and y in the changed one."""
+        height, width = images.shape[1:3]
+        none = 0 * images[:, 0, 0, 0]
 
         def amount(name: str, most: float):
-            return self._random(pictures, most) if name in self.names else none
+            return self._random(images, most) if name in self.names else none
 
         angle = amount("rotate", math.radians(ROTATE))
         scale = 1 + amount("zoom", ZOOM)

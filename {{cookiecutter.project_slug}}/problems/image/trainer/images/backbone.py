@@ -14,14 +14,14 @@ from trainer.engine.runtime import JobError
 
 
 class Backbone(keras.layers.Layer):
-    """Pixels from 0 to 255, RGB or grey, to one vector of features a picture.
+    """Pixels from 0 to 255, RGB or grey, to one vector of features an image.
 
     It stays in inference mode while its weights are trained, too: the statistics of its batch
-    normalisation are those of the millions of pictures that it has seen, and not of a few batches.
+    normalisation are those of the millions of images that it has seen, and not of a few batches.
     (Given as an argument in a functional model, training=False would be overruled by the model's.)
 
     Raises:
-        JobError: pictures too small for this network.
+        JobError: images too small for this network.
     """
 
     def __init__(self, name_of: str, size: int, **how):
@@ -38,7 +38,7 @@ class Backbone(keras.layers.Layer):
             if weights:
                 raise
             raise JobError(
-                f"--backbone {self.name_of}: {_line(error)} Give larger pictures: --image-size, or "
+                f"--backbone {self.name_of}: {_line(error)} Give larger images: --image-size, or "
                 "for shards scripts/data.py shards --size"
             ) from None
 

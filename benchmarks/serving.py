@@ -143,7 +143,9 @@ def _compare(lab, found, heavy, model):
     tails = [run["half"]["p99"] / run["half"]["p50"] for run in ours]
     rows = [run["rows"]["cpu"] / 1e3 for run in ours]
     alone = [lab.child("serving_ways.py", "images", repo=_images(lab)).answer for _ in ours]
-    ratio = middle([one["graph"] / one["codec"] for one in alone])
+    ratio, bound = (
+        middle([one["graph"] / one[way] for one in alone]) for way in ("codec", "pillow")
+    )
     start, memory = (middle([run[name] for run in ours]) for name in ("start", "memory"))
     below = {"below": True}
     return [
@@ -156,6 +158,7 @@ def _compare(lab, found, heavy, model):
         ["CPU of 128 rows in one request, ms", *verdict(middle(rows), 1.2, **below)],
         ["p99 ÷ p50 at half load", *verdict(middle(tails), 10, **below)],
         ["image of 160×160: CPU in the graph ÷ codec", *verdict(ratio, 6)],
+        ["the same ÷ Pillow's own decoding and resizing, the bound", f"{bound:.3g}", "", ""],
         ["seconds until healthy", *verdict(start, 1.5, **below)],
         ["memory when healthy, MB", *verdict(memory / 1e6, 120, **below)],
         ["packages of the serving image, MB", *verdict(_packages() / 1e6, 200, **below)],

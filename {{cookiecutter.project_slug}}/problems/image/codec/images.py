@@ -143,6 +143,8 @@ def resize(image: Image.Image, size: int, policy: str) -> Image.Image:
     longest = max(width, height)
     width, height = (max(1, (n * size + longest // 2) // longest) for n in (width, height))
     inside = _scale(image, width, height)
+    if width == height:
+        return inside
     whole = Image.new(image.mode, (size, size))
     whole.paste(inside, ((size - width) // 2, (size - height) // 2))
     return whole

@@ -250,11 +250,17 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 @pytest.fixture(scope="session")
-def cloud_lab(bake, tmp_path_factory):
-    """A baked repo with a project in the cloud; only one, since its launcher is imported here."""
+def cloud_lab(request, bake, tmp_path_factory):
+    """A baked repo with a project in the cloud; only one, since its launcher is imported here.
+
+    Its data are tables, unless a test's parameter for this fixture names another kind.
+    """
     from cloud_lab import BUCKET, PROJECT, CloudLab
 
-    project = bake(fresh=True, project_name="Penguin Lab", gcp_project=PROJECT, gcs_bucket=BUCKET)
+    answers = {"project_name": "Penguin Lab", "gcp_project": PROJECT, "gcs_bucket": BUCKET}
+    if kind := getattr(request, "param", None):
+        answers["problem"] = kind
+    project = bake(fresh=True, **answers)
     with CloudLab(project, tmp_path_factory.mktemp("cloud")) as lab:
         yield lab
 

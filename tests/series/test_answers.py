@@ -183,6 +183,30 @@ def test_lost_samples_have_no_label(runs, recordings):
     assert answer["classes"][9] is None and answer["classes"][3] in ("up", "down")
 
 
+def lose(instance: dict, *span: int) -> dict:
+    """The instance without the samples of a span."""
+    samples = {name: [*values] for name, values in instance["samples"].items()}
+    for values in samples.values():
+        values[slice(*span)] = [None] * len(values[slice(*span)])
+    return instance | {"samples": samples}
+
+
+def test_a_window_without_a_value_has_no_answer(runs, recordings):
+    instance, parameters = lose(recordings["p01, 2"], 33), Parameters(windows=True)
+    [answer] = Model(runs("labelling").model_dir).answer([instance], parameters)
+    assert answer["classes"][:33] == [None] * 33 and None not in answer["classes"][33:]
+    assert [one["start"] for one in answer["windows"]] == pytest.approx([0.64, 1.12])
+    [known] = Model(runs("classification").model_dir).answer([instance], parameters)
+    shares = [list(one["probabilities"].values()) for one in known["windows"]]
+    assert [*known["probabilities"].values()] == pytest.approx(np.mean(shares, axis=0), abs=1e-6)
+
+
+def test_a_forecast_from_nothing_is_refused(runs, recordings):
+    model = Model(runs("forecasting").model_dir)
+    encoded = model.encode([recordings["p01, 2"], lose(recordings["p01, 2"], 28, None)])
+    assert encoded.errors == {1: "instance 1: its last 32 samples are lost"}
+
+
 def test_samples_that_fill_a_window_have_no_label(runs, recordings):
     model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
     short = {"samples": {name: values[:5] for name, values in instance["samples"].items()}}
@@ -335,12 +359,15 @@ def test_a_table_that_does_not_fit_is_refused_in_one_line(runs, text, expected, 
 def test_a_recording_of_a_table_may_be_wrong_alone(runs, capsys):
     rows = make_rows(1)
     rows[70][2] = rows[69][2]  # time repeats, in the second recording
+    for row in rows[120:180]:
+        row[3] = row[4] = ""
     capsys.readouterr()
     path = write_waves("some.csv", rows)
     assert predict.main(["--model", runs("classification").model_dir, path], predictor) == 2
-    first, second, *_ = map(json.loads, capsys.readouterr().out.splitlines())
+    first, second, third, *_ = map(json.loads, capsys.readouterr().out.splitlines())
     assert "class" in first and second["recording"] == "p00, 1"
     assert "recording p00, 1: time repeats" in second["error"]
+    assert "recording p00, 2: all its values are lost" in third["error"]
 
 
 def scramble(graph, random, names: dict) -> None:

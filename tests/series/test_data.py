@@ -135,17 +135,27 @@ def test_a_whole_number_is_one_class_however_a_file_writes_it():
     assert load("--data", "*.csv", "--target", "k", "--folds", "2").classes == ["0", "1"]
 
 
-def test_a_comma_in_a_text_is_no_decimal_comma():
-    rows = [[*row[:5], "1,2" if row[5] == "saw" else "3,x"] for row in make_rows(2)]
+@pytest.mark.parametrize("other", ["3,000", "3,x"])
+def test_a_comma_in_a_text_is_no_decimal_comma(other):
+    rows = [[*row[:5], "1,2" if row[5] == "saw" else other] for row in make_rows(2)]
     text = "\n".join(
         ["\t".join(COLUMNS.split(",")[:6]), *("\t".join(map(str, row)) for row in rows)]
     )
 
     examples = load("--data", write("a.tsv", f"{text}\n"), "--target", "shape", "--folds", "2")
 
-    assert examples.classes == ["1,2", "3,x"] and examples.recordings.read(0)[0, 0] == np.float32(
+    assert examples.classes == ["1,2", other] and examples.recordings.read(0)[0, 0] == np.float32(
         rows[0][3]
     )
+
+
+def test_a_number_to_predict_may_have_a_decimal_comma():
+    path, flags = write_waves(), flags_of("regression", "")[2:]
+    text = convert(Path(path).read_text(encoding="utf-8"), ";", ",")
+
+    expected, examples = load("--data", path, *flags), load("--data", write("a.csv", text), *flags)
+
+    assert examples.recordings.targets.tolist() == expected.recordings.targets.tolist()
 
 
 def test_dates_of_nanoseconds_in_parquet():
@@ -212,6 +222,27 @@ def test_columns_are_recognised_by_their_names():
         "1 samples a second",
     ):
         assert line in log
+
+
+def test_clocks_of_an_eye_tracker_and_an_index_of_pandas_are_no_channels():
+    clock = "timestamp [\u03bcs]"  # with the Greek letter, as Tobii writes it
+    columns = f"subject,trial,Recording {clock},x,y,shape,Eyetracker {clock},__index_level_0__"
+    rows = [
+        [*row[:2], round(1e6 * float(row[2])), *row[3:6], 5 * i, i]
+        for i, row in enumerate(make_rows())
+    ]
+
+    log = load("--data", write_waves(rows=rows, columns=columns), "--target", "shape").describe()
+
+    assert f"left out: Eyetracker {clock} (a time), __index_level_0__ (a number of rows)" in log
+    assert "25 samples a second; channels: x, y" in log
+
+
+@pytest.mark.parametrize("code", ["9999", "-32768", "100000000.0"])
+def test_codes_of_lost_samples_are_warned_of(code):
+    log = load("--data", edit(set_cell(70, "x", code)), *FLAGS[2:]).describe()
+
+    assert f"warning: channel 'x' goes to {float(code):g}; if that stands for a lost" in log
 
 
 def test_a_stray_text_is_no_reason_to_leave_out_a_channel_and_a_second_time_is():
@@ -367,6 +398,16 @@ REFUSED = {
         "'x' has no value in any row: nothing to learn from; leave it out",
     ),
     "fewer samples than a window": (None, ["--window", "99"], "--window 99: the longest training"),
+    "windows that leave out samples": (
+        None,
+        ["--target", "phase", "--hop", "40"],
+        "--hop 40: samples between windows of 32 would have no label; write at most 32",
+    ),
+    "a forecast beyond all recordings": (
+        None,
+        ["--target", "x", "--horizon", "40"],
+        "--window 32 and 40 to forecast: the longest training recording has 60 samples; write smaller ones",
+    ),
     "a number too large": (set_cell(3, "x", "1e300"), [], "column 'x': a number over 3e38"),
     "a row of another length": (
         lambda rows: rows[10].append("1"),

@@ -123,10 +123,10 @@ def encode(
         time: float64 [n]; None where they follow each other evenly, at the step of the schema.
 
     Returns:
-        The inputs of its windows; where these begin, int64 [k]; how many samples it has at that step.
+        The inputs of its windows that have a value; where these begin, int64 [k]; how many samples it has at that step.
 
     Raises:
-        ValueError: time does not ascend, jumps, or is in another unit.
+        ValueError: time does not ascend, jumps, or is in another unit; or no window has a value.
     """
     if time is not None and len(time) > 2 and schema.own_step:
         own = find_step(time)
@@ -149,4 +149,10 @@ def encode(
         lacking = max(0, schema.window - length)  # before the samples: the forecast follows them
         samples = np.pad(samples, ((lacking, 0), (0, 0)), constant_values=np.nan)
     windows = cut(samples, starts, np.full(len(starts), len(samples)), schema.window)
+    has_value = np.isfinite(windows).any(axis=(1, 2))  # as in training: of others nothing is known
+    if not has_value.any():
+        what = f"its last {schema.window} samples" if schema.horizon else "all its values"
+        raise ValueError(f"{what} are lost")
+    if not has_value.all():
+        windows, starts = windows[has_value], starts[has_value]
     return normalize(windows, mean, std), starts, length

@@ -216,8 +216,11 @@ class Inputs(JsonInputs):
             joined[name] = [self._join_windows(p, one) if is_float else p[0] for p, one in parts]
         joined = self._name(joined | {k: v[:1] for k, v in outputs.items() if k == "labels"})
         if "classes" in joined:
-            for labels, one in zip(joined["classes"], loaded, strict=True):
-                labels[one.lost] = None
+            for labels, shares, one in zip(
+                joined["classes"], joined["shares"], loaded, strict=True
+            ):
+                in_no_window = np.isnan(shares)
+                labels[one.lost | in_no_window], shares[in_no_window] = None, 0
         if parameters.windows:
             named = self._name(outputs)
             if "classes" in named:  # of samples: those that only fill the window have none

@@ -28,7 +28,8 @@ from codec.resample import (
 from codec.schema import UNITS
 from codec.windows import drop_zeros, measure, merge
 
-NINES = re.compile("9{3,5}")  # as a least or greatest value, most often a code
+# As a least or greatest value, most often a code: nines, or those of an EyeLink.
+CODES = re.compile(r"9{3,5}|32768|1e\+08")
 SHOWN = 3  # recordings that were left out, in the log
 RARE = 0.01  # zeros elsewhere for one beside lost values: with more of them, zero is a value
 MIXED = 0.05  # of a step, at most: recordings whose steps differ by more have other rates
@@ -163,7 +164,7 @@ def _choose_channels(rows: Rows, roles: Roles) -> tuple[list[int], list[str]]:
             raise JobError(f"--channels: {name!r} {why}: nothing to learn from; leave it out")
         about.append(f"channel {name!r} {why}: left out")
     for i in used:
-        if codes := [v for v in (rows.low[i], rows.high[i]) if NINES.fullmatch(f"{abs(v):g}")]:
+        if codes := [v for v in (rows.low[i], rows.high[i]) if CODES.fullmatch(f"{abs(v):g}")]:
             about.append(
                 f"warning: channel {roles.channels[i]!r} goes to {codes[0]:g}; if that stands for a lost sample, "
                 "leave it empty in the files"

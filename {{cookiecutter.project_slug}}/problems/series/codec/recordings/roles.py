@@ -32,14 +32,16 @@ RECORDING = re.compile(
     rf"(recording|record|rec|trial|session|run|block|sequence|stimulus|episode|task){_NUMBERED}"
 )
 TIME = re.compile(
-    r"((recording|sample|sampling|system|device|unix|elapsed) ?)?"
+    r"((recording|sample|sampling|system|computer|device|eye ?tracker|gaze|unix|elapsed) ?)?"
     r"(times?|time ?stamps?|t|datetime|date time|seconds?|sec|milliseconds?|msec|microseconds?|ms|us)"
-    r"( ?(s|sec|seconds?|ms|msec|milliseconds?|us|µs|microseconds?|ns|nanoseconds?))?"
-)
+    r"( ?(s|sec|seconds?|ms|msec|milliseconds?|[uµ\u03bc]s|microseconds?|ns|nanoseconds?))?"
+)  # μ is also the Greek letter
 UNIT = re.compile(
-    r"(?:.* )?(?:(s|sec|seconds?)|(ms|msec|milliseconds?)|(us|µs|microseconds?)|(ns|nanoseconds?))"
+    r"(?:.* )?(?:(s|sec|seconds?)|(ms|msec|milliseconds?)|([uµ\u03bc]s|microseconds?)|(ns|nanoseconds?))"
 )
-NUMBERING = re.compile(rf"(row|sample|frame|line|index|idx|id|unnamed( \d+)?)?{_NUMBERED}")
+NUMBERING = re.compile(
+    rf"(row|sample|frame|line|index( level \d+)?|idx|id|unnamed( \d+)?)?{_NUMBERED}"
+)
 
 
 @dataclass(frozen=True)

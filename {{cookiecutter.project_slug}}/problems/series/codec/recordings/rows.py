@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from codec import split
 from codec.errors import JobError
-from codec.recordings.cells import TEXTS
+from codec.recordings.cells import TEXTS, is_number
 from codec.recordings.roles import Roles
 from codec.recordings.tables import Source, read_blocks
 from codec.resample import CHUNK
@@ -26,7 +26,7 @@ from codec.resample import CHUNK
 SORTED = 1 << 20  # rows that are sorted at once
 MAX_LABELS = 1 << 20  # different targets
 NO_LABEL = -1
-WHOLE = re.compile(r"^([-+]?\d+)[.,]0+$", re.ASCII)
+WHOLE = re.compile(r"^([-+]?\d+)\.0+$", re.ASCII)
 THREADS = 2  # pyarrow parses in one, the others work: more would wait for it
 
 
@@ -193,6 +193,8 @@ class _Builder:
         block["label"] = NO_LABEL
         if self.roles.target:
             indices, values = texts[self.roles.target]
+            if source.decimal == ",":
+                values = [v.replace(",", ".") if is_number(v, ",") else v for v in values]
             table = np.array([self._label(value) for value in values], np.int32)
             labels = block["label"] = table[indices]
             least = np.where(labels == NO_LABEL, np.iinfo(np.int32).max, labels)

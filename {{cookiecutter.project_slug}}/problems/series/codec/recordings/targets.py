@@ -101,7 +101,7 @@ def settle_target(rows: Rows, roles: Roles, task: str | None) -> Target:
 def _read_numbers(texts: list[str]) -> list[float] | None:
     """None where a text is no number."""
     try:
-        numbers = [float(text.replace(",", ".")) for text in texts]
+        numbers = [float(text) for text in texts]
     except ValueError:
         return None
     return numbers if np.isfinite(numbers).all() else None

@@ -55,6 +55,10 @@ def settle_schema(
     is_whole = flags.window is None and longest <= WHOLE and not horizon
     window = flags.window or (longest if is_whole else min(WINDOW, max(1, longest // 2)))
     hop = flags.hop or max(1, window // 2)
+    if hop > window and about["task"] == "labelling":
+        raise JobError(
+            f"--hop {hop}: samples between windows of {window} would have no label; write at most {window}"
+        )
     notes.append(
         f"whole recordings, of up to {window} samples (--window cuts them)"
         if is_whole
@@ -86,10 +90,14 @@ def settle_schema(
         i: f"{recordings.lengths[i]} samples, fewer than a window's {shortest}"
         for i in np.flatnonzero(too_short)
     }
+    longest = int(recordings.lengths[~held_out].max())
     train, held_out = ~held_out & ~too_short, (held_out | (by == "row")) & ~too_short
     if not train.any():
-        longest = f"the longest training recording has {longest} samples"
-        raise JobError(f"--window {window}: {longest}; write a smaller one")
+        ahead = f" and {horizon} to forecast" if horizon else ""
+        raise JobError(
+            f"--window {window}{ahead}: the longest training recording has {longest} samples; write "
+            f"{'smaller ones' if horizon else 'a smaller one'}"
+        )
     if schema.task == "classification":
         known = np.isin(recordings.targets, recordings.targets[train])
         faults |= {

@@ -238,6 +238,14 @@ def test_clocks_of_an_eye_tracker_and_an_index_of_pandas_are_no_channels():
     assert "25 samples a second; channels: x, y" in log
 
 
+def test_a_channel_that_never_changes_within_a_recording_is_warned_of():
+    """Such as an age, or another name of the target."""
+    log = load("--data", write_waves(), *FLAGS[2:], "--channels", "x,size").describe()
+
+    assert "warning: channel 'size' never changes within a recording: the network may" in log
+    assert "warning: channel 'x'" not in log
+
+
 @pytest.mark.parametrize("code", ["9999", "-32768", "100000000.0"])
 def test_codes_of_lost_samples_are_warned_of(code):
     log = load("--data", edit(set_cell(70, "x", code)), *FLAGS[2:]).describe()
@@ -408,6 +416,11 @@ REFUSED = {
         ["--target", "x", "--horizon", "40"],
         "--window 32 and 40 to forecast: the longest training recording has 60 samples; write smaller ones",
     ),
+    "a blank that is none": (
+        set_cell(70, "x", "\u00a01.5"),
+        [],
+        "waves.csv:72: column 'x': expected a number, got '\\xa01.5'",
+    ),
     "a number too large": (set_cell(3, "x", "1e300"), [], "column 'x': a number over 3e38"),
     "a row of another length": (
         lambda rows: rows[10].append("1"),
@@ -459,6 +472,15 @@ def make_table(columns: str, change=lambda row: row, mark: str = ",") -> str:
 def write_dates(row: list, end: str = "", point: str = ".") -> list:
     whole, part = row[2].split(".")
     return [*row[:2], f"2024-03-30T10:00:{int(whole):02}{point}{part}{end}", *row[3:]]
+
+
+@pytest.mark.parametrize("begin", [b"PK\x03\x04", b"\x1f\x8b"])
+def test_a_file_that_is_no_table_is_named(begin):
+    write("waves.csv", begin + bytes(range(256)))
+
+    message = refusal("--data", "waves.csv", *FLAGS[2:])
+
+    assert message.startswith("waves.csv: it is ") and "save its table as CSV in UTF-8" in message
 
 
 ALL = "subject,trial,t,x,y,shape"

@@ -29,6 +29,12 @@ BLOCK_ROWS = 1 << 16
 LOOKED_AT = 1 << 16  # bytes of a file that show its form
 # pyarrow compares values with the blanks around them; eye trackers align their columns.
 _MISSING = [*MISSING, *(f"{' ' * n}{text}" for n in range(1, 12) for text in MISSING)]
+# How files begin that are no tables, whatever their name.
+_OTHERS = {
+    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+}
+_OTHERS |= {b"\x1f\x8b": "compressed", b"\x89HDF": "HDF5", b"MATLAB": "a MATLAB file"}
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 csv.field_size_limit(4 * BLOCK_BYTES)
 
@@ -92,6 +98,11 @@ def open_source(path: str) -> Source:
             head = file.read(LOOKED_AT)
         if head.startswith(b"PAR1"):
             return _open_parquet(path)
+        for begin, what in _OTHERS.items():
+            if head.startswith(begin):
+                raise JobError(
+                    f"{path}: it is {what}; save its table as CSV in UTF-8, or as Parquet"
+                )
         encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "utf-8-sig")
         if encoding == "utf-8-sig" and b"\0" in head[:200]:  # UTF-16 without its mark
             encoding = "utf-16-le" if head[1:2] == b"\0" else "utf-16-be"
@@ -265,7 +276,7 @@ def _explain(source: Source, types: dict[str, pa.DataType], error: Exception) ->
                         f"{path}:{line}: {len(row)} values, expected {width}; fix this line"
                     )
                 for i, kind in checked.items() if row else ():
-                    if fault := find_fault(row[i].strip(), kind, source.decimal):
+                    if fault := find_fault(row[i].strip(" \t"), kind, source.decimal):
                         return JobError(f"{path}:{line}: column {source.names[i]!r}: {fault}")
     except (UnicodeDecodeError, csv.Error) as fault:
         reason = getattr(fault, "reason", fault)

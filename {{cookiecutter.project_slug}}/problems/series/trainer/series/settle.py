@@ -143,6 +143,7 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
     measures = merge(recordings.measures[train])
     mean, std = to_scale(measures)
     samples = recordings.lengths[train].sum()
+    still = (recordings.scales[1] == 1).all(axis=0)  # which stands for a single value
     for i, name in enumerate(recordings.channels):
         count, middle, spread = measures[:, i]
         if not count or not spread:
@@ -153,6 +154,11 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
         lost, blinks = int(samples - count), name in recordings.about["blinks"]
         channel = Channel(name, float(mean[i]), float(std[i]), lost, blinks)
         schema.channels.append(channel)
+        if still[i] and recordings.lengths.max() > 1:
+            schema.notes.append(
+                f"warning: channel {name!r} never changes within a recording: the network may know people, or the "
+                "answer, by it; --channels leaves it out"
+            )
         if channel.lost:
             schema.notes.append(
                 f"channel {name!r}: {channel.lost / samples:.1%} of training samples are lost"

@@ -37,9 +37,12 @@ if __name__ == "__main__":
     lap("model, optimizer and metrics built")
     _, _, block = next(training.blocks(0))
     step = block, tf.constant(0), tf.constant(1)
-    lap("first batches dealt and placed")
+    lap("first batches shuffled and copied")
     whole, _ = training.steps._train  # of batches of the usual size
-    whole.get_concrete_function(*step)
+    if not training.steps.jit:
+        whole(block, tf.constant(0), tf.constant(0))  # traces, and runs no step
+    else:
+        whole.get_concrete_function(*step)
     lap("step traced to a graph")
     whole(*step)
     float(training.model.metrics[0].result())

@@ -228,8 +228,11 @@ if __name__ == "__main__":
     from trainer import data as tables
     from trainer import task
     from trainer.engine import runtime
+    from trainer.engine.parser import derive_defaults
 
     flags = task.parse(sys.argv[2:])
-    found = WAYS[sys.argv[1]](flags, tables.load(flags, runtime.read("unused")))
+    data = tables.load(flags, runtime.read("unused"))
+    derive_defaults(flags, data)
+    found = WAYS[sys.argv[1]](flags, data)
     print(json.dumps(found), flush=True)
     os._exit(0)

@@ -73,7 +73,7 @@ def flip(path):
 
 
 def test_a_pull_copies_what_is_new_or_changed_and_nothing_else(lab):
-    fill(lab, a=b"1", b__c=b"22", empty=b"")
+    fill(lab, a=b"1", b__c=b"22", empty=b"", **{"b__.DS_Store": b"as a Mac leaves it"})
     listed = data(lab, "pull", "--dry-run").out.splitlines()
     assert listed == ["copy a", "copy b/c", "copy empty"] and raw(lab) == {}
     done = data(lab, "pull")
@@ -286,6 +286,8 @@ def test_a_local_folder_is_a_source(lab, tmp_path):
     source(lab, str(tmp_path))
     data(lab, "pull")
     assert raw(lab) == {"in/a": b"1"}
+    (tmp_path / "linked").symlink_to(tmp_path / "in")
+    assert "linked: is a link to a folder" in error_of(data(lab, "pull", code=2))
     source(lab, str(tmp_path / "absent"))
     assert "absent: is no folder" in error_of(data(lab, "pull", code=2))
 
@@ -389,12 +391,14 @@ def fill_drive(lab):
     drive.add(sub, "to the others", kind="shortcut")
     drive.add(sub, "12:30.csv", b"3")
     drive.add(sub, "a/b.csv", b"4")
+    del drive.files[drive.add("top", "bare.csv", b"5")]["md5Checksum"]
     return good
 
 
 LEFT_OUT = [
     "left out: 'Notes' is a document of Google's, without bytes; download it by hand",
     "left out: 'Notes' is a shortcut; put the file itself into the folder",
+    "left out: 'bare.csv' has no md5 in Drive; download it by hand",
     "left out: 'sub/12:30.csv' has the character :; rename it in Drive",
     "left out: 'sub/a/b.csv' has the character /; rename it in Drive",
     "left out: 'sub/to the others' is a shortcut; put the file itself into the folder",
@@ -448,7 +452,7 @@ def test_drive_is_a_source_and_what_is_refused_has_a_remedy(lab):
     assert "copied 0, 0.0 MB" in data(lab, "pull").out and lab.cloud.drive.sent == 0
     (lab.project.path / "data/raw/twice.csv").write_bytes(b"\0")  # from when it was there once
     done = data(lab, "pull", "--delete", "--yes", code=2)
-    assert "error: drive:top: 4 files were left out, so nothing is deleted" in done.err
+    assert "error: drive:top: 5 files were left out, so nothing is deleted" in done.err
     assert raw(lab) == {**good, "twice.csv": b"\0"}
     error = error_of(data(lab, "drive", "nobodys", f"gs://{BUCKET}/x", code=2))
     assert "File not found: nobodys." in error and "share the folder with that account" in error

@@ -54,6 +54,11 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         raise CloudError(f"{name}: {reason}; remove the cause, then try again") from None
 
 
+def is_litter(name: str) -> bool:
+    """Whether a file of this name is nobody's data."""
+    return bool(re.search(LITTER, name))
+
+
 def list_names(folder: Path) -> list[str]:
     """The files in a local folder and below it, without litter, by their names within it.
 
@@ -64,10 +69,24 @@ def list_names(folder: Path) -> list[str]:
         raise CloudError(f"{folder}: is no folder; give one that exists")
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in paths]
-    names = [name for name in names if not re.search(LITTER, name)]
+    names = [name for name in names if not is_litter(name)]
     for name in names:
         if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
             raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
+    return names
+
+
+def list_all_names(folder: Path) -> list[str]:
+    """The same of a folder without links to folders, behind which `list_names` sees no files.
+
+    Raises:
+        CloudError: names such a link.
+    """
+    names = list_names(folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink() and path.is_dir():
+            what = "is a link to a folder, and its files would be left out"
+            raise CloudError(f"{path}: {what}; put the folder itself there")
     return names
 
 

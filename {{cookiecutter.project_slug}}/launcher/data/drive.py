@@ -23,7 +23,8 @@ from launcher.project.settings import read_settings
 FILES = "https://www.googleapis.com/drive/v3/files"
 READ = "https://www.googleapis.com/auth/drive.readonly"
 FIELDS = "nextPageToken,files(id,name,mimeType,md5Checksum,size)"
-FOLDER, SHORTCUT = (f"application/vnd.google-apps.{kind}" for kind in ("folder", "shortcut"))
+GOOGLE = "application/vnd.google-apps."
+FOLDER, SHORTCUT = f"{GOOGLE}folder", f"{GOOGLE}shortcut"
 SHARED = {"supportsAllDrives": "true"}  # folders of a team, too
 # `gcloud auth application-default login --scopes=…` may no longer ask for Drive, since June 2025.
 LOGIN = "gcloud auth login --enable-gdrive-access --update-adc"
@@ -44,7 +45,7 @@ class Drive:
     """Google Drive, as far as the caller may read it.
 
     Attributes:
-        left_out: how many files were not listed for their names.
+        left_out: how many files with bytes were not listed.
     """
 
     def __init__(self):
@@ -71,7 +72,10 @@ class Drive:
             if entry["mimeType"] == SHORTCUT:
                 _report(f"{name!r} is a shortcut; put the file itself into the folder")
             elif entry["mimeType"] != FOLDER and "md5Checksum" not in entry:
-                _report(f"{name!r} is a document of Google's, without bytes; download it by hand")
+                what, google = "has no md5 in Drive", entry["mimeType"].startswith(GOOGLE)
+                what = "is a document of Google's, without bytes" if google else what
+                _report(f"{name!r} {what}; download it by hand")
+                self.left_out += not google
             elif fault := _find_fault(path, entry["name"], names):
                 _report(f"{fault}; rename it in Drive")
                 self.left_out += 1
@@ -94,7 +98,7 @@ class Drive:
 def copy_to_bucket(options: Namespace) -> int:
     """Copy what is new or changed in the folder `options.folder` to `options.target`, past the disk.
 
-    Returns the exit code: 2 where files were left out for their names.
+    Returns the exit code: 2 where files with bytes were left out.
     """
     folder, target = options.folder, options.target.rstrip("/")
     if not re.fullmatch(r"[\w-]+", folder):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.cloud import local_files
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import SHOWN, Count, Entry, hash_files, work_through
+from launcher.cloud.local_files import SHOWN, Count, Entry, hash_files, is_litter, work_through
 from launcher.cloud.storage import Store, open_store
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
@@ -37,7 +37,9 @@ def pull(options: Namespace) -> int:
         SpecError: the source, or the disk, refuses; what was copied stays.
     """
     raw = read_raw_data()
-    wanted, read = list_source(raw, whole=options.delete)
+    listed, read = list_source(raw, whole=options.delete)
+    # `status` does not see litter, either.
+    wanted = {name: entry for name, entry in listed.items() if not is_litter(name)}
     if not wanted:
         raise CloudError(f"{raw.source}: no files are there; look at source in data.yaml")
     local_files.refuse_names(raw.source, wanted, "such files at the source")
@@ -115,7 +117,7 @@ def _push_run(name: str) -> int:
         raise SpecError(*faults)
     if folder.parent != RUNS or not any((folder / r).is_file() for r in ("run.json", "study.json")):
         raise SpecError(f"runs/{name}: is no run; write the name of a folder in runs/")
-    entries, store = hash_files(folder, local_files.list_names(folder)), open_store()
+    entries, store = hash_files(folder, local_files.list_all_names(folder)), open_store()
     records = {n: entries.pop(n) for n in list(entries) if n.rpartition("/")[2] == "run.json"}
     for part in (entries, records):  # a folder is a run once its record is there
         _copy_new(store, folder, part, f"gs://{settings.bucket}/runs/{name}")
@@ -155,7 +157,7 @@ def show_status(options: Namespace) -> int:
 
 def list_raw() -> list[str]:
     """The files in data/raw."""
-    return local_files.list_names(RAW) if RAW.is_dir() else []
+    return local_files.list_all_names(RAW) if RAW.is_dir() else []
 
 
 def read_manifest() -> dict[str, Entry]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from launcher.cloud import clients, errors
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import Entry, hash_files, list_names, read_file
+from launcher.cloud.local_files import Entry, hash_files, list_all_names, read_file
 from launcher.cloud.storage import open_store
 from launcher.common import document
 from launcher.common.document import Document, SpecError
@@ -94,7 +94,7 @@ def list_source(raw: RawData, whole: bool) -> tuple[dict[str, Entry], Reader]:
         entries = {name: file.entry for name, file in files.items()}
         return entries, lambda n, start: drive.read(files[n], start, entries[n].size)
     folder = ROOT / Path(raw.source).expanduser()
-    entries = hash_files(folder, list_names(folder))
+    entries = hash_files(folder, list_all_names(folder))
     return entries, lambda name, start: read_file(folder / name, start)
 
 

@@ -136,7 +136,8 @@ def test_a_refusal_removes_what_the_command_created(lab, status, message, says):
 
 def test_the_same_command_follows_a_job_that_runs_and_starts_one_anew_after_its_end(lab):
     lab.cloud.faults = [Fault(r"GET .*/batchPredictionJobs/\d+", 403, "denied", times=1)]
-    assert "denied" in error_of(batch(lab, code=2))
+    error = error_of(batch(lab, code=2))
+    assert "denied" in error and "; the job continues; the same command" in error
     assert "nothing of this project" in run(lab, "endpoints", "cleanup", "--yes").out
     assert "nothing is sent again" in batch(lab).out
     assert len(lab.cloud.batches.sent) == 1 == len(lab.cloud.serving.versions)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -469,6 +470,13 @@ def test_a_refusal_removes_what_the_command_created(lab, request_, status, messa
     assert is_empty(lab)
 
 
+def test_relative_paths_are_those_of_the_caller(lab, trained, monkeypatch):
+    monkeypatch.chdir(lab.project.path / "docs")
+    predict = lab.module("endpoints.compare").predict
+    model, rows = Path("../runs/one/model"), Path("../data/penguins_eval.csv")
+    assert predict(model, rows, []) == trained["one"]
+
+
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_server_that_is_never_healthy_shows_its_log_and_leaves_nothing(lab, lost):
     lab.cloud.faults = [Fault(DEPLOY, LOST, times=lost)]
@@ -521,6 +529,25 @@ def test_a_model_that_answers_wrongly_gives_the_traffic_back(lab, tmp_path, trai
     assert lab.cloud.serving.endpoint() == before
 
 
+def test_two_versions_of_one_name_and_the_split_of_the_file(lab, tmp_path, trained):
+    deploy(lab)
+    [first] = lab.cloud.serving.endpoint()["trafficSplit"]
+    lab.cloud.serving.answer = lambda instances: [trained["two"] for _ in instances]
+    deploy(lab, "runs/two", "--traffic", "50")
+    lab.cloud.serving.answer = lambda instances: [trained["one"] for _ in instances]
+    other = tmp_path / "endpoint.yaml"
+    text = lab.project.read("configs/endpoint.yaml").replace("e2-highmem-2", "e2-highmem-4")
+    other.write_text(text.replace('"0": 100', f'"0": 20\n  "{first}": 80'), encoding="utf-8")
+    assert f"undeploy {NAME} one@3" in deploy(lab, "--config", other).out
+    shown = run(lab, "endpoints", "list").out
+    for name, share in {"one@1": 80, "two": 0, "one@3": 20}.items():
+        assert re.search(rf"{NAME} +{name} +{share} %", shown)
+    error = error_of(run(lab, "endpoints", "traffic", NAME, "one=100", code=2))
+    assert "models are one@1, two, one@3" in error
+    run(lab, "endpoints", "undeploy", NAME, "one@1")
+    assert len(lab.cloud.serving.endpoint()["deployedModels"]) == 2
+
+
 def test_what_a_colleague_deploys_meanwhile_keeps_its_traffic(lab, trained):
     from google.cloud.aiplatform_v1 import DeployModelRequest
     from google.protobuf import json_format
@@ -542,6 +569,10 @@ def test_what_a_request_removed_whose_answer_was_lost_is_gone(lab):
     lab.cloud.faults = [Fault("POST .*:undeployModel", LOST, times=1)]
     assert "undeployed one" in run(lab, "endpoints", "undeploy", NAME).out
     assert "deployedModels" not in lab.cloud.serving.endpoint()
+    deploy(lab)
+    lab.cloud.faults, lab.cloud.serving.looks = [Fault("POST .*:undeployModel", LOST, times=1)], 5
+    run(lab, "endpoints", "cleanup", "--yes")
+    assert is_empty(lab)
 
 
 def test_after_a_kill_cleanup_finds_the_endpoint(lab, monkeypatch):
@@ -706,6 +737,7 @@ def test_a_deadline_that_has_passed_is_warned_of(lab):
     deploy(lab, "--until", "23:59")
     [name] = lab.cloud.serving.endpoints()
     lab.cloud.jobs.resources[name].labels["until"] = "20250101-0000"
+    deploy(lab)
     assert (
         "still paid for; run: python scripts/endpoints.py undeploy"
         in run(lab, "endpoints", "list").out

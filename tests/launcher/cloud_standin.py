@@ -141,6 +141,13 @@ def _services(google, query, body, project):
     return {"services": [{"config": {"name": n}, "state": "ENABLED"} for n in names]}
 
 
+def _endpoints(google, query, body, *_):
+    """One a page."""
+    first = int(dict(query).get("pageToken", 0))
+    page = {"endpoints": google.endpoints[first : first + 1]}
+    return page | ({"nextPageToken": str(first + 1)} if first + 1 < len(google.endpoints) else {})
+
+
 def _enable(google, query, body, project):
     google.enabled = (google.enabled or set()) | set(body["serviceIds"])
     return {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
@@ -223,7 +230,7 @@ ROUTES = (
     ("GET", rf"{PROJECT}/billingInfo", _billing),
     ("POST", rf"{PROJECT}:getIamPolicy", _policy),
     ("POST", rf"{PROJECT}:setIamPolicy", _set_policy),
-    ("GET", rf"{PROJECT}/locations/([^/]+)/endpoints", lambda google, *_: {"endpoints": google.endpoints}),
+    ("GET", rf"{PROJECT}/locations/([^/]+)/endpoints", _endpoints),
     ("GET", BUCKET, _thing("buckets", "{}")),
     ("POST", "storage/v1/b", _create_bucket),
     ("PATCH", BUCKET, _update_bucket),

@@ -669,8 +669,8 @@ def test_an_endpoint_after_its_time_is_warned_of(google):
     google.endpoints = [
         {"displayName": name, "labels": {"until": until}, "deployedModels": models}
         for name, until, models in (
-            ("late", "20250101-1200", [{"id": "1"}]),
             ("early", "20990101-1200", [{"id": "2"}]),
+            ("late", "20250101-1200", [{"id": "1"}]),
             ("empty", "20250101-1200", []),
         )
     ]
@@ -679,7 +679,7 @@ def test_an_endpoint_after_its_time_is_warned_of(google):
     assert [command.split(" ", 1)[1] for command in finding.remedies] == [
         "scripts/endpoints.py undeploy late"
     ]
-    google.endpoints[0]["deployedModels"] = []
+    google.endpoints[1]["deployedModels"] = []
     assert look("endpoints").text == "paid for by the hour: early"
 
 

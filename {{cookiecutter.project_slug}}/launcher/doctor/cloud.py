@@ -139,7 +139,12 @@ class Cloud:
             raise Skip("gcp.region in project.yaml is empty")
         own = [("filter", f'labels.project="{find_label(self.settings)}"')]
         path = f"v1/projects/{project}/locations/{region}/endpoints"
-        endpoints = self.ask("aiplatform", path, own).get("endpoints", [])
+        endpoints, query = [], own
+        while query:
+            answer = self.ask("aiplatform", path, query)
+            endpoints += answer.get("endpoints", [])
+            token = answer.get("nextPageToken")
+            query = token and [*own, ("pageToken", token)]
         late = [one["displayName"] for one in endpoints if plan.is_overdue(one)]
         if late:
             undeploy = "python scripts/endpoints.py undeploy"

@@ -38,9 +38,7 @@ def find_url(name: str) -> str:
     vertex = connect()
     endpoint = find_endpoint(vertex, name)
     if "privateServiceConnectConfig" in endpoint:
-        instead = (
-            "there, the SDK asks it: aiplatform.PrivateEndpoint(…).predict(…), see docs/serving.md"
-        )
+        instead = "python scripts/deploy.py RUN --private prints again how to ask there"
         raise SpecError(f"{name}: is private, and only its network reaches it; {instead}")
     return predict_url(endpoint, vertex.connection.region)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from launcher.cloud.errors import CloudError
 from launcher.cloud.remote_job import ENDED, read_state
 from launcher.cloud.storage import Store, split
 from launcher.cloud.submission import ID, join_labels
@@ -194,7 +195,13 @@ def _follow(vertex: Vertex, job: dict, hourly: float | None, left_out: int) -> i
                 print(now, flush=True)
                 shown = now
             time.sleep(POLL)
-            job = vertex.get(name, "look at the batch prediction")
+            try:
+                job = vertex.get(name, "look at the batch prediction")
+            except CloudError as error:
+                look = 'curl -H "Authorization: Bearer $(gcloud auth print-access-token)"'
+                what = "the job continues; the same command follows it while it runs, and starts"
+                text = f"{error}; {what} another one after its end: look first by {look}"
+                raise CloudError(f"{text} {vertex.root}/{name}") from None
     except KeyboardInterrupt:
         url = f"{vertex.root}/{name}:cancel"
         raise SpecError(

@@ -173,12 +173,7 @@ def _find_instances(vertex: Vertex, *_) -> Iterator[Thing]:
 def _delete_endpoint(vertex: Vertex, endpoint: dict) -> None:
     """Wait for what is being done to an endpoint, take its models off, and delete it."""
     name = endpoint["name"]
-    if running := vertex.find_operation(name):
-        print(f"{endpoint['displayName']}: waiting for what is being done to it", flush=True)
-        try:
-            vertex.wait(running, "wait for the endpoint")
-        except CloudError as error:
-            print(error, file=sys.stderr)  # how a deployment ended that nobody waits for
+    deploy.settle(vertex, name)  # such as a deployment that nobody waits for
     for one in deploy.look_at(vertex, name).get("deployedModels", ()):
         deploy.undeploy(vertex, deploy.look_at(vertex, name), one["id"])
     deploy.delete(vertex, "endpoint", name)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -63,12 +64,12 @@ def find_instance(run_dir: Path, folder: Path) -> Path | None:
 
 def predict(model_dir: Path, instance: Path, words: list[str]) -> object:
     """The answer to the first instance of a file, by scripts/predict.py; SpecError: what that says."""
-    script = [sys.executable, str(ROOT / "scripts" / "predict.py"), "--model", str(model_dir)]
-    done = subprocess.run(
-        [*script, *words, str(instance)], capture_output=True, encoding="utf-8", cwd=ROOT
-    )
+    command = [sys.executable, ROOT / "scripts" / "predict.py", "--model", model_dir.absolute()]
+    command += [*words, instance.absolute()]
+    env = os.environ | {"PYTHONIOENCODING": "utf-8"}  # which Windows does not write to pipes
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8")
     if done.returncode:
-        raise SpecError(last_line(done.stdout + done.stderr))
+        raise SpecError(last_line(done.stdout + done.stderr).removeprefix("error: "))
     return json.loads(done.stdout.splitlines()[0])
 
 

@@ -7,6 +7,7 @@ labels what is there and resumes; `endpoints.py cleanup` finds it, too.
 import argparse
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -78,7 +79,8 @@ def deploy(options: argparse.Namespace) -> int:
         print(f"address: {predict_url(endpoint, region)}")
         print(f"ask: python scripts/predict.py FILE --endpoint {shown}")
     print(f"price: {price}; nobody undeploys it by itself")
-    print(f"undo: python scripts/endpoints.py undeploy {shown} {this.name}", flush=True)
+    name = plan.name_deployed(endpoint)[find_deployed(endpoint, model)["id"]]
+    print(f"undo: python scripts/endpoints.py undeploy {shown} {shlex.quote(name)}", flush=True)
     record_version(model_dir, model, vertex)
     return 0
 
@@ -161,7 +163,7 @@ def _explain_private(this: Plan, endpoint: dict, model: str) -> str:
   gcloud compute forwarding-rules create {name} {there} --network=NETWORK --address={name} --target-service-attachment={attachment}
 Then on a machine in that network, where ADDRESS is the one that was created:
   python -c 'from google.cloud import aiplatform; print(aiplatform.PrivateEndpoint("{endpoint["name"]}").predict([INSTANCE], endpoint_override="ADDRESS"))'
-Compare its answer with: python scripts/predict.py FILE --model {this.model_dir}"""
+Compare its answer with: python scripts/predict.py FILE --model {shlex.quote(str(this.model_dir))}"""
 
 
 def upload(vertex: Vertex, this: Plan, made: Made) -> str:
@@ -211,8 +213,8 @@ def _provide_endpoint(vertex: Vertex, this: Plan, made: Made) -> str:
         endpoint = vertex.create(this.create_endpoint(), find)
         name = endpoint["name"]
         made.append((f"endpoint {name}", partial(delete, vertex, "endpoint", name)))
-    elif endpoint.get("labels", {}) != wanted["labels"]:
-        changed = {"name": endpoint["name"], "labels": wanted["labels"]}
+    elif (there := endpoint.get("labels", {})) != (labels := there | wanted["labels"]):
+        changed = {"name": endpoint["name"], "labels": labels}  # an earlier --until stays
         what = "change the endpoint's labels"
         vertex.change("PATCH", endpoint["name"], what, changed, updateMask="labels")
     print(f"endpoint: {endpoint['name']}", flush=True)
@@ -303,8 +305,23 @@ def undeploy(vertex: Vertex, endpoint: dict, number: str) -> None:
     split = {key: int(share) for key, share in endpoint.get("trafficSplit", {}).items()}
     others = [one["id"] for one in endpoint["deployedModels"] if one["id"] != number]
     rest = plan.share_out({one: split.get(one, 0) for one in others}, 100)
-    body = {"deployedModelId": number, "trafficSplit": rest}
-    vertex.remove("POST", f"{endpoint['name']}:undeployModel", "undeploy the model", body)
+    name, body = endpoint["name"], {"deployedModelId": number, "trafficSplit": rest}
+    try:
+        vertex.change("POST", f"{name}:undeployModel", "undeploy the model", body)
+    except CloudError:  # perhaps since a first request, whose answer was lost, does it
+        settle(vertex, name)
+        if any(one["id"] == number for one in look_at(vertex, name).get("deployedModels", ())):
+            raise
+
+
+def settle(vertex: Vertex, endpoint: str) -> None:
+    """Wait for what is being done to an endpoint, however it ends."""
+    if running := vertex.find_operation(endpoint):
+        print("waiting for what is being done to the endpoint", flush=True)
+        try:
+            vertex.wait(running, "wait for the endpoint")
+        except CloudError as error:
+            print(error, file=sys.stderr)
 
 
 def delete(vertex: Vertex, kind: str, name: str) -> None:

@@ -23,7 +23,7 @@ LINES = 200  # of a log
 
 def list_rows(vertex: Vertex, endpoint: dict) -> Iterator[tuple[tuple[str, ...], float | None]]:
     """The models on an endpoint: (cells by COLUMNS, USD so far); None is unknown."""
-    until = plan.read_until(endpoint.get("labels", {}))
+    until, names = plan.read_until(endpoint.get("labels", {})), plan.name_deployed(endpoint)
     for deployed in endpoint.get("deployedModels", ()):
         resources = deployed.get("dedicatedResources", {})
         hourly = plan.price_per_hour(resources, vertex.connection.region) if resources else None
@@ -32,7 +32,7 @@ def list_rows(vertex: Vertex, endpoint: dict) -> Iterator[tuple[tuple[str, ...],
         machine = resources.get("machineSpec", {}).get("machineType", "?")
         cells = (
             endpoint["displayName"],
-            plan.name_deployed(deployed),
+            names[deployed["id"]],
             f"{endpoint.get('trafficSplit', {}).get(deployed['id'], 0)} %",
             f"{resources.get('minReplicaCount', '?')} × {machine}",
             format_time(deployed["createTime"]),
@@ -67,7 +67,7 @@ def list_(_: Namespace) -> int:
 def traffic(options: Namespace) -> int:
     vertex = connect()
     endpoint = find_endpoint(vertex, options.name)
-    ids = {plan.name_deployed(one): one["id"] for one in endpoint.get("deployedModels", ())}
+    ids = {name: number for number, name in plan.name_deployed(endpoint).items()}
     split = {}
     for word in options.share:
         name, _, percent = word.rpartition("=")
@@ -98,14 +98,12 @@ def logs(options: Namespace) -> int:
 def undeploy(options: Namespace) -> int:
     vertex = connect()
     endpoint = find_endpoint(vertex, options.name)
-    names = [plan.name_deployed(one) for one in endpoint.get("deployedModels", ())]
-    if options.model and options.model not in names:
-        raise SpecError(
-            f"{options.model}: not on {options.name}; there is {', '.join(names) or 'none'}"
-        )
-    for one in endpoint.get("deployedModels", ()):
-        name = plan.name_deployed(one)
+    names = plan.name_deployed(endpoint)
+    if options.model and options.model not in names.values():
+        there = ", ".join(names.values()) or "none"
+        raise SpecError(f"{options.model}: not on {options.name}; there is {there}")
+    for number, name in names.items():
         if options.model in (None, name):
-            deploy.undeploy(vertex, deploy.look_at(vertex, endpoint["name"]), one["id"])
+            deploy.undeploy(vertex, deploy.look_at(vertex, endpoint["name"]), number)
             print(f"undeployed {name}: no cost any more", flush=True)
     return 0

@@ -38,7 +38,12 @@ class Plan:
     model: dict  # the Model that is uploaded
     endpoint: dict  # the Endpoint that is created where there is none
     deployment: dict  # the DeployModelRequest
-    share: int  # percent of the traffic
+    split: Mapping[str, int]  # percents: FIRST's; of others only where they do not share the rest
+
+    @property
+    def share(self) -> int:
+        """Percent of the traffic."""
+        return self.split[files.FIRST]
 
     def upload(self, parent: str) -> Step:
         """The request that makes a version, of a model that is there or of a new one."""
@@ -61,7 +66,9 @@ class Plan:
         """
         own = {"model": model, "displayName": self.name}
         deployed = {**self.deployment["deployedModel"], **own}
-        split = {files.FIRST: self.share, **share_out(others, 100 - self.share)}
+        split = dict(self.split)
+        if len(split) == 1:
+            split |= share_out(others, 100 - self.share)
         body = {"deployedModel": deployed, "trafficSplit": split}
         return Step(f"deploy {self.name}", f"{endpoint}:deployModel", body)
 
@@ -105,7 +112,7 @@ def make_plan(
     if settings.service_account:
         given = deployment["deployedModel"]
         deployment["deployedModel"] = {"serviceAccount": settings.service_account, **given}
-    share = int(deployment.get("trafficSplit", {}).get(files.FIRST, 100))
+    split = deployment.get("trafficSplit", {}) if traffic is None else {files.FIRST: traffic}
     display = "-".join(filter(None, (settings.slug, kind)))
     same = [settings.project, settings.region, name, container, model, deployment, display]
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
@@ -130,7 +137,7 @@ def make_plan(
         model={**model, "labels": labels, "containerSpec": container},
         endpoint=endpoint,
         deployment=deployment,
-        share=share if traffic is None else traffic,
+        split={key: int(share) for key, share in split.items()} or {files.FIRST: 100},
     )
 
 
@@ -214,9 +221,14 @@ def read_until(labels: Mapping[str, str]) -> datetime | None:
     return time.replace(tzinfo=timezone.utc).astimezone()
 
 
-def name_deployed(model: Mapping) -> str:
-    """What people call a model on an endpoint."""
-    return model.get("displayName", model["id"])
+def name_deployed(endpoint: Mapping) -> dict[str, str]:
+    """{id of a model on an endpoint: what people call it}: its run; where two have one name, with the version."""
+    models = endpoint.get("deployedModels", ())
+    names = [model.get("displayName", model["id"]) for model in models]
+    return {
+        model["id"]: name if names.count(name) == 1 else f"{name}@{model.get('modelVersionId')}"
+        for model, name in zip(models, names, strict=True)
+    }
 
 
 def is_overdue(endpoint: Mapping) -> bool:

@@ -118,6 +118,12 @@ def test_a_table_of_samples_is_drawn_and_answered(open_page, tmp_path):
     wanted = ["--parameters", '{"windows": true}', tmp_path / "one.csv"]
     printed = json.loads(project.run([*predict, *wanted]).stdout)
     assert printed == {"recording": "one.csv"} | answer["predictions"][0]
+    text = "\n".join(lines).replace(",", ";").replace(".", ",").replace("0,5", "0,25")
+    (tmp_path / "commas.csv").write_text(text, encoding="utf-8")
+    page.choose_file("input[type=file]", tmp_path / "commas.csv")
+    page.wait_for("document.querySelector('#json').value.includes('0.25')")
+    with_commas = json.loads(page.run("document.querySelector('#json').value"))
+    assert json.dumps(with_commas) == json.dumps(instance).replace("0.5", "0.25")
     page.choose_file("input[type=file]", tmp_path / "wrong.csv")
     page.wait_for("document.querySelector('#answer .error')")
     assert "no column ay, az, wx, wy, wz; there are: seconds, ax" in page.text()

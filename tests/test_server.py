@@ -71,8 +71,13 @@ def test_the_answers_are_those_of_predict_py(project, model, server, tmp_path):
     assert server.ask("POST", "/predict", GOOD)[2]["x-model-runtime"] == "onnxruntime"
 
 
-def test_predict_py_asks_a_server_and_prints_the_command_that_does(project, model, server):
-    words = ["python", "scripts/predict.py", "--model", model, "data/penguins_eval.csv"]
+def test_predict_py_asks_a_server_and_prints_the_command_that_does(
+    project, model, server, tmp_path
+):
+    head, row, *rows = project.read("data/penguins_eval.csv").splitlines(keepends=True)
+    endless = re.sub(r"\b\d{4}\b", "inf", row)
+    (tmp_path / "f.csv").write_text("".join([head, row, endless, *rows]), encoding="utf-8")
+    words = ["python", "scripts/predict.py", "--model", model, tmp_path / "f.csv"]
     here = project.run(words).stdout
     words += ["--url", f"http://127.0.0.1:{server.port}/predict"]
     assert project.run(words).stdout == here
@@ -193,6 +198,17 @@ def test_a_request_that_has_waited_too_long_is_refused(project, model):
         assert impatient.get("/health")[0] == 200
 
 
+def test_an_explanation_for_which_nobody_waits_is_not_computed(project, model):
+    code = "from predictor import __main__, batching; batching.MAX_WAIT = 0.5"
+    code += "; from predictor.model import Model; import time; answer = Model.answer"
+    code += "; Model.answer = lambda *words: [time.sleep(1), answer(*words)][1]; __main__.main()"
+    with Served(project.path, model, words=["-c", code]) as slow:
+        slow.wait_until_ready()
+        with ThreadPoolExecutor(3) as pool:
+            done = pool.map(lambda _: slow.predict([BIRD] * 1025)[0], range(3))
+        assert sorted(done) == [200, 503, 503]
+
+
 def test_metrics_and_access_log(server):
     before = server.get("/metrics")[1].decode()
     secret = "a very secret island"
@@ -261,10 +277,13 @@ def test_a_model_in_a_bucket(project, model, server):
     for path in filter(Path.is_file, model.rglob("*")):
         buckets.write("lab", f"runs/a b/model/{path.relative_to(model)}", path.read_bytes())
     buckets.write("lab", "runs/a b/model-2/other", b"")
+    buckets.write("lab", "cut/model/x", b"12")
 
     def play(request):
         tokens.add(request.headers["Authorization"])
-        return buckets(request)
+        answer = buckets(request)
+        is_cut = "cut/model/x" in request.path and "alt" in request.query
+        return answer._replace(body=answer.body[:-1]) if is_cut else answer
 
     with (
         Proxy({"storage.googleapis.com": play}) as proxy,
@@ -279,6 +298,7 @@ def test_a_model_in_a_bucket(project, model, server):
         assert tokens == {"Bearer of-the-machine"} and proxy.leaks == []
         for uri, why in {
             "gs://lab/nothing": "there is no object below it",
+            "gs://lab/cut/model": "of the object 'cut/model/x' only a part has arrived",
             "gs://closed/model": "the bucket answers 403",
             "gs://lab/runs/a b/model-2": "no exported model",
         }.items():
@@ -340,10 +360,14 @@ def find_port():
 
 @contextlib.contextmanager
 def serve(project, *words):
-    """scripts/serve.py on a port of its own, with its output line by line."""
-    command = [sys.executable, "scripts/serve.py", f"--port={find_port()}", *map(str, words)]
+    """scripts/serve.py on a port of its own, with its output line by line; called in docs/."""
+    command = [sys.executable, "../scripts/serve.py", f"--port={find_port()}", *map(str, words)]
     process = subprocess.Popen(
-        command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=project.path / "docs",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     watch = threading.Timer(60, process.kill)
     watch.start()
@@ -355,7 +379,7 @@ def serve(project, *words):
         process.wait()
 
 
-@pytest.mark.parametrize("words", [(), ("runs/one",), ("runs/one/model",)])
+@pytest.mark.parametrize("words", [(), ("../runs/one",), ("../runs/one/model",)])
 def test_serve_py(project, words):
     with serve(project, *words) as process:
         lines = iter(process.stdout.readline, "")

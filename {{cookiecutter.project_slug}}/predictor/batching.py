@@ -113,8 +113,7 @@ class Batcher:
         Raises:
             InstanceError: its body is none; TimeoutError: its client waits no longer.
         """
-        if time.monotonic() - job.arrived > MAX_WAIT:
-            raise TimeoutError
+        _refuse_late(job)
         try:
             request = orjson.loads(job.body)
         except orjson.JSONDecodeError as error:
@@ -153,6 +152,7 @@ class Batcher:
 
     def _answer_alone(self, job: Job, instances: list, parameters) -> None:
         try:
+            _refuse_late(job)
             answers = self.model.answer(instances, parameters)
             errors = [answer["error"] for answer in answers if "error" in answer]
             if errors and not parameters.partial:
@@ -169,6 +169,12 @@ class Batcher:
                     job.response.set_result(response)
 
         self._loop.call_soon_threadsafe(deliver)
+
+
+def _refuse_late(job: Job) -> None:
+    """Raises a TimeoutError for a request whose client waits no longer."""
+    if time.monotonic() - job.arrived > MAX_WAIT:
+        raise TimeoutError
 
 
 def _respond(answers: list[dict], instances: int, rows: int) -> Response:

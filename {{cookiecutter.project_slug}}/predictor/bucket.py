@@ -29,8 +29,8 @@ def copy_model(uri: str) -> str:
     folder = Path(tempfile.mkdtemp(prefix="model-"))
     try:
         token = _read_token()
-        names = _list_objects(bucket, f"{prefix}/", token)
-        for name in names:
+        sizes = _list_objects(bucket, f"{prefix}/", token)
+        for name, size in sizes.items():
             path = (folder / name.removeprefix(f"{prefix}/")).resolve()
             if not path.is_relative_to(folder.resolve()):
                 raise ModelError(f"{uri}: the object {name!r} leads out of its folder")
@@ -38,26 +38,28 @@ def copy_model(uri: str) -> str:
             url = f"{API}/{bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media"
             with _open(url, token) as source, open(path, "wb") as target:
                 shutil.copyfileobj(source, target)
+            if path.stat().st_size != size:
+                raise ModelError(f"{uri}: of the object {name!r} only a part has arrived")
     except urllib.error.HTTPError as error:
         raise ModelError(f"{uri}: the bucket answers {error.code} {error.reason}") from None
     except OSError as error:
         raise ModelError(f"{uri}: cannot be copied ({error})") from None
-    if not names:
+    if not sizes:
         raise ModelError(f"{uri}: there is no object below it")
     return str(folder)
 
 
-def _list_objects(bucket: str, prefix: str, token: str) -> list[str]:
-    """The names of all files below a folder."""
-    names, page = [], {}
+def _list_objects(bucket: str, prefix: str, token: str) -> dict[str, int]:
+    """{name: bytes} of all files below a folder."""
+    sizes, page = {}, {}
     while True:
         query = urllib.parse.urlencode({"prefix": prefix, **page})
         with _open(f"{API}/{bucket}/o?{query}", token) as response:
             listed = json.load(response)
-        names += [item["name"] for item in listed.get("items", ())]
+        sizes |= {item["name"]: int(item["size"]) for item in listed.get("items", ())}
         page = {"pageToken": listed.get("nextPageToken")}
         if not page["pageToken"]:
-            return [name for name in names if not name.endswith("/")]  # which stand for folders
+            return {n: size for n, size in sizes.items() if n[-1] != "/"}  # which stand for folders
 
 
 def _read_token() -> str:

@@ -52,7 +52,10 @@ class Served:
             last = ["docker", "rm", "--force", name]
             self.child = Guarded([*words, self.image], os.environ, last)
         else:
-            contract |= {"AIP_HTTP_PORT": str(self.port), "AIP_STORAGE_URI": str(self.model_dir)}
+            contract |= {
+                "AIP_HTTP_PORT": str(self.port),
+                "AIP_STORAGE_URI": str(self.model_dir.absolute()),
+            }
             self.child = Guarded(
                 [sys.executable, "-m", "predictor"], drop_contract(os.environ) | contract
             )

@@ -95,7 +95,8 @@ class Inputs(JsonInputs):
 
     def to_json(self, checked: Row) -> dict[str, float | str | None]:
         """A checked instance as a client sends it to a server: null for a missing value."""
-        return {n: None if v == "" or v != v else v for n, v in checked.items()}
+        missing = "", math.inf, -math.inf  # and NaN; JSON has no word for infinity
+        return {n: None if v in missing or v != v else v for n, v in checked.items()}
 
     def check(self, where: str, instance: object) -> Row:
         """One instance of a request.

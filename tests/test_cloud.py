@@ -5,6 +5,7 @@ show: permissions, quota, machines, images that are fetched, preemption. See `st
 """
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -178,6 +180,7 @@ def test_a_job_whose_answer_is_lost_is_found_and_not_sent_again(lab, what):
         done, jobs = send(lab)
     assert (len(jobs), creates(lab)) == (1, 1)
     assert "looking whether the job started" in done.err
+    assert ("(the answer is no JSON, as from a network" in done.err) == (what == DAMAGED)
     assert f"sent: {jobs[0]['displayName']}, number " in done.out
 
 
@@ -327,6 +330,15 @@ def test_nothing_is_sent_without_a_note(lab):
         folder.unlink()
     assert jobs == [] and creates(lab) == 0
     assert "nothing is sent without it" in error_of(done)
+
+    def fill_disk(path, *_, **__):
+        Path(path).touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with mock.patch.object(lab.module("cloud.submit"), "open", fill_disk, create=True):
+        done, jobs = send(lab, code=2)
+    assert "(No space left on device), and nothing is sent" in error_of(done)
+    assert list(folder.iterdir()) == [] == jobs
 
 
 def test_jobs_of_one_second_write_into_folders_of_their_own(lab):

@@ -103,8 +103,11 @@ def explore(**flags) -> list[dict]:
         SpecError: what is wrong with the data or the flags.
     """
     command = [sys.executable, "-m", "trainer.task", "--describe-data", *to_flags(flags)]
-    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}  # a kind may decode images by TensorFlow
-    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, encoding="utf-8")
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # a kind may decode images by TensorFlow
+    env = (
+        os.environ | quiet | {"PYTHONIOENCODING": "utf-8"}
+    )  # which Windows does not write to pipes
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SpecError(done.stderr.strip().removeprefix("error: "))
     *log, sections = done.stdout.splitlines()

@@ -5,6 +5,7 @@ before it is sent until its fate is known; the same command, given again, reads 
 """
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -269,11 +270,13 @@ def write_note(this: Submission) -> Path:
         with open(note, "x", encoding="utf-8") as file:
             file.write(json.dumps(facts))
     except OSError as error:
-        if note.exists():
+        if isinstance(error, FileExistsError) and note.exists():
             raise CloudError(
                 "another command is sending the same job just now; give this one again when that "
                 "one has ended"
             ) from None
+        with contextlib.suppress(OSError):
+            note.unlink()  # an empty one, where the disk is full
         raise CloudError(
             f"{note}: cannot be written ({error.strerror or error}), and nothing is sent without "
             "it: it keeps a job from starting twice"

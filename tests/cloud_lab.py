@@ -14,6 +14,7 @@ import io
 import os
 import re
 import runpy
+import shutil
 import sys
 from dataclasses import dataclass
 from unittest import mock
@@ -57,7 +58,23 @@ class CloudLab:
         for name, constants in PATIENCE.items():
             for constant, seconds in constants.items():
                 setattr(self.module(name), constant, seconds)
+        self._build_packages_once()
         return self
+
+    def _build_packages_once(self):
+        """Let the package of the same sources be built once, though each test uploads it."""
+        code, digest, built = self.module("cloud.code"), self.module("project.sources").digest, {}
+        really_build = code.build_package
+
+        def build_package(folder):
+            sources = digest(code.SOURCES)
+            if sources not in built:
+                built[sources] = really_build(folder).read_bytes()
+            path = folder / "trainer.tar.gz"
+            path.write_bytes(built[sources])
+            return path
+
+        code.build_package = build_package
 
     def __exit__(self, *_):
         sys.path.remove(str(self.project.path))
@@ -65,6 +82,29 @@ class CloudLab:
         if self._runner:
             self._runner.stop()
         self.cloud.__exit__()
+
+    @contextlib.contextmanager
+    def as_baked(self):
+        """Within the block: no jobs in the cloud, no faults, the repo's own settings.
+
+        What the block leaves in the buckets and in runs/ is removed, so that no test depends on
+        those before it.
+        """
+        self.cloud.reset()
+        self.settings()
+        objects, runs = set(self._list_objects()), set(self._list_runs())
+        yield self
+        for name in set(self._list_objects()) - objects:
+            self.cloud.buckets.remove(BUCKET, name)
+        for path in set(self._list_runs()) - runs:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert self.cloud.proxy.leaks == []
+
+    def _list_objects(self):
+        return self.cloud.buckets.names(BUCKET)
+
+    def _list_runs(self):
+        return self.project.path.glob("runs/*")
 
     @staticmethod
     def _forget_launcher():

@@ -267,17 +267,6 @@ def cloud_lab(request, bake, tmp_path_factory):
 
 @pytest.fixture
 def lab(cloud_lab):
-    """The repo of `cloud_lab` as it was baked; no jobs in the cloud, and nothing goes wrong there.
-
-    What a test leaves in the buckets is removed, so that no test depends on those before it.
-    """
-    from cloud_lab import BUCKET
-
-    buckets = cloud_lab.cloud.buckets
-    before = set(buckets.names(BUCKET))
-    cloud_lab.cloud.reset()
-    cloud_lab.settings()
-    yield cloud_lab
-    for name in set(buckets.names(BUCKET)) - before:
-        buckets.remove(BUCKET, name)
-    assert cloud_lab.cloud.proxy.leaks == []
+    """The repo of `cloud_lab` as it was baked; no jobs in the cloud, and nothing goes wrong there."""
+    with cloud_lab.as_baked():
+        yield cloud_lab

@@ -162,7 +162,7 @@ def test_a_killed_trial_disturbs_no_other(project):
 
 
 def test_a_trial_that_hangs_is_ended_by_its_time_limit(project):
-    study = Study(project, "hanging", timeout="15s", ACTS="1=hang")
+    study = Study(project, "hanging", timeout="30s", ACTS="1=hang")
 
     assert study.finish() == 0
     assert study.states() == {"1": "failed", "2": "succeeded", "3": "succeeded"}

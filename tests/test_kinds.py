@@ -99,11 +99,12 @@ def test_its_own_tests_pass(waves):
 
 
 @pytest.mark.slow
-def test_the_launcher_runs_and_packs_it(waves):
+def test_the_launcher_runs_and_packs_it(waves, tmp_path):
     """Only what it runs and packs depends on the kind."""
-    copy_tests("launcher", waves)
+    copy = Project(shutil.copytree(waves.path, tmp_path / "copy"))
+    copy_tests("launcher", copy)
     tests = ["tests/test_cloud.py", "tests/test_jobs.py", "-k", "package or all_that_a_run_has"]
-    waves.run(["python", "-m", "pytest", *tests], timeout=900, **fork_trainers())
+    copy.run(["python", "-m", "pytest", *tests], timeout=900, **fork_trainers())
 
 
 @pytest.mark.slow

@@ -160,24 +160,46 @@ def config_file(tmp_path_factory):
     return path
 
 
+def bake_into(folder, config_file, **answers):
+    """Bake with these answers into a folder."""
+    path = cookiecutter(
+        str(ROOT),
+        no_input=True,
+        extra_context=answers,
+        output_dir=str(folder),
+        config_file=str(config_file),
+    )
+    return Project(path)
+
+
 @pytest.fixture(scope="session")
 def bake(tmp_path_factory, config_file):
     """Bake with these answers. Tests that ask for the same answers share one repo, and may add
-    to it (runs, bytecode); `fresh=True` gives one that nobody touched."""
-    shared = {}
+    to it (runs, bytecode); `fresh=True` gives one that nobody touched.
+
+    Both are copies of a bake that is made once for all processes of a run.
+    """
+    shared, originals = {}, tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        originals = originals.parent
+
+    def find_original(answers):
+        name = hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
+        finished, partial = originals / f"original-{name}", originals / f"partial-{name}"
+        with FileLock(f"{finished}.lock"):
+            if not finished.exists():
+                bake_into(partial, config_file, **answers)
+                partial.rename(finished)
+        [path] = finished.iterdir()
+        return path
 
     def bake(fresh=False, **answers):
         key = tuple(sorted(answers.items()))
         if not fresh and key in shared:
             return shared[key]
-        path = cookiecutter(
-            str(ROOT),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(tmp_path_factory.mktemp("bake")),
-            config_file=str(config_file),
-        )
-        project = Project(path)
+        original = find_original(answers)
+        path = tmp_path_factory.mktemp("bake") / original.name
+        project = Project(shutil.copytree(original, path, symlinks=True))
         return project if fresh else shared.setdefault(key, project)
 
     return bake

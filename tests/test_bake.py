@@ -18,7 +18,7 @@ import yaml
 
 import answers
 import dev
-from conftest import PRODUCT, ROOT, Project, fork_trainers, forked
+from conftest import PRODUCT, ROOT, Project, bake_into, fork_trainers, forked
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -160,9 +160,9 @@ def check_style(project):
 
 
 @pytest.mark.soak
-def test_every_bake_is_clean(bake):
+def test_every_bake_is_clean(config_file, tmp_path):
     for row in ALL:
-        project = bake(fresh=True, **row)
+        project = bake_into(tmp_path, config_file, **row)
         check_files(project)
         check_style(project)
         shutil.rmtree(project.path)
@@ -246,9 +246,9 @@ def test_every_overlay_file_is_used_by_a_bake(bake):
     assert texts == set(answers.LICENSES) - {"none"}  # test_license has them all
 
 
-def test_two_bakes_are_identical(project, bake):
+def test_two_bakes_are_identical(project, config_file, tmp_path):
     problem = yaml.safe_load(project.read("project.yaml"))["problem"]
-    again = bake(fresh=True, problem=problem)
+    again = bake_into(tmp_path, config_file, problem=problem)
     assert project.files() == again.files()
     for name in project.files():
         assert (project.path / name).read_bytes() == (again.path / name).read_bytes(), name

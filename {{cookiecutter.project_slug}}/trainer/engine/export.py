@@ -117,8 +117,7 @@ def write(model: keras.Model, examples, path: str) -> Exception | None:
 
         def serving(prepare: Callable, takes: dict[str, tf.TensorSpec]):
             # inputs.py is written in operations of graphs: to rewrite its Python takes seconds.
-            prepare = tf.autograph.experimental.do_not_convert(prepare)
-            serve = tf.function(lambda raw: core(prepare(raw)), [takes])
+            serve = tf.function(lambda raw: core(prepare(raw)), [takes], autograph=False)
             return serve.get_concrete_function()
 
         ways = exported.inputs.signatures(encoded) | {"encoded": (lambda inputs: inputs, encoded)}
@@ -157,6 +156,7 @@ def _read_rows(examples) -> dict[str, np.ndarray]:
     return {name: np.asarray(array[0]) for name, array in inputs.items()}
 
 
+@tf.autograph.experimental.do_not_convert
 def _check(answer) -> dict:
     """A signature returns tensors by name, a row of each for every instance."""
     if not isinstance(answer, dict) or not answer:

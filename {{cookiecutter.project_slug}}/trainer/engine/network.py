@@ -72,7 +72,8 @@ def _translate(core, takes: dict[str, tf.TensorSpec], names: set[str]):
     import tf2onnx
 
     outputs = tf.function(
-        lambda inputs: {name: value for name, value in core(inputs).items() if name in names}
+        lambda inputs: {name: value for name, value in core(inputs).items() if name in names},
+        autograph=False,
     )
     model, _ = tf2onnx.convert.from_function(outputs, [takes])
     graph = model.graph

@@ -92,6 +92,7 @@ def test_a_job_is_looked_at(lab, row):
     assert "NAME" in done.out + done.err
 
 
+@pytest.mark.soak  # test_doctor.py runs the same command
 @needs_gcloud
 def test_a_bucket_is_created(empty_project):  # noqa: F811
     [row] = [row for row in ROWS if "setup_cloud" in row]

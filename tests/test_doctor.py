@@ -139,7 +139,7 @@ def test_gcloud_sets_up_all_of_it_and_only_once(lab):
 
 
 @needs_gcloud
-@pytest.mark.slow
+@pytest.mark.soak  # tests/launcher looks up each of them in gcloud's own table of its commands
 def test_every_printed_command_is_one_that_gcloud_has(lab):
     """Of the doctor with everything missing or forbidden, and of the setup."""
     google = lab.google

@@ -18,6 +18,8 @@ from conftest import user_environ
 from standins.cloud import DAMAGED, SLOW, Fault
 from standins.proxy import Response
 
+pytestmark = pytest.mark.slow  # the real clients
+
 SOURCE = f"gs://{BUCKET}/data/raw"  # where data.yaml is silent
 MB = 1_000_000
 PART = 16 << 20  # what one request reads
@@ -190,7 +192,6 @@ class Killed:
         assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.slow
 def test_a_pull_that_is_killed_ends_complete(lab):
     content = random.Random(0).randbytes(3 * PART)
     fill(lab, big=content, small=b"1")

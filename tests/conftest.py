@@ -74,6 +74,7 @@ def start_fork_server(python=sys.executable, **environ):
                     env=user_environ()
                     | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
                     | {"OPENBLAS_NUM_THREADS": "1"}  # the others wait in a loop for work
+                    | {"GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000"}  # see standins/proxy.py
                     | environ,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[listener.fileno()],
@@ -233,8 +234,8 @@ class FileInBake(pytest.File):
 
     def collect(self):
         kind = IN_BAKE[self.path.parent.name]
-        # The marker counts here and means nothing in the bake.
-        words = ["-o", "markers=slow", f"tests/{self.path.name}"]
+        # The marker counts here and means nothing in the bake; hypothesis takes long to import.
+        words = ["-o", "markers=slow", "-p", "no:hypothesispytest", f"tests/{self.path.name}"]
         is_slow = "pytest.mark.slow" in self.path.read_text(encoding="utf-8")
 
         def run(bake_with_tests):

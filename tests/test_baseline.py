@@ -5,9 +5,6 @@ import os
 
 import numpy as np
 import pytest
-from google.cloud.aiplatform.v1.schema.trainingjob import definition_v1
-from google.cloud.aiplatform_v1.types import TrainingPipeline
-from google.protobuf.json_format import ParseDict
 
 import dev
 from conftest import forked
@@ -239,13 +236,18 @@ def test_the_sql_for_bigquery_is_read_by_a_parser(penguins, prices):
 @pytest.mark.parametrize(
     ("name", "inputs", "price"),
     [
-        ("penguins", definition_v1.AutoMlTablesInputs, "about $21.25"),
-        ("prices", definition_v1.AutoMlTablesInputs, "about $21.25"),
-        ("digits", definition_v1.AutoMlImageClassificationInputs, "about $27.72"),
+        ("penguins", "AutoMlTablesInputs", "about $21.25"),
+        ("prices", "AutoMlTablesInputs", "about $21.25"),
+        ("digits", "AutoMlImageClassificationInputs", "about $27.72"),
     ],
 )
 def test_the_message_for_automl_is_the_apis_own(request, name, inputs, price):
+    from google.cloud.aiplatform.v1.schema.trainingjob import definition_v1
+    from google.cloud.aiplatform_v1.types import TrainingPipeline
+    from google.protobuf.json_format import ParseDict
+
     project, run = request.getfixturevalue(name)
+    inputs = getattr(definition_v1, inputs)
     done = project.run([*BASELINE, run, "--automl"])
     message = json.loads(done.stdout)
 

@@ -53,7 +53,7 @@ class Lab:
         return out, err
 
     def trainer(self):
-        return forked("trainer.task", **self.proxy.environ())
+        return forked("trainer.task")
 
     def train(self, name, *flags, code=0):
         return self.run(*self.trainer(), f"--job-dir=gs://lab/{name}", *flags, code=code)
@@ -239,7 +239,7 @@ print(json.dumps(dict(zip(labels, answer["probabilities"].numpy()[0].tolist())))
 
 def test_the_model_answers_from_the_bucket_and_from_a_copy(lab, undisturbed, tmp_path):
     prefix = "runs/undisturbed/model/"
-    code = forked("-c", **lab.proxy.environ())
+    code = forked("-c")
     out, _ = lab.run(*code, LOAD, f"gs://lab/{prefix}", json.dumps(PENGUIN))
     there = json.loads(out)
     for name in lab.buckets.names("lab", prefix):
@@ -250,7 +250,7 @@ def test_the_model_answers_from_the_bucket_and_from_a_copy(lab, undisturbed, tmp
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(lab.buckets.read("lab", name))
     (tmp_path / "penguin.json").write_text(json.dumps(PENGUIN), encoding="utf-8")
-    predict = forked("scripts/predict.py", **lab.proxy.environ())
+    predict = forked("scripts/predict.py")
     here, _ = lab.run(*predict, "--model", tmp_path / "model", tmp_path / "penguin.json")
     here = json.loads(here)
     assert here["class"] == max(there, key=there.get) == "Gentoo"
@@ -317,4 +317,4 @@ def test_recordings_are_read_from_a_bucket(lab, bake, name):
 
 
 def test_no_verb_takes_a_bucket_that_cannot_be_had_for_an_empty_one(lab):
-    lab.run(*forked("-c", **lab.proxy.environ()), VERBS)
+    lab.run(*forked("-c"), VERBS)

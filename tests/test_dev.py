@@ -1,5 +1,6 @@
 """dev.py starts on a machine that has little, and says what it lacks."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import dev
-from conftest import HERE, LONGEST, ROOT
+from conftest import HERE, LONGEST, ROOT, fork_trainers
 
 
 @pytest.mark.parametrize("arguments", [[], ["tets"], ["demo", "-k", "x"], ["clean", "x"]])
@@ -49,9 +50,10 @@ def test_the_files_that_begin_are_there():
 @pytest.mark.slow
 def test_demo_runs_and_runs_again():
     """As the README says it, in this checkout; and from inside an activated .venv."""
-    for _ in range(2):
+    for environ in ({}, fork_trainers()):
         line = [sys.executable, str(ROOT / "dev.py"), "demo"]
-        done = subprocess.run(line, capture_output=True, encoding="utf-8", timeout=900)
+        environ = {**os.environ, **environ}
+        done = subprocess.run(line, env=environ, capture_output=True, encoding="utf-8", timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         assert float(re.search(r"^eval accuracy: (\S+)", done.stdout, re.MULTILINE)[1]) >= 0.95
         for what in ("run directory", "report"):

@@ -194,6 +194,7 @@ def test_a_killed_launcher_leaves_no_trainer(project, tmp_path):
     launcher = subprocess.Popen(
         [sys.executable, "scripts/train_local.py", *map(str, words)],
         cwd=project.path,
+        env={**os.environ, **fork_trainers()},  # forks end with their clients, which are listed
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import browser
-from conftest import forked
+from conftest import fork_trainers, forked
 from served import Served
 
 pytestmark = [
@@ -26,7 +26,7 @@ def open_page(bake, request):
     def open_page(problem):
         project = bake(fresh=True, problem=problem)
         project.run(["python", *forked("trainer.task"), "--job-dir=runs/one", "--epochs=1"])
-        server = Served(project.path, project.path / "runs" / "one" / "model")
+        server = Served(project.path, project.path / "runs" / "one" / "model", **fork_trainers())
         request.addfinalizer(lambda: server.__exit__())
         page = browser.Browser().__enter__()
         request.addfinalizer(lambda: page.__exit__())

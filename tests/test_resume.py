@@ -34,7 +34,6 @@ def undisturbed(bake, tmp_path_factory):
         str(place / "cache"),
         *FLAGS,
     ]
-    cluster.run(bake(), place / "log", ONE, place / "warm-up", *flags)
     start = time.monotonic()
     [replica] = cluster.start(bake(), place / "log", ONE, place / "run", *flags)
     assert cluster.finish([replica]) == [0], replica.text()

@@ -62,12 +62,12 @@ class Lab:
         return out, err
 
     def shards(self, source, target, *flags, code=0):
-        script = forked("scripts/data.py", **self.proxy.environ())
+        script = forked("scripts/data.py")
         flags = [*FLAGS, "--workers=1", *flags]
         return self.run(*script, "shards", source, target, *flags, code=code)
 
     def code(self, *words, code=0):
-        return self.run(*forked("-c", **self.proxy.environ()), *words, code=code)
+        return self.run(*forked("-c"), *words, code=code)
 
     def contents(self, name):
         """The files of the shards in the bucket, but the manifest, which names the source."""
@@ -174,7 +174,7 @@ def test_read_from_a_bucket_as_from_a_folder(lab, remote, local):
 
 
 def test_training_from_a_bucket_into_a_bucket_as_from_a_folder(lab, remote, local):
-    logs, trainer = {}, forked("trainer.task", **lab.proxy.environ())
+    logs, trainer = {}, forked("trainer.task")
     for data, runs in (("here", str(lab.temporary / "runs")), (remote, "gs://lab/runs")):
         flags = [f"--data={data}", f"--job-dir={runs}/1", "--epochs=2", "--batch-size=16"]
         logs[data], _ = lab.run(*trainer, *flags, "--checkpoint-every=0")

@@ -13,10 +13,9 @@ import io
 import json
 from datetime import datetime, timezone
 
-from google.cloud import aiplatform_v1 as api
 from google.protobuf import json_format
 
-from standins.vertex import Refused
+from standins.vertex import Refused, sdk
 
 FILES = "prediction.results-00000-of-00001", "prediction.errors_stats-00000-of-00001"
 
@@ -45,14 +44,14 @@ class Batches:
         made = type(job)()
         made.CopyFrom(job)
         made.name = f"{message.parent}/batchPredictionJobs/{next(self.vertex._ids)}"
-        made.state = api.JobState.JOB_STATE_QUEUED
+        made.state = sdk().JobState.JOB_STATE_QUEUED
         made.create_time.FromDatetime(datetime.now(timezone.utc))
         self.vertex.resources[made.name] = made
         return made
 
     def _get(self, message):
         job = self.vertex.resources[message.name]
-        states = api.JobState
+        states = sdk().JobState
         if job.state == states.JOB_STATE_QUEUED:
             job.state = states.JOB_STATE_RUNNING
             job.start_time.FromDatetime(datetime.now(timezone.utc))

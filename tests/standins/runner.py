@@ -155,7 +155,7 @@ class Run:
             cwd = self.runner.folder / self.id / (trial or "job") / f"{pool}-{index}"
             cwd.mkdir(parents=True)
             packages = self.runner.install(task["packageUris"])
-            program = forked(task["pythonModule"], **self.runner.environ)
+            program = forked(task["pythonModule"])
             process = subprocess.Popen(
                 [sys.executable, *program, *task.get("args", []), *flags],
                 cwd=cwd,

@@ -89,6 +89,17 @@ def test_a_pull_copies_what_is_new_or_changed_and_nothing_else(lab):
     ]
     assert "!! data/raw/" in lab.project.run(["git", "status", "--short", "--ignored"]).stdout
 
+    for wrong in (
+        "=======",
+        "a,1,AAAAAA==",
+        "d,1.5,AAAAAA==",
+        "",
+    ):  # as merges and editors leave it
+        text = "\n".join([head, *rows, wrong, ""])
+        (lab.project.path / "data/MANIFEST.csv").write_text(text, encoding="utf-8")
+        assert "line 5 is not path,size,crc32c of one" in error_of(data(lab, "status", code=2))
+
+    data(lab, "pull")
     lab.cloud.buckets.sent = 0
     done = data(lab, "pull")
     assert "copied 0, 0.0 MB" in done.out and "commit" not in done.out
@@ -335,6 +346,9 @@ def test_a_push_adds_new_files_and_overwrites_none(lab):
     assert lab.cloud.buckets.read(BUCKET, "data/raw/new") == b"5"
     (folder / "con").write_bytes(b"6")  # nobody with Windows could pull it
     assert "a device of Windows" in error_of(data(lab, "push", code=2))
+    (folder / "MINE").write_bytes(b"7")
+    error = error_of(data(lab, "push", "data/raw/MINE", code=2))
+    assert "'mine' cannot be written beside 'MINE'" in error
 
 
 def test_only_raw_data_is_pushed(lab):
@@ -360,7 +374,8 @@ def test_a_run_is_copied_and_its_record_last(lab):
     for name in ("run.json", "model/saved_model.pb", ".trainer.lock"):
         (run / name).write_text(name)
     assert "runs/absent: is no run" in error_of(data(lab, "push", "--run", "absent", code=2))
-    assert "is no run" in error_of(data(lab, "push", "--run", "../runs/kept", code=2))
+    for name in ("../runs/kept", ""):
+        assert "is no run" in error_of(data(lab, "push", "--run", name, code=2))
     data(lab, "push", "--run", "kept")
     names = [f"runs/kept/{name}" for name in ("model/saved_model.pb", "run.json")]
     assert lab.cloud.buckets.names(BUCKET, "runs/kept/") == names

@@ -84,6 +84,8 @@ def test_predict_py_asks_a_server_and_prints_the_command_that_does(
     curl = project.run([*words, "--curl"]).stdout
     predictions = json.loads(project.run(["bash", "-c", curl]).stdout)["predictions"]
     assert predictions == [json.loads(line) for line in here.splitlines()]
+    wrong = project.run([*words[:-1], f"127.0.0.1:{server.port}/predict"], check=False)
+    assert wrong.stderr.startswith("error: 127.0.0.1:") and "unknown url type" in wrong.stderr
 
 
 def test_parameters(server):

@@ -81,16 +81,18 @@ def push(options: Namespace) -> int:
         SpecError: a path is not in data/raw; the bucket has another file of a name, or refuses.
     """
     with local_files.disk_errors(ROOT):
-        if options.run:
+        if options.run is not None:
             return _push_run(options.run)
         raw = read_raw_data()
         paths = [_take_path(path, raw) for path in options.path] or [RAW]
         if not raw.source.startswith("gs://"):
             raise SpecError(f"data.yaml: source is {raw.source}; push needs gs://BUCKET/FOLDER")
         names = [n for n in list_raw() if {RAW / n, *(RAW / n).parents}.intersection(paths)]
-        local_files.refuse_names("data/raw", names, "such files")
+        store = open_store()
+        # Beside what is there: nobody could pull `A.csv` and `a.csv`.
+        local_files.refuse_names(raw.source, {*store.list(raw.source), *names}, "such files")
         entries = hash_files(RAW, names)
-        _copy_new(open_store(), RAW, entries, raw.source)
+        _copy_new(store, RAW, entries, raw.source)
         write_manifest({**read_manifest(), **entries})
     return 0
 
@@ -168,11 +170,16 @@ def read_manifest() -> dict[str, Entry]:
     """
     if not MANIFEST.exists():
         return {}
+    entries: dict[str, Entry] = {}
     try:
-        head, *rows = csv.reader(io.StringIO(MANIFEST.read_text(encoding="utf-8"), newline=""))
-        if head != HEAD:
+        rows = [*csv.reader(io.StringIO(MANIFEST.read_text(encoding="utf-8"), newline=""))]
+        if rows[:1] != [HEAD]:
             raise ValueError(f"line 1 is not {','.join(HEAD)}")
-        return {path: Entry(int(size), crc32c) for path, size, crc32c in rows}
+        for line, row in enumerate(rows[1:], 2):
+            if len(row) < 3 or not row[1].isdecimal() or row[0] in entries:
+                raise ValueError(f"line {line} is not {','.join(HEAD)} of one more file")
+            entries[row[0]] = Entry(int(row[1]), row[2])
+        return entries
     except (ValueError, csv.Error) as error:
         fix = "git checkout data/MANIFEST.csv brings back the committed one"
         raise SpecError(f"{MANIFEST}: {error}; {fix}") from None

@@ -1,6 +1,7 @@
 """Sends instances to an endpoint or to a server, in requests that are small enough; answers in order."""
 
 import contextlib
+import http.client
 import json
 import shlex
 import urllib.error
@@ -91,10 +92,9 @@ def make_body(instances: list, parameters: dict) -> dict:
 
 def _post(url: str, body: dict) -> dict:
     """Ask a server without a login."""
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    kind = {"Content-Type": "application/json"}
     try:
+        request = urllib.request.Request(url, json.dumps(body).encode(), kind)
         with urllib.request.urlopen(request, timeout=ANSWER) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
@@ -102,7 +102,7 @@ def _post(url: str, body: dict) -> dict:
         with contextlib.suppress(ValueError, LookupError, TypeError):
             text = json.loads(text)["error"]
         raise CloudError(f"{url}: {error.code}: {text[:300]}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise CloudError(f"{url}: no answer ({getattr(error, 'reason', error)})") from None
 
 

@@ -6,6 +6,7 @@ instance costs its whole request there.
 
 import hashlib
 import json
+import shlex
 import tempfile
 import time
 from argparse import Namespace
@@ -145,9 +146,10 @@ def _make_step(this: Plan, config: Mapping, model: str) -> Step:
     """The request that starts the job of a complete file with a version, by its resource name."""
     account = this.settings.service_account
     body = {"serviceAccount": account} if account else {}
-    body |= {**config, "displayName": this.name, "model": model}
-    same = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-    body["labels"] = join_labels(this.labels, {ID: same})
+    body |= {**config, "displayName": this.name}
+    whole = json.dumps([body, this.labels[ID]], sort_keys=True)  # ID stands for the model
+    same = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    body |= {"model": model, "labels": join_labels(this.labels, {ID: same})}
     what, path = (
         f"start the batch prediction of {this.name}",
         f"{this.settings.parent}/{COLLECTION}",
@@ -217,7 +219,7 @@ def _follow(vertex: Vertex, job: dict, hourly: float | None, left_out: int) -> i
     if where:
         print(f"predictions: {where}", flush=True)
     if where.startswith("gs://"):
-        print(f"bring back: gcloud storage cp -r {where} .", flush=True)
+        print(f"bring back: gcloud storage cp -r {shlex.quote(where)} .", flush=True)
     faults = [job.get("error", {}), *job.get("partialFailures", ())]
     why = [" ".join(fault["message"].split()) for fault in faults if fault.get("message")]
     if read_state(job) != "SUCCEEDED":

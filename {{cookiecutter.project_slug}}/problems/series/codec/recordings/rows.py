@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +21,14 @@ from codec import split
 from codec.errors import JobError
 from codec.recordings.cells import TEXTS, is_number
 from codec.recordings.roles import Roles
-from codec.recordings.tables import Source, read_blocks
+from codec.recordings.tables import Source, convert_block, read_blocks
 from codec.resample import CHUNK
 
 SORTED = 1 << 20  # rows that are sorted at once
 MAX_LABELS = 1 << 20  # different targets
 NO_LABEL = -1
 WHOLE = re.compile(r"^([-+]?\d+)\.0+$", re.ASCII)
-THREADS = 2  # pyarrow parses in one, the others work: more would wait for it
+THREADS = 2  # beside the one in which pyarrow parses: more would wait for it
 
 
 @dataclass
@@ -112,7 +113,7 @@ def collect_rows(sources: Sequence[Source], roles: Roles, folder: str) -> Rows:
     with open(rows.path, "wb") as file:
         for source in sources:
             blocks = read_blocks(source, roles.types)
-            for block in read_ahead(blocks, lambda batch: _pack(batch, roles)):
+            for block in read_ahead(blocks, partial(_pack, source, roles)):
                 builder.add(source, *block).tofile(file)
     builder.finish()
     if rows.is_scattered:
@@ -120,11 +121,14 @@ def collect_rows(sources: Sequence[Source], roles: Roles, folder: str) -> Rows:
     return rows
 
 
-def _pack(batch: pa.RecordBatch, roles: Roles) -> tuple[np.ndarray, dict, np.ndarray, np.ndarray]:
+def _pack(
+    source: Source, roles: Roles, batch: pa.RecordBatch
+) -> tuple[np.ndarray, dict, np.ndarray, np.ndarray]:
     """Rows of a block without the numbers of recordings; its texts by column.
 
     And of each channel how many zeros, as in `Rows.zeros`, and the range, float32 [2, channels].
     """
+    batch = convert_block(source, batch, roles.types)
     rows = np.empty(len(batch), layout(roles))
     values = [batch.column(name).to_numpy(zero_copy_only=False) for name in roles.channels]
     is_lost = np.logical_or.reduce([np.isnan(column) for column in values])
@@ -271,10 +275,14 @@ def _to_keys(rows: np.ndarray) -> np.ndarray:
 
 
 def read_ahead(blocks: Iterator, work: Callable) -> Iterator:
-    """Yield what `work` makes of each block, in order; a few blocks are in memory, and no more."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting = deque()
-        for block in blocks:
+    """Yield what `work` makes of each block, in order; a few blocks are in memory, and no more.
+
+    The next block is read by a thread of its own: pyarrow parses in the thread that wants it.
+    """
+    with ThreadPoolExecutor(THREADS) as pool, ThreadPoolExecutor(1) as reader:
+        waiting, coming = deque(), reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
             waiting.append(pool.submit(work, block))
             if len(waiting) > THREADS:
                 yield waiting.popleft().result()

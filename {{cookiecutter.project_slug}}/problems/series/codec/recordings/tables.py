@@ -195,19 +195,16 @@ def _find_delimiter(lines: Sequence[str]) -> str:
 
 
 def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    """Yield the columns as `types` says, NUMBERS and TEXTS, in this order, a block at a time.
+    """Yield the columns as pyarrow has them, a block at a time: `convert_block` makes them what `types` says.
 
     Raises:
         JobError: a text in a column of numbers, a row of another length, a text that is not UTF-8.
     """
     try:
         with files.open(source.path, "rb") as file:
-            batches = (
+            yield from (
                 _read_csv(source, types, file) if source.encoding else _read_parquet(types, file)
             )
-            for batch in batches:
-                columns = [_convert(source, batch, name, kind) for name, kind in types.items()]
-                yield pa.record_batch(columns, names=list(types))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise _explain(source, types, error) from None
     except OSError as error:  # pyarrow's, too, of a corrupt page
@@ -244,10 +241,22 @@ def _read_parquet(types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatc
         yield from table.iter_batches(BLOCK_ROWS, row_groups=[group], columns=list(types))
 
 
+def convert_block(
+    source: Source, batch: pa.RecordBatch, types: dict[str, pa.DataType]
+) -> pa.RecordBatch:
+    """The columns as `types` says, NUMBERS and TEXTS, in this order.
+
+    Raises:
+        JobError: a column has other values.
+    """
+    columns = [_convert(source, batch, name, kind) for name, kind in types.items()]
+    return pa.record_batch(columns, names=list(types))
+
+
 def _convert(source: Source, batch: pa.RecordBatch, name: str, kind: pa.DataType) -> pa.Array:
     try:
         return convert(batch.column(name), kind)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         what = {NUMBERS: "numbers", TEXTS: "texts"}.get(kind, "dates")
         raise JobError(
             f"{source.path}: column {name!r}: expected {what} ({shorten(error)})"

@@ -14,6 +14,7 @@ which to run it again.
 
 import functools
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -180,11 +181,13 @@ def bake(tmp_path_factory, config_file):
 
     Both are copies of a bake that is made once for all processes of a run.
     """
+    defaults = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     shared, originals = {}, tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         originals = originals.parent
 
     def find_original(answers):
+        answers = {name: text for name, text in answers.items() if text != defaults[name]}
         name = hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
         finished, partial = originals / f"original-{name}", originals / f"partial-{name}"
         with FileLock(f"{finished}.lock"):

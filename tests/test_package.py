@@ -9,6 +9,8 @@ from cloud_lab import BUCKET
 from conftest import Project
 from test_cloud_jobs import error_of
 
+pytestmark = pytest.mark.slow  # builds packages, and needs the real clients
+
 FILES = {
     "trainer/labels.json": '["a", "b"]',
     "trainer/lexicon/words.py": "WORDS = ['eye']",  # no __init__.py beside it
@@ -48,7 +50,6 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.slow
 def test_a_package_installs_every_file_that_the_image_has(bake, tmp_path):
     project = bake(fresh=True)
     add(project, [*FILES, *ODD])

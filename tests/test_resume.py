@@ -54,7 +54,7 @@ def kill_and_go_on(project, place, undisturbed, share, how=signal.SIGKILL):
     return first, second
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.9, marks=pytest.mark.soak)])
 def test_killed(bake, tmp_path, undisturbed, share):
     kill_and_go_on(bake(), tmp_path, undisturbed, share)
 
@@ -98,7 +98,9 @@ def short(bake, tmp_path_factory, undisturbed):
     return place / "run"
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "flipped"])
+@pytest.mark.parametrize(
+    "damage", ["half", pytest.param("empty", marks=pytest.mark.soak), "flipped"]
+)
 def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, short, damage):
     flags, weights, history, _ = undisturbed
     shutil.copytree(short, tmp_path / "run")

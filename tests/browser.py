@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-SECONDS = 60  # TensorFlow may start on a busy machine
+SECONDS = 120  # TensorFlow may start on a busy machine
 # Chromium reads from 3 and writes to 4, which may be the numbers of the pipes themselves.
 START = """
 import os, sys

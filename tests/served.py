@@ -14,7 +14,7 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
-SECONDS = 60  # for a start with TensorFlow, on a busy machine
+SECONDS = 120  # for a start with TensorFlow, on a busy machine
 
 
 class Served:

@@ -20,6 +20,7 @@ from standins import docker as standin
 pytestmark = pytest.mark.slow
 
 BASE = "base:local"
+WAIT = 300  # seconds; generous, for a machine with other things to do
 SOMEBODY = 1000  # a user without a name in the image, and without rights here
 LONG = ["--epochs=100000", "--checkpoint-every=0"]
 # A program of others that trains nothing, as long as nobody ends it.
@@ -131,8 +132,8 @@ class Started:
     def said(self):
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, text, timeout=60):
-        deadline = time.monotonic() + timeout
+    def wait_for(self, text):
+        deadline = time.monotonic() + WAIT
         while text not in self.said:
             assert self.process.poll() is None and time.monotonic() < deadline, self.said
             time.sleep(0.05)
@@ -140,7 +141,7 @@ class Started:
     def finish(self, code=0):
         """Waits for its end; gives the run directory, None where there is none, and the output."""
         try:
-            assert self.process.wait(120) == code, self.said
+            assert self.process.wait(WAIT) == code, self.said
         finally:
             self.process.kill()
         found = re.search(r"^run directory: (.*)$", self.said, flags=re.M)
@@ -291,7 +292,7 @@ def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
     shutil.chown(tmp_path, SOMEBODY, SOMEBODY)
     words = ["--network=none", f"--user={SOMEBODY}:{SOMEBODY}", f"--volume={tmp_path}:/app/runs"]
     name = lab.docker.run("run", "--detach", *words, tag, *LONG).stdout.strip()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT
     while "epoch 3/" not in lab.docker.run("logs", name).stdout:
         assert time.monotonic() < deadline, lab.docker.run("logs", name)
         time.sleep(0.1)
@@ -307,7 +308,7 @@ def test_sigterm_reaches_the_trainer_in_a_bare_container(lab, tmp_path):
 def test_a_killed_launcher_leaves_no_container(lab):
     started = lab.start(lab.job_of_others(pools=2, code=IDLE), "--container")
     started.wait_for("epoch 1/")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT
     while len(lab.docker.run("ps", "-q").stdout.split()) < 2:
         assert time.monotonic() < deadline, started.said
     left = lab.networks()
@@ -316,7 +317,7 @@ def test_a_killed_launcher_leaves_no_container(lab):
     started.process.kill()
     started.process.wait()
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT
     while lab.docker.run("ps", "-aq").stdout:
         assert time.monotonic() < deadline, lab.docker.run("ps", "-a").stdout
         time.sleep(0.1)

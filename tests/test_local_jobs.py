@@ -157,7 +157,7 @@ def stop_and_resume(project, run_dir, epoch, pause=0.0):
         assert any(f"epoch {epoch}/" in line for line in launcher.stdout)
         time.sleep(pause)
         launcher.send_signal(signal.SIGTERM)
-        said, _ = launcher.communicate(timeout=60)
+        said, _ = launcher.communicate(timeout=300)
     finally:
         launcher.kill()
     assert launcher.returncode == 75, said

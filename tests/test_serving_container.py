@@ -13,6 +13,7 @@ import pytest
 
 from conftest import forked
 from hostile_requests import BIRD
+from served import SECONDS
 from standins import docker as standin
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ def ask(docker, name, path, body=""):
 def test_it_runs_without_network_rights_and_a_writable_disk(docker, image, project, tmp_path):
     words = ["--detach", "--network=none", "--read-only", "--cap-drop=ALL", "--name=served"]
     docker.run("run", *words, image)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while not ask(docker, "served", "/health"):
         assert time.monotonic() < deadline, docker.run("logs", "served").stderr
         time.sleep(0.1)
@@ -90,7 +91,7 @@ def test_serve_py_runs_it_and_leaves_no_container(docker, image, project):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=project.path, env=environ, **pipes)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SECONDS
         while not (names := docker.run("ps", "--format={{.Names}}").stdout.split()) or not ask(
             docker, names[0], "/health"
         ):

@@ -40,16 +40,9 @@ def only_train(monkeypatch):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
-    """A file as Keras writes it. With the statistics of a new network, every signal would die."""
-    keras.utils.set_random_seed(3)
-    network = Backbone(NAME, SIZE).network
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.5
-    for seed in range(8):
-        network(keras.random.uniform((32, SIZE, SIZE, 3), -1, 1, seed=seed), training=True)
+    """A file as Keras writes it."""
     path = str(tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5")
-    network.save_weights(path)
+    Backbone(NAME, SIZE).network.save_weights(path)
     return path
 
 
@@ -74,25 +67,6 @@ def backbone(trained) -> Backbone:
     return trained.model.get_layer("backbone")
 
 
-def test_the_head_learns_first_then_the_last_layers(flags, weights, tmp_path):
-    fresh = Backbone(NAME, SIZE).network
-    fresh.load_weights(weights)
-    phases = ["--head-epochs", "1", "--fine-tune-layers", "4", "--fine-tune-rate", "0.01"]
-    phases += ["--export", "last"]
-
-    one = train(tmp_path / "head alone", *flags, "--epochs", "1")
-    two = train(tmp_path / "both", *flags, *phases, "--epochs", "3")
-
-    given, head, tuned = (values(n) for n in (fresh, backbone(one).network, backbone(two).network))
-    layers = [layer.name for layer in fresh.layers if layer.trainable_variables]
-    assert changed(given, head) == set()
-    assert {path.split("/")[0] for path in changed(head, tuned)} == set(layers[-4:])
-    assert not [path for path in changed(head, tuned) if "moving" in path]
-    assert read_json(two.job_dir / "run.json")["phases"] == {"head": 1, "fine-tuning": 2}
-    logits = [values(place.model.get_layer("logits")) for place in (one, two)]
-    assert changed(*logits) == {"logits/kernel", "logits/bias"}
-
-
 def make_shallow(include_top, weights, input_shape, pooling):
     """A network of the layers that MobileNet has, which takes seconds less to compile."""
     image = x = keras.Input(input_shape)
@@ -104,10 +78,37 @@ def make_shallow(include_top, weights, input_shape, pooling):
     return keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
 
 
-def test_a_run_goes_on_inside_of_either_phase(flags, tmp_path, monkeypatch):
-    """Stopped in the middle of its second epoch, and again in the middle of its third."""
+@pytest.fixture
+def shallow(monkeypatch):
+    """MobileNet is that network."""
     make_shallow.__module__ = keras.applications.MobileNet.__module__  # of its preprocessing
     monkeypatch.setattr(keras.applications, "MobileNet", make_shallow)
+
+
+def test_the_head_learns_first_then_the_last_layers(shallow, flags, tmp_path):
+    fresh = Backbone(NAME, SIZE).network
+    fresh.save_weights(tmp_path / "shallow.weights.h5")
+    flags = [*flags, "--weights", str(tmp_path / "shallow.weights.h5")]
+    phases = ["--head-epochs", "1", "--fine-tune-layers", "4", "--fine-tune-rate", "0.01"]
+    phases += ["--export", "last"]
+
+    one = train(tmp_path / "head alone", *flags, "--epochs", "1")
+    two = train(tmp_path / "both", *flags, *phases, "--epochs", "3")
+
+    given, head, tuned = (values(n) for n in (fresh, backbone(one).network, backbone(two).network))
+    network = backbone(one).network
+    network.trainable = True
+    layers = [layer.name for layer in network.layers if layer.trainable_variables]
+    assert changed(given, head) == set() and len(layers) == 8
+    assert {path.split("/")[0] for path in changed(head, tuned)} == set(layers[-4:])
+    assert not [path for path in changed(head, tuned) if "moving" in path]
+    assert read_json(two.job_dir / "run.json")["phases"] == {"head": 1, "fine-tuning": 2}
+    logits = [values(place.model.get_layer("logits")) for place in (one, two)]
+    assert changed(*logits) == {"logits/kernel", "logits/bias"}
+
+
+def test_a_run_goes_on_inside_of_either_phase(shallow, flags, tmp_path, monkeypatch):
+    """Stopped in the middle of its second epoch, and again in the middle of its third."""
     given = [*flags, "--weights", "none", "--head-epochs", "2", "--fine-tune-layers", "3"]
     given += ["--epochs", "3"]
     given += ["--dropout", "0.3", "--augment", "flip,shift", "--early-stopping", "9"]

@@ -210,7 +210,7 @@ def test_every_kind_is_explored(bake, environ, problem):
 
 @pytest.mark.slow
 def test_names_that_a_console_may_not_have_are_explored(bake):
-    project = bake()
+    project = bake(fresh=True)
     text = "größe,y\n" + "".join(f"{i},{'groß' if i % 3 else 'klein'}\n" for i in range(40))
     (project.path / "ü.csv").write_text(text, encoding="utf-8")
     code = "from launcher import notebook; notebook.explore(train_files='ü.csv', target='y')"

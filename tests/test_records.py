@@ -14,7 +14,7 @@ import pytest
 
 from answers import PROBLEMS
 from cloud_lab import BUCKET, PROJECT
-from conftest import PRODUCT
+from conftest import PRODUCT, fork_trainers
 
 pytestmark = pytest.mark.slow  # starts many processes
 DATA = Path(__file__).parent / "data"
@@ -72,7 +72,8 @@ def project(bake, problem):
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_dry_runs_print_the_same_messages(project, problem):
     """All in one process: each would import for longer than it works."""
-    done = project.run(["python", "-c", DRY_RUNS, *CONFIGS], LOGNAME="ada")
+    command = ["python", "-c", DRY_RUNS, *CONFIGS]
+    done = project.run(command, LOGNAME="ada", **fork_trainers())
     assert done.stderr == ""
     printed = json.loads(done.stdout)
     assert [*printed] == CONFIGS
@@ -82,7 +83,8 @@ def test_dry_runs_print_the_same_messages(project, problem):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_check_of_all_job_files_prints_the_same(project, problem):
-    compare(f"dry_runs/{problem}/check.txt", project.run(["python", "scripts/check.py"]).stdout)
+    done = project.run(["python", "scripts/check.py"], **fork_trainers())
+    compare(f"dry_runs/{problem}/check.txt", done.stdout)
 
 
 @pytest.mark.parametrize("problem", ["tabular"])

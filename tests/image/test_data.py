@@ -18,6 +18,7 @@ from codec.shards import manifest
 from codec.shards.make import make_shards
 from codec.shards.manifest import Options
 from trainer import data, options, task
+from trainer.engine import export
 from trainer.engine.examples import Examples, Part
 from trainer.engine.runtime import JobError
 from trainer.images import pixels
@@ -359,6 +360,12 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
     assert printed.out == "" and printed.err.count("\n") == 1 and expected in printed.err
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> str:
+    """Where the digits are made once."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -395,8 +402,8 @@ def test_a_wrong_flag_is_one_line(capsys, flags, expected):
         (["--jit", "on", "--augment", "rotate"], "--jit on cannot compile --augment rotate"),
     ],
 )
-def test_flags_that_do_not_go_together_are_one_line(capsys, flags, expected):
-    assert task.main(["--job-dir", "runs/a", *flags]) == 2
+def test_flags_that_do_not_go_together_are_one_line(capsys, cache, flags, expected):
+    assert task.main(["--job-dir", "runs/a", "--cache-dir", cache, *flags]) == 2
     printed = capsys.readouterr().err
     errors = [line for line in printed.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and expected in errors[0]
@@ -404,7 +411,8 @@ def test_flags_that_do_not_go_together_are_one_line(capsys, flags, expected):
     assert not Path("runs/a").exists()
 
 
-def test_a_class_that_is_rare_counts_more(capsys):
+def test_a_class_that_is_rare_counts_more(monkeypatch):
+    monkeypatch.setattr(export, "write", lambda model, examples, path: None)
     write_pictures("in", a=60, b=20)
     flags = ["--data", "in", "--image-size", "8", "--epochs", "1", "--filters", "4"]
     for weights in ("none", "balanced"):

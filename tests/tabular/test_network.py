@@ -133,6 +133,12 @@ def test_where_company_would_change_bits_each_row_is_run_alone(tmp_path, monkeyp
         assert part.tobytes() == whole[start : start + size].tobytes(), (size, start)
 
 
+def test_gelu_has_a_network_too(tmp_path, monkeypatch):
+    layers = [keras.layers.Dense(65, activation="gelu"), keras.layers.Dense(3)]
+    export_model(keras.Sequential(layers), tmp_path / "model", monkeypatch)
+    assert runtime.load(tmp_path / "model").name == "onnxruntime"
+
+
 # A network that does not convert, or does not answer alike
 
 

@@ -134,6 +134,7 @@ def test_a_feature_that_is_not_there_is_named(penguins):
         ("[]", 'f: expected {"instances": [{…}, …]}, got []'),
         ('{"instances": {}}', 'f: expected {"instances": [{…}, …]}, got {}'),
         ('{"instances": [1]}', "f: instance 0: expected an object of features, got 1"),
+        ('{"parameters": {}, "instances": [1]}', "f: 'parameters' beside instances is not read"),
         ('{"instances": [\n{"year": 1},\n]}', "f: not JSON ("),
         (json.dumps(BIRD) + '\n{"year": }\n', "f:2: instance 1: not JSON ("),
         (AS_CSV + "1,2\n", "f:3: instance 1: 2 values, but the header has 7"),

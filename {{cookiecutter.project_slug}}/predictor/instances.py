@@ -197,6 +197,9 @@ def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
             yield value if isinstance(value, InstanceError) else _try(checks.check, where, value)
         return
     if isinstance(whole, dict) and "instances" in whole:
+        if more := [key for key in whole if key != "instances"]:
+            hint = "remove it; predict.py has --parameters"
+            raise InstanceError(f"{name}: {more[0]!r} beside instances is not read here; {hint}")
         whole = whole["instances"]
     elif isinstance(whole, dict):
         whole = [whole]  # a file of JSON lines that has one line

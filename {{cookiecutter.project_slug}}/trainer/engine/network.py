@@ -57,8 +57,7 @@ def convert(core, takes: dict[str, tf.TensorSpec], rows: Mapping[str, np.ndarray
 
         _compare(run(rows), expected)
         metadata["alone"] = _depends_on_company(run, rows)
-        texts = {name: json.dumps(value) for name, value in metadata.items()}
-        onnx.helper.set_model_props(model, texts)
+        onnx.helper.set_model_props(model, {k: json.dumps(v) for k, v in metadata.items()})
         return model.SerializeToString(deterministic=True)
     except NoNetwork:
         raise
@@ -68,8 +67,8 @@ def convert(core, takes: dict[str, tf.TensorSpec], rows: Mapping[str, np.ndarray
 
 def _translate(core, takes: dict[str, tf.TensorSpec], names: set[str]):
     """The function as an `onnx.ModelProto`, with the outputs of these names."""
-    import onnx
     import tf2onnx
+    from onnx import helper, numpy_helper
 
     outputs = tf.function(
         lambda inputs: {name: value for name, value in core(inputs).items() if name in names},
@@ -80,10 +79,15 @@ def _translate(core, takes: dict[str, tf.TensorSpec], names: set[str]):
     # Constants of layers, such as the mean of Normalization, have become inputs.
     captured = outputs.get_concrete_function(takes).graph.captures
     values = {inside.name: value for value, inside in captured}
-    for value in [value for value in graph.input if value.name in values]:
-        constant = onnx.numpy_helper.from_array(values[value.name].numpy(), value.name)
-        graph.initializer.append(constant)
+    constants = {one.name: values[one.name].numpy() for one in graph.input if one.name in values}
+    constants["/1"] = np.ones(1, np.float32)
+    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
+    for value in [value for value in graph.input if value.name in constants]:
         graph.input.remove(value)
+    for node in [node for node in graph.node if node.op_type == "Erfc"]:  # of GELU: it is 1 - Erf
+        node.op_type, [name] = "Erf", node.output
+        node.output[0] += "/erf"
+        graph.node.append(helper.make_node("Sub", ["/1", node.output[0]], [name]))
     _arrange(graph)
     return model
 

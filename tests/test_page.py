@@ -50,6 +50,8 @@ def test_a_table_has_a_field_for_each_feature(open_page):
     click(page)
     page.wait_for("document.querySelectorAll('#answer .track').length == 3 + 7")
     assert "what moves the probability of" in page.text()
+    width = "showBars({a: 0.001, b: 0}, true).querySelector('.bar').style.width"
+    assert page.run(width) == "50%"  # of attributions that are all small and of one sign
     request = page.run("document.querySelector('#request').innerText")
     assert request.startswith(f"curl http://127.0.0.1:{server.port}/predict -d '")
     printed = project.run(["bash", "-c", request]).stdout
@@ -78,6 +80,15 @@ def test_a_dropped_image_is_answered_and_explained(open_page, tmp_path):
     explanation = answer["explanation"]
     assert explanation["score"] == f"logit of {answer['class']}, less the mean of all logits"
     assert explanation["value"] > explanation["baseline"]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, end in {"cut.png": -20, "whole.png": None}.items():
+        (folder / name).write_bytes(path.read_bytes()[:end])
+    predict = ["python", *forked("scripts/predict.py"), "--model=runs/one/model", folder]
+    done = project.run([*predict, "--url", f"http://127.0.0.1:{server.port}/predict"], check=False)
+    cut, whole = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 2 and "truncated" in cut["error"]
+    assert whole["class"] == answer["class"]
     (tmp_path / "sitecustomize.py").write_text(HIDE_TENSORFLOW, encoding="utf-8")
     model = project.path / "runs/one/model"
     with Served(project.path, model, PYTHONPATH=str(tmp_path)) as lean:

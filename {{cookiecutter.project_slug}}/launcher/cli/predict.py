@@ -62,10 +62,14 @@ def _predict(options: argparse.Namespace, predictor: ModuleType) -> int:
             url = options.url or ask.find_url(options.endpoint)
             good = (one for one in requests if not isinstance(one, predictor.InstanceError))
             instances = map(model.inputs.to_json, good)
+            wanted = {
+                "partial": True,
+                **options.parameters,
+            }  # one bad image costs no other its answer
             if options.curl:
-                print(ask.to_curl(url, instances, options.parameters))
+                print(ask.to_curl(url, instances, wanted))
                 return 0
-            answers = predictor.merge(requests, ask.ask(url, instances, options.parameters))
+            answers = predictor.merge(requests, ask.ask(url, instances, wanted))
             heads = (getattr(one, "head", {}) for one in requests)
             answers = (head | answer for head, answer in zip(heads, answers, strict=True))
         else:

@@ -474,7 +474,19 @@ def test_relative_paths_are_those_of_the_caller(lab, trained, monkeypatch):
     monkeypatch.chdir(lab.project.path / "docs")
     predict = lab.module("endpoints.compare").predict
     model, rows = Path("../runs/one/model"), Path("../data/penguins_eval.csv")
-    assert predict(model, rows, []) == trained["one"]
+    assert json.loads(predict(model, rows, [])) == trained["one"]
+
+
+def test_of_two_models_the_one_that_is_deployed_is_asked(lab, trained):
+    serving = lab.cloud.serving
+    serving.answer = lambda instances: [trained[serving.answering] for _ in instances]
+    deploy(lab)
+    assert "the same as here" in deploy(lab, "runs/two", "--traffic", "10").out
+    run(lab, "endpoints", "undeploy", NAME, "two")
+    assert (
+        "of 300 requests the traffic led none to it"
+        in deploy(lab, "runs/two", "--traffic", "0").out
+    )
 
 
 @pytest.mark.parametrize("lost", [0, 1])

@@ -9,6 +9,7 @@ end when they have been looked at `looks` times. Nothing is run, and no machine 
 """
 
 import json
+import random
 import re
 from datetime import datetime, timezone
 
@@ -59,6 +60,8 @@ class Serving:
         self.versions: dict[str, list] = {}  # {model: its versions, as Model messages}
         self.operations: dict = {}  # {name: [looks left, what is done then]}
         self.answer = lambda instances: [{"value": 0.5} for _ in instances]
+        self.answering = ""  # the name of the model that the traffic has chosen
+        self.chance = random.Random(0)
         self.unhealthy = ""
         self.looks = 1
         self.sent: list[tuple[str, dict]] = []  # (rpc, body) of what changes something
@@ -296,10 +299,14 @@ class Serving:
             refuse("Request payload size exceeds the limit.", 413, "INVALID_ARGUMENT")
         if not endpoint.traffic_split:
             refuse("no model is deployed", 404, "NOT_FOUND")
+        ids, shares = zip(*sorted(endpoint.traffic_split.items()), strict=True)
+        [chosen] = self.chance.choices(ids, shares)
+        [deployed] = [one for one in endpoint.deployed_models if one.id == chosen]
         instances = json_format.MessageToDict(message)["instances"]
+        self.answering = deployed.display_name
         answers = self.answer(instances)
         response = sdk().PredictResponse.pb(sdk().PredictResponse())
-        json_format.ParseDict({"predictions": answers}, response)
+        json_format.ParseDict({"predictions": answers, "deployedModelId": chosen}, response)
         return response
 
 

@@ -70,19 +70,32 @@ def ask(url: str, instances: Iterable[object], parameters: dict) -> Iterator[obj
     Raises:
         CloudError: a request was refused; or an instance is larger than a request may be.
     """
-    settings = read_settings()
-    connection = Connection(settings.project, settings.region) if is_google(url) else None
+    connection = connect_to(url)
     limit = SHARED_BYTES if connection and ".prediction." not in url else BYTES
     for group in split(instances, limit):
-        body = make_body(group, parameters)
-        if connection:
-            answer = connection.ask("predict", NEED, "POST", url, json=body, timeout=ANSWER)
-        else:
-            answer = _post(url, body)
-        predictions = answer.get("predictions")
-        if not isinstance(predictions, list) or len(predictions) != len(group):
-            raise CloudError(f"{url}: no answer for each instance: {json.dumps(answer)[:200]}")
-        yield from predictions
+        yield from send(connection, url, make_body(group, parameters))["predictions"]
+
+
+def connect_to(url: str) -> Connection | None:
+    """What requests to a URL of Google's need; None elsewhere."""
+    settings = read_settings()
+    return Connection(settings.project, settings.region) if is_google(url) else None
+
+
+def send(connection: Connection | None, url: str, body: dict) -> dict:
+    """The response to one request: {"predictions": […]}; of an endpoint, also which model it is of.
+
+    Raises:
+        CloudError: it was refused, or has not an answer for each instance.
+    """
+    if connection:
+        answer = connection.ask("predict", NEED, "POST", url, json=body, timeout=ANSWER)
+    else:
+        answer = _post(url, body)
+    predictions = answer.get("predictions") if isinstance(answer, dict) else None
+    if not isinstance(predictions, list) or len(predictions) != len(body["instances"]):
+        raise CloudError(f"{url}: no answer for each instance: {json.dumps(answer)[:200]}")
+    return answer
 
 
 def make_body(instances: list, parameters: dict) -> dict:

@@ -62,8 +62,10 @@ def deploy(options: argparse.Namespace) -> int:
             model = upload(vertex, this, made)
             name = _provide_endpoint(vertex, this, made)
             endpoint = _deploy(vertex, this, name, model, made)
+            number = find_deployed(endpoint, model)["id"]
             if options.kind != "private":  # which this machine need not reach
-                compare.compare(model_dir, predict_url(endpoint, region), options.instance)
+                url = predict_url(endpoint, region)
+                compare.compare(model_dir, url, options.instance, number)
             if this.share == 100:  # not sooner: a default version cannot be removed
                 path, body = f"{model}:mergeVersionAliases", {"versionAliases": ["default"]}
                 vertex.change("POST", path, "set the default version", body)
@@ -79,7 +81,7 @@ def deploy(options: argparse.Namespace) -> int:
         print(f"address: {predict_url(endpoint, region)}")
         print(f"ask: python scripts/predict.py FILE --endpoint {shown}")
     print(f"price: {price}; nobody undeploys it by itself")
-    name = plan.name_deployed(endpoint)[find_deployed(endpoint, model)["id"]]
+    name = plan.name_deployed(endpoint)[number]
     print(f"undo: python scripts/endpoints.py undeploy {shown} {shlex.quote(name)}", flush=True)
     record_version(model_dir, model, vertex)
     return 0

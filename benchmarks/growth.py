@@ -25,14 +25,14 @@ def measure(lab):
     rows = [_row(lab, size, each[size]) for size in sizes]
     kept = {
         "mapped from disk, within the limit": largest["rate"],
-        "(a) the same arrays in memory, shuffled and dealt each epoch alike": largest["ram"],
-        "(b) every batch dealt and placed before the clock": largest["placed"],
-        "shuffled and dealt, by the loop's second thread; nobody trains": largest["deal"],
+        "(a) the same arrays in memory, shuffled and assembled in each epoch too": largest["ram"],
+        "(b) every batch prepared before timing": largest["prepared"],
+        "shuffled and assembled, on the loop's second thread; no training": largest["assemble"],
     }
     disk, ram = middle(largest["rate"]), middle(largest["ram"])
     peaks = [middle(smallest["peak"]), middle(largest["peak"])]
     ratio = ["rows/s, largest file from disk ÷ (a) in memory", *verdict(disk / ram, 0.9)]
-    upper = f"{disk / middle(largest['placed']):.3g}"
+    upper = f"{disk / middle(largest['prepared']):.3g}"
     peak = ["peak memory, largest ÷ smallest", *verdict(peaks[1] / peaks[0], 1.1, True)]
     aims = [
         ratio,
@@ -43,9 +43,9 @@ def measure(lab):
     whys = []
     if missed(ratio):
         whys.append(
-            f"Missed, 0.9 of memory: dealing from the mapped files alone reaches "
-            f"{short(middle(largest['deal']))} rows/s beside the compiled calls' "
-            f"{short(middle(largest['placed']))}; both share the processors, and what the first "
+            f"Missed, 0.9 of memory: assembling batches from the mapped files alone reaches "
+            f"{short(middle(largest['assemble']))} rows/s beside the compiled calls' "
+            f"{short(middle(largest['prepared']))}; both share the processors, and what the first "
             "reads from disk the second waits for.\n"
         )
     if missed(peak):
@@ -113,7 +113,7 @@ def _runs(lab, size, limit, all_ways):
             "rate": rate("loop", limit_data=limit),
         }
         if all_ways:
-            found |= {way: rate(way) for way in ("ram", "placed", "deal")}
+            found |= {way: rate(way) for way in ("ram", "prepared", "assemble")}
         return found
     finally:
         shutil.rmtree(job.parent)

@@ -11,8 +11,8 @@ from measure import middle, rates, short, shown, table
 def calls(lab, flags):
     """The loop's two halves, each without the other, and the compiled call taken apart."""
     return {
-        "deal": lambda: lab.child("ways.py", "deal", *flags).answer,
-        "placed": lambda: lab.child("ways.py", "placed", *flags).answer,
+        "assemble": lambda: lab.child("ways.py", "assemble", *flags).answer,
+        "prepared": lambda: lab.child("ways.py", "prepared", *flags).answer,
         "pieces": lambda: lab.child("pieces.py", *flags).answer,
     }
 
@@ -21,8 +21,8 @@ def calls_text(found, batch):
     """Two tables, and the figures for a sentence: {name: rows a second}."""
     halves = {
         "the whole loop": rates(found["loop"]),
-        "batches shuffled and dealt, by the loop's second thread": rates(found["deal"]),
-        "compiled calls, all batches placed before the clock": rates(found["placed"]),
+        "batches shuffled and assembled, on the loop's second thread": rates(found["assemble"]),
+        "compiled calls alone, every batch prepared before timing": rates(found["prepared"]),
         "matrix products of a step, numpy (the floor)": rates(found["floor"]),
     }
     names = found["pieces"][0]
@@ -33,7 +33,7 @@ def calls_text(found, batch):
     text = (
         f"Where the time of the loop goes, batches of {batch}:\n\n"
         f"{table(['alone', *head], *lines)}\n"
-        "The compiled call, with pieces of it left out (one process for all, nothing to deal):\n\n"
+        "The compiled call, with pieces of it left out (one process for all, every batch prepared before timing):\n\n"
         f"{table(['compiled by XLA', *head], *parts)}"
     )
     return text, {name: middle(values) for name, values in pieces.items()}

@@ -16,7 +16,7 @@ from trainer import data as pictures
 from trainer import model, task
 from trainer.engine import batching, parallel, runtime
 from trainer.images import shards
-from ways import deal_before, make_training, train_on
+from ways import make_training, prepare_batches, train_on
 
 TIMED = 2.0  # seconds that are timed at least, after the first epoch
 SHUFFLED = 1000  # the buffer of tutorials
@@ -52,7 +52,7 @@ def rates(count, epoch):
 
 
 def read(flags, data):
-    """Our batches, prepared a block ahead and placed on the device; nobody trains on them."""
+    """Our batches, prepared a block ahead, on the device; no training."""
     replicas = parallel.create_replicas(flags.strategy, runtime.read("unused"))
     number = iter(range(1_000_000))
 
@@ -121,10 +121,10 @@ def loop(flags, data):
     return rates(data.train.rows, lambda: epoch(next(number)))
 
 
-def placed(flags, data):
-    """The same, with every batch dealt and placed before the clock: no reader can be faster."""
+def prepared(flags, data):
+    """The same, with every batch prepared before timing: no reader can be faster."""
     training = make_training(flags, data)
-    deal_before(training)
+    prepare_batches(training)
     epoch, number = train_on(training), iter(range(1_000_000))
     return rates(data.train.rows, lambda: epoch(next(number)))
 
@@ -177,7 +177,7 @@ def _memory(data):
     return data.train.pixels.dataset.read("train", range(data.train.rows))
 
 
-WAYS = (read, gather, decode, tutorial, directory, loop, placed, fit)
+WAYS = (read, gather, decode, tutorial, directory, loop, prepared, fit)
 
 if __name__ == "__main__":
     way = {way.__name__: way for way in WAYS}[sys.argv[1]]

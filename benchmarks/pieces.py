@@ -1,6 +1,6 @@
 """The compiled call taken apart: `python pieces.py … trainer flags` trains with pieces left out.
 
-Every batch is dealt and placed before the clock. Prints JSON: rows a second
+Every batch is prepared before timing starts. Prints JSON: rows a second
 for each way of doing less. `limits.py` starts it, in a baked repo.
 """
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 from trainer import data as tables
 from trainer import model, task
 from trainer.engine import runtime
-from ways import deal_before, layers, make_training, rate, train_on
+from ways import layers, make_training, prepare_batches, rate, train_on
 
 
 def whole(flags, data):
@@ -145,7 +145,7 @@ def main(words):
     found, kept = {}, None
     for name, piece in PIECES.items():
         training = piece(flags, data)
-        kept = deal_before(training, kept)
+        kept = prepare_batches(training, kept)
         found[name] = rate(data.train.rows, train_on(training))["rate"]
     found[PRODUCTS] = products(flags, data)["rate"]
     print(json.dumps(found), flush=True)

@@ -34,7 +34,7 @@ TRAINED = {
     "ours, decoded in each epoch (`--cache none`)": ("loop", "none"),
     "ours, kept on disk (`--cache disk`)": ("loop", "disk"),
     "(a) ours, kept in memory (`--cache memory`)": ("loop", "memory"),
-    "every batch dealt and placed before the clock": ("placed", "memory"),
+    "every batch prepared before timing": ("prepared", "memory"),
     "(b) tutorials' way, `fit`": ("fit", "none"),
 }
 DECODED, BOUND, LATER, FROM_DISK, TRAINING = 1.1, 0.9, 9, 2.5, 0.97  # aims
@@ -87,7 +87,7 @@ def measure(lab):
     aims = [
         ["training, kept on disk ÷ (a) in memory", *verdict(kept / held, TRAINING)],
         ["training, decoded in each epoch ÷ (a)", *verdict(decoding / held, TRAINING)],
-        ["training, (a) ÷ every batch placed before", f"{held / best:.3g}", "", ""],
+        ["training, (a) ÷ every batch prepared", f"{held / best:.3g}", "", ""],
         ["training, (a) ÷ (b)", f"{held / fit:.3g}", "", ""],
         [
             "alone, first epoch, kept in memory ÷ the faster of (b) and (c)",

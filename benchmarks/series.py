@@ -22,7 +22,7 @@ ALONE = {  # name: (way, whether it needs pandas)
 TRAINED = {
     "ours, from the mapped files": "loop",
     "(a) ours, all windows in memory": "ram",
-    "every batch dealt and placed before the clock": "placed",
+    "every batch prepared before timing": "prepared",
 }
 OURS, PARSE = "ours: a CSV to arrays on disk", "pyarrow's parse alone, by blocks"
 IN_MEMORY, KERAS, GENERATOR, OF_PARSE, FLAT = 0.95, 3, 20, 0.5, 1.1  # aims
@@ -60,10 +60,10 @@ def measure(lab):
     peaks = {size: child("encode", table_of(lab, size))["peak"] for size in sizes}  # bytes
     medians = {name: middle(values) for name, values in found.items()}
     ours, gathered, keras, generated = (medians[name] for name in ALONE)
-    trained, ram, placed = (medians[name] for name in TRAINED)
+    trained, ram, prepared = (medians[name] for name in TRAINED)
     aims = [
         ["training, ours ÷ (a) in memory", *verdict(trained / ram, IN_MEMORY)],
-        ["training, ours ÷ every batch placed before", f"{trained / placed:.3g}", "", ""],
+        ["training, ours ÷ every batch prepared", f"{trained / prepared:.3g}", "", ""],
         ["alone, ours ÷ (a)", f"{ours / gathered:.3g}", "", ""],
         ["alone, ours ÷ (b)", *verdict(ours / keras, KERAS)],
         ["alone, ours ÷ (c)", *verdict(ours / generated, GENERATOR)],
@@ -75,7 +75,7 @@ def measure(lab):
     ]
     whys = [
         f"Missed, {row[0]}: {row[1]}. In the same run numpy gathers {short(gathered)} windows/s that lie "
-        f"in memory, compiled calls alone train on {short(placed)}, the whole reading of a CSV reaches "
+        f"in memory, compiled calls alone train on {short(prepared)}, the whole reading of a CSV reaches "
         f"{medians[OURS]:.0f} MB/s beside {medians[PARSE]:.0f} of the parse, and peaks are "
         f"{', '.join(f'{peak / 1e6:.0f} MB' for peak in peaks.values())}.\n"
         for row in aims

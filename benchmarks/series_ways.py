@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ways import deal_before, make_training, rate, train_on
+from ways import make_training, prepare_batches, rate, train_on
 
 
 def read(flags, data):
@@ -123,10 +123,10 @@ def ram(flags, data):
     return loop(flags, replace(data, train=changed))
 
 
-def placed(flags, data):
-    """The compiled calls alone: every batch was dealt, and placed for them, before the clock."""
+def prepared(flags, data):
+    """The compiled calls alone: every batch was prepared before timing starts."""
     training = make_training(flags, data)
-    deal_before(training)
+    prepare_batches(training)
     return rate(data.train.rows, train_on(training))
 
 
@@ -160,7 +160,7 @@ def parse(flags, _):
     return {"rate": os.path.getsize(flags.data) / 1e6 / (time.perf_counter() - begin)}
 
 
-WAYS = (read, gather, keras_way, generate, loop, ram, placed, encode, parse)
+WAYS = (read, gather, keras_way, generate, loop, ram, prepared, encode, parse)
 
 if __name__ == "__main__":
     from trainer import data as recordings

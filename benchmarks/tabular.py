@@ -94,11 +94,10 @@ def _commands(found, rows, more, few, epochs):
         runs = found[size, count]
         name = f"{size:,} rows, {count} epoch{'s' * (count > 1)}"
         seconds = shown([run["seconds"] for run in runs], " s")
-        # One epoch is told beside the others: so short a run is start and end, more than training.
-        told = verdict(middle(rates(runs)) / tutorial, AIM)
-        lines.append(
-            [name, seconds, shown(rates(runs)), *(told if count > 1 else (told[0], "", ""))]
-        )
+        ratio = verdict(middle(rates(runs)) / tutorial, AIM)
+        if count == 1:  # no aim: so short a run is start and end, more than training
+            ratio = ratio[0], "", ""
+        lines.append([name, seconds, shown(rates(runs)), *ratio])
         stages = limits.stages_text([run["stages"] for run in runs])
         times.append(f"- {name}: {stages}")
         if missed(lines[-1]):

@@ -45,15 +45,15 @@ def ram(flags, data):
     return loop(flags, _with_train(data, arrays=lambda _: kept))
 
 
-def placed(flags, data):
-    """The compiled calls alone: every batch was dealt, and placed for them, before the clock."""
+def prepared(flags, data):
+    """The compiled calls alone: every batch was prepared before timing starts."""
     training = make_training(flags, data)
-    deal_before(training)
+    prepare_batches(training)
     return rate(data.train.rows, train_on(training))
 
 
-def deal(flags, data):
-    """Shuffling and dealing out the batches alone: nobody trains on them."""
+def assemble(flags, data):
+    """Shuffling and assembling the batches alone: no training."""
 
     def epoch(number):
         for _ in data.train.batches(flags.batch_size, flags.seed, number):
@@ -74,7 +74,7 @@ def train_on(training):
     return epoch
 
 
-def deal_before(training, kept=None):
+def prepare_batches(training, kept=None):
     """Makes every epoch take these blocks on the device, or those of the first one."""
     kept = kept or list(training.blocks(0))
     training.blocks = lambda *_: iter(kept)
@@ -222,7 +222,7 @@ def layers(flags, data):
     return [v.astype(np.float32) for v in values], [w.astype(np.float32) for w in weights]
 
 
-WAYS = {way.__name__: way for way in (loop, ram, placed, deal, fit, tutorial, scikit, floor)}
+WAYS = {way.__name__: way for way in (loop, ram, prepared, assemble, fit, tutorial, scikit, floor)}
 
 if __name__ == "__main__":
     from trainer import data as tables

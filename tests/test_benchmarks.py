@@ -41,7 +41,7 @@ SECTIONS = {  # title: the part that makes it, what it must tell
             "(a) all windows in memory",
             "(b) `keras",
             "(c) pandas",
-            "every batch dealt",
+            "every batch prepared",
             "pyarrow's parse alone",
             "peak memory",
         ],

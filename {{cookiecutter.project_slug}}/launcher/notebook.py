@@ -103,11 +103,10 @@ def explore(**flags) -> list[dict]:
         SpecError: what is wrong with the data or the flags.
     """
     command = [sys.executable, "-m", "trainer.task", "--describe-data", *to_flags(flags)]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # a kind may decode images by TensorFlow
-    env = (
-        os.environ | quiet | {"PYTHONIOENCODING": "utf-8"}
-    )  # which Windows does not write to pipes
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8")
+    # A kind may decode images by TensorFlow, which is noisy; Windows writes no UTF-8 to pipes.
+    settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONIOENCODING": "utf-8"}
+    environ = os.environ | settings
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SpecError(done.stderr.strip().removeprefix("error: "))
     *log, sections = done.stdout.splitlines()

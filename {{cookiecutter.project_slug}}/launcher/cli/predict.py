@@ -62,10 +62,8 @@ def _predict(options: argparse.Namespace, predictor: ModuleType) -> int:
             url = options.url or ask.find_url(options.endpoint)
             good = (one for one in requests if not isinstance(one, predictor.InstanceError))
             instances = map(model.inputs.to_json, good)
-            wanted = {
-                "partial": True,
-                **options.parameters,
-            }  # one bad image costs no other its answer
+            # partial: one bad image costs no other its answer
+            wanted = {"partial": True, **options.parameters}
             if options.curl:
                 print(ask.to_curl(url, instances, wanted))
                 return 0

@@ -19,6 +19,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 
@@ -73,7 +74,8 @@ def make_shards(
     catalog = Catalog(work, settings)
     try:
         writer = Writer(catalog, source, target, work if in_bucket else target, options, progress)
-        _fill(writer, listed, before, replace, processes)
+        with contextlib.ExitStack() as stack:
+            _fill(writer, listed, before, replace, processes, stack)
         catalog.remove()
     except (JobError, OSError):
         if not catalog.find("SELECT 1 FROM files WHERE file_hash IS NOT NULL"):
@@ -95,6 +97,7 @@ def _fill(
     before: Manifest | None,
     replace: bool,
     processes: int | None,
+    stack: contextlib.ExitStack,
 ) -> None:
     """Steps 1 to 4; `before` is the manifest of shards that may be kept."""
     catalog, source, target, options = writer.catalog, writer.source, writer.target, writer.options
@@ -103,7 +106,7 @@ def _fill(
     if before and before.source["fingerprint"] == fingerprint and _is_whole(target, before):
         return
     writer.begin()
-    _read(writer, processes)
+    pool = _read(writer, processes, stack)
     catalog.split(options.eval_share, options.test_share, bool(options.group))
     _check_split(writer)
     content = {split: hash_rows(row[:3] for row in catalog.list_images(split)) for split in SPLITS}
@@ -117,36 +120,42 @@ def _fill(
         splits = before.splits
     else:
         files.remove(f"{target}/{MANIFEST}")  # without it the shards count as unfinished
-        splits = writer.write_shards(content, processes)
+        splits = writer.write_shards(content, processes, pool)
     writer.end(splits, {"fingerprint": fingerprint, "content": content})
 
 
-def _read(writer: Writer, processes: int | None) -> None:
+def _read(writer: Writer, processes: int | None, stack: contextlib.ExitStack) -> Executor | None:
     """Read the unread files; after a process died, one at a time for a while: an image may be the
-    reason, or too many of them for the memory."""
-    catalog, careful = writer.catalog, 0  # files to be read one at a time
+    reason, or too many of them for the memory.
+
+    Returns:
+        The processes that read, which end with the stack; None where this one did.
+    """
+    catalog, careful, pool = writer.catalog, 0, None  # careful: files to be read one at a time
     [total] = catalog.find("SELECT COUNT(*) FROM files")
     while unread := catalog.count_unread():
         writer.progress("read", total - unread, total)
         count = 1 if careful else processes or max(1, min(count_cores(), unread // ENOUGH))
         lists = itertools.islice(catalog.list_unread(1 if careful else AT_ONCE), careful or None)
         tasks = ((writer.source, todo, writer.options, catalog.folder) for todo in lists)
+        has_pool = processes or careful or count > 1
+        stack.close()  # ends those of the round before
+        pool = stack.enter_context(start_processes(count)) if has_pool else None
         try:
-            with contextlib.ExitStack() as stack:
-                has_pool = processes or careful or count > 1
-                pool = stack.enter_context(start_processes(count)) if has_pool else None
-                ahead = 0 if careful else 3 * count
-                for rows in run_in_order(pool, workers.read_images, tasks, ahead):
-                    catalog.note_read(rows)
-                    unread -= len(rows)
-                    writer.progress("read", total - unread, total)
+            ahead = 0 if careful else 3 * count
+            for rows in run_in_order(pool, workers.read_images, tasks, ahead):
+                catalog.note_read(rows)
+                unread -= len(rows)
+                writer.progress("read", total - unread, total)
             careful = 0
         except BrokenProcessPool:
+            pool = None
             if careful:
                 [(number, _)] = next(catalog.list_unread(1))
                 reason = "broken: the process that read it died"
                 catalog.note_read([(reason, *[None] * 6, number)])
             careful = careful or 3 * count * AT_ONCE
+    return pool
 
 
 def _is_whole(target: str, manifest: Manifest) -> bool:

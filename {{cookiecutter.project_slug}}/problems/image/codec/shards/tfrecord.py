@@ -7,11 +7,13 @@ TensorFlow's readers check each record: a length and a payload, each with a mask
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 
 import numpy as np
 
-LANE = 256  # bytes whose remainders are looked up at once
+LANE = 256  # bytes with one remainder
+LANES = 64  # that are looked up at once: more leave the cache, and cost four times as much
 HEAD, TAIL = 12, 4  # bytes around a payload: its length and the length's CRC; the payload's CRC
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, its bits reversed
 
@@ -42,9 +44,14 @@ def crc32c(data: bytes) -> int:
     table, positions, first = _tables()
     start = bytes(byte ^ 0xFF for byte in data[:4])  # a CRC begins with all bits set
     lanes = np.frombuffer(bytes(-len(data) % LANE) + start + data[4:], np.uint8).reshape(-1, LANE)
-    remainders = np.bitwise_xor.reduce(table[lanes + positions], axis=1)
+    remainders = (
+        np.bitwise_xor.reduce(table[lanes[i : i + LANES] + positions], axis=1).tolist()
+        for i in range(0, len(lanes), LANES)
+    )
     crc = 0
-    for remainder in remainders.tolist():  # what came before counts as the lane's first four bytes
+    for remainder in itertools.chain.from_iterable(
+        remainders
+    ):  # what came before counts as the lane's first four bytes
         a, b, c, d = crc.to_bytes(4, "little")
         crc = first[0][a] ^ first[1][b] ^ first[2][c] ^ first[3][d] ^ remainder
     return crc ^ 0xFFFFFFFF

@@ -79,7 +79,7 @@ def _read_bytes(path: str) -> bytes | OSError:
 
 
 def write_shard(records: np.ndarray, spools: list[str], path: str) -> tuple[int, str, bytes]:
-    """Copy records from the spools to a shard, which gets its name once it is whole.
+    """Copy records from the spools to a shard.
 
     Args:
         records: RECORD [n].
@@ -89,7 +89,7 @@ def write_shard(records: np.ndarray, spools: list[str], path: str) -> tuple[int,
     """
     hasher, size, buffer, opened = hashlib.sha256(), 0, bytearray(), {}
     index = np.zeros(len(records), INDEX)
-    with open(f"{path}.partial", "wb") as out, contextlib.ExitStack() as stack:
+    with open(path, "wb") as out, contextlib.ExitStack() as stack:
 
         def flush():
             out.write(buffer)
@@ -113,5 +113,4 @@ def write_shard(records: np.ndarray, spools: list[str], path: str) -> tuple[int,
         flush()
         out.flush()
         os.fsync(out.fileno())  # or a crash of the machine could leave the name without the data
-    os.replace(f"{path}.partial", path)
     return size, hasher.hexdigest(), index.tobytes()

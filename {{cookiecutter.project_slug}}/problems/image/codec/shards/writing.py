@@ -14,7 +14,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -73,21 +73,25 @@ class Writer:
         if self._uploads:
             files.write_text(f"{self.target}/{MARK}", "These shards are being made.\n")
 
-    def write_shards(self, content: dict[str, str], processes: int | None) -> dict[str, Split]:
+    def write_shards(
+        self, content: dict[str, str], processes: int | None, pool: Executor | None
+    ) -> dict[str, Split]:
         """Write the shards and their indices, but for the shards that a stopped run wrote.
 
         Args:
             content: a hash of the records of each split, in their order.
+            pool: the processes that read the images; None where this process did.
         """
         shards = [shard for split in SPLITS for shard in self._plan(split, content[split])]
         unwritten = [shard for shard in shards if not self._is_written(shard)]
         total, left = (sum(shard.count for shard in group) for group in (shards, unwritten))
         count = max(1, min(processes or count_cores(), len(unwritten), left // ENOUGH))
         with contextlib.ExitStack() as stack:
-            pool = stack.enter_context(start_processes(count)) if count > 1 else None
+            if pool is None and count > 1:
+                pool = stack.enter_context(start_processes(count))
             threads = stack.enter_context(ThreadPoolExecutor(UPLOADS)) if self._uploads else None
             tasks = self._list_tasks(shards, set(unwritten))
-            written = run_in_order(pool, workers.write_shard, tasks, count)
+            written = run_in_order(pool, workers.write_shard, tasks, processes or count_cores())
             pairs = zip(unwritten, written, strict=True)
             for row in run_in_order(threads, self._deliver_shard, pairs, UPLOADS):
                 self.catalog.write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?, ?, ?, ?)", [row])
@@ -124,7 +128,7 @@ class Writer:
                     itertools.islice(rows, shard.count), workers.RECORD, shard.count
                 )
                 if shard in unwritten:
-                    yield records, paths, f"{self.folder}/{shard.file}"
+                    yield records, paths, f"{self.folder}/{shard.file}.partial"
 
     def _find(self, shard: Shard) -> tuple[int, str, bytes] | None:
         """The bytes, sha256 and part of the index of a shard that was written."""
@@ -136,7 +140,9 @@ class Writer:
         return known is not None and files.exists(path) and files.size(path) == known[0]
 
     def _deliver_shard(self, shard: Shard, written: tuple[int, str, bytes]) -> tuple:
-        """A row of the catalog's table."""
+        """Name a shard that is whole; a row of the catalog's table."""
+        path = f"{self.folder}/{shard.file}"
+        os.replace(f"{path}.partial", path)
         self._deliver(shard.file, written[1])
         return shard.file, shard.count, shard.content, *written
 

@@ -25,7 +25,7 @@ own = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
 peak = 1024 * max(int(own), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 print(json.dumps({"seconds": seconds, "count": count, "cpu": cpu, "peak": peak}))
 """
-# The work on a picture that nobody can save, one after the other.
+# The work on an image that nobody can save, one after the other.
 ALONE = """
 import io, json, os, pathlib, sys, time
 from PIL import Image
@@ -34,7 +34,7 @@ paths = paths[int(sys.argv[3])::int(sys.argv[4])]
 begin = time.perf_counter()
 for path in paths:
     image = Image.open(path).convert("RGB")
-    image.resize((int(sys.argv[2]),) * 2, Image.Resampling.BILINEAR).save(io.BytesIO(), "JPEG", quality=90)
+    image.resize((int(sys.argv[2]),) * 2, Image.Resampling.BILINEAR).save(io.BytesIO(), "PNG", compress_level=1)
 seconds = time.perf_counter() - begin
 print(json.dumps({"count": len(paths), "seconds": seconds, "cpu": sum(os.times()[:2])}))
 """
@@ -73,7 +73,7 @@ def measure(lab):
         [f"{cores} processes ÷ one", *verdict(speed, 0.9 * cores)],
         [f"Pillow alone, {cores} processes ÷ one", f"{possible:.3g}", "", ""],
         [f"{cores} processes ÷ Pillow alone in as many", f"{limit:.3g}", "", ""],
-        [f"peak memory, {many:,} pictures ÷ {few:,}", *verdict(flat, 1.1, below=True)],
+        [f"peak memory, {many:,} images ÷ {few:,}", *verdict(flat, 1.1, below=True)],
     ]
     spent = middle(work[one]) / middle(work[all_cores])
     whys = []
@@ -81,7 +81,7 @@ def measure(lab):
         whys.append(
             f"Missed, {0.9 * cores:.1f} times one process: Pillow alone, in processes that share "
             f"nothing, reaches {possible:.2f} times on this machine with what else runs on it. Of "
-            f"what one process works on a picture, {cores} work {1 / spent:.2f} times as much "
+            f"what one process works on an image, {cores} work {1 / spent:.2f} times as much "
             "together, their start included.\n"
         )
     if missed(aims[3]):
@@ -97,15 +97,15 @@ def measure(lab):
     ]
     return "\n".join(
         [
-            f"JPEG files of 500×375 pixels to JPEG records of {SIZE}×{SIZE}; the whole command but "
+            f"JPEG files of 500×375 pixels to PNG records of {SIZE}×{SIZE}; the whole command but "
             "Python's start: checks, hashes, split, shards and manifest.\n",
             table(
-                ["", "pictures/s", "processor time a picture"],
+                ["", "images/s", "processor time an image"],
                 *([way, shown(speeds[way]), shown(work[way], " ms")] for way in found),
             ),
             "PNG files of 16×16 pixels. Peak: of the largest process. Again: with all shards "
             "there.\n",
-            table(["pictures", "pictures/s", "peak", "again"], *rows),
+            table(["images", "images/s", "peak", "again"], *rows),
             table(["", "value", "aim", ""], *aims),
             *whys,
         ]
@@ -160,7 +160,7 @@ def _icons(lab, count):
     return folder_of(lab, f"icons-{count}", count, icon, "png")
 
 
-def folder_of(lab, name, count, draw, ending):
+def folder_of(lab, name, count, draw, ending, **how):
     """Pictures of ten classes, drawn by their number; the same ones each time."""
     folder = lab.folder / name
     if not folder.exists():
@@ -169,7 +169,7 @@ def folder_of(lab, name, count, draw, ending):
         for label in range(10):
             (partial / f"class {label}").mkdir(parents=True)
         for i in range(count):
-            draw(i).save(partial / f"class {i % 10}" / f"{i:06}.{ending}")
+            draw(i).save(partial / f"class {i % 10}" / f"{i:06}.{ending}", **how)
         partial.rename(folder)
     return folder
 

@@ -191,17 +191,17 @@ def test_a_run_of_the_cloud_is_used_like_one_of_this_machine(lab, job, question)
     # Without --model: the newest run, which is that one.
     done = lab.project.run(["python", *forked("scripts/predict.py"), *question])
     assert f"runs/{name}/model" in done.stderr.replace("\\", "/")
-    answers, said, truths = defaultdict(list), defaultdict(list), []
+    answers, expected, truths = defaultdict(list), defaultdict(list), []
     for answer in map(json.loads, done.stdout.splitlines()):
         for one in answer.get("windows", [answer]):
             answers[answer.get("recording")].append(one["class"])
     # The held-out examples, in the same order, and what the job itself answered.
     with (path / "predictions.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            said[row.get("recording")].append(row["prediction"])
+            expected[row.get("recording")].append(row["prediction"])
             truths.append(row["truth"])
-    answers = {recording: answers[recording] for recording in said}
-    assert answers == said
+    answers = {recording: answers[recording] for recording in expected}
+    assert answers == expected
     hits = sum(map(str.__eq__, itertools.chain(*answers.values()), truths))
     assert hits / len(truths) == pytest.approx(record["metrics"]["val_accuracy"], abs=1e-4)
 

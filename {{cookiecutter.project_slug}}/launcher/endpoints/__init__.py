@@ -1,6 +1,7 @@
 """A trained model as a service on Vertex AI: upload it, deploy it, ask it, take it down.
 
 deploy    start here: from a run to an address that answers
+removal   what is on an endpoint, and how it is taken off
 compare   one prediction there, and the same one here
 plan      the messages that are sent, complete
 commands  the same as commands, which `--dry-run` prints

@@ -22,7 +22,7 @@ from launcher.cloud.vertex import Vertex, connect
 from launcher.common.terminal import confirm, printable
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
-from launcher.endpoints import deploy, plan
+from launcher.endpoints import deploy, plan, removal
 from launcher.endpoints.manage import list_rows
 from launcher.project.settings import Settings, image_name, read_settings
 
@@ -102,7 +102,7 @@ def _find_endpoints(vertex: Vertex, *_) -> Iterator[Thing]:
 def _find_models(vertex: Vertex, _: Settings, busy: str) -> Iterator[Thing]:
     for model in deploy.list_models(vertex):
         name = f"{model['displayName']} with all its versions"
-        delete = partial(deploy.delete, vertex, "model", model["name"])
+        delete = partial(removal.delete, vertex, "model", model["name"])
         path = model["name"].partition("/locations/")[2].partition("@")[0]
         if not re.search(rf"/{path}\b", busy):  # by a batch prediction
             yield Thing("model", name, model["createTime"], "no cost", delete)
@@ -173,7 +173,7 @@ def _find_instances(vertex: Vertex, *_) -> Iterator[Thing]:
 def _delete_endpoint(vertex: Vertex, endpoint: dict) -> None:
     """Wait for what is being done to an endpoint, take its models off, and delete it."""
     name = endpoint["name"]
-    deploy.settle(vertex, name)  # such as a deployment that nobody waits for
-    for one in deploy.look_at(vertex, name).get("deployedModels", ()):
-        deploy.undeploy(vertex, deploy.look_at(vertex, name), one["id"])
-    deploy.delete(vertex, "endpoint", name)
+    removal.settle(vertex, name)  # such as a deployment that nobody waits for
+    for one in removal.look_at(vertex, name).get("deployedModels", ()):
+        removal.undeploy(vertex, removal.look_at(vertex, name), one["id"])
+    removal.delete(vertex, "endpoint", name)

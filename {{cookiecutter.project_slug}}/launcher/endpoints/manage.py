@@ -14,7 +14,7 @@ from launcher.common.document import SpecError
 from launcher.common.terminal import print_table
 from launcher.common.times import format_time, seconds_between
 from launcher.cost.prices import dollars
-from launcher.endpoints import deploy, plan
+from launcher.endpoints import plan, removal
 from launcher.endpoints.ask import find_endpoint
 
 COLUMNS = ("endpoint", "model", "traffic", "machines", "since", "until", "a day", "so far")
@@ -104,6 +104,6 @@ def undeploy(options: Namespace) -> int:
         raise SpecError(f"{options.model}: not on {options.name}; there is {there}")
     for number, name in names.items():
         if options.model in (None, name):
-            deploy.undeploy(vertex, deploy.look_at(vertex, endpoint["name"]), number)
+            removal.undeploy(vertex, removal.look_at(vertex, endpoint["name"]), number)
             print(f"undeployed {name}: no cost any more", flush=True)
     return 0

@@ -175,6 +175,19 @@ def test_each_network_honours_the_mask(recordings, network, task):
     assert outputs[0].tobytes() == outputs[1].tobytes() and np.isfinite(outputs[0]).all()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_loss_is_weighted_window_by_window(task):
+    """As by workers that share the last batch of an epoch, one with a window more than the other."""
+    flags = [*flags_of(task, write_waves()), "--hidden-units", "8,8"]
+    examples = load(*flags)
+    model = modelling.build(examples, parse(["--job-dir", "runs/a", *flags]))
+    inputs, target = examples.train.read(np.arange(3))
+    output = model(inputs, training=False)
+    weighted = model.compute_loss(None, target, output, np.float32([0, 3, 0]))
+    alone = model.compute_loss(None, target[1:2], output[1:2])
+    assert float(weighted) == pytest.approx(float(alone), rel=1e-5)
+
+
 def test_lost_samples_have_no_label(runs, recordings):
     model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
     samples = {name: [*values] for name, values in instance["samples"].items()}

@@ -108,21 +108,33 @@ def predict_numbers(examples: Examples, x, samples, mask):
 
 
 def judge(examples: Examples):
-    """The loss and the metrics of a task."""
+    """The loss and the metrics of a task.
+
+    A loss gives one number for each window, [batch]: workers that share a batch weigh windows by it.
+    """
     schema = examples.schema
-    if schema.labels:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
-        return loss, [Accuracy("accuracy")]
+    if schema.task == "classification":
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True), [Accuracy("accuracy")]
+    if schema.task == "labelling":
+        return compute_label_loss, [Accuracy("accuracy")]
     std = schema.std
     if schema.horizon:
         places = [schema.names.index(name) for name in schema.outputs]
         std = schema.scale[1][places]  # errors of all channels count alike
 
     def loss(y_true, y_pred):
-        """Squared error in units of the variance, [batch, …]."""
-        return ops.mean(ops.square((y_pred - y_true) / std), axis=-1)
+        """Squared error in units of the variance."""
+        squares = ops.square((y_pred - y_true) / std)  # [batch, 1] or [batch, horizon, outputs]
+        return ops.mean(squares, axis=range(1, len(squares.shape)))
 
     return loss, [keras.metrics.MeanAbsoluteError("mae")]
+
+
+def compute_label_loss(y_true, y_pred):
+    """Cross-entropy, the mean over the labelled samples of a window; a target of -1 has no label."""
+    is_label = ops.cast(ops.greater_equal(y_true, 0), y_pred.dtype)
+    losses = ops.sparse_categorical_crossentropy(ops.maximum(y_true, 0), y_pred, from_logits=True)
+    return ops.sum(losses * is_label, axis=1) / ops.maximum(ops.sum(is_label, axis=1), 1.0)
 
 
 class Accuracy(keras.metrics.SparseCategoricalAccuracy):

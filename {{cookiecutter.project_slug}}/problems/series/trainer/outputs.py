@@ -27,7 +27,7 @@ METRICS = {
         "mae": ("min", "mean absolute error over the windows, in the unit of {target}"),
     },
     "labelling": {
-        "loss": ("min", "cross-entropy, the mean over the labelled samples"),
+        "loss": ("min", "cross-entropy, the mean over the windows, of each over its labels"),
         "accuracy": ("max", "share of labelled samples whose class is predicted right"),
     },
     "forecasting": {

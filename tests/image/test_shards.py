@@ -477,6 +477,22 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(processes):
         assert os.stat(f"out/{name}").st_mtime_ns == written
 
 
+@needs_kill
+def test_where_a_writing_process_is_killed_one_line_says_so_and_a_second_start_resumes():
+    write_classes("in", a=150, b=150)
+    undisturbed = make("in", "undisturbed", HEAVY)
+
+    def report(step: str, done: int, total: int) -> None:
+        if step == "write" and done >= 60:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    with pytest.raises(JobError, match="^out: a process that writes shards was killed"):
+        make("in", "out", HEAVY, processes=2, progress=report)
+    made, first = resume()
+    assert first["write"] >= 60 and made.digest == undisturbed.digest
+
+
 def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

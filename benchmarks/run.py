@@ -18,6 +18,7 @@ import dry_run
 import growth
 import launcher
 import processes
+import products
 import quality
 import raw_data
 import reader
@@ -32,8 +33,8 @@ import studies
 import tabular
 from measure import HERE, QUIET, ROOT, Clock, Lab
 
-ALL = (tabular, growth, reading, start, processes, checkpoints, launcher, dry_run, studies, search)
-ALL += (shards, reader, raw_data, series, serving, quality, scale)
+ALL = (tabular, products, growth, reading, start, processes, checkpoints, launcher, dry_run)
+ALL += (studies, search, shards, reader, raw_data, series, serving, quality, scale)
 PARTS = {part.__name__: part for part in ALL}
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pyarrow", "pillow")
 RESULTS = HERE / "RESULTS.md"

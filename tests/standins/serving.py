@@ -61,6 +61,7 @@ class Serving:
         self.operations: dict = {}  # {name: [looks left, what is done then]}
         self.answer = lambda instances: [{"value": 0.5} for _ in instances]
         self.answering = ""  # the name of the model that the traffic has chosen
+        self.parameters = None  # of the last request
         self.chance = random.Random(0)
         self.unhealthy = ""
         self.looks = 1
@@ -302,7 +303,8 @@ class Serving:
         ids, shares = zip(*sorted(endpoint.traffic_split.items()), strict=True)
         [chosen] = self.chance.choices(ids, shares)
         [deployed] = [one for one in endpoint.deployed_models if one.id == chosen]
-        instances = json_format.MessageToDict(message)["instances"]
+        request = json_format.MessageToDict(message)
+        instances, self.parameters = request["instances"], request.get("parameters")
         self.answering = deployed.display_name
         answers = self.answer(instances)
         response = sdk().PredictResponse.pb(sdk().PredictResponse())

@@ -16,33 +16,39 @@ from launcher.local.container import last_line
 from launcher.project.settings import ROOT
 from launcher.report import runs
 
-TRIES = 300  # with 1 % of the traffic, a model is reached by 95 of 100 deployments
+TRIES = 300  # requests; with 1 % of the traffic, a model answers one in 95 of 100 deployments
+LINES = 1000  # of a table; the first samples of a recording may be lost
 CLOSE = 1e-5  # two answers to the same instance may differ by so much of their size
 
 
-def compare(model_dir: Path, url: str, instance: Path | None, number: str) -> None:
+def compare(model_dir: Path, url: str, instance: Path | None, number: str, share: int) -> None:
     """Ask the endpoint for one real prediction, and scripts/predict.py for the same one here.
 
     Args:
         instance: a file of one instance; None: one that the run held out, where there is one.
         number: of the model on the endpoint, which may have others.
+        share: percent of the traffic that the model gets.
 
     Raises:
         SpecError: there is no answer, or another one.
     """
+    if not share:
+        print("no prediction was made: the model gets no traffic; see scripts/endpoints.py traffic")
+        return
     with tempfile.TemporaryDirectory() as folder:
         instance = instance or find_instance(model_dir.parent, Path(folder))
         if not instance:
             print("no prediction was made: the run has no instance here; give --instance FILE")
             return
         curl = shlex.split(predict(model_dir, instance, ["--url", url, "--curl"]))
-        request = {"instances": json.loads(curl[curl.index("-d") + 1])["instances"][:1]}
+        request = json.loads(curl[curl.index("-d") + 1])
+        request["instances"] = request["instances"][:1]
         sent = Path(folder, "request.json")
-        sent.write_text(json.dumps(request), encoding="utf-8")
+        sent.write_text(json.dumps({"instances": request["instances"]}), encoding="utf-8")
         here = json.loads(predict(model_dir, sent, []))
     there = _ask(url, request, number)
     if there is None:
-        print(f"no prediction was made: of {TRIES} requests the traffic led none to it")
+        print(f"no prediction was made: other models answered all {TRIES} requests")
         return
     if not are_close(here, there):
         raise SpecError(
@@ -53,7 +59,11 @@ def compare(model_dir: Path, url: str, instance: Path | None, number: str) -> No
 
 
 def _ask(url: str, request: dict, number: str) -> object:
-    """The answer of a model on an endpoint, which divides requests by the traffic; None: it got none."""
+    """The answer of one of the models on an endpoint; None: others have answered all requests.
+
+    Args:
+        request: asks for partial answers: what another model refuses is not the end of it.
+    """
     connection = ask.connect_to(url)
     for _ in range(TRIES):
         answer = ask.send(connection, url, request)
@@ -63,7 +73,7 @@ def _ask(url: str, request: dict, number: str) -> object:
 
 
 def find_instance(run_dir: Path, folder: Path) -> Path | None:
-    """A file of one held-out instance of a run: a row of a table, or an image; None: none is here.
+    """A file of held-out instances of a run: the first rows of a table, or an image; None: none is here.
 
     Args:
         folder: where it may be written.
@@ -78,9 +88,9 @@ def find_instance(run_dir: Path, folder: Path) -> Path | None:
                 contextlib.suppress(UnicodeDecodeError),
                 open(path, encoding="utf-8-sig", newline="") as table,
             ):
-                rows = [row for row, _ in zip(table, range(2), strict=False)]
-                (folder / "row.csv").write_text("".join(rows), encoding="utf-8")
-                return folder / "row.csv"
+                rows = [row for row, _ in zip(table, range(LINES), strict=False)]
+                (folder / "rows.csv").write_text("".join(rows), encoding="utf-8")
+                return folder / "rows.csv"
     return next(iter(sorted(run_dir.glob("gallery/*.png"))), None)
 
 

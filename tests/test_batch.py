@@ -134,10 +134,10 @@ def test_a_refusal_removes_what_the_command_created(lab, status, message, says):
     assert is_empty(lab)
 
 
-def test_the_same_command_follows_a_job_that_runs_and_starts_one_anew_after_its_end(lab):
+def test_the_same_command_follows_a_job_that_runs_and_starts_another_after_its_end(lab):
     lab.cloud.faults = [Fault(r"GET .*/batchPredictionJobs/\d+", 403, "denied", times=1)]
     error = error_of(batch(lab, code=2))
-    assert "denied" in error and "; the job continues; the same command" in error
+    assert "denied" in error and "; the job continues. To see whether" in error
     assert "nothing of this project" in run(lab, "endpoints", "cleanup", "--yes").out
     assert "nothing is sent again" in batch(lab).out
     assert len(lab.cloud.batches.sent) == 1 == len(lab.cloud.serving.versions)

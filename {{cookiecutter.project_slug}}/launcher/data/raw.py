@@ -176,8 +176,9 @@ def read_manifest() -> dict[str, Entry]:
         if rows[:1] != [HEAD]:
             raise ValueError(f"line 1 is not {','.join(HEAD)}")
         for line, row in enumerate(rows[1:], 2):
-            if len(row) < 3 or not row[1].isdecimal() or row[0] in entries:
-                raise ValueError(f"line {line} is not {','.join(HEAD)} of one more file")
+            if len(row) != 3 or not row[1].isdecimal() or row[0] in entries:
+                what = "or names a file a second time"
+                raise ValueError(f"line {line} is not {','.join(HEAD)}, {what}")
             entries[row[0]] = Entry(int(row[1]), row[2])
         return entries
     except (ValueError, csv.Error) as error:

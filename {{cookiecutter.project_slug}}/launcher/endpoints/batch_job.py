@@ -201,9 +201,9 @@ def _follow(vertex: Vertex, job: dict, hourly: float | None, left_out: int) -> i
                 job = vertex.get(name, "look at the batch prediction")
             except CloudError as error:
                 look = 'curl -H "Authorization: Bearer $(gcloud auth print-access-token)"'
-                what = "the job continues; the same command follows it while it runs, and starts"
-                text = f"{error}; {what} another one after its end: look first by {look}"
-                raise CloudError(f"{text} {vertex.root}/{name}") from None
+                what = "the job continues. To see whether it has ended"
+                then = "Until then the same command follows it; afterwards it starts another one"
+                raise CloudError(f"{error}; {what}: {look} {vertex.root}/{name}. {then}") from None
     except KeyboardInterrupt:
         url = f"{vertex.root}/{name}:cancel"
         raise SpecError(

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     add("run", nargs="?", metavar="RUN", help="default: the newest run with a model")
     text = "machines (default: configs/endpoint.yaml)"
     add("--config", type=Path, default=ROOT / "configs/endpoint.yaml", metavar="FILE", help=text)
-    text = "of the requests, beside the models that are there (default: as the file says)"
+    text = "of the requests; the other models share the rest (default: trafficSplit of the file)"
     add("--traffic", type=percent, metavar="PERCENT", help=text)
     text = "when it is to end, such as 18:00: a label; `endpoints.py list` and the doctor warn then"
     add("--until", type=until, metavar="TIME", help=text)
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     kinds.add_argument("--shared", const="shared", help=text, **kind)
     text = "an endpoint that only your network reaches, by Private Service Connect; no prediction is made"
     kinds.add_argument("--private", const="private", help=text, **kind)
-    text = "one instance in any form that predict.py takes (default: a held-out row of the run)"
+    text = "one instance in any form that predict.py takes (default: one that the run held out)"
     add("--instance", type=Path, metavar="FILE", help=text)
     add(
         "--dry-run",

@@ -36,7 +36,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """Which data, and what to make of it."""
     parser.add_argument(
         "--data",
-        metavar="PLACE",
+        metavar="PATH",
         help="shards that scripts/data.py made; or images, DIR/<class>/*.jpg or a CSV of "
         "path,label, of which shards are made first; local or gs://… (default: the digits in data/)",
     )

@@ -44,14 +44,13 @@ def crc32c(data: bytes) -> int:
     table, positions, first = _tables()
     start = bytes(byte ^ 0xFF for byte in data[:4])  # a CRC begins with all bits set
     lanes = np.frombuffer(bytes(-len(data) % LANE) + start + data[4:], np.uint8).reshape(-1, LANE)
-    remainders = (
+    blocks = (
         np.bitwise_xor.reduce(table[lanes[i : i + LANES] + positions], axis=1).tolist()
         for i in range(0, len(lanes), LANES)
     )
     crc = 0
-    for remainder in itertools.chain.from_iterable(
-        remainders
-    ):  # what came before counts as the lane's first four bytes
+    # What came before counts as the lane's first four bytes.
+    for remainder in itertools.chain.from_iterable(blocks):
         a, b, c, d = crc.to_bytes(4, "little")
         crc = first[0][a] ^ first[1][b] ^ first[2][c] ^ first[3][d] ^ remainder
     return crc ^ 0xFFFFFFFF

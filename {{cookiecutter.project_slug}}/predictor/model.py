@@ -23,7 +23,7 @@ class Parameters(NamedTuple):
 
     top: int | None = None  # so many probabilities, the likeliest first; None: all
     explain: bool = False  # add what each feature adds to the answer
-    partial: bool = False  # instances that are wrong keep the others from no answer
+    partial: bool = False  # answer the good instances beside wrong ones
     windows: bool = False  # add the answer to each window of a recording
 
 

@@ -63,7 +63,7 @@ def _predict(options: argparse.Namespace, predictor: ModuleType) -> int:
             good = (one for one in requests if not isinstance(one, predictor.InstanceError))
             instances = map(model.inputs.to_json, good)
             # partial: one bad image costs no other its answer
-            wanted = {"partial": True, **options.parameters}
+            wanted = {"partial": True, **(options.parameters or {})}
             if options.curl:
                 print(ask.to_curl(url, instances, wanted))
                 return 0

@@ -198,8 +198,11 @@ def test_release_then_a_fix_that_a_student_pulls(repo, tmp_path):
     page = repo.path / "assignment/README.md"
     page.write_text(page.read_text() + "\nA hint.\n")
     commit(repo)
+    (out / "assignment/__pycache__").mkdir(exist_ok=True)  # as if the teacher had tried it there
+    (out / "assignment/__pycache__/solution.pyc").write_text("an answer")
     run_course(repo, "release", out)
     git("pull", "-q", "--no-rebase", "--no-edit")
+    assert not (student / "assignment/__pycache__").exists()
     assert "MINE = 1" in (student / "assignment/solution.py").read_text()
     assert "A hint." in (student / "assignment/README.md").read_text()
     history = subprocess.run(

@@ -145,7 +145,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _read_history(out: Path) -> list[bytes]:
-    """Every file that any commit of OUT has.
+    """Every file in the git folder of OUT, those that no commit has any more, too.
 
     Raises:
         SpecError: OUT is something else than an earlier release, or has changes.
@@ -156,9 +156,7 @@ def _read_history(out: Path) -> list[bytes]:
         raise SpecError(f"{out}: exists and is no release of ours; name a new folder")
     if run_git(out, "status", "--porcelain"):
         raise SpecError(f"{out}: has changes of its own; commit nothing there, change this repo")
-    objects = run_git(out, "rev-list", "--objects", "--all").splitlines()
-    names = "\n".join(line.split(" ")[0] for line in objects)
-    kinds = run_git(out, "cat-file", "--batch-check", input=names.encode()).splitlines()
+    kinds = run_git(out, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
     return [
         subprocess.run(
             ["git", "cat-file", "blob", line.split()[0]], cwd=out, capture_output=True
@@ -174,11 +172,14 @@ def _commit(out: Path, files: dict[str, bytes]) -> str:
         out.mkdir(parents=True, exist_ok=True)
         run_git(out, "init", "-q", "--template=", "-b", "main")
         run_git(out, "config", f"{NAME}.ours", "true")
-    for name in filter(None, run_git(out, "ls-files", "-z").split("\0")):
+    old = list(filter(None, run_git(out, "ls-files", "-z").split("\0")))
+    for name in old:
         if name not in files:
             (out / name).unlink()
     write_files(out, files)
-    run_git(out, "add", "-A", "-f")
+    # These names alone: what was run in OUT left files there that nobody has proven, such as *.pyc.
+    names = "\0".join([*old, *files]).encode()
+    run_git(out, "update-index", "--add", "--remove", "--replace", "-z", "--stdin", input=names)
     source = run_git(ROOT, "rev-parse", "--short", "HEAD", check=False) or "no commit"
     settings = ["-c", "commit.gpgSign=false", *AUTHOR]
     if run_git(out, "status", "--porcelain"):

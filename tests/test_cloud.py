@@ -180,7 +180,7 @@ def test_a_job_whose_answer_is_lost_is_found_and_not_sent_again(lab, what):
         done, jobs = send(lab)
     assert (len(jobs), creates(lab)) == (1, 1)
     assert "looking whether the job started" in done.err
-    assert ("(the answer is no JSON, as from a network" in done.err) == (what == DAMAGED)
+    assert ("(the answer is not JSON; perhaps this network" in done.err) == (what == DAMAGED)
     assert f"sent: {jobs[0]['displayName']}, number " in done.out
 
 

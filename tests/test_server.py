@@ -302,7 +302,7 @@ def test_a_model_in_a_bucket(project, model, server):
         assert tokens == {"Bearer of-the-machine"} and proxy.leaks == []
         for uri, why in {
             "gs://lab/nothing": "there is no object below it",
-            "gs://lab/cut/model": "of the object 'cut/model/x' only a part has arrived",
+            "gs://lab/cut/model": "only a part of the object 'cut/model/x' has arrived",
             "gs://closed/model": "the bucket answers 403",
             "gs://lab/runs/a b/model-2": "no exported model",
         }.items():

@@ -39,7 +39,7 @@ def copy_model(uri: str) -> str:
             with _open(url, token) as source, open(path, "wb") as target:
                 shutil.copyfileobj(source, target)
             if path.stat().st_size != size:
-                raise ModelError(f"{uri}: of the object {name!r} only a part has arrived")
+                raise ModelError(f"{uri}: only a part of the object {name!r} has arrived")
     except urllib.error.HTTPError as error:
         raise ModelError(f"{uri}: the bucket answers {error.code} {error.reason}") from None
     except OSError as error:

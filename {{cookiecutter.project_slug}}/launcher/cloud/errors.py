@@ -117,7 +117,7 @@ def clean(error: BaseException) -> str:
     if isinstance(error, (requests.ConnectionError, requests.Timeout)):
         return f"no connection, or no answer in time: {type(error).__name__}"
     if isinstance(error, json.JSONDecodeError):
-        return "the answer is no JSON, as from a network that wants a login first"
+        return "the answer is not JSON; perhaps this network wants a login first"
     inner = getattr(getattr(error, "response", None), "text", None)
     if isinstance(error, sdk("google.auth.exceptions").GoogleAuthError) and error.args:
         inner = error.args[0]  # what follows is the cause, or the answer's body

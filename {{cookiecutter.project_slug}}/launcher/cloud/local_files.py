@@ -55,7 +55,7 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file of this name is nobody's data."""
+    """Whether systems and programs leave files of this name behind: nobody's data."""
     return bool(re.search(LITTER, name))
 
 
@@ -77,10 +77,10 @@ def list_names(folder: Path) -> list[str]:
 
 
 def list_all_names(folder: Path) -> list[str]:
-    """The same of a folder without links to folders, behind which `list_names` sees no files.
+    """The same, where a link to a folder is an error: `list_names` leaves out the files behind it.
 
     Raises:
-        CloudError: names such a link.
+        CloudError: there is such a link.
     """
     names = list_names(folder)
     for path in folder.rglob("*"):

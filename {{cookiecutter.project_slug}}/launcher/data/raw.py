@@ -38,7 +38,7 @@ def pull(options: Namespace) -> int:
     """
     raw = read_raw_data()
     listed, read = list_source(raw, whole=options.delete)
-    # `status` does not see litter, either.
+    # `status` ignores litter, too.
     wanted = {name: entry for name, entry in listed.items() if not is_litter(name)}
     if not wanted:
         raise CloudError(f"{raw.source}: no files are there; look at source in data.yaml")

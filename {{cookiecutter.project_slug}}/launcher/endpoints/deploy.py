@@ -243,8 +243,8 @@ def _deploy(vertex: Vertex, this: Plan, name: str, model: str, made: Made) -> di
     others |= {key: int(share) for key, share in endpoint.get("trafficSplit", {}).items()}
     if not others and this.share != 100:
         raise SpecError(
-            f"--traffic {this.share}: there is no other model on this endpoint, and the percents sum "
-            "to 100; leave --traffic out"
+            f"{this.share} % of the traffic: there is no other model on this endpoint, and the percents "
+            'sum to 100; leave --traffic out, or write trafficSplit: {"0": 100} in the file'
         )
     print(f"deploying {this.name}: this takes 5 to 20 minutes", flush=True)
     undo = partial(_remove_deployed, vertex, name, model, others)

@@ -87,8 +87,8 @@ def make_shards(
     except sqlite3.Error as error:
         raise JobError(f"{work}: {error}") from None
     except BrokenProcessPool:
-        why = "a process that writes shards was killed, perhaps as memory ran out"
-        raise JobError(f"{target}: {why}; start again, which resumes") from None
+        why = "a process that writes shards was killed, perhaps because memory ran out"
+        raise JobError(f"{target}: {why}; the same command resumes") from None
     finally:
         catalog.close()
     return ShardFolder.open(target)

@@ -13,7 +13,7 @@ import struct
 import numpy as np
 
 LANE = 256  # bytes with one remainder
-LANES = 64  # that are looked up at once: more leave the cache, and cost four times as much
+LANES = 64  # that are looked up at once: more do not fit the cache, and cost four times as much
 HEAD, TAIL = 12, 4  # bytes around a payload: its length and the length's CRC; the payload's CRC
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, its bits reversed
 

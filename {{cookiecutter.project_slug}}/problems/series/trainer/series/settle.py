@@ -156,8 +156,8 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
         schema.channels.append(channel)
         if still[i] and recordings.lengths.max() > 1:
             schema.notes.append(
-                f"warning: channel {name!r} never changes within a recording: the network may know people, or the "
-                "answer, by it; --channels leaves it out"
+                f"warning: channel {name!r} never changes within a recording: the network may recognise people, or "
+                "the answer, by it; leave it out with --channels"
             )
         if channel.lost:
             schema.notes.append(

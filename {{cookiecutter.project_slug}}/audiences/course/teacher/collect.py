@@ -1,8 +1,9 @@
 """`course.py collect ROSTER FROM`: what each student handed in, in teacher/submissions/.
 
 FROM is a folder of zips (as an LMS gives them; one username is in the name), a folder of repos
-(FROM/USERNAME), or an address with {username} in it. Of a repo the newest commit before the deadline
-counts, by the date that git recorded; without one the newest commit, marked late.
+(FROM/USERNAME), or an address with {username} in it. Of a repo the student's newest commit before the
+deadline counts, by the date that git recorded; without one the newest commit, marked late. The commits
+of a release are not the student's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from course.assignment import ROOT, load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import replacing
 from teacher.grading import load_grading
-from teacher.release import run_git, write_files
+from teacher.release import EMAIL, run_git, write_files
 
 FOLDER = ROOT / "teacher" / "submissions"
 TABLE = "submissions.csv"
@@ -218,14 +219,17 @@ def _note_time(student: Submission, time: datetime, due: datetime) -> None:
 
 
 def _read_repo(student: Submission, repo: Path, due: datetime) -> dict[str, bytes]:
-    log = ["log", "--first-parent", "--format=%H %ct", "HEAD", "--"]
-    commits = [line.partition(" ") for line in run_git(repo, *log, check=False).splitlines()]
-    dated = [(commit, _read_time(seconds)) for commit, _, seconds in commits]
-    if not dated:
-        student.note = "the repo has no commit"
+    log = ["log", "--first-parent", "--format=%H %ct %ae", "HEAD", "--"]
+    commits = [line.split(" ", 2) for line in run_git(repo, *log, check=False).splitlines()]
+    own = [(commit, _read_time(time)) for commit, time, email in commits if email != EMAIL]
+    if not own:
+        student.note = f"the repo has no commit{' but the releases' if commits else ''}"
         return {}
-    commit, time = next((pair for pair in dated if pair[1] <= due), dated[0])
+    chosen = next((i for i, (_, time) in enumerate(own) if time <= due), 0)
+    commit, time = own[chosen]
     _note_time(student, time, due)
+    if chosen:
+        student.note = f"commits after the deadline, which do not count: {chosen}"
     files = {}
     for name in load_assignment().graded:
         kind = run_git(repo, "ls-tree", "-l", commit, "--", name, check=False).split()

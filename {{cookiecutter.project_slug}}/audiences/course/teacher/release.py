@@ -18,7 +18,8 @@ from teacher.markers import Block, MarkerError, strip_file
 
 HIDDEN = ("teacher/",)  # what students never get
 NAME = "release"  # the branch, and the mark of a repo that we made
-AUTHOR = ["-c", "user.name=Teacher", "-c", "user.email=teacher@localhost"]
+EMAIL = "teacher@localhost"  # of whoever releases
+AUTHOR = ["-c", "user.name=Teacher", "-c", f"user.email={EMAIL}"]
 
 
 def release(out: Path) -> int:
@@ -183,7 +184,8 @@ def _commit(out: Path, files: dict[str, bytes]) -> str:
     source = run_git(ROOT, "rev-parse", "--short", "HEAD", check=False) or "no commit"
     settings = ["-c", "commit.gpgSign=false", *AUTHOR]
     if run_git(out, "status", "--porcelain"):
-        run_git(out, *settings, "commit", "-q", "--no-verify", "-m", f"Release of {source}")
+        settings += ["commit", "-q", "--no-verify", f"--author=Teacher <{EMAIL}>"]
+        run_git(out, *settings, "-m", f"Release of {source}")
     return run_git(out, "rev-parse", "--short", "HEAD")
 
 

@@ -607,6 +607,27 @@ def test_the_commits_of_a_release_are_not_the_students(repo, tmp_path):
 
 
 @pytest.mark.slow
+def test_names_and_addresses_that_are_odd(repo, tmp_path):
+    """A token of the address goes to no student; a name of a zip may be in capitals, or no Unicode."""
+    write_roster(tmp_path / "roster.csv", ["ada", "bo", "cy"])
+    address = "https://user:secret@127.0.0.1:1/{username}"
+    done = run_course(repo, "collect", tmp_path / "roster.csv", address)
+    table = repo.path / "teacher/submissions/submissions.csv"
+    assert "no clone of https://127.0.0.1:1/ada" in done.stdout
+    assert "secret" not in done.stdout and "secret" not in table.read_text()
+
+    for name in (b"ada_1.zip", b"ada_Gr\xf6\xdfe.zip", b"BO.ZIP"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("trainer/model.py", "x = 1\n")
+    (tmp_path / "cy").mkdir()
+    done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+    assert "cy: nothing  nothing handed in as a repo or a zip" in done.stdout
+    notes = table.read_text(encoding="utf-8")
+    assert "2 zips, " in notes and (table.parent / "bo/trainer/model.py").exists()
+
+
+@pytest.mark.slow
 def test_what_a_submission_prints_is_not_trusted(repo):
     """Wrong counts, NaN, depth without end, and XML that is none: no points, and no error of ours."""
     code = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -81,7 +82,7 @@ def collect(roster: Path, source: str) -> int:
         )
     with (
         replacing(FOLDER / TABLE) as partial,
-        open(partial, "w", encoding="utf-8", newline="") as file,
+        open(partial, "w", encoding="utf-8", errors="replace", newline="") as file,
     ):
         writer = csv.DictWriter(file, [field.name for field in fields(Submission)])
         writer.writeheader()
@@ -135,7 +136,7 @@ def assign_archives(folder: Path, usernames: list[str]) -> dict[str, list[Path]]
         SpecError: a zip has two usernames in its name, neither of which is a part of the other.
     """
     archives: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*.zip")):
+    for path in sorted(path for path in folder.glob("*.*") if path.suffix.lower() == ".zip"):
         names = [name for name in usernames if _names(path.stem, name)]
         owner = max(names, key=len, default="")
         rivals = [n for n in names if n != owner and (_names(n, owner) or not _names(owner, n))]
@@ -169,11 +170,12 @@ def _fetch(
                 else:
                     _clone(address, folder)
             except (SpecError, OSError) as error:
-                student.note = f"no clone of {address}: {' '.join(str(error).split())[-200:]}"
+                why = f"no clone of {address}: {' '.join(str(error).split())[-200:]}"
+                student.note = re.sub("//[^/ ]*@", "//", why)  # without a token: students see it
                 return {}
             return _read_repo(student, Path(folder), due)
     if not archives:
-        student.note = "nothing handed in"
+        student.note = "nothing handed in" + " as a repo or a zip" * Path(address).exists()
         return {}
     newest = max(archives, key=lambda path: path.stat().st_mtime)
     _note_time(student, datetime.fromtimestamp(newest.stat().st_mtime, timezone.utc), due)

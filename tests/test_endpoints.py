@@ -419,6 +419,14 @@ def test_requests_to_an_endpoint_are_split_to_fit_and_keep_their_order(lab, tmp_
     )
 
 
+def test_bare_values_of_a_server_that_is_not_ours_are_printed(lab):
+    deploy(lab)
+    lab.cloud.serving.answer = lambda instances: [[0.25, 0.75] for _ in instances]
+    words = "data/penguins_eval.csv", "--model", "runs/one/model"
+    printed = run(lab, "predict", *words, "--endpoint", NAME).out
+    assert set(printed.splitlines()) == {'{"prediction": [0.25, 0.75]}'}
+
+
 def test_the_same_command_again_makes_nothing_a_second_time(lab):
     deploy(lab)
     done = deploy(lab)

@@ -68,6 +68,8 @@ def _predict(options: argparse.Namespace, predictor: ModuleType) -> int:
                 print(ask.to_curl(url, instances, wanted))
                 return 0
             answers = predictor.merge(requests, ask.ask(url, instances, wanted))
+            # Another server than ours may answer with bare values.
+            answers = (a if isinstance(a, dict) else {"prediction": a} for a in answers)
             heads = (getattr(one, "head", {}) for one in requests)
             answers = (head | answer for head, answer in zip(heads, answers, strict=True))
         else:

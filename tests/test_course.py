@@ -251,6 +251,26 @@ def test_what_would_leak_is_not_released(repo, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_what_git_has_not_or_only_as_a_link_is_not_released(repo, tmp_path):
+    (tmp_path / "answers.md").write_text("An answer outside of the repo.\n")
+    link, new = repo.path / "docs/more.md", repo.path / "assignment/helper.py"
+    link.symlink_to(tmp_path / "answers.md")
+    repo.run(["git", "add", "docs/more.md"])
+    try:
+        assert (
+            "docs/more.md: a link"
+            in run_course(repo, "release", tmp_path / "out", check=False).stderr
+        )
+        repo.run(["git", "rm", "-qf", "docs/more.md"])
+        new.write_text("x = 1\n")  # and is imported
+        done = run_course(repo, "release", tmp_path / "out", check=False)
+    finally:
+        new.unlink(missing_ok=True)
+    assert "assignment/helper.py: not in git, so no student gets it" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_a_release_goes_into_no_other_folder(repo, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     done = run_course(repo, "release", tmp_path, check=False)
@@ -467,6 +487,11 @@ def test_a_link_out_of_a_submission_is_not_followed(repo, tmp_path):
 FAULTS = {  # {what is written instead of it: (what a file says, the line of the error)}
     "due: 2027-01-31 23:59": ("due: 2027-01-31T23:59:00+01:00", "grading.yaml:2: due: not a time"),
     "labels: assignment/__init__.py": ("labels: teacher/hidden/labels.csv", ":4: labels: has no"),
+    "labels: assignment/data/birds.csv": (
+        "labels: teacher/hidden/labels.csv",
+        ":4: labels: students",
+    ),
+    "features: README.md": ("features: teacher/hidden/features.csv", ":3: features: students"),
     "tests: .nan": ("tests: 0.5", ":5: tests: no number"),
     "{0.45: .nan}": ("{0.45: 2, 0.65: 4, 0.75: 6}", ":6: accuracy: not shares"),
     "processes: 1.5": ("processes: 300", ":7: limits: not whole numbers"),
@@ -480,7 +505,7 @@ FAULTS = {  # {what is written instead of it: (what a file says, the line of the
 @pytest.mark.parametrize("new", FAULTS)
 def test_a_wrong_field_is_one_line(repo, tmp_path, new):
     old, part = FAULTS[new]
-    is_grading = old.startswith(("due", "labels", "tests", "{", "processes"))
+    is_grading = not old.startswith(("title", "["))
     path = repo.path / ("teacher/grading.yaml" if is_grading else "assignment/assignment.yaml")
     before = path.read_text()
     assert old in before

@@ -52,6 +52,9 @@ def load_grading(root: Path = ROOT) -> Grading:
         why = f"cannot be read ({error})"
     if why:
         raise SpecError(file.fault("labels", why, "write a CSV: a header, then a label a line"))
+    for name in ("features", "labels"):
+        if not (root / str(values[name])).resolve().is_relative_to((root / "teacher").resolve()):
+            raise SpecError(file.fault(name, "students get this file", "move it to teacher/"))
     due = values["due"]
     if not isinstance(due, datetime) or due.tzinfo is None:
         what = "not a time with its zone"

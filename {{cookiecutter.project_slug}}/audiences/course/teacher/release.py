@@ -12,8 +12,9 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from course.assignment import ROOT, TESTS, load_assignment
+from course.assignment import FOLDER, ROOT, TESTS, load_assignment
 from launcher.common.document import SpecError
+from teacher.grading import load_grading
 from teacher.markers import Block, MarkerError, strip_file
 
 HIDDEN = ("teacher/",)  # what students never get
@@ -28,8 +29,15 @@ def release(out: Path) -> int:
     Raises:
         SpecError: why nothing was released, a line each.
     """
-    load_assignment()
+    assignment, _ = load_assignment(), load_grading()
     files, hidden, blocks = strip_repo()
+    new = run_git(ROOT, "ls-files", "--others", "--exclude-standard", "-z", "--", FOLDER).split(
+        "\0"
+    )
+    if missing := sorted({*filter(None, new), *assignment.graded} - set(files)):
+        raise SpecError(
+            *(f"{name}: not in git, so no student gets it; git add it" for name in missing)
+        )
     past = _read_history(out)
     _prove_removed(files, hidden, blocks, past)
     passed = _prove_tests(files)
@@ -56,6 +64,11 @@ def strip_repo(root: Path = ROOT) -> tuple[dict[str, bytes], dict[str, bytes], l
     for name in filter(None, names):
         if not (root / name).is_file():
             faults.append(f"{name}: tracked by git and not there; restore it or remove it from git")
+            continue
+        if (root / name).is_symlink() or name.endswith(".pyc"):
+            faults.append(
+                f"{name}: a link, or compiled code, may show an answer; remove it from git"
+            )
             continue
         data = (root / name).read_bytes()
         if name.startswith(HIDDEN):

@@ -1,6 +1,7 @@
 """A course: releases that hide what they must, grades that hostile submissions cannot change."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -16,8 +17,10 @@ import answers
 from conftest import PRODUCT
 from standins import docker
 
-sys.path.append(str(PRODUCT / "audiences/course"))
-from teacher.markers import MarkerError, strip_file
+sys.path += [str(PRODUCT / "audiences/course"), str(PRODUCT)]
+from launcher.common.document import SpecError
+from teacher.markers import Block, MarkerError, strip_file
+from teacher.release import _prove_removed
 
 SOLUTION = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n"
 STUB = 'def f():\n    raise NotImplementedError("write your code here")\n'
@@ -119,6 +122,47 @@ def test_blocks_are_stripped():
     assert "".join(notebook["cells"][0]["source"]) == STUB and notebook["cells"][0]["outputs"] == []
     usual = b"# the solution of this equation\n# end of the file\n"
     assert strip_file("a.py", usual) == (usual, [])
+
+
+BLOCK = 'most = max(counts)\nprint(f"{most}\\n", most)\nreturn most\n'
+LABELS = "species\n" + "Adelie\nGentoo\n" * 5
+
+
+def zip_up(text):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.txt", text)
+    return data.getvalue()
+
+
+COPIES = {  # {a file: what it has, with a copy of BLOCK or LABELS}
+    "comment.py": "".join(f"# {line}\n\n" for line in BLOCK.splitlines()).encode(),
+    "quoted.md": "".join(f"> {line}\r\n" for line in BLOCK.splitlines()).encode(),
+    "doctest.py": "".join(f"    >>> {line}\n" for line in BLOCK.splitlines()).encode(),
+    "fix.patch": "".join(f"+    {line}\n" for line in BLOCK.splitlines()).encode(),
+    "lines.ipynb": json.dumps({"source": BLOCK.splitlines(True)}, indent=1).encode(),
+    "text.json": json.dumps({"source": f"x\n{BLOCK}"}).encode(),
+    "submission.zip": zip_up(BLOCK),
+    "nested.zip": zip_up(zip_up(BLOCK)),
+    "equal.csv": LABELS.encode(),
+    "windows.csv": LABELS.replace("\n", "\r\n").encode("utf-8-sig"),
+    "more.csv": f"{LABELS}Chinstrap".encode(),
+    "utf16.csv": LABELS.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_of_what_is_hidden_is_found(name):
+    block, hidden = Block("a.py", 3, tuple(BLOCK.splitlines())), {"teacher/y.csv": LABELS.encode()}
+    hidden |= {"teacher/__init__.py": b"", "teacher/one.txt": b"most\n"}
+    for files, past in (({name: COPIES[name]}, []), ({}, [COPIES[name]])):
+        with pytest.raises(SpecError, match=r"a\.py:3: the block stands in|teacher/y\.csv"):
+            _prove_removed(files, hidden, [block], past)
+    usual = {"a.txt": b"most = max(counts)\nmost\n", "empty": b"", "b.zip": zip_up("most\n1")}
+    _prove_removed(usual, hidden, [block, Block("b.py", 1, ("...",))], [])
+    with pytest.raises(SpecError, match=r"b\.zip: a zip that cannot be read"):
+        data = zip_up(BLOCK)
+        _prove_removed({"b.zip": data[:40] + bytes(2) + data[42:]}, hidden, [block], [])
 
 
 def works():

@@ -6,10 +6,14 @@ OUT is a git repo whose history is one line of releases: a student gets a later 
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from course.assignment import FOLDER, ROOT, TESTS, load_assignment
@@ -18,6 +22,7 @@ from teacher.grading import load_grading
 from teacher.markers import Block, MarkerError, strip_file
 
 HIDDEN = ("teacher/",)  # what students never get
+LEAST = 40  # characters: a shorter hidden file is looked for as a whole file only
 NAME = "release"  # the branch, and the mark of a repo that we made
 EMAIL = "teacher@localhost"  # of whoever releases
 AUTHOR = ["-c", "user.name=Teacher", "-c", f"user.email={EMAIL}"]
@@ -65,14 +70,13 @@ def strip_repo(root: Path = ROOT) -> tuple[dict[str, bytes], dict[str, bytes], l
         if not (root / name).is_file():
             faults.append(f"{name}: tracked by git and not there; restore it or remove it from git")
             continue
-        if (root / name).is_symlink() or name.endswith(".pyc"):
-            faults.append(
-                f"{name}: a link, or compiled code, may show an answer; remove it from git"
-            )
-            continue
         data = (root / name).read_bytes()
         if name.startswith(HIDDEN):
             hidden[name] = data
+            continue
+        if (root / name).is_symlink() or name.endswith(".pyc"):
+            what = "a link, or compiled code, may show an answer"
+            faults.append(f"{name}: {what}; remove it from git")
             continue
         try:
             files[name], removed = strip_file(name, data)
@@ -92,24 +96,49 @@ def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> Non
     Raises:
         SpecError: one is there.
     """
-    faults = []
     digests = {hashlib.sha256(data).digest(): name for name, data in hidden.items() if data.strip()}
-    every = [*files.items(), *(("its git history", data) for data in past)]
-    for name, data in every:
-        if secret := digests.get(hashlib.sha256(data).digest()):
-            faults.append(f"{name}: equals {secret}, which students must not get")
-        text = data.decode("utf-8-sig", errors="replace")
-        text += "\n" + data.replace(b"\0", b"").lstrip(b"\xff\xfe").decode("latin-1")  # UTF-16, too
-        lines = "\n".join(filter(None, map(str.strip, text.splitlines())))
-        if name.endswith(".ipynb") or name == "its git history":  # JSON, or perhaps so
-            lines += "\n" + lines.replace('\\n",', "").replace('"', "").replace("\\", "")
-        for block in blocks:
-            text = "\n".join(block.lines)
-            if f"\n{text}\n" in f"\n{lines}\n":
-                what = f"{block.file}:{block.line}: the block stands in {name}, too"
-                faults.append(f"{what}; remove it there, or make the block longer")
+    secrets = {f"{block.file}:{block.line}: the block": block.lines for block in blocks}
+    secrets = {what: _normalize("\n".join(lines)) for what, lines in secrets.items()}
+    texts = {name: _normalize(data.decode(errors="replace")) for name, data in hidden.items()}
+    secrets |= {name: text for name, text in texts.items() if len(text) >= LEAST}
+    faults = []
+    for path, whole in [*files.items(), *(("its git history", data) for data in past)]:
+        for name, data in _open_zips(path, whole):
+            if secret := digests.get(hashlib.sha256(data).digest()):
+                faults.append(f"{name}: equals {secret}, which students must not get")
+            single = data.replace(b"\0", b"").lstrip(b"\xff\xfe").decode("latin-1")  # UTF-16, too
+            text = _normalize(data.decode("utf-8-sig", errors="replace") + "\n" + single)
+            faults += [
+                f"{what} stands in {name}, too; remove it there, or make the block longer"
+                for what, secret in secrets.items()
+                if secret.strip() and secret in text
+            ]
     if faults:
-        raise SpecError(*faults)
+        raise SpecError(*dict.fromkeys(faults))
+
+
+def _normalize(text: str) -> str:
+    """Lines without what a copy may add: blanks, JSON's quotes, marks of comments and citations."""
+    lines = text.replace("\\n", "\n").replace("\\", "").replace('"', "").splitlines()
+    lines = (re.sub(r"^\W+", "", line).rstrip(", \t") for line in lines)
+    return "\n" + "\n".join(filter(None, lines)) + "\n"
+
+
+def _open_zips(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """A file, and the files in it if it is a zip.
+
+    Raises:
+        SpecError: it is a zip that cannot be read.
+    """
+    yield name, data
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                members = {member: archive.read(member) for member in archive.namelist()}
+        except Exception as error:  # a broken zip breaks zipfile in many ways
+            raise SpecError(f"{name}: a zip that cannot be read ({error}); remove it") from None
+        for member, content in members.items():
+            yield from _open_zips(f"{name}/{member}", content)
 
 
 def _prove_tests(files: dict[str, bytes]) -> int:

@@ -491,12 +491,49 @@ def test_hostile_submissions_get_what_they_deserve(repo, tmp_path):
     path = results / "reader/results.json"  # as if `grade` was killed after labels had changed
     path.write_text(json.dumps(result | {"extra_data": result["extra_data"] | {"base": "old"}}))
     done = run_course(repo, "publish", check=False)
-    assert done.returncode == 2 and "graded by other files than the rest" in done.stderr
+    assert done.returncode == 2 and "no grade of what this repo" in done.stderr
     path.write_text(json.dumps(result))
     own = repo.path / "teacher/submissions/reader/assignment/solution.py"
     own.write_text(own.read_text() + "# again\n")
     done = run_course(repo, "publish", check=False)
-    assert done.returncode == 2 and "run course.py grade first" in done.stderr
+    assert done.returncode == 2 and "first run python scripts/course.py grade" in done.stderr
+
+
+@pytest.mark.slow
+def test_grades_by_other_labels_are_not_published(repo, tmp_path):
+    """Two who handed in nothing need no sandbox."""
+    write_roster(tmp_path / "roster.csv", ["absent", "zo\u00eb"])
+    run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
+    code = """
+from teacher import grade
+base = grade.build_base("")
+for student in grade.load_submissions():
+    name = student.username
+    grade.grade_folder(grade.FOLDER / name, grade.RESULTS / name / "results.json", base)
+"""
+    repo.run(["python", "-c", code])
+    assert "2 students" in run_course(repo, "publish").stdout
+    assert read_scores(repo) == {"absent": 0, "zo\u00eb": 0}
+    folder = repo.path / "teacher"
+    for name, old, new in (
+        ("hidden/labels.csv", "Adelie", "Gentoo"),
+        ("grading.yaml", "0.45: 2", "0.45: 3"),
+        ("results/zo\u00eb/results.json", "{", ""),
+        ("results/zo\u00eb/results.json", '"base": "', '"base": "x'),
+        ("submissions/submissions.csv", ",", ";"),
+        ("submissions/submissions.csv", "zo\u00eb", "zo\udceb"),
+    ):
+        before = (folder / name).read_bytes()
+        text = before.decode().replace(old, new)
+        assert text.encode(errors="surrogateescape") != before
+        (folder / name).write_bytes(text.encode(errors="surrogateescape"))
+        try:
+            done = run_course(repo, "publish", check=False)
+        finally:
+            (folder / name).write_bytes(before)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "; first run python" in done.stderr or "; run python" in done.stderr
+    run_course(repo, "publish")
 
 
 @pytest.mark.slow

@@ -285,5 +285,12 @@ def load_submissions() -> list[Submission]:
         raise SpecError(
             f"{path}: not there; first run python scripts/course.py collect ROSTER FROM"
         )
-    with open(path, encoding="utf-8", newline="") as file:
-        return [Submission(**row) for row in csv.DictReader(file)]
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            students = [Submission(**row) for row in csv.DictReader(file)]
+    except (TypeError, ValueError, csv.Error):  # saved by a spreadsheet
+        students = []
+    if not students:
+        what = "not as collect wrote it"
+        raise SpecError(f"{path}: {what}; run python scripts/course.py collect ROSTER FROM again")
+    return students

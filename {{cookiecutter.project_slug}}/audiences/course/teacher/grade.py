@@ -99,10 +99,10 @@ def _grade_solution(base: Base) -> None:
         SpecError: it does not get all points.
     """
     result = RESULTS / ".solution" / "results.json"  # no student's name
-    if result.exists() and json.loads(result.read_bytes())["score"] < base.most:
+    if read_result(result).get("score", 0) < base.most:
         result.unlink(missing_ok=True)  # perhaps what was missing has been installed since
     grade_folder(ROOT, result, base)
-    score, most = json.loads(result.read_bytes())["score"], base.most
+    score, most = read_result(result)["score"], base.most
     if score < most:
         log = result.with_name("log.txt")
         raise SpecError(
@@ -115,12 +115,14 @@ class Base:
     """What every submission is graded with."""
 
     files: dict[str, bytes]  # the release, with all tests and the hidden features
-    tests: tuple[
-        str, ...
-    ]  # their names, from a run on the solution: a submission may invent others
     assignment: Assignment
     grading: Grading
     kind: str  # of sandbox
+
+    @cached_property
+    def tests(self) -> tuple[str, ...]:
+        """The names of all tests, from a run on the solution: a submission may invent others."""
+        return tuple(run_tests(ROOT))
 
     @cached_property
     def digest(self) -> str:
@@ -145,7 +147,7 @@ def build_base(kind: str) -> Base:
         files[str(path.relative_to(ROOT))] = path.read_bytes()
     files[grading.features.name] = grading.features.read_bytes()
     files[RUN] = Path(__file__).with_name("inside.py").read_bytes()
-    return Base(files, tuple(run_tests(ROOT)), load_assignment(), grading, kind)
+    return Base(files, load_assignment(), grading, kind)
 
 
 def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> bool:
@@ -159,7 +161,7 @@ def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> 
     """
     own = read_own(folder, base.assignment.graded)
     about = {"base": base.digest, "files": digest(own)}
-    if result.exists() and json.loads(result.read_bytes()).get("extra_data") == about:
+    if read_result(result).get("extra_data") == about:
         return True
     begin = time.monotonic()
     output, why = {}, "nothing was handed in"
@@ -186,6 +188,14 @@ def grade_folder(folder: Path, result: Path, base: Base, alone: bool = True) -> 
     result.parent.mkdir(parents=True, exist_ok=True)
     write_file(result, json.dumps(scored, indent=1, ensure_ascii=False) + "\n")
     return True
+
+
+def read_result(path: Path) -> dict:
+    """A results.json; {} where there is none that can be read."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def read_own(folder: Path, graded: tuple[str, ...]) -> dict[str, bytes]:

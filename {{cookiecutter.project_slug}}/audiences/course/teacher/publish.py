@@ -7,43 +7,35 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import tokenize
 from pathlib import Path
 
 import jinja2
 
 from codec.intervals import wilson
-from course.assignment import load_assignment
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from teacher.collect import FOLDER, Submission, load_submissions
-from teacher.grade import RESULTS, digest, read_own
-from teacher.grading import load_grading
+from teacher.grade import RESULTS, build_base, digest, read_own, read_result
+from teacher.sandbox import NONE
 
 
 def publish() -> int:
     """Write teacher/results/grades.csv, canvas.csv, moodle.csv, equal.csv, leaderboard.html and feedback pages.
 
     Raises:
-        SpecError: a student is not graded yet, has handed in something else since, or was graded by
-            other files than the rest.
+        SpecError: a student is not graded yet, or with other labels, tests or files than those of now,
+            or has handed in something else since.
     """
-    students, assignment, grading = load_submissions(), load_assignment(), load_grading()
-    results = {}
+    students, base = load_submissions(), build_base(NONE)
+    assignment, grading, results = base.assignment, base.grading, {}
     for student in students:
         path = RESULTS / student.username / "results.json"
-        if not path.exists():
-            raise SpecError(f"{path}: not there; run python scripts/course.py grade first")
-        result = results[student.username] = json.loads(path.read_bytes())
+        result = results[student.username] = read_result(path)
         own = read_own(FOLDER / student.username, assignment.graded)
-        if result["extra_data"].get("files") != digest(own):
-            raise SpecError(f"{path}: is of what was handed in before; run course.py grade first")
-        first = results[students[0].username]
-        if result["extra_data"].get("base") != first["extra_data"].get("base"):
-            raise SpecError(
-                f"{path}: graded by other files than the rest; run course.py grade first"
-            )
+        if result.get("extra_data") != {"base": base.digest, "files": digest(own)}:
+            what = "no grade of what this repo and the submission have now"
+            raise SpecError(f"{path}: {what}; first run python scripts/course.py grade")
     most = sum(test["max_score"] for test in next(iter(results.values()))["tests"])
     scores = {name: result["score"] for name, result in results.items()}
 
@@ -56,7 +48,7 @@ def publish() -> int:
     _write_table("canvas.csv", head, rows)
     rows = [[s.username, s.email, scores[s.username], s.note] for s in students]
     _write_table("moodle.csv", ["Username", "Email address", "Grade", "Feedback comments"], rows)
-    pairs = find_equal(students, assignment.graded)
+    pairs = find_equal(students, assignment.graded, base.files)
     _write_table(
         "equal.csv", ["file", "usernames"], [[file, " ".join(names)] for file, names in pairs]
     )
@@ -98,14 +90,14 @@ def _write_table(name: str, head: list[str], rows: list[list]) -> None:
     write_file(RESULTS / name, text.getvalue())
 
 
-def find_equal(students: list[Submission], graded: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+def find_equal(
+    students: list[Submission], graded: tuple[str, ...], released: dict[str, bytes]
+) -> list[tuple[str, list[str]]]:
     """Files that several handed in alike but for comments and blanks: (file, usernames).
 
     A file as it was released is equal for all who left it alone, and is not listed.
     """
-    from teacher.release import strip_repo
-
-    released, pairs = strip_repo()[0], []
+    pairs = []
     for name in graded:
         texts: dict[str, list[str]] = {}
         for student in students:

@@ -49,6 +49,9 @@ BROKEN = {  # {what a teacher wrote: the line of the error, and a part of it}
     "### START SOLUTION\nx = 1\n### STOP SOLUTION\n": (1, "resembles a marker"),
     "### SOLUTION BEGIN\nx = 1\n### SOLUTION END\n": (1, "resembles a marker"),
     "### solution\nx = 1\n": (1, "resembles a marker"),
+    "# Solution starts here\nx = 1\n# Solution ends here\n": (1, "resembles a marker"),
+    "# hidden tests: begin\nx = 1\n": (1, "resembles a marker"),
+    f"x = {'-' * 100_000}1\n": (1, "not Python"),
     "# ANSWER:\nx = 1\n": (1, "resembles a marker"),
     "### BEGIN\u00a0SOLUTION\nx = 1\n### END SOLUTION\n": (1, "resembles a marker"),
     "### BEGIN SOLUTION\\\nx = 1\n### END SOLUTION\n": (1, "resembles a marker"),
@@ -65,7 +68,7 @@ def make_notebook(*sources, kind="code"):
         {"cell_type": kind, "source": s.splitlines(True), "outputs": [{"text": "42"}]}
         for s in sources
     ]
-    return json.dumps({"cells": cells}).encode()
+    return json.dumps({"cells": cells, "metadata": {"widgets": {"state": "42"}}}).encode()
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -80,7 +83,16 @@ def test_a_wrong_marker_is_an_error_with_its_line(text):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
 @pytest.mark.parametrize(
-    "marker", ["### BEGIN SOLUTION", "  ## begin solutions", "x: 1 ### END SOLUTION"]
+    "marker",
+    [
+        "### BEGIN SOLUTION",
+        "  ## begin solutions",
+        "x: 1 ### END SOLUTION",
+        "<!-- BEGIN SOLUTION -->",
+        "// Begin solutions",
+        "1. END HIDDEN TESTS",
+        "x,BEGIN SOLUTION,y",
+    ],
 )
 def test_a_marker_in_another_file_is_an_error(marker, encoding):
     data = f"Größe: 1\n{marker}\n".encode(encoding)
@@ -102,8 +114,15 @@ def test_a_block_that_is_no_code_is_an_error(kind):
     text = "Try:\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n"
     with pytest.raises(MarkerError, match=r"a\.ipynb: cell 1, line 2: markers work in code cells"):
         strip_file("a.ipynb", make_notebook(text, kind=kind))
+    with pytest.raises(MarkerError, match=r"a\.ipynb: cell 1, line 1: .* resembles a marker"):
+        strip_file("a.ipynb", make_notebook("<!-- BEGIN SOLUTION -->\n", kind=kind))
+    strip_file(
+        "a.ipynb", make_notebook("### Hidden layers\nIn the end solutions differ.\n", kind=kind)
+    )
     with pytest.raises(MarkerError, match=r"a\.ipynb: not a notebook"):
         strip_file("a.ipynb", b'{"cells": [{"cell_type": "code"}]}')
+    with pytest.raises(MarkerError, match=r"a\.ipynb: not a notebook"):
+        strip_file("a.ipynb", b"[" * 100_000)
 
 
 def test_blocks_are_stripped():
@@ -119,7 +138,7 @@ def test_blocks_are_stripped():
     quoted = f'x = """\n{SOLUTION}"""\n'
     assert b"return 1" not in strip_file("a.py", quoted.encode())[0]
     notebook = json.loads(strip_file("a.ipynb", make_notebook(SOLUTION))[0])
-    assert "".join(notebook["cells"][0]["source"]) == STUB and notebook["cells"][0]["outputs"] == []
+    assert "".join(notebook["cells"][0]["source"]) == STUB and "42" not in json.dumps(notebook)
     usual = b"# the solution of this equation\n# end of the file\n"
     assert strip_file("a.py", usual) == (usual, [])
 

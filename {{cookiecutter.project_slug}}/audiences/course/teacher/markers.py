@@ -18,11 +18,14 @@ from dataclasses import dataclass
 BEGIN = {"### BEGIN SOLUTION": "### END SOLUTION", "### BEGIN HIDDEN TESTS": "### END HIDDEN TESTS"}
 MARKERS = (*BEGIN, *BEGIN.values())
 STUB = 'raise NotImplementedError("write your code here")'
-COMMENT = re.compile(r"#.*|^\s*(?:BEGIN|END)\b.*", re.IGNORECASE)
+COMMENT = re.compile(  # in any language
+    r"#.*|^[\W\d_]*(?:BEGIN|END)\b.*|(?-i:\b(?:BEGIN|END)\W+(?:SOLUTION|HIDDEN)).*", re.IGNORECASE
+)
 SIMILAR = 0.8  # of 1: a comment this close to a marker was meant as one
 OWN = re.compile(
     r"\b(SOLUTION|HIDDEN|ANSWER)"
-)  # in capitals or behind ###: a marker of another tool
+)  # in capitals or behind ###, or in few words with an
+EDGE = re.compile(r"\b(BEGIN|START|END|STOP)")  # edge: a marker of another tool
 
 
 class MarkerError(Exception):
@@ -71,11 +74,13 @@ def _strip_notebook(name: str, text: str) -> tuple[bytes, list[Block]]:
     try:
         notebook = json.loads(text)
         cells = [(cell, cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
-    except (ValueError, KeyError, TypeError):
+        notebook.get("metadata", {}).pop("widgets", None)  # they hold outputs
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise MarkerError(f"{name}: not a notebook; save it again in Jupyter") from None
     removed = []
     for number, (cell, kind, source) in enumerate(cells, 1):
-        source, blocks = _strip_text(name, source, f"{name}: cell {number}, line ")
+        where = f"{name}: cell {number}, line "
+        source, blocks = _strip_text(name, source, where, code=kind == "code")
         cell["source"] = source.splitlines(keepends=True)
         removed += blocks
         if kind == "code":
@@ -83,19 +88,20 @@ def _strip_notebook(name: str, text: str) -> tuple[bytes, list[Block]]:
             if not re.search(r"^\s*[%!]", source, re.MULTILINE):  # IPython's own commands
                 _parse(f"{name}: cell {number}", source)
         elif blocks:
-            where = f"{name}: cell {number}, line {blocks[0].line}"
-            raise MarkerError(f"{where}: markers work in code cells only; move it there")
+            raise MarkerError(
+                f"{where}{blocks[0].line}: markers work in code cells only; move it there"
+            )
     return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode(), removed
 
 
-def _strip_text(name: str, text: str, where: str) -> tuple[str, list[Block]]:
+def _strip_text(name: str, text: str, where: str, code: bool = True) -> tuple[str, list[Block]]:
     kept, blocks, faults = [], [], []
     begin = 0  # the line of the open block's marker; 0: none is open
     inside: list[str] = []
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         marker = line.strip()
         if marker not in MARKERS:
-            if fault := _find_lookalike(line):
+            if fault := _find_lookalike(line, code):
                 faults.append(f"{where}{number}: {fault}")
             (inside if begin else kept).append(line)
         elif marker in BEGIN and begin:
@@ -134,6 +140,7 @@ def _find_lookalike(line: str, code: bool = True) -> str:
     alike = _compare(words, near) >= SIMILAR or any(m[4:] in words for m in MARKERS)
     if code:
         loud = comment[0].startswith("###") or comment[0].isupper()
+        alike |= bool(OWN.search(words) and EDGE.search(words)) and len(words.split()) < 5
         alike |= bool(re.match(r"#+\s*(BEGIN|END)\b", comment[0]) or loud and OWN.search(words))
     if alike:
         return f"{line.strip()!r} resembles a marker; write exactly {near!r} on its own line, or reword it"
@@ -147,7 +154,12 @@ def _compare(words: str, marker: str) -> float:
 def _parse(name: str, text: str) -> None:
     try:
         ast.parse(text)
-    except (SyntaxError, ValueError) as error:  # the second of a null byte
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # ValueError: a null byte
         line = getattr(error, "lineno", None) or 1
         what = f"{name}:{line}: not Python once the blocks are stripped ({getattr(error, 'msg', error)})"
         raise MarkerError(f"{what}; keep whole statements inside a block") from None

@@ -624,7 +624,8 @@ ROSTERS = {
     "username\n": "no student",
     "username\nada\n../ada\n": ":3: username: '../ada' is none",
     "username\nada\ngrades.csv\n": ":3: username: 'grades.csv' is none",
-    "username\nada\nAda\n": ":3: username: Ada stands twice",
+    "\ufeffusername\nada\n\nAda\n": ":4: username: Ada stands twice",
+    "username,email\nada,Lin, Ada,a@b.org\n": ":2: more fields than the first line",
     "\ufffe": "cannot be read",
 }
 

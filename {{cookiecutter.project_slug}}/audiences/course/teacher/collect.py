@@ -101,14 +101,17 @@ def read_roster(path: Path) -> list[Submission]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
-            rows = list(table)
+            rows = [(table.line_num, row) for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SpecError(f"{path}: cannot be read ({error})") from None
     if "username" not in (table.fieldnames or ()):
         what = "no column username; begin with the line"
         raise SpecError(f"{path}:1: {what} username,first_name,last_name,email,section")
     students: dict[str, Submission] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
+        if None in row:
+            what = "more fields than the first line has; put a field with a comma in quotes"
+            raise SpecError(f"{path}:{number}: {what}")
         username = normalize("NFC", (row.get("username") or "").strip())
         if (
             not username

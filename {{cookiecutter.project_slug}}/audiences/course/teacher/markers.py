@@ -22,10 +22,9 @@ COMMENT = re.compile(  # in any language
     r"#.*|^[\W\d_]*(?:BEGIN|END)\b.*|(?-i:\b(?:BEGIN|END)\W+(?:SOLUTION|HIDDEN)).*", re.IGNORECASE
 )
 SIMILAR = 0.8  # of 1: a comment this close to a marker was meant as one
-OWN = re.compile(
-    r"\b(SOLUTION|HIDDEN|ANSWER)"
-)  # in capitals or behind ###, or in few words with an
-EDGE = re.compile(r"\b(BEGIN|START|END|STOP)")  # edge: a marker of another tool
+# A marker of another tool: OWN in capitals or behind ###, or in a few words with EDGE.
+OWN = re.compile(r"\b(SOLUTION|HIDDEN|ANSWER)")
+EDGE = re.compile(r"\b(BEGIN|START|END|STOP)")
 
 
 class MarkerError(Exception):

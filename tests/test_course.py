@@ -706,26 +706,32 @@ def test_a_commit_without_a_readable_date_is_late(repo, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_commits_of_a_release_are_not_the_students(repo, tmp_path):
+@pytest.mark.parametrize("hash", ["sha1", "sha256"])
+def test_the_commits_of_a_release_are_not_the_students(repo, tmp_path, monkeypatch, hash):
     """All clones have them, in time: work that is late must not look like a stub that is not."""
 
     def clone(name, *dates):
         subprocess.run(["git", "clone", "-q", tmp_path / "out", tmp_path / name], check=True)
         for date in dates:
             (tmp_path / name / "trainer/model.py").write_text(f"date = {date!r}\n")
-            environ = {**os.environ, "GIT_COMMITTER_DATE": date}
+            email = "a\u2028b\x0c@example.org"  # ends lines for Python
+            environ = {**os.environ, "GIT_COMMITTER_DATE": date, "GIT_AUTHOR_EMAIL": email}
             command = ["git", "-C", tmp_path / name, "commit", "-qam", "x"]
             subprocess.run(command, check=True, env=environ)
 
     code = "import sys; from pathlib import Path; from teacher import release\nrelease._commit(Path(sys.argv[1]), release.strip_repo()[0])"
+    monkeypatch.setenv("GIT_DEFAULT_HASH", hash)
     repo.run(["python", "-c", code, tmp_path / "out"])
     clone("nothing")
     clone("late", "2028-01-01T00:00:00Z")
     clone("both", "2026-10-01T12:00:00Z", "2028-01-01T00:00:00Z", "2028-01-02T00:00:00Z")
-    write_roster(tmp_path / "roster.csv", ["nothing", "late", "both"])
+    subprocess.run(["git", "-C", tmp_path / "both", "gc", "-q"], check=True)
+    (tmp_path / "table/.git/reftable").mkdir(parents=True)
+    write_roster(tmp_path / "roster.csv", ["nothing", "late", "both", "table"])
     done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
     assert "nothing: nothing  the repo has no commit but the releases\n" in done.stdout
     assert "late: 2028-01-01T00:00:00Z late\n" in done.stdout
+    assert "git refs migrate" in done.stdout
     late = "commits after the deadline, which do not count: 2"
     assert f"both: 2026-10-01T12:00:00Z  {late}\n" in done.stdout
     folder = repo.path / "teacher/submissions"

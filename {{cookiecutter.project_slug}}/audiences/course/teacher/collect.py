@@ -206,7 +206,14 @@ def _copy_repo(source: Path, folder: Path) -> None:
     """
     if source.is_symlink() or not source.is_dir():
         raise SpecError("its .git is no folder")
-    run_git(folder, "init", "-q", "--template=")
+    if (source / "reftable").is_dir():
+        raise SpecError(
+            "git keeps its branches as a reftable; run git refs migrate --ref-format=files"
+        )
+    sha256 = any(len(path.stem) > 60 for path in source.glob("objects/*/*"))  # or sha1: 38, 45
+    run_git(
+        folder, "init", "-q", "--template=", f"--object-format={'sha256' if sha256 else 'sha1'}"
+    )
     for root, _, names in os.walk(source):  # follows no link
         relative = Path(root).relative_to(source)
         if relative.parts[:2] == ("objects", "info"):
@@ -224,8 +231,11 @@ def _note_time(student: Submission, time: datetime, due: datetime) -> None:
 
 
 def _read_repo(student: Submission, repo: Path, due: datetime) -> dict[str, bytes]:
-    log = ["log", "--first-parent", "--format=%H %ct %ae", "HEAD", "--"]
-    commits = [line.split(" ", 2) for line in run_git(repo, *log, check=False).splitlines()]
+    log = ["log", "--first-parent", "--no-show-signature", "--format=%H %ct %ae", "HEAD", "--"]
+    lines = filter(
+        None, run_git(repo, *log, check=False).split("\n")
+    )  # an email has odd characters
+    commits = [line.split(" ", 2) for line in lines]
     own = [(commit, _read_time(time)) for commit, time, email in commits if email != EMAIL]
     if not own:
         student.note = f"the repo has no commit{' but the releases' if commits else ''}"

@@ -342,18 +342,27 @@ def test_a_release_goes_into_no_other_folder(repo, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+COMMIT_RELEASE = """
+import sys
+from pathlib import Path
+from teacher import release
+release._commit(Path(sys.argv[1]), release.strip_repo()[0])
+"""
+HISTORIES = {  # {where an answer is: what the teacher did in the students' repo, old.py being the solution}
+    "a commit": ["add -A", "commit -qm Oops", "rm -q old.py", "commit -qm No"],
+    "no commit": ["add -A", "reset -q --hard"],
+    "a message": ["commit -q --allow-empty -F old.py", "clean -qf"],
+}
+
+
 @pytest.mark.slow
-def test_a_history_with_an_answer_is_found(repo, tmp_path):
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_history_with_an_answer_is_found(repo, tmp_path, name):
     out = tmp_path / "out"
-    run_course(repo, "release", out)
+    repo.run(["python", "-c", COMMIT_RELEASE, out])
     (out / "old.py").write_text((repo.path / "assignment/solution.py").read_text())
-    for words in (
-        ["add", "-A"],
-        ["commit", "-qm", "Oops"],
-        ["rm", "-q", "old.py"],
-        ["commit", "-qm", "No"],
-    ):
-        subprocess.run(["git", *words], cwd=out, check=True)
+    for words in HISTORIES[name]:
+        subprocess.run(["git", *words.split()], cwd=out, check=True)
     done = run_course(repo, "release", out, check=False)
     assert done.returncode == 2 and "stands in its git history, too" in done.stderr
 
@@ -719,9 +728,8 @@ def test_the_commits_of_a_release_are_not_the_students(repo, tmp_path, monkeypat
             command = ["git", "-C", tmp_path / name, "commit", "-qam", "x"]
             subprocess.run(command, check=True, env=environ)
 
-    code = "import sys; from pathlib import Path; from teacher import release\nrelease._commit(Path(sys.argv[1]), release.strip_repo()[0])"
     monkeypatch.setenv("GIT_DEFAULT_HASH", hash)
-    repo.run(["python", "-c", code, tmp_path / "out"])
+    repo.run(["python", "-c", COMMIT_RELEASE, tmp_path / "out"])
     clone("nothing")
     clone("late", "2028-01-01T00:00:00Z")
     clone("both", "2026-10-01T12:00:00Z", "2028-01-01T00:00:00Z", "2028-01-02T00:00:00Z")

@@ -104,7 +104,7 @@ def find_equal(
             path = FOLDER / student.username / name
             if path.is_file():
                 texts.setdefault(_normalize(path.read_bytes()), []).append(student.username)
-        texts.pop(_normalize(released[name]), None)
+        texts.pop(_normalize(released.get(name, b"")), None)
         pairs += [(name, names) for names in texts.values() if len(names) > 1]
     return pairs
 

@@ -188,7 +188,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _read_history(out: Path) -> list[bytes]:
-    """Every file in the git folder of OUT, those that no commit has any more, too.
+    """Every file and message in the git folder of OUT, those that no commit has any more, too.
 
     Raises:
         SpecError: OUT is something else than an earlier release, or has changes.
@@ -198,14 +198,13 @@ def _read_history(out: Path) -> list[bytes]:
     if not (out / ".git").is_dir() or run_git(out, "config", f"{NAME}.ours", check=False) != "true":
         raise SpecError(f"{out}: exists and is no release of ours; name a new folder")
     if run_git(out, "status", "--porcelain"):
-        raise SpecError(f"{out}: has changes of its own; commit nothing there, change this repo")
-    kinds = run_git(out, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
+        what = "has changes of its own; make them in this repo"
+        raise SpecError(f"{out}: {what}, then put those away: git -C {out} stash -u")
+    objects = run_git(out, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
     return [
-        subprocess.run(
-            ["git", "cat-file", "blob", line.split()[0]], cwd=out, capture_output=True
-        ).stdout
-        for line in kinds
-        if line.split()[1] == "blob"
+        subprocess.run(["git", "cat-file", kind, name], cwd=out, capture_output=True).stdout
+        for name, kind, _ in map(str.split, objects)
+        if kind != "tree"
     ]
 
 

@@ -1,6 +1,7 @@
 """A course: releases that hide what they must, grades that hostile submissions cannot change."""
 
 import csv
+import html
 import io
 import json
 import os
@@ -144,7 +145,7 @@ def test_blocks_are_stripped():
     assert strip_file("a.py", usual) == (usual, [])
 
 
-BLOCK = 'most = max(counts)\nprint(f"{most}\\n", most)\nreturn most\n'
+BLOCK = 'most = max(counts)\nif 1 < most > 2 & 3:\n    print(f"{most}\\n", most)\nreturn most\n'
 LABELS = "species\n" + "Adelie\nGentoo\n" * 5
 
 
@@ -160,6 +161,10 @@ COPIES = {  # {a file: what it has, with a copy of BLOCK or LABELS}
     "quoted.md": "".join(f"> {line}\r\n" for line in BLOCK.splitlines()).encode(),
     "doctest.py": "".join(f"    >>> {line}\n" for line in BLOCK.splitlines()).encode(),
     "fix.patch": "".join(f"+    {line}\n" for line in BLOCK.splitlines()).encode(),
+    "formatted.py": BLOCK.replace(" = ", "=").replace('"', "'").replace("\n", "\n\t").encode(),
+    "page.html": f"<pre><b>{html.escape(BLOCK)}</b></pre>".replace(
+        "return", "<i>return</i>"
+    ).encode(),
     "lines.ipynb": json.dumps({"source": BLOCK.splitlines(True)}, indent=1).encode(),
     "text.json": json.dumps({"source": f"x\n{BLOCK}"}).encode(),
     "submission.zip": zip_up(BLOCK),
@@ -757,7 +762,7 @@ def test_names_and_addresses_that_are_odd(repo, tmp_path):
     assert "no clone of https://127.0.0.1:1/ada" in done.stdout
     assert "secret" not in done.stdout and "secret" not in table.read_text()
 
-    for name in (b"ada_1.zip", b"ada_Gr\xf6\xdfe.zip", b"BO.ZIP"):
+    for name in (b"ada_1.zip", b"ada_Gr\xf6\xdfe.zip", b"ada (1).zip", b"BO.ZIP"):
         path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("trainer/model.py", "x = 1\n")
@@ -765,7 +770,7 @@ def test_names_and_addresses_that_are_odd(repo, tmp_path):
     done = run_course(repo, "collect", tmp_path / "roster.csv", tmp_path)
     assert "cy: nothing  nothing handed in as a repo or a zip" in done.stdout
     notes = table.read_text(encoding="utf-8")
-    assert "2 zips, " in notes and (table.parent / "bo/trainer/model.py").exists()
+    assert "3 zips, " in notes and (table.parent / "bo/trainer/model.py").exists()
 
 
 @pytest.mark.slow

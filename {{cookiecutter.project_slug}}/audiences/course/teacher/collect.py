@@ -140,7 +140,8 @@ def assign_archives(folder: Path, usernames: list[str]) -> dict[str, list[Path]]
     """
     archives: dict[str, list[Path]] = {}
     for path in sorted(path for path in folder.glob("*.*") if path.suffix.lower() == ".zip"):
-        names = [name for name in usernames if _names(path.stem, name)]
+        stem = re.sub(r" ?\(\d+\)$", "", path.stem)  # a browser's second copy: ada (1).zip
+        names = [name for name in usernames if _names(stem, name)]
         owner = max(names, key=len, default="")
         rivals = [n for n in names if n != owner and (_names(n, owner) or not _names(owner, n))]
         if rivals:

@@ -6,6 +6,7 @@ OUT is a git repo whose history is one line of releases: a student gets a later 
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import re
 import subprocess
@@ -118,9 +119,9 @@ def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> Non
 
 
 def _normalize(text: str) -> str:
-    """Lines without what a copy may add: blanks, JSON's quotes, marks of comments and citations."""
-    lines = text.replace("\\n", "\n").replace("\\", "").replace('"', "").splitlines()
-    lines = (re.sub(r"^\W+", "", line).rstrip(", \t") for line in lines)
+    """Lines without what a copy may change: blanks, quotes, HTML's tags, marks of comments and citations."""
+    text = re.sub(r"<[^<>\n]*>", "", html.unescape(text.replace("\\n", "\n")))
+    lines = (re.sub(r"""^\W+|[\s,"'\\]""", "", line) for line in text.splitlines())
     return "\n" + "\n".join(filter(None, lines)) + "\n"
 
 

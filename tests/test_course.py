@@ -182,7 +182,8 @@ def test_a_copy_of_what_is_hidden_is_found(name):
     hidden |= {"teacher/__init__.py": b"", "teacher/one.txt": b"most\n"}
     for files, past in (({name: COPIES[name]}, []), ({}, [COPIES[name]])):
         with pytest.raises(SpecError, match=r"a\.py:3: the block stands in|teacher/y\.csv"):
-            _prove_removed(files, hidden, [block], past)
+            other = Block("a.py", 3, ("of another cell",))  # a notebook's lines are the cell's
+            _prove_removed(files, hidden, [block, other], past)
     usual = {"a.txt": b"most = max(counts)\nmost\n", "empty": b"", "b.zip": zip_up("most\n1")}
     _prove_removed(usual, hidden, [block, Block("b.py", 1, ("...",))], [])
     with pytest.raises(SpecError, match=r"b\.zip: a zip that cannot be read"):

@@ -98,10 +98,12 @@ def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> Non
         SpecError: one is there.
     """
     digests = {hashlib.sha256(data).digest(): name for name, data in hidden.items() if data.strip()}
-    secrets = {f"{block.file}:{block.line}: the block": block.lines for block in blocks}
-    secrets = {what: _normalize("\n".join(lines)) for what, lines in secrets.items()}
-    texts = {name: _normalize(data.decode(errors="replace")) for name, data in hidden.items()}
-    secrets |= {name: text for name, text in texts.items() if len(text) >= LEAST}
+    secrets = [
+        (f"{block.file}:{block.line}: the block", _normalize("\n".join(block.lines)))
+        for block in blocks
+    ]
+    texts = ((name, _normalize(data.decode(errors="replace"))) for name, data in hidden.items())
+    secrets += [(name, text) for name, text in texts if len(text) >= LEAST]
     faults = []
     for path, whole in [*files.items(), *(("its git history", data) for data in past)]:
         for name, data in _open_zips(path, whole):
@@ -111,7 +113,7 @@ def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> Non
             text = _normalize(data.decode("utf-8-sig", errors="replace") + "\n" + single)
             faults += [
                 f"{what} stands in {name}, too; remove it there, or make the block longer"
-                for what, secret in secrets.items()
+                for what, secret in secrets
                 if secret.strip() and secret in text
             ]
     if faults:

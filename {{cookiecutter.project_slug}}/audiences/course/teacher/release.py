@@ -37,21 +37,17 @@ def release(out: Path) -> int:
     """
     assignment, _ = load_assignment(), load_grading()
     files, hidden, blocks = strip_repo()
-    new = run_git(ROOT, "ls-files", "--others", "--exclude-standard", "-z", "--", FOLDER).split(
-        "\0"
-    )
-    if missing := sorted({*filter(None, new), *assignment.graded} - set(files)):
-        raise SpecError(
-            *(f"{name}: not in git, so no student gets it; git add it" for name in missing)
-        )
+    untracked = run_git(ROOT, "ls-files", "--others", "--exclude-standard", "-z", "--", FOLDER)
+    names = {*filter(None, untracked.split("\0")), *assignment.graded}
+    if missing := sorted(names - set(files)):
+        what = "not in git, so no student gets it; git add it, or remove it"
+        raise SpecError(*(f"{name}: {what}" for name in missing))
     past = _read_history(out)
     _prove_removed(files, hidden, blocks, past)
     passed = _prove_tests(files)
     commit = _commit(out, files)
     print(f"{passed} tests: the solution passes all, the stub fails all.")
-    print(
-        f"{len(blocks)} blocks and {len(hidden)} files are in no file of {out}, nor in its history."
-    )
+    print(f"{len(blocks)} blocks and {len(hidden)} files are in no commit of {out}.")
     print(f"Released {commit}: {len(files)} files in {out}")
     return 0
 

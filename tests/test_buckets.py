@@ -312,7 +312,7 @@ def test_recordings_are_read_from_a_bucket(lab, bake, name):
     other = Lab(project, lab.proxy, lab.buckets, lab.temporary)
     _, err = other.train("runs/series", *words, code=2)
 
-    longest = {"watch.parquet": 1309, "watch.csv": 90}[name]
+    longest = {"watch.parquet": 1229, "watch.csv": 90}[name]
     assert f"the longest training recording has {longest} samples" in err
 
 

@@ -235,6 +235,21 @@ def test_the_assignment_of_each_kind_is_released(bake, tmp_path, problem):
     assert "the solution passes all, the stub fails all" in done.stdout
 
 
+@pytest.mark.parametrize("problem", answers.COURSES)
+def test_the_order_of_hidden_rows_gives_nothing_away(problem):
+    """Students have the rows that the hidden ones were made of, and know how many there are of each."""
+    path = PRODUCT / "audiences/course/problems" / problem / "teacher/hidden/labels.csv"
+    labels = path.read_text(encoding="utf-8").splitlines()[1:]
+    if problem == "tabular":
+        data = PRODUCT / "problems/tabular/data/penguins_eval.csv"
+        guess = [line.partition(",")[0] for line in data.read_text().splitlines()[1:]]
+    else:
+        guess = sorted(set(labels)) * (len(labels) // len(set(labels)))
+    assert sorted(guess) == sorted(labels)
+    equal = sum(map(str.__eq__, guess, labels))
+    assert equal < 0.5 * len(labels)
+
+
 @SANDBOX
 @pytest.mark.soak
 @pytest.mark.parametrize("problem", answers.COURSES)

@@ -30,13 +30,14 @@ def turn(angles: np.ndarray) -> np.ndarray:
 
 
 def main(seed: int = 2027) -> None:
-    draw = np.random.default_rng(seed)
+    draw, order = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     table = pa.parquet.read_table(ROOT / "data/watch.parquet")
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     exercises = sorted(set(columns["exercise"]))
     rows, labels = {name: [] for name in ("participant", "recording", "seconds", *CHANNELS)}, []
     for person in range(PEOPLE):
         rotation, vigour = turn(draw.normal(0, 0.15, 3)), draw.uniform(0.8, 1.2)
+        made = []
         for exercise in exercises:
             chosen = draw.choice(np.unique(columns["recording"][columns["exercise"] == exercise]))
             own = columns["recording"] == chosen
@@ -49,6 +50,9 @@ def main(seed: int = 2027) -> None:
                 vigour * np.stack(moved[3:], axis=1) @ rotation,
             )
             noisy = np.hstack([a, w]) + draw.normal(0, 0.02, (LENGTH, 6))
+            made.append((exercise, noisy))
+        for i in order.permutation(len(made)):  # in the same order for all it would be guessed
+            exercise, noisy = made[i]
             labels.append(exercise)
             rows["participant"] += [f"h{person + 1}"] * LENGTH
             rows["recording"] += [len(labels)] * LENGTH

@@ -21,7 +21,7 @@ from standins import docker
 sys.path += [str(PRODUCT / "audiences/course"), str(PRODUCT)]
 from launcher.common.document import SpecError
 from teacher.markers import Block, MarkerError, strip_file
-from teacher.release import _prove_removed
+from teacher.release import _prove_labels, _prove_removed
 
 SOLUTION = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n"
 STUB = 'def f():\n    raise NotImplementedError("write your code here")\n'
@@ -189,6 +189,18 @@ def test_a_copy_of_what_is_hidden_is_found(name):
     with pytest.raises(SpecError, match=r"b\.zip: a zip that cannot be read"):
         data = zip_up(BLOCK)
         _prove_removed({"b.zip": data[:40] + bytes(2) + data[42:]}, hidden, [block], [])
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_hidden_labels_in_a_column_are_found(mark):
+    """As in a table from which the hidden rows were taken, with their order."""
+    labels = tuple(LABELS.split()[1:])
+    lines = [f'{i}{mark}"{label}"{mark}1' for i, label in enumerate(labels)]
+    table = "\r\n".join(["id,species,x", "0", *lines]).encode()
+    with pytest.raises(SpecError, match=r"a\.csv: column 2 has the hidden labels in their order"):
+        _prove_labels({"a.csv": table}, labels)
+    _prove_labels({"a.csv": table}, (*labels[1:], labels[1]))
+    _prove_labels({"empty.csv": b"", "a.csv": table}, labels[:3])  # too few to mean anything
 
 
 def works():

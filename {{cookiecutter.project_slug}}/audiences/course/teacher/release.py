@@ -15,6 +15,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from course.assignment import FOLDER, ROOT, TESTS, load_assignment
@@ -35,7 +36,7 @@ def release(out: Path) -> int:
     Raises:
         SpecError: why nothing was released, a line each.
     """
-    assignment, _ = load_assignment(), load_grading()
+    assignment, grading = load_assignment(), load_grading()
     files, hidden, blocks = strip_repo()
     untracked = run_git(ROOT, "ls-files", "--others", "--exclude-standard", "-z", "--", FOLDER)
     names = {*filter(None, untracked.split("\0")), *assignment.graded}
@@ -44,6 +45,7 @@ def release(out: Path) -> int:
         raise SpecError(*(f"{name}: {what}" for name in missing))
     past = _read_history(out)
     _prove_removed(files, hidden, blocks, past)
+    _prove_labels(files, grading.labels)
     passed = _prove_tests(files)
     commit = _commit(out, files)
     print(f"{passed} tests: the solution passes all, the stub fails all.")
@@ -114,6 +116,23 @@ def _prove_removed(files, hidden, blocks: list[Block], past: list[bytes]) -> Non
             ]
     if faults:
         raise SpecError(*dict.fromkeys(faults))
+
+
+def _prove_labels(files: dict[str, bytes], labels: tuple[str, ...]) -> None:
+    """Look for the hidden labels, in their order, in the columns of tables.
+
+    Raises:
+        SpecError: a table has them: who knows it knows the answers.
+    """
+    secret = "\n".join(["", *labels, ""])
+    for name, data in files.items():
+        if name.lower().endswith((".csv", ".tsv", ".txt")) and len(secret) >= LEAST:
+            lines = data.decode("utf-8-sig", errors="replace").splitlines()
+            cells = ([cell.strip(' "') for cell in re.split("[,;\t]", line)] for line in lines)
+            for number, column in enumerate(zip_longest(*cells, fillvalue=""), 1):
+                if secret in "\n".join(["", *column, ""]):
+                    what = f"column {number} has the hidden labels in their order"
+                    raise SpecError(f"{name}: {what}; shuffle the hidden rows, features and labels")
 
 
 def _normalize(text: str) -> str:

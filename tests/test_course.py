@@ -20,6 +20,7 @@ from standins import docker
 
 sys.path += [str(PRODUCT / "audiences/course"), str(PRODUCT)]
 from launcher.common.document import SpecError
+from teacher.collect import Submission, assign_archives, read_roster
 from teacher.markers import Block, MarkerError, strip_file
 from teacher.release import _prove_labels, _prove_removed
 
@@ -679,6 +680,24 @@ def test_a_wrong_roster_is_one_line(repo, tmp_path, text):
     path.write_bytes(text.encode("utf-16-le" if text == "\ufffe" else "utf-8"))
     done = run_course(repo, "collect", path, tmp_path, check=False)
     assert done.returncode == 2 and ROSTERS[text] in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_roster_may_have_blanks_and_a_mark_of_windows(tmp_path):
+    text = '\ufeffusername, last_name, email\r\nzo\u00eb, "Lin, A", z@b.org\r\n\r\n'
+    (tmp_path / "roster.csv").write_bytes(text.encode())
+    students = read_roster(tmp_path / "roster.csv")
+    assert students == [Submission("zo\u00eb", name="Lin, A", email="z@b.org")]
+
+
+def test_zips_belong_to_the_longest_username(tmp_path, capsys):
+    names = ["ada.zip", "hw1_ADA-lin_4711 (2).zip", "line\nbreak.zip", "hw-x.y_1.zip"]
+    for name in names:
+        (tmp_path / name).touch()
+    archives = assign_archives(tmp_path, ["ada", "ada-lin", "x.y"])
+    assert archives.pop("") == [tmp_path / "line\nbreak.zip"]
+    owners = {"ada": names[0], "ada-lin": names[1], "x.y": names[3]}
+    assert archives == {owner: [tmp_path / name] for owner, name in owners.items()}
+    assert "names nobody" in capsys.readouterr().out
 
 
 def make_a_trap(folder, path):

@@ -100,10 +100,10 @@ def read_roster(path: Path) -> list[Submission]:
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
+            table = csv.DictReader(file, skipinitialspace=True)
             rows = [(table.line_num, row) for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SpecError(f"{path}: cannot be read ({error})") from None
+        raise SpecError(f"{path}: cannot be read ({error}); name a CSV in UTF-8") from None
     if "username" not in (table.fieldnames or ()):
         what = "no column username; begin with the line"
         raise SpecError(f"{path}:1: {what} username,first_name,last_name,email,section")

@@ -361,6 +361,12 @@ def test_what_git_has_not_or_only_as_a_link_is_not_released(repo, tmp_path):
         )
         repo.run(["git", "rm", "-qf", "docs/more.md"])
         new.write_text("x = 1\n")  # and is imported
+        code = "from teacher.release import strip_repo; print(*strip_repo()[0])"
+        (repo.path / "docs/x.pyc").write_bytes(b"an answer")
+        repo.run(["git", "add", "-f", "docs/x.pyc"])
+        names = repo.run(["python", "-c", code]).stdout.split()
+        repo.run(["git", "rm", "-qf", "docs/x.pyc"])
+        assert "docs/glossary.md" in names and "docs/x.pyc" not in names
         done = run_course(repo, "release", tmp_path / "out", check=False)
     finally:
         new.unlink(missing_ok=True)

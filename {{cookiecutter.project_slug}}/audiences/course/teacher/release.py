@@ -73,9 +73,10 @@ def strip_repo(root: Path = ROOT) -> tuple[dict[str, bytes], dict[str, bytes], l
         if name.startswith(HIDDEN):
             hidden[name] = data
             continue
-        if (root / name).is_symlink() or name.endswith(".pyc"):
-            what = "a link, or compiled code, may show an answer"
-            faults.append(f"{name}: {what}; remove it from git")
+        if (root / name).is_symlink():
+            faults.append(f"{name}: a link; put what it shows into git in its place, or nothing")
+            continue
+        if name.endswith(".pyc"):  # may hold a solution; Python makes it again
             continue
         try:
             files[name], removed = strip_file(name, data)

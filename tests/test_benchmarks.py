@@ -13,6 +13,7 @@ SECTIONS = {  # title: the part that makes it, what it must tell
         "tabular",
         ["our loop", "`fit` on the encoded arrays", "scikit-learn's MLPClassifier", "numpy"],
     ),
+    "Matrix products of a step": ("products", ["forward", "all of them", "default"]),
     "As the table grows": (
         "growth",
         ["÷ (a) in memory", "peak memory", "runs on a stale encoding"],
@@ -125,7 +126,7 @@ def test_unknown_part():
     line = [sys.executable, "benchmarks/run.py", "grwoth"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode == 2 and not done.stdout
-    assert "no part 'grwoth'; there are: tabular, growth, reading, start" in done.stderr
+    assert "no part 'grwoth'; there are: tabular, products, growth, reading" in done.stderr
     assert results.read_bytes() == before
 
 

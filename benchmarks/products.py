@@ -20,7 +20,8 @@ SETTINGS = {  # name: environment
 
 
 def measure(lab):
-    words = [*lab.data_flags(5_000 if lab.quick else 100_000), "--cache-dir", lab.folder / "cache"]
+    data = lab.data_flags(5_000 if lab.quick else 100_000)
+    words = [*data, "--cache-dir", lab.folder / "cache", "--jit", "on"]
 
     def child(way, **environment):
         return lab.child("product_ways.py", way, *words, **environment).answer

@@ -83,10 +83,8 @@ class Lab:
     def build_image(self):
         """Build the project's image, unless it is there; return its tag."""
         code = "from launcher.local import container; print(container.build_image())"
-        git = (
-            ("GIT_CONFIG_KEY_0", "safe.directory"),
-            ("GIT_CONFIG_VALUE_0", "*"),
-        )  # it is SOMEBODY's
+        # The repo belongs to SOMEBODY.
+        git = ("GIT_CONFIG_KEY_0", "safe.directory"), ("GIT_CONFIG_VALUE_0", "*")
         environ = {**self.docker.environ, "BASE_IMAGE": BASE, "GIT_CONFIG_COUNT": "1", **dict(git)}
         return self.project.run(["python", "-c", code], **environ).stdout.splitlines()[-1]
 

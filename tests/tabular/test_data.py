@@ -486,15 +486,15 @@ load("t.csv", "y")
 def test_a_killed_encoder_does_no_harm_and_is_swept_up_later():
     write("t.csv", TABLE + ROWS * 10)
     assert subprocess.run([sys.executable, "-c", KILLED]).returncode == -signal.SIGKILL
-    [torn] = Path("runs/.cache").iterdir()
-    assert torn.name.startswith("partial-")
+    [partial] = Path("runs/.cache").iterdir()
+    assert partial.name.startswith("partial-")
     assert not load("t.csv", "y").reused
-    assert torn.exists()  # it might be at work still
+    assert partial.exists()  # it might be at work still
     yesterday = time.time() - cache.ABANDONED - 60
-    os.utime(torn, (yesterday, yesterday))
+    os.utime(partial, (yesterday, yesterday))
     write("other.csv", TABLE)
     load("other.csv", "y")
-    assert not torn.exists()
+    assert not partial.exists()
     assert load("t.csv", "y").reused
 
 

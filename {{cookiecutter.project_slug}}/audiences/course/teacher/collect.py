@@ -233,9 +233,8 @@ def _note_time(student: Submission, time: datetime, due: datetime) -> None:
 
 def _read_repo(student: Submission, repo: Path, due: datetime) -> dict[str, bytes]:
     log = ["log", "--first-parent", "--no-show-signature", "--format=%H %ct %ae", "HEAD", "--"]
-    lines = filter(
-        None, run_git(repo, *log, check=False).split("\n")
-    )  # an email has odd characters
+    # Not splitlines(): an email may have odd characters.
+    lines = filter(None, run_git(repo, *log, check=False).split("\n"))
     commits = [line.split(" ", 2) for line in lines]
     own = [(commit, _read_time(time)) for commit, time, email in commits if email != EMAIL]
     if not own:

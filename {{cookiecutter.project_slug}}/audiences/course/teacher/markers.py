@@ -153,12 +153,8 @@ def _compare(words: str, marker: str) -> float:
 def _parse(name: str, text: str) -> None:
     try:
         ast.parse(text)
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ) as error:  # ValueError: a null byte
+    # A null byte is a ValueError; nesting that is too deep, one of the last two.
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         what = f"{name}:{line}: not Python once the blocks are stripped ({getattr(error, 'msg', error)})"
         raise MarkerError(f"{what}; keep whole statements inside a block") from None

@@ -177,31 +177,45 @@ def bake_into(folder, config_file, **answers):
 @pytest.fixture(scope="session")
 def bake(tmp_path_factory, config_file):
     """Bake with these answers. Tests that ask for the same answers share one repo, and may add
-    to it (runs, bytecode); `fresh=True` gives one that nobody touched.
+    to it (runs, bytecode); `fresh=True` gives one that nobody touched, `with_run=True` one that has
+    a run of one epoch, too: runs/one.
 
-    Both are copies of a bake that is made once for all processes of a run.
+    All are copies of a bake, or of a run, that is made once for all processes of a run of the tests.
     """
     defaults = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     shared, originals = {}, tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         originals = originals.parent
 
-    def find_original(answers):
+    def make_once(name, answers, make):
+        """Call make(folder), unless a process has done so; return the repo in the folder."""
         answers = {name: text for name, text in answers.items() if text != defaults[name]}
-        name = hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
-        finished, partial = originals / f"original-{name}", originals / f"partial-{name}"
+        name += hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
+        finished, partial = originals / name, originals / f"partial-{name}"
         with FileLock(f"{finished}.lock"):
             if not finished.exists():
-                bake_into(partial, config_file, **answers)
+                make(partial)
                 partial.rename(finished)
         [path] = finished.iterdir()
         return path
 
-    def bake(fresh=False, **answers):
+    def find_original(answers):
+        return make_once("baked-", answers, lambda to: bake_into(to, config_file, **answers))
+
+    def find_run(answers):
+        def train(folder):
+            original = find_original(answers)
+            project = Project(shutil.copytree(original, folder / original.name, symlinks=True))
+            project.run(["python", *forked("trainer.task"), "--job-dir=runs/one", "--epochs=1"])
+
+        return make_once("trained-", answers, train)
+
+    def bake(fresh=False, with_run=False, **answers):
         key = tuple(sorted(answers.items()))
+        fresh = fresh or with_run
         if not fresh and key in shared:
             return shared[key]
-        original = find_original(answers)
+        original = find_run(answers) if with_run else find_original(answers)
         path = tmp_path_factory.mktemp("bake") / original.name
         project = Project(shutil.copytree(original, path, symlinks=True))
         return project if fresh else shared.setdefault(key, project)
@@ -273,6 +287,17 @@ def pytest_collection_modifyitems(items):
 def pytest_pycollect_makemodule(module_path, parent):
     if module_path.parent.name in IN_BAKE:
         return FileInBake.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(scope="module")
+def docker():
+    """A Docker daemon of this file's own."""
+    from standins import docker
+
+    if why := docker.missing():
+        pytest.skip(why)
+    with docker.Docker() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="session")

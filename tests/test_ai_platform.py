@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import PRODUCT, ROOT, fork_trainers, forked
+from conftest import PRODUCT, ROOT, fork_trainers
 from test_cloud_jobs import BUCKET, put, ran
 from test_doctor import lab as empty_project  # noqa: F401
 from test_doctor import needs_gcloud
@@ -51,8 +51,7 @@ def test_a_run_on_this_machine(bake, row):
 
 @rows("python scripts/predict.py --model")
 def test_instances_are_answered(bake, row):
-    project = bake()
-    project.run(["python", *forked("trainer.task"), "--epochs=1", "--job-dir=runs/one"])
+    project = bake(with_run=True)
     row = row.replace("DIR", "runs/one/model").replace("FILE", "data/penguins_eval.csv")
     assert project.run(row.split()).stdout.count('"class"') == 69
 

@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from conftest import PRODUCT, Project, fork_trainers
-from standins import docker as standin
 
 pytestmark = pytest.mark.slow
 
@@ -31,14 +30,6 @@ for epoch in range(1, 9):
     time.sleep(0.1)
 time.sleep(600)
 """
-
-
-@pytest.fixture(scope="module")
-def docker():
-    if why := standin.missing():
-        pytest.skip(why)
-    with standin.Docker() as daemon:
-        yield daemon
 
 
 @pytest.fixture(scope="module")

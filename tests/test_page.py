@@ -21,11 +21,10 @@ def click(page):
 
 @pytest.fixture
 def open_page(bake, request):
-    """Train a bake of this kind for an epoch, serve its model, open the page."""
+    """Serve the model of a bake of this kind, open the page."""
 
     def open_page(problem):
-        project = bake(fresh=True, problem=problem)
-        project.run(["python", *forked("trainer.task"), "--job-dir=runs/one", "--epochs=1"])
+        project = bake(with_run=True, problem=problem)
         server = Served(project.path, project.path / "runs" / "one" / "model", **fork_trainers())
         request.addfinalizer(lambda: server.__exit__())
         page = browser.Browser().__enter__()

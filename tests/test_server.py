@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 import hostile_requests
-from conftest import forked
 from hostile_requests import BIRD, GOOD, KEPT, REQUESTS, SLOW
 from served import SECONDS, Served, read_statuses
 from standins.buckets import Buckets
@@ -28,10 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(bake):
-    """A bake with a run of one epoch."""
-    project = bake(fresh=True)
-    project.run(["python", *forked("trainer.task"), "--job-dir=runs/one", "--epochs=1"])
-    return project
+    return bake(with_run=True)
 
 
 @pytest.fixture(scope="module")

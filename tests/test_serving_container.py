@@ -11,10 +11,8 @@ import time
 
 import pytest
 
-from conftest import forked
 from hostile_requests import BIRD
 from served import SECONDS
-from standins import docker as standin
 
 pytestmark = pytest.mark.slow
 
@@ -29,18 +27,8 @@ print(json.dumps([response.status, dict(response.headers), response.read().decod
 
 
 @pytest.fixture(scope="module")
-def docker():
-    if why := standin.missing():
-        pytest.skip(why)
-    with standin.Docker() as daemon:
-        yield daemon
-
-
-@pytest.fixture(scope="module")
 def project(bake):
-    project = bake(fresh=True)
-    project.run(["python", *forked("trainer.task"), "--job-dir=runs/one", "--epochs=1"])
-    return project
+    return bake(with_run=True)
 
 
 @pytest.fixture(scope="module")

@@ -490,11 +490,13 @@ def test_a_killed_encoder_does_no_harm_and_is_swept_up_later():
     assert partial.name.startswith("partial-")
     assert not load("t.csv", "y").reused
     assert partial.exists()  # it might be at work still
+    mine = Path(write("runs/.cache/partial-results/finished/a.csv", "")).parents[1]  # --cache-dir
     yesterday = time.time() - cache.ABANDONED - 60
-    os.utime(partial, (yesterday, yesterday))
+    for path in (partial, mine):
+        os.utime(path, (yesterday, yesterday))
     write("other.csv", TABLE)
     load("other.csv", "y")
-    assert not partial.exists()
+    assert not partial.exists() and (mine / "finished/a.csv").exists()
     assert load("t.csv", "y").reused
 
 

@@ -16,6 +16,7 @@ from codec import files
 from trainer.engine.runtime import JobError
 
 PARTIAL = "partial-"  # begins the name of a folder that is still being written
+MARK = ".of-the-trainer"  # in such a folder: nobody else's of the name is swept away
 ABANDONED = 24 * 3600.0  # seconds after which the work of a killed writer is swept away
 CHECKSUMS = "checksums.json"  # of the other files in a folder
 BLOCK, BLOCKS = 1 << 12, 256  # bytes, and how many of a file its checksum covers: small files whole
@@ -44,7 +45,7 @@ def fill(cache: str, key: str, write: Callable[[str], None]) -> tuple[str, bool]
             if _is_whole(path):
                 return path, True
             print(f"{path}: a file of it is missing or corrupt; the folder is made again")
-        with made(cache), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
+        with made(cache), new_partial(cache) as partial:
             _sweep(cache)
             finished = os.path.join(partial, "finished")
             write(finished)
@@ -102,10 +103,19 @@ def made(folder: str) -> Iterator[None]:
                 path.rmdir()
 
 
+@contextlib.contextmanager
+def new_partial(folder: str) -> Iterator[str]:
+    """A new folder in another one, to write to; it is removed at the end, with what is left in it."""
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as partial:
+        Path(partial, MARK).touch()
+        yield partial
+
+
 def _sweep(cache: str) -> None:
     """Removes what writers left that were killed: they had no chance to do it themselves."""
     for name in files.names(cache):
         path = os.path.join(cache, name)
+        is_ours = name.startswith(PARTIAL) and os.path.isfile(os.path.join(path, MARK))
         with contextlib.suppress(OSError):  # another process sweeps too
-            if name.startswith(PARTIAL) and os.path.getmtime(path) < time.time() - ABANDONED:
+            if is_ours and os.path.getmtime(path) < time.time() - ABANDONED:
                 files.remove_tree(path)

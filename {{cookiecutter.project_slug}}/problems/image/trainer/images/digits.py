@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from codec import files
+from trainer.engine import cache
 from trainer.engine.runtime import JobError, join
 
 OWN_DATA = Path(__file__).resolve().parents[2] / "data"
@@ -36,19 +35,18 @@ def write(folder: str, own: str) -> str:
     packed = _unpack(join(own, PACKED))
     parent = os.path.dirname(os.path.abspath(folder))
     os.makedirs(parent, exist_ok=True)
-    partial = tempfile.mkdtemp(prefix="partial-", dir=parent)
-    try:
+    pixels = (packed["images"] * 255.0 / INK).round().astype(np.uint8)
+    with cache.new_partial(parent) as partial:
+        finished = os.path.join(partial, "finished")
         for label in np.unique(packed["labels"]):
-            os.mkdir(os.path.join(partial, str(label)))
-        pixels = (packed["images"] * 255.0 / INK).round().astype(np.uint8)
+            os.makedirs(os.path.join(finished, str(label)))
         for number, (image, label) in enumerate(zip(pixels, packed["labels"], strict=True)):
-            Image.fromarray(image).save(os.path.join(partial, str(label), f"{number:04d}.png"))
-        os.chmod(partial, 0o755)  # mkdtemp's are for one user alone
-        os.rename(partial, folder)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
-        if not os.path.isdir(folder):  # another process may have been faster
-            raise
+            Image.fromarray(image).save(os.path.join(finished, str(label), f"{number:04d}.png"))
+        try:
+            os.rename(finished, folder)
+        except OSError:
+            if not os.path.isdir(folder):  # another process may have been faster
+                raise
     return folder
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import hostile
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, write
 from PIL import Image
 
 from codec import images
@@ -607,6 +607,25 @@ def test_shards_of_something_else_are_kept_unless_they_are_to_be_replaced():
     assert made.size == 17 and sum(part.count for part in made.splits.values()) == 41
     make("in", "fresh", bigger)
     assert contents("out") == contents("fresh")
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize(
+    "name", ["train-00000-of-00004.tfrecord", "rejected.csv", "eval.index.npy"]
+)
+def test_files_that_are_of_no_shards_are_never_overwritten(name, replace):
+    write_classes("in", a=4, b=4)
+    write(f"out/{name}", "mine")
+    write("out/notes.txt", "mine")
+    with pytest.raises(JobError, match=f"^out: holds a {name}, and no manifest.json says"):
+        make("in", "out", SMALL, replace=replace)
+    assert {path.name: path.read_text() for path in Path("out").iterdir()} == {
+        name: "mine",
+        "notes.txt": "mine",
+    }
+    os.remove(f"out/{name}")
+    make("in", "out", SMALL)
+    assert Path("out/notes.txt").read_text() == "mine"
 
 
 def test_a_corrected_image_is_no_longer_rejected():

@@ -30,7 +30,7 @@ from codec.errors import JobError
 from codec.shards import sources, workers
 from codec.shards.catalog import Catalog, hash_rows
 from codec.shards.folder import ShardFolder
-from codec.shards.manifest import MANIFEST, SPLITS, Manifest, Options
+from codec.shards.manifest import MANIFEST, OURS, SPLITS, Manifest, Options
 from codec.shards.pool import count_cores, run_in_order, start_processes
 from codec.shards.writing import Progress, Writer
 
@@ -60,7 +60,8 @@ def make_shards(
         progress: is called with "list", "read" or "write", the images done, and all of them.
 
     Raises:
-        JobError: no images; shards of something else; a bucket that cannot be written.
+        JobError: no images; shards of something else, or other files of their names; a bucket that
+            cannot be written.
     """
     source, target = source.rstrip("/") or "/", target.rstrip("/") or "/"
     _check_apart(source, target)
@@ -69,6 +70,8 @@ def make_shards(
     in_bucket = files.is_remote(target) or target.startswith("/gcs/")
     is_new = not in_bucket and not os.path.exists(target)
     work = _choose_work_folder(target, in_bucket, work_dir)
+    if not os.path.exists(work):
+        _refuse_foreign(target)
     whole = source if files.is_remote(source) else os.path.abspath(source)
     settings = asdict(options) | {"source": whole, "pillow": PIL.__version__}
     catalog = Catalog(work, settings)
@@ -192,6 +195,19 @@ def _check_apart(source: str, target: str) -> None:
     )
     if one.startswith(two) or two.startswith(one):
         raise JobError(f"{target}: must be apart from the images, which are in {source}")
+
+
+def _refuse_foreign(target: str) -> None:
+    """Raises JobError where shards would be written over what no shards of ours are, or delete it."""
+    names = files.names(target)
+    if MANIFEST in names or UNFINISHED in names:
+        return
+    for name in names:
+        if OURS.fullmatch(name):
+            raise JobError(
+                f"{target}: holds a {name}, and no {MANIFEST} says that it is of shards; name another "
+                "folder"
+            )
 
 
 def _read_manifest(target: str, options: Options, replace: bool) -> Manifest | None:

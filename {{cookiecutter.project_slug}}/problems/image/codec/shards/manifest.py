@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -18,6 +19,9 @@ FORMAT, VERSION = "picture shards", 1
 MANIFEST, REJECTED, COPIES = "manifest.json", "rejected.csv", "copies.csv"
 SPLITS = ("train", "eval", "test")
 ENCODINGS = ("png", "raw", "jpeg")
+SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d+-of-\d+\.tfrecord")
+# What is written beside the manifest.
+OURS = re.compile(rf"{SHARD.pattern}|({'|'.join(SPLITS)})\.index\.npy|{REJECTED}|{COPIES}")
 REMEDY = "make the shards again: python scripts/data.py shards"
 # A row for each record of a split, shard after shard: where its Example begins in the shard and its
 # bytes; how many of them, at the end, are the image; the label.

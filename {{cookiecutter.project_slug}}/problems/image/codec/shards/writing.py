@@ -12,7 +12,6 @@ import itertools
 import math
 import os
 import platform
-import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -198,7 +197,7 @@ class Writer:
         files.write_text(f"{self.target}/{manifest.MANIFEST}", content.to_json())
         kept = {shard.file for split in splits.values() for shard in split.shards}
         for name in files.names(self.target):
-            if name not in kept and re.match(r"(train|eval|test)-\d+-of-\d+\.tfrecord", name):
+            if name not in kept and manifest.SHARD.match(name):  # or half of one, a .partial
                 files.remove(f"{self.target}/{name}")
         if self._uploads:
             files.remove(f"{self.target}/{MARK}")

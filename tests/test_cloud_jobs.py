@@ -556,6 +556,23 @@ def test_runs_of_this_machine_are_never_written_over(lab):
     assert [path.name for path in here(lab, "mine").iterdir()] == ["run.json"]
 
 
+@pytest.mark.parametrize("lock", [".launcher.lock", ".trainer.lock"])
+def test_what_a_run_here_has_made_of_a_fetched_one_stays(lab, lock):
+    put(lab, "longer", 1, **ran(hours=1))
+    fill(lab, "longer")
+    jobs(lab, "fetch", "longer")
+    path = here(lab, "longer")
+    (path / lock).touch()  # as a run with --job-dir runs/longer leaves it
+    (path / "history.csv").write_text("of two days on this machine")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    message = error_of(jobs(lab, "fetch", "longer", code=2))
+    assert "a run on this machine has continued there; rename " in message
+    assert {f: f.read_bytes() for f in path.rglob("*") if f.is_file()} == before
+    path.rename(path.with_name("mine"))
+    jobs(lab, "fetch", "longer")
+    assert status(lab, "longer") == "succeeded"
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [

@@ -7,7 +7,7 @@ the same command resumes it.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from launcher.cloud.local_files import AT_ONCE
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
 from launcher.common.files import write_file
-from launcher.local.run_dirs import RUNS
+from launcher.local.run_dirs import LOCKS, RUNS
 
 JOB = "vertex.json"  # the job as the service described it, and so where a folder came from
 RECORD = r"(?i:^([^/]+/)?run\.json$)"  # of a run, or of a trial
@@ -88,9 +88,21 @@ def _find_records(target: Path) -> list[Path]:
     return sorted([*target.glob("run.json"), *target.glob("*/run.json")])
 
 
+def _refuse_continued(target: Path, names: Container[str]) -> None:
+    """Raise CloudError where a run on this machine has written over what was fetched: it would be lost."""
+    for path in target.rglob(".*.lock"):
+        name = path.relative_to(target).as_posix()
+        if path.name in LOCKS and name not in names:
+            raise CloudError(
+                f"{path.parent}: a run on this machine has continued there; rename {target}, then try "
+                "again"
+            )
+
+
 def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
     """Bring all files, the run records last; return whether anything has changed here."""
     names = store.list_for_disk(job.folder, target)
+    _refuse_continued(target, names)
     local_files.refuse_obstacles(target, [JOB])
     if own := [name for name in names if re.search(OWN, name)]:
         say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")

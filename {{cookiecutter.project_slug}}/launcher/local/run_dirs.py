@@ -18,6 +18,7 @@ from launcher.project.settings import ROOT
 
 RUNS = ROOT / "runs"
 LOCK = ".launcher.lock"  # stays in the directory: the sign that it was a job's from the beginning
+LOCKS = (LOCK, ".trainer.lock")
 # What a run writes. Without a run's record beside it, it belongs to somebody else.
 OUTPUTS = ("run.json", "history.csv", "schema.json", "evaluation.json", "predictions.csv", "model")
 OUTPUTS += ("report.html", "checkpoints", "logs", "gallery", "hypertune", "study.json")

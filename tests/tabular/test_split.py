@@ -296,8 +296,11 @@ def test_duplicates_on_both_sides_of_the_split_are_counted(copies):
 
 def test_the_schema_is_that_of_the_training_rows_alone():
     """The held-out fifth is made as strange as can be: the schema stays as it was without it."""
-    names = "n,word,gap,text,y"
-    plain = [f"{i / 2},w{i % 3},{i % 5 or ''},t,{'pq'[i % 2]}" for i in range(500)]
+    names = "n,word,gap,text,day,y"
+    plain = [
+        f"{i / 2},w{i % 3},{i % 5 or ''},t,{1 + i % 12}/{1 + i % 11}/20{10 + i % 9},{'pq'[i % 2]}"
+        for i in range(500)
+    ]
     write("t.csv", "\n".join([names, *plain, ""]))
     first = load("t.csv", "y")
     held_out = np.ones(500, bool)
@@ -306,7 +309,9 @@ def test_the_schema_is_that_of_the_training_rows_alone():
     held_out[np.round(2 * halves).astype(int)] = False
     assert held_out.sum() == first.eval.rows
     strange = [
-        f"1e{i % 9},v{i},,u{i},{'pq'[i % 2] if i % 3 else 'new'}" if held_out[i] else line
+        f"1e{i % 9},v{i},lost,u{i},{28 - i % 9}/{1 + i % 12}/1999,{'pq'[i % 2] if i % 3 else 'new'}"
+        if held_out[i]
+        else line
         for i, line in enumerate(plain)
     ]
     write("strange.csv", "\n".join([names, *strange, ""]))

@@ -87,10 +87,18 @@ def read_blocks(
     yield from map_in_order(lambda joined: work(_encode(types, checked, joined)), batches)
 
 
-def read_first(source: tables.Source, names: Sequence[str]) -> Block:
-    """Read the first MiB of a file as TEXTS."""
-    batch = next(tables.read_batches(source, names))
-    return _encode(dict.fromkeys(names, TEXTS), set(), (source, 0, [batch]))
+def read_first(
+    sources: Sequence[tables.Source], names: Sequence[str], choose: Callable[[Block], Block]
+) -> Block:
+    """Read the first MiB of files of which `choose` leaves a row, as TEXTS."""
+    first = 0
+    for source in sources:
+        for batch in tables.read_batches(source, names):
+            block = choose(_encode(dict.fromkeys(names, TEXTS), set(), (source, first, [batch])))
+            if len(block):
+                return block
+            first += len(batch)
+    return block
 
 
 def _join_batches(

@@ -58,7 +58,7 @@ class Encoded:
 def encode_parts(
     schema: Schema, train: Part, held_out: Part, own_files: bool, folder: str
 ) -> dict[str, tuple[int, int]]:
-    """Write both tables below a folder; the schema gets notes and words of what became of their rows.
+    """Write both tables below a folder; the schema gets notes of what became of their rows.
 
     Args:
         own_files: the held-out rows are in files of their own.
@@ -82,10 +82,6 @@ def encode_parts(
             raise JobError(f"{part.sources[0].path}: no row is left for {name}; {why}")
         counts[name] = done.rows, done.dropped
         schema.notes += done.describe("training" if part is train else "held-out", schema)
-        for column in schema.numbers:  # a client may send them, too; they are counted in training
-            column.words.update(
-                (w, 0) for w in done.words.get(column.name, ()) if w not in column.words
-            )
     return counts
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pyarrow.compute as pc
 
 from codec import dates
 from codec.columns import blocks, meaning, rows, tables
@@ -84,7 +85,12 @@ def _read(
     Raises:
         JobError: a column that --schema calls dates has none.
     """
-    first = blocks.read_first(parts[0].sources[0], list(limits))
+
+    def choose(block: blocks.Block) -> blocks.Block:
+        return block.choose(~split.hold_out(block)) if len(parts) == 2 else block
+
+    names = [*limits, *([split.group] if split.groups else [])]
+    first = blocks.read_first(parts[0].sources, names, choose)
     profiles = {name: look_at(name, first, False) for name in limits}
     texts = {
         name
@@ -94,7 +100,9 @@ def _read(
     given = {name for name in limits if hints.get(name, {}).get("kind") == "date"}
     forms = {}
     for name in given | {name for name in texts if limits[name] == MIXED}:
-        form, example = dates.find_form(first.columns[name].dictionary, 0 if name in given else 0.5)
+        column = first.columns[name]  # whose dictionary has the texts of held-out rows, too
+        different = column.dictionary.take(pc.unique(column.indices))
+        form, example = dates.find_form(different, 0 if name in given else 0.5)
         if form:
             forms[name] = hints.get(name, {}).get("form") or form, example
         elif name in given:

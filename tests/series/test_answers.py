@@ -238,6 +238,20 @@ def test_labels_stand_where_the_client_has_samples(runs, recordings):
     assert len(answer["classes"]) == len(answer["shares"]) == 30
 
 
+@pytest.mark.parametrize("pace", [1.008, 0.992])
+def test_labels_of_a_clock_that_drifts_stand_where_they_belong(runs, recordings, pace):
+    """Its samples stay as they are, in training, too: the first and the last have answers of their own."""
+    model, instance = Model(runs("labelling").model_dir), recordings["p01, 2"]
+    samples = {name: values * 20 for name, values in instance["samples"].items()}  # 1,200
+    time = [100 + 0.04 * pace * i for i in range(1200)]
+    parameters = Parameters(windows=True)
+    even, drifting = model.answer(
+        [{"samples": samples}, {"samples": samples, "time": time}], parameters
+    )
+    assert drifting["classes"] == even["classes"] and drifting["shares"] == even["shares"]
+    assert drifting["windows"][-1]["end"] == pytest.approx(time[-1])
+
+
 # Explanations
 
 

@@ -52,6 +52,22 @@ def is_even(time: np.ndarray, step: float) -> bool:
     return all((np.abs(np.diff(chunk) - step) <= NEAR * step).all() for chunk in chunks)
 
 
+def find_places(time: np.ndarray, step: float, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where samples are among those that `resample` makes of them, int64 [n]; and the times of these.
+
+    Args:
+        time: float64 [n], ascending.
+        length: how many there are, m.
+
+    Returns:
+        int64 [n], from 0 on; float64 [m].
+    """
+    if is_even(time, step):  # they stay as they are, and a clock may drift by many steps
+        return np.arange(len(time)), time
+    places = np.round((time - time[0]) / step).astype(np.int64).clip(0, length - 1)
+    return places, time[0] + step * np.arange(length)
+
+
 def resample(time: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:
     """Values at time[0], time[0] + step, …: float32 [m, channels], NaN where they are lost.
 

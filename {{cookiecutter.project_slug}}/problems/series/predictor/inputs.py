@@ -17,6 +17,7 @@ import numpy as np
 
 from codec import join
 from codec.answers import word_answers
+from codec.resample import find_places
 from codec.schema import Schema
 from codec.windows import encode
 from predictor.explain import EXACT, explain
@@ -48,8 +49,7 @@ class Windows:
 
     inputs: dict[str, np.ndarray]  # [windows, window, channels] by name
     starts: np.ndarray  # int64 [windows], in steps
-    begin: float  # the time of the first sample
-    length: int  # steps in all
+    times: np.ndarray  # float64 [steps]
     steps: np.ndarray  # int64 [samples]: where the samples of the client are
     lost: np.ndarray  # bool [samples]: without a value in any channel
 
@@ -194,12 +194,11 @@ class Inputs(JsonInputs):
             inputs, starts, length = encode(schema, values, time)
         except ValueError as error:
             return Loaded(recording.head, InstanceError(f"{recording.where}: {error}"))
-        begin, steps = 0.0, np.arange(length)
+        steps, times = np.arange(length), schema.step * np.arange(length)
         if time is not None:
-            begin = float(time[0])
-            steps = np.round((time - begin) / schema.step).astype(np.int64).clip(0, length - 1)
+            steps, times = find_places(time, schema.step, length)
         lost = np.isnan(values).all(axis=1)
-        return Loaded(recording.head, Windows(inputs, starts, begin, length, steps, lost))
+        return Loaded(recording.head, Windows(inputs, starts, times, steps, lost))
 
     def encode(self, loaded: list[Windows]) -> dict[str, np.ndarray]:
         """The windows of all recordings."""
@@ -224,7 +223,7 @@ class Inputs(JsonInputs):
         if parameters.windows:
             named = self._name(outputs)
             if "classes" in named:  # of samples: those that only fill the window have none
-                counts = np.concatenate([one.length - one.starts for one in loaded])
+                counts = np.concatenate([len(one.times) - one.starts for one in loaded])
                 for name in ("classes", "shares"):
                     pairs = zip(named[name], counts, strict=True)
                     named[name] = _to_objects([values[:count] for values, count in pairs])
@@ -236,7 +235,7 @@ class Inputs(JsonInputs):
 
     def _join_windows(self, outputs: np.ndarray, one: Windows) -> np.ndarray:
         if self._schema.task == "labelling":
-            return join.stitch(outputs, one.starts, one.length)[one.steps]
+            return join.stitch(outputs, one.starts, len(one.times))[one.steps]
         return join.average(outputs)
 
     def _name(self, outputs: dict) -> dict:
@@ -258,8 +257,8 @@ class Inputs(JsonInputs):
 
     def _list_spans(self, one: Windows) -> list[dict]:
         """Where windows begin and end, in the unit of the time column."""
-        last = np.minimum(one.starts + self._schema.window, one.length) - 1
-        ends = (one.begin + self._schema.step * np.stack([one.starts, last], axis=1)).tolist()
+        last = np.minimum(one.starts + self._schema.window, len(one.times)) - 1
+        ends = one.times[np.stack([one.starts, last], axis=1)].tolist()
         return [{"start": start, "end": end} for start, end in ends]
 
 

@@ -325,7 +325,7 @@ def test_times_that_waver_are_brought_to_equal_steps():
     time = [10 * i + (i % 3 - 1) for i in range(1, 40)]
     write_one(time, [(2 * t, 5) for t in time])
 
-    samples = read_one()
+    samples = read_one("--rate", "100")
 
     expected = 2 * (time[0] + 10 * np.arange(len(samples)))
     known = np.isfinite(samples[:, 0])

@@ -15,6 +15,9 @@ from trainer.series.choose import hash_numbers
 from conftest import tree
 
 
+FLAGS = flags_of("classification", "waves.csv")
+
+
 def read_all(part) -> tuple[dict, np.ndarray]:
     return part.read(np.arange(part.rows))
 
@@ -43,18 +46,62 @@ def test_each_participant_is_held_out_once():
     )  # encoded once
 
 
-def test_held_out_values_do_not_reach_the_scale():
-    rows = make_rows()
-    one = load(*flags_of("classification", write_waves(rows=rows)))
-    held_out = {one.recordings.participants[i] for i in one.eval.number}
+@pytest.mark.parametrize("task", ["classification", "regression", "labelling", "forecasting"])
+def test_nothing_of_held_out_recordings_reaches_training(task):
+    """They are as strange as can be: large, longer, slower, of new classes, with zeros that are no blink."""
+    flags = [
+        flag for flag in flags_of(task, "")[2:] if flag not in ("--window", "32", "--hop", "16")
+    ]
+    rows = make_rows(lost=23)
     for row in rows:
-        if row[0] in held_out:
-            row[3] = float(row[3]) * 1000
-    other = load(*flags_of("classification", write_waves("other.csv", rows)))
+        row[4] = f"{float(row[4]) + 2:.4f}" if row[3] else "0"
+    one = load("--data", write_waves(rows=rows), *flags)
+    [held_out] = {one.recordings.participants[i] for i in one.eval.number}
+    strange = []
+    for i, (who, trial, t, x, y, shape, phase, size) in enumerate(rows):
+        row = [who, trial, t, x, y, shape, phase, size]
+        if who == held_out:
+            row[2:5] = f"{1.01 * float(t):.4f}", f"{1000 * float(x or 0)}", i % 3 and y
+            row[5:] = (
+                "new" if trial else shape,
+                phase if i % 5 else "still",
+                size if trial else "1e300",
+            )
+            strange.append([*row[:2], f"{1.01 * (float(t) + 2.4):.4f}", *row[3:]])
+        strange.append(row)
+    strange.sort(key=lambda row: (row[0], row[1], float(row[2])))
+    other = load("--data", write_waves("other.csv", strange), *flags)
 
-    assert [np.array_equal(a, b) for a, b in zip(one.schema.scale, other.schema.scale, strict=True)]
-    assert one.schema.channels == other.schema.channels
-    assert np.array_equal(read_all(one.train)[0]["samples"], read_all(other.train)[0]["samples"])
+    ours, theirs = ({**vars(e.schema), "notes": None} for e in (one, other))
+    assert ours == theirs
+    assert [c.blinks for c in one.schema.channels] == [False, True]
+    pairs = zip(read_all(one.train), read_all(other.train), strict=True)
+    for before, after in pairs:
+        np.testing.assert_equal(before, after)
+    assert other.eval.rows
+    log = other.describe()
+    assert ("no training recording has its class, 'new'" in log) == (task == "classification")
+    assert ("with its target, '1e300', no network computes" in log) == (task == "regression")
+    expected = "count as without a label, since no training recording has theirs: 'still'"
+    assert (expected in log) == (task == "labelling")
+
+
+def test_each_fold_has_the_classes_of_its_own_training():
+    """Whichever fold is encoded first: only one participant has the third class."""
+    rows = make_rows()
+    for row in rows:
+        row[5] = "rest" if row[0] == "p03" and row[1] == 2 else row[5]
+    flags, known = ["--data", write_waves(rows=rows), *FLAGS[2:], "--folds", "6"], {}
+    for order in (range(1, 7), range(6, 0, -1)):
+        cache_dir = f"cache-{order[0]}"
+        for fold in order:
+            loaded = load(*flags, "--fold", str(fold), "--cache-dir", cache_dir)
+            who = {loaded.recordings.participants[i] for i in loaded.eval.number}
+            known.setdefault(fold, []).append((*who, *loaded.classes, loaded.train.rows))
+    assert all(one == two for one, two in known.values())
+    assert {who: classes for (who, *classes, _), _ in known.values()} == {
+        f"p{i:02}": ["saw", "sine"] if i == 3 else ["rest", "saw", "sine"] for i in range(6)
+    }
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from codec.recordings.encode import encode
 from codec.recordings.roles import find_roles
 from codec.recordings.store import Recordings
 from codec.recordings.tables import expand, identify, open_source
@@ -27,13 +26,13 @@ from codec.schema import Schema
 from codec.windows import cut, normalize
 from trainer.engine import batching, cache
 from trainer.engine.runtime import JobError, Runtime, join
-from trainer.series.settle import open_windows, settle_schema
+from trainer.series.settle import encode_recordings, open_windows, settle_schema
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "exercise"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
-FORMAT = 2  # raise it when the encoding changes: old caches are then no longer used
+FORMAT = 3  # raise it when the encoding changes: old caches are then no longer used
 NEIGHBOURS = (
     16  # windows that stay together when an epoch is shuffled: their samples are read together
 )
@@ -127,8 +126,8 @@ class Windows:
                 labels = recordings.labels(i)
                 counts += np.bincount(labels[labels >= 0], minlength=classes)
             return counts
-        counts = np.bincount(self.number, minlength=len(recordings.keys))
-        return np.bincount(recordings.targets, counts, classes).astype(np.int64)
+        targets = recordings.targets[self.number]
+        return np.bincount(targets, minlength=classes)
 
 
 @dataclass(frozen=True)
@@ -196,14 +195,12 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:20]
     folder = flags.cache_dir or cache.beside(runtime.job_dir)
     try:
-        path, reused = cache.fill(
-            folder, key, lambda path: encode(sources, roles, flags.rate, task, path)
-        )
+        prepared = encode_recordings(sources, roles, task, flags, folder, key)
     finally:
         pa.default_memory_pool().release_unused()  # else it is kept, beside TensorFlow's own
-    recordings = Recordings.open(path)
-    schema, held_out = settle_schema(recordings, roles, flags)
-    parts, path = open_windows(recordings, schema, held_out, flags, folder, key)
+    recordings = prepared.recordings
+    schema, numbers = settle_schema(prepared, roles, flags)
+    parts, path = open_windows(recordings, schema, numbers, flags, folder, prepared.key)
     train, held_out = (
         Windows(join(path, n), rows, recordings, schema) for n, rows in parts.items()
     )
@@ -211,4 +208,4 @@ def load(flags: argparse.Namespace, runtime: Runtime) -> Examples:
     # Which windows are held out also depends on flags. Runs with other ones must not be ranked together.
     chosen = hashlib.blake2b(Path(path, "eval", "start").read_bytes(), digest_size=16)
     manifest["eval"]["targets"] = f"blake2b:{chosen.hexdigest()}"
-    return Examples(schema, train, held_out, manifest, recordings, reused)
+    return Examples(schema, train, held_out, manifest, recordings, prepared.reused)

@@ -2,6 +2,7 @@
 
 tables.py   files of CSV or Parquet in blocks     cells.py    numbers, dates, texts in columns
 roles.py    which column is what                  rows.py     all samples, recording by recording
-encode.py   samples at equal steps                targets.py  the task, labels and numbers
-store.py    recordings on disk                    read.py     those of a file, for predictions
+facts.py    what training recordings decide       targets.py  the task, labels and numbers
+encode.py   samples at equal steps                store.py    recordings on disk
+read.py     those of a file, for predictions
 """

@@ -6,52 +6,66 @@ import bisect
 import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from codec.errors import JobError
+from codec.recordings.facts import Decided, collect_facts, decide
 from codec.recordings.roles import Roles
 from codec.recordings.rows import NO_LABEL, Rows, collect_rows
 from codec.recordings.store import Recordings
 from codec.recordings.tables import Source
-from codec.recordings.targets import settle_target
+from codec.recordings.targets import read_targets
 from codec.resample import (
     CHUNK,
-    check_time,
     count_steps,
     find_nearest,
     find_step,
     interpolate,
     is_even,
 )
-from codec.schema import UNITS
 from codec.windows import drop_zeros, measure, merge
 
 # As a least or greatest value, most often a code: nines, or those of an EyeLink.
 CODES = re.compile(r"9{3,5}|32768|1e\+08")
 SHOWN = 3  # recordings that were left out, in the log
-RARE = 0.01  # zeros elsewhere for one beside lost values: with more of them, zero is a value
 MIXED = 0.05  # of a step, at most: recordings whose steps differ by more have other rates
 
 
 def encode(
-    sources: Sequence[Source], roles: Roles, rate: float | None, task: str | None, folder: str
+    sources: Sequence[Source],
+    roles: Roles,
+    rate: float | None,
+    task: str | None,
+    folder: str,
+    hold_out: Callable[[Sequence[tuple]], np.ndarray],
+    decided: Decided | None = None,
 ) -> None:
     """Read files, and write their recordings to a folder, which `Recordings.open` opens.
 
     Args:
         rate: samples a second; None keeps that of the files.
+        hold_out: of keys of recordings, bool [R]: which are held out.
+        decided: what holds for all recordings; None: what those say that are not held out.
 
     Raises:
         JobError: a fault in a file, rates that differ, no recording that can be used.
     """
     os.makedirs(folder)
     rows = collect_rows(sources, roles, folder)
-    target = settle_target(rows, roles, task)
-    faults, notes = _find_nameless(rows, roles) | target.faults, [*roles.notes, *target.notes]
-    step, own_step, about = _settle_step(rows, roles, rate, faults)
-    notes += about
+    faults, notes = _find_nameless(rows, roles), [*roles.notes]
+    used, about = _choose_channels(rows, roles)
+    channels = [roles.channels[i] for i in used]
+    facts = collect_facts(rows, roles, used, faults)
+    good = np.array([i for i in range(len(rows.keys)) if i not in faults], np.int64)
+    if not len(good):
+        raise _refuse_all(rows, faults)
+    if decided is None:
+        train = ~hold_out([rows.keys[i] for i in good])
+        decided, _ = decide(facts.choose(good), train, roles, channels, task, rate)
+    notes += [*_compare_steps(rows, facts.steps, roles, rate, decided), *about]
     if roles.recording and len({file for *_, file in rows.keys}) > 1:
         notes.append(
             "recordings of different files are different, whatever their names: no column names "
@@ -60,14 +74,9 @@ def encode(
     if rows.is_scattered:
         notes.append("rows of a recording lie apart in the files: all were sorted by time")
     notes += _warn_of_spellings(rows)
-    used, about = _choose_channels(rows, roles)
-    notes += about
-    channels, zeros = [roles.channels[i] for i in used], rows.zeros[:, used].T
-    blinks = [i for i, z in enumerate(zeros) if z[0] > 0 and z[1] <= RARE * z[0]]
-    notes += [
-        f"channel {channels[i]!r}: {zeros[i, 0]} zeros beside lost values count as lost, as in a blink"
-        for i in blinks
-    ]
+    targets, wrong = read_targets(facts, roles.target, decided.task, decided.labels)
+    faults |= wrong | faults
+    blinks = [channels.index(name) for name in decided.blinks]
     columns = used if len(used) < len(roles.channels) else slice(None)  # a list is slower
     kept, lengths, measures = [], [], []
     with (
@@ -79,12 +88,14 @@ def encode(
                 continue
             before, length, parts = samples.tell(), 0, []
             try:
-                for values, texts in _read(recording, bool(roles.time), step, columns, blinks):
+                for values, texts in _read(
+                    recording, bool(roles.time), decided.step, columns, blinks
+                ):
                     samples.write(values)
                     length += len(values)
                     parts.append(measure(values))
-                    if target.task == "labelling":
-                        classes = np.where(texts == NO_LABEL, NO_LABEL, target.values[texts])
+                    if decided.task == "labelling":
+                        classes = np.where(texts == NO_LABEL, NO_LABEL, targets[texts])
                         labels.write(classes.astype(np.int32))
                 measured = merge(np.array(parts)) if len(parts) > 1 else parts[0]
                 if not measured[0].any():
@@ -93,7 +104,7 @@ def encode(
                 faults[i] = str(error)
                 samples.seek(before)
                 samples.truncate()
-                labels.seek(before // (4 * len(used)) * 4 * (target.task == "labelling"))
+                labels.seek(before // (4 * len(used)) * 4 * (decided.task == "labelling"))
                 labels.truncate()
                 continue
             kept.append(i)
@@ -103,20 +114,17 @@ def encode(
     if not kept:
         raise _refuse_all(rows, faults)
     _write_rejected(os.path.join(folder, "rejected.csv"), rows, faults)
-    is_whole = target.task in ("classification", "regression")
+    is_whole = decided.task in ("classification", "regression")
+    facts.choose(kept).save(folder)
     Recordings.write(
         folder,
         channels=channels,
         keys=[rows.keys[i] for i in kept],
         lengths=lengths,
         measures=np.array(measures),
-        targets=target.values[rows.first[kept]] if is_whole else None,
+        targets=targets[rows.first[kept]] if is_whole else None,
         about={
-            "task": target.task,
-            "labels": target.labels,
-            "step": step,
-            "own_step": own_step,
-            "blinks": [channels[i] for i in blinks],
+            **asdict(decided),
             "notes": notes,
             "rejected": [f"{name_recording(rows.keys[i])}: {faults[i]}" for i in sorted(faults)][
                 :SHOWN
@@ -203,47 +211,27 @@ def _read(
         yield values, np.where(nearest < 0, NO_LABEL, part["label"][nearest])
 
 
-def _settle_step(
-    rows: Rows, roles: Roles, rate: float | None, faults: dict
-) -> tuple[float, float, list[str]]:
-    """The time between samples, that of most files, and notes on it. Times that do not ascend are faults.
+def _compare_steps(
+    rows: Rows, steps: np.ndarray, roles: Roles, rate: float | None, decided: Decided
+) -> list[str]:
+    """Notes on the steps of recordings, float64 [R].
 
     Raises:
         JobError: recordings have different rates, and no flag says which one to take.
     """
-    if not roles.time:
-        return (1.0 if rate is None else 1 / rate), 0.0, []
-    second = UNITS.get(roles.unit, 0.0)
-    steps = {}
-    for i, recording in enumerate(rows.read_each()):
-        if i in faults:
-            continue
-        try:
-            check_time(recording["time"])
-        except ValueError as error:
-            faults[i] = str(error)
-        else:
-            steps |= {i: find_step(recording["time"])} if len(recording) > 1 else {}
-    if not steps and len(faults) < len(rows.keys):
-        return (second / rate if rate else 1.0), 0.0, []
-    if not steps:
-        raise _refuse_all(rows, faults)
-    usual = float(np.median(list(steps.values())))
-    usual = float(f"{usual:.9g}")
-    others = [i for i, step in steps.items() if abs(step - usual) > MIXED * usual]
-    if rate is not None:
-        step = second / rate
-        about = f"resampled to {rate:g} samples a second: their own steps are {min(steps.values()):.6g} to "
-        about += f"{max(steps.values()):.6g} of {roles.time!r}"
-        return step, usual, [about] if abs(step - usual) > 1e-6 * usual or others else []
-    if others:
-        name = name_recording(rows.keys[others[0]])
+    usual, known = decided.own_step, np.flatnonzero(np.isfinite(steps))
+    others = known[np.abs(steps[known] - usual) > MIXED * usual] if usual else known[:0]
+    if rate is not None and usual:
+        about = f"resampled to {rate:g} samples a second: their own steps are {steps[known].min():.6g} to "
+        about += f"{steps[known].max():.6g} of {roles.time!r}"
+        return [about] if abs(decided.step - usual) > 1e-6 * usual or len(others) else []
+    if len(others):
         raise JobError(
-            f"{len(others)} of {len(steps)} recordings have other rates: a sample each "
-            f"{steps[others[0]]:.6g} of {roles.time!r} in {name}, each {usual:.6g} in most; resample them "
-            "with --rate, in samples a second"
+            f"{len(others)} of {len(known)} recordings have other rates: a sample each "
+            f"{steps[others[0]]:.6g} of {roles.time!r} in {name_recording(rows.keys[others[0]])}, each "
+            f"{usual:.6g} in most; resample them with --rate, in samples a second"
         )
-    return usual, usual, []
+    return []
 
 
 def name_recording(key: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codec import files
+from codec.recordings.facts import Decided, Facts
 from codec.windows import to_scale
 
 
@@ -24,7 +25,8 @@ class Recordings:
         measures: float64 [R, 3, channels], see `windows.measure`.
         targets: int32 or float32 [R]; None where it is no matter of a whole recording.
         participants, names: of each; "" where nobody has a name.
-        about: task, labels, step, notes.
+        facts: of each, see `facts.py`.
+        about: what was decided, notes.
     """
 
     path: str
@@ -33,10 +35,15 @@ class Recordings:
     lengths: np.ndarray
     measures: np.ndarray
     targets: np.ndarray | None
+    facts: Facts
     about: dict
-    faults: dict[int, str] = field(
-        default_factory=dict
-    )  # recordings that a run leaves out, and why
+    # Those that a run leaves out, and why.
+    faults: dict[int, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def decided(self) -> Decided:
+        """What the recordings were encoded by."""
+        return Decided(**{name: self.about[name] for name in Decided.__dataclass_fields__})
 
     @functools.cached_property
     def scales(self) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +100,7 @@ class Recordings:
         targets: np.ndarray | None,
         about: dict,
     ) -> None:
-        """Write all but the samples and labels."""
+        """Write all but samples, labels and facts."""
         arrays = {"lengths": np.array(lengths, np.int64), "measures": measures}
         arrays |= {} if targets is None else {"targets": targets}
         np.savez(os.path.join(folder, "recordings.npz"), **arrays)
@@ -112,5 +119,6 @@ class Recordings:
                 arrays["lengths"],
                 arrays["measures"],
                 arrays.get("targets"),
+                Facts.load(folder),
                 text["about"],
             )

@@ -3,70 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codec.errors import JobError
-from codec.recordings.cells import join_names, show
-from codec.recordings.roles import Roles
-from codec.recordings.rows import NO_LABEL, Rows
+from codec.recordings.cells import is_number, join_names, show
+from codec.recordings.rows import NO_LABEL
+
+if TYPE_CHECKING:  # it imports this file
+    from codec.recordings.facts import Facts
 
 MAX_CLASSES = 1_000
 MAX_CODES = 10  # different whole numbers: more are amounts
 
 
-@dataclass
-class Target:
-    """The task, and what becomes of the texts of the target.
+def settle_task(
+    facts: Facts, train: np.ndarray, name: str, task: str | None
+) -> tuple[str, list[str], list[str]]:
+    """The task, its classes, and notes: what the training recordings alone say.
 
-    Attributes:
-        values: of each text the number of its class, int32, or the number that it is, float32.
-        faults: {recording: why it cannot be learned from}.
-    """
-
-    task: str
-    values: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
-    labels: list[str] = field(default_factory=list)
-    faults: dict[int, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-def settle_target(rows: Rows, roles: Roles, task: str | None) -> Target:
-    """Settle the task by the texts of the target.
+    Args:
+        train: bool [R].
+        name: of the target; "" in a forecast.
+        task: None where no flag says it.
 
     Raises:
         JobError: nothing can be learned for it.
     """
-    if not roles.target:
-        return Target("forecasting")
-    name, texts = roles.target, rows.labels
-    if not texts:
-        raise JobError(f"--target {name}: it is empty in all rows; choose another")
-    has_two = rows.first != rows.last
-    changing, labelled = int(has_two.sum()), int((rows.last != NO_LABEL).sum())
+    if not name:
+        return "forecasting", [], []
+    labelled, changing = train & facts.has_label, train & facts.has_two
+    if not labelled.any():
+        where = "training recordings" if facts.has_label.any() else "rows"
+        raise JobError(f"--target {name}: it is empty in all {where}; choose another")
     notes = []
-    if task is None and 2 * changing > labelled:
+    if task is None and 2 * changing.sum() > labelled.sum():
         task = "labelling"
-        if _are_amounts(_read_numbers(texts)):
+        if _are_amounts(_read_numbers(facts.list_texts(train))):
             raise JobError(
                 f"--target {name}: numbers that change within recordings; to forecast it give --horizon, or "
                 "--task labelling if they are classes"
             )
         notes.append(
-            f"--task labelling: {name!r} changes within {changing} of {labelled} recordings"
+            f"--task labelling: {name!r} changes within {changing.sum()} of {labelled.sum()} training "
+            "recordings"
         )
     if task == "labelling":
-        return Target(task, *_make_classes(name, texts), {}, notes)
-    faults = {
-        int(
-            i
-        ): f"{name!r} is {show(texts[rows.first[i]])} and {show(texts[rows.last[i]])}: a recording "
-        "has one; --task labelling predicts it for each sample"
-        for i in np.flatnonzero(has_two)
-    }
-    faults |= {int(i): f"{name!r} is empty" for i in np.flatnonzero(rows.last == NO_LABEL)}
-    used = [texts[i] for i in np.unique(rows.first[~has_two & (rows.last != NO_LABEL)])]
+        return task, _sort_classes(facts, train, name, facts.list_texts(train)), notes
+    used = facts.list_texts(train & ~facts.has_two)
     if not used:
         raise JobError(
             f"--target {name}: it changes within each recording; --task labelling predicts that"
@@ -80,52 +65,80 @@ def settle_target(rows: Rows, roles: Roles, task: str | None) -> Target:
                 "(else: --task regression)"
             )
     if task == "classification":
-        why = (
-            f"; recordings left out: {len(faults)}, {next(iter(faults.values()))}" if faults else ""
-        )
-        _, labels = _make_classes(name, used, why)
-        places = {label: i for i, label in enumerate(labels)}
-        values = np.array([places.get(text, NO_LABEL) for text in texts], np.int32)
-        return Target(task, values, labels, faults, notes)
+        return task, _sort_classes(facts, train, name, used), notes
     if numbers is None:
         wrong = next(text for text in used if _read_numbers([text]) is None)
         raise JobError(f"--target {name}: expected numbers, got {show(wrong)}; or is it a class?")
     if len(set(numbers)) < 2:
         raise JobError(f"--target {name} is always {numbers[0]:g}: nothing to learn")
-    values = np.array([(_read_numbers([text]) or [np.nan])[0] for text in texts], np.float32)
-    if not np.isfinite(values[rows.first[rows.last != NO_LABEL]]).all():
+    if max(map(abs, numbers)) > np.finfo(np.float32).max:
         raise JobError(f"--target {name}: a number over 3e38; divide the whole column")
-    return Target(task, values, [], faults, notes)
+    return task, [], notes
+
+
+def _sort_classes(facts: Facts, train: np.ndarray, name: str, texts: list[str]) -> list[str]:
+    """The classes in order.
+
+    Raises:
+        JobError: a single one, or too many.
+    """
+    if len(texts) < 2 and len(facts.list_texts(facts.has_label)) > 1:
+        raise JobError(
+            f"--target {name}: training recordings have one class, {show(texts[0])}; try another --fold"
+        )
+    if len(texts) < 2:
+        raise JobError(f"--target {name} has one class, {show(texts[0])}: nothing to learn")
+    if len(texts) > MAX_CLASSES:
+        raise JobError(
+            f"--target {name} has {len(texts)} classes, more than {MAX_CLASSES}; to predict a number in "
+            "time make it a channel, and give --horizon"
+        )
+    numbers = _read_numbers(texts)
+    return [texts[i] for i in np.argsort(numbers, kind="stable")] if numbers else sorted(texts)
+
+
+def read_targets(
+    facts: Facts, name: str, task: str, labels: list[str]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """What each text of the target stands for; and {recording: why it cannot be learned from}.
+
+    Returns:
+        int32 [texts]: the number of its class, -1 where no training recording has it; of a
+        regression float32 [texts]: the number that it is, not finite where no network computes with it.
+    """
+    if task == "regression":
+        numbers = [(_read_numbers([text]) or [np.nan])[0] for text in facts.texts]
+        with np.errstate(over="ignore"):
+            values = np.array(numbers, np.float32)
+    else:
+        places = {label: i for i, label in enumerate(labels)}
+        values = np.array([places.get(t, NO_LABEL) for t in facts.texts], np.int32)
+    faults: dict[int, str] = {}
+    if task in ("labelling", "forecasting"):
+        return values, faults
+    for i, (first, last) in enumerate(zip(facts.first, facts.last, strict=True)):
+        text = show(facts.texts[first]) if first != NO_LABEL else ""
+        if not text:
+            faults[i] = f"{name!r} is empty"
+        elif first != last:
+            faults[i] = (
+                f"{name!r} is {text} and {show(facts.texts[last])}: a recording has one; --task labelling "
+                "predicts it for each sample"
+            )
+    return values, faults
 
 
 def _read_numbers(texts: list[str]) -> list[float] | None:
     """None where a text is no number."""
-    try:
-        numbers = [float(text) for text in texts]
-    except ValueError:
+    if not all(is_number(text, ".") for text in texts):
         return None
+    numbers = [float(text) for text in texts]
     return numbers if np.isfinite(numbers).all() else None
 
 
 def _are_amounts(numbers: list[float] | None) -> bool:
     """Whether texts are numbers, and not a few whole ones that stand for classes."""
     return numbers is not None and (len(numbers) > MAX_CODES or any(n % 1 for n in numbers))
-
-
-def _make_classes(name: str, texts: list[str], why: str = "") -> tuple[np.ndarray, list[str]]:
-    """The number of each text's class, and the classes, sorted."""
-    numbers = _read_numbers(texts)
-    order = sorted(range(len(texts)), key=(lambda i: numbers[i]) if numbers else texts.__getitem__)
-    if len(texts) < 2:
-        raise JobError(f"--target {name} has one class, {show(texts[0])}: nothing to learn{why}")
-    if len(texts) > MAX_CLASSES:
-        raise JobError(
-            f"--target {name} has {len(texts)} classes, more than {MAX_CLASSES}; to predict a number in "
-            "time make it a channel, and give --horizon"
-        )
-    values = np.empty(len(texts), np.int32)
-    values[order] = np.arange(len(texts))
-    return values, [texts[i] for i in order]
 
 
 def describe_counts(labels: list[str], classes: np.ndarray) -> str:

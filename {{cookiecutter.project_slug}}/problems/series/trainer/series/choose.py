@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from codec import split
+from codec.recordings.encode import name_recording
 from codec.recordings.store import Recordings
 from codec.windows import find_starts
 from trainer.engine.runtime import JobError
@@ -15,10 +16,13 @@ from trainer.engine.runtime import JobError
 AT_ONCE = 1 << 12  # windows that are looked at together
 
 
-def hold_out(recordings: Recordings, by: str, folds: int, fold: int) -> tuple[np.ndarray, str]:
+def hold_out(
+    keys: Sequence[tuple[str, str, str]], by: str, folds: int, fold: int
+) -> tuple[np.ndarray, str]:
     """bool [R]: the recordings that are held out; and what was done, for the log.
 
     Args:
+        keys: (participant, recording, file) of each.
         by: participant, recording, or row: then none is, and `write_windows` splits windows.
 
     Raises:
@@ -29,10 +33,10 @@ def hold_out(recordings: Recordings, by: str, folds: int, fold: int) -> tuple[np
     if folds < 2:
         raise JobError("--folds 1: all would be held out; write 2 or more")
     if by == "row":
-        return np.zeros(len(recordings.keys), bool), ""
-    groups = recordings.participants
+        return np.zeros(len(keys), bool), ""
+    groups = [participant for participant, *_ in keys]
     if by == "recording":
-        groups = ["\0".join(key) for key in recordings.keys]
+        groups = ["\0".join(key) for key in keys]
     different = len(set(groups))
     if different < 2:
         only = (
@@ -51,7 +55,7 @@ def hold_out(recordings: Recordings, by: str, folds: int, fold: int) -> tuple[np
     names = (
         sorted(chosen)
         if by == "participant"
-        else [recordings.names[i] for i in np.flatnonzero(held_out)]
+        else [name_recording(keys[i]) for i in np.flatnonzero(held_out)]
     )
     more = f", … ({len(names)} in all)" if len(names) > 5 else ""
     return held_out, f"held out by {by}: {', '.join(names[:5])}{more}"

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from codec import files
+from codec.recordings.cells import join_names
+from codec.recordings.encode import encode
+from codec.recordings.facts import Decided, decide
 from codec.recordings.roles import Roles
 from codec.recordings.store import Recordings
+from codec.recordings.tables import Source
 from codec.recordings.targets import describe_counts
 from codec.schema import Channel, Schema
 from codec.windows import merge, to_scale
@@ -23,23 +30,68 @@ from trainer.series.choose import hold_out, write_windows
 WHOLE = 1_000  # samples: recordings that are not longer are taken whole
 WINDOW = 256  # of longer ones
 SHOWN = 3  # recordings that were left out, in the log
+ROUNDS = 4  # in which recordings are encoded: those that cannot be used then change who is held out
 
 
-def settle_schema(
-    recordings: Recordings, roles: Roles, flags: argparse.Namespace
-) -> tuple[Schema, dict[str, np.ndarray]]:
-    """Settle what the network takes; and the numbers of the recordings of {"train", "eval"}.
+@dataclass(frozen=True)
+class Prepared:
+    """Encoded recordings, and which of them are held out.
+
+    Attributes:
+        held_out: bool [R]; by_row: windows are split instead, and no recording is held out.
+        key: of the cache.
+        reused: they were there.
+    """
+
+    recordings: Recordings
+    held_out: np.ndarray
+    by_row: bool
+    notes: list[str]
+    key: str
+    reused: bool
+
+    @property
+    def decided(self) -> Decided:
+        """What the training recordings say."""
+        return self.recordings.decided
+
+
+def encode_recordings(
+    sources: Sequence[Source],
+    roles: Roles,
+    task: str | None,
+    flags: argparse.Namespace,
+    folder: str,
+    key: str,
+) -> Prepared:
+    """Find the recordings in the cache, or encode them, as those for training decide.
 
     Raises:
-        JobError: too few participants, recordings that are all shorter than a window, and the like.
+        JobError: a fault in the files, or in the flags.
     """
     by = flags.split or ("participant" if roles.participant else "recording")
     if by == "participant" and not roles.participant:
         raise JobError(
             "--split participant: no column names the participants; name it with --participant"
         )
-    about, notes = recordings.about, list(recordings.about["notes"])
-    held_out, line = hold_out(recordings, by, flags.folds, flags.fold)
+
+    def choose(keys: Sequence[tuple[str, str, str]]) -> tuple[np.ndarray, str]:
+        return hold_out(keys, by, flags.folds, flags.fold)
+
+    decided, own_key = None, key
+    for _ in range(ROUNDS):
+        write = functools.partial(encode, sources, roles, flags.rate, task)
+        how = {"hold_out": lambda keys: choose(keys)[0], "decided": decided}
+        path, reused = cache.fill(folder, own_key, functools.partial(write, **how))
+        recordings = Recordings.open(path)
+        held_out, line = choose(recordings.keys)
+        about = roles, recordings.channels, task, flags.rate
+        decided, notes = decide(recordings.facts, ~held_out, *about)
+        if decided == recordings.decided:
+            break
+        # They were encoded for another fold, or some could not be used.
+        depends_on = json.dumps([key, asdict(decided)])
+        own_key = hashlib.sha256(depends_on.encode()).hexdigest()[:20]
     notes += [line] if line else []
     if by == "row":
         notes.append(
@@ -51,11 +103,24 @@ def settle_schema(
             "warning: --split recording holds out recordings of participants who are in training, too: "
             "held-out figures say nothing of new participants"
         )
-    horizon, longest = flags.horizon or 0, int(recordings.lengths.max())
+    return Prepared(recordings, held_out, by == "row", notes, own_key, reused)
+
+
+def settle_schema(
+    prepared: Prepared, roles: Roles, flags: argparse.Namespace
+) -> tuple[Schema, dict[str, np.ndarray]]:
+    """Settle what the network takes; and the numbers of the recordings of {"train", "eval"}.
+
+    Raises:
+        JobError: recordings that are all shorter than a window, and the like.
+    """
+    recordings, held_out, decided = prepared.recordings, prepared.held_out, prepared.decided
+    notes = [*recordings.about["notes"], *prepared.notes]
+    horizon, longest = flags.horizon or 0, int(recordings.lengths[~held_out].max())
     is_whole = flags.window is None and longest <= WHOLE and not horizon
     window = flags.window or (longest if is_whole else min(WINDOW, max(1, longest // 2)))
     hop = flags.hop or max(1, window // 2)
-    if hop > window and about["task"] == "labelling":
+    if hop > window and decided.task == "labelling":
         raise JobError(
             f"--hop {hop}: samples between windows of {window} would have no label; write at most {window}"
         )
@@ -66,16 +131,16 @@ def settle_schema(
     )
     schema = Schema(
         target=roles.target,
-        task=about["task"],
+        task=decided.task,
         channels=[],
         window=window,
         hop=hop,
-        step=about["step"],
-        own_step=about["own_step"],
+        step=decided.step,
+        own_step=decided.own_step,
         time=roles.time,
         unit=roles.unit,
         normalize=flags.normalize,
-        labels=about["labels"],
+        labels=decided.labels,
         horizon=horizon,
         participant=roles.participant,
         recording=", ".join(roles.recording),
@@ -90,38 +155,55 @@ def settle_schema(
         i: f"{recordings.lengths[i]} samples, fewer than a window's {shortest}"
         for i in np.flatnonzero(too_short)
     }
-    longest = int(recordings.lengths[~held_out].max())
-    train, held_out = ~held_out & ~too_short, (held_out | (by == "row")) & ~too_short
+    train, held_out = ~held_out & ~too_short, (held_out | prepared.by_row) & ~too_short
     if not train.any():
         ahead = f" and {horizon} to forecast" if horizon else ""
         raise JobError(
             f"--window {window}{ahead}: the longest training recording has {longest} samples; write "
             f"{'smaller ones' if horizon else 'a smaller one'}"
         )
-    if schema.task == "classification":
-        known = np.isin(recordings.targets, recordings.targets[train])
-        faults |= {
-            i: f"no training recording has its class, {recordings.about['labels'][recordings.targets[i]]!r}"
-            for i in np.flatnonzero(held_out & ~known)
-        }
-        held_out &= known
-        notes.append(
-            f"training recordings: {describe_counts(schema.labels, recordings.targets[train])}"
-        )
-        if len(np.unique(recordings.targets[train])) < 2:
-            raise JobError(
-                f"--target {schema.target}: training recordings have one class; try another --fold"
-            )
-    if schema.task == "regression":
-        schema.mean, std = (
-            float(recordings.targets[train].mean()),
-            float(recordings.targets[train].std()),
-        )
-        schema.std = std or 1.0
+    _settle_target(recordings, schema, train, held_out, faults)
     _settle_channels(recordings, schema, train)
     _describe_faults(recordings, schema, faults)
     recordings.faults.update(faults)
     return schema, {"train": np.flatnonzero(train), "eval": np.flatnonzero(held_out)}
+
+
+def _settle_target(
+    recordings: Recordings,
+    schema: Schema,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    faults: dict[int, str],
+) -> None:
+    """The scale of numbers; and what is held out and cannot be judged, which leaves `held_out`."""
+    facts, targets = recordings.facts, recordings.targets
+
+    def leave_out(is_known: np.ndarray, why: str) -> None:
+        for i in np.flatnonzero(held_out & ~is_known):
+            faults[i] = why.format(facts.texts[facts.first[i]])
+        held_out[:] &= is_known
+
+    if schema.task == "classification":
+        leave_out(np.isin(targets, targets[train]), "no training recording has its class, {!r}")
+        schema.notes.append(
+            f"training recordings: {describe_counts(schema.labels, targets[train])}"
+        )
+        if len(np.unique(targets[train])) < 2:
+            raise JobError(
+                f"--target {schema.target}: training recordings have one class; try another --fold"
+            )
+    elif schema.task == "regression":
+        leave_out(np.isfinite(targets), "with its target, {!r}, no network computes")
+        schema.mean, std = float(targets[train].mean()), float(targets[train].std())
+        schema.std = std or 1.0
+    elif schema.task == "labelling":
+        new = [text for text in facts.list_texts(held_out) if text not in schema.labels]
+        if new:
+            schema.notes.append(
+                f"held-out samples count as without a label, since no training recording has theirs: "
+                f"{join_names([repr(text) for text in new])}"
+            )
 
 
 def _settle_forecast(recordings: Recordings, schema: Schema, flags: argparse.Namespace) -> None:
@@ -143,7 +225,7 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
     measures = merge(recordings.measures[train])
     mean, std = to_scale(measures)
     samples = recordings.lengths[train].sum()
-    still = (recordings.scales[1] == 1).all(axis=0)  # which stands for a single value
+    still = (recordings.scales[1][train] == 1).all(axis=0)  # which stands for a single value
     for i, name in enumerate(recordings.channels):
         count, middle, spread = measures[:, i]
         if not count or not spread:
@@ -151,10 +233,10 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
             raise JobError(
                 f"channel {name!r} {why} in the training recordings; leave it out with --channels"
             )
-        lost, blinks = int(samples - count), name in recordings.about["blinks"]
+        lost, blinks = int(samples - count), name in recordings.decided.blinks
         channel = Channel(name, float(mean[i]), float(std[i]), lost, blinks)
         schema.channels.append(channel)
-        if still[i] and recordings.lengths.max() > 1:
+        if still[i] and recordings.lengths[train].max() > 1:
             schema.notes.append(
                 f"warning: channel {name!r} never changes within a recording: the network may recognise people, or "
                 "the answer, by it; leave it out with --channels"

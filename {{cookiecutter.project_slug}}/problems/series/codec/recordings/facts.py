@@ -1,8 +1,8 @@
 """What files say of each recording, and what the training recordings alone decide for all.
 
-Recordings are encoded once for all folds: those that are held out in one of them train in the others. So
-whatever training decides, the task, its classes, the step, the blinks, is decided anew for each fold, from
-these facts; and where a fold decides otherwise, its recordings are encoded on their own.
+Recordings are encoded once for all folds, and those that one fold holds out train in the others. So each
+fold decides from these facts what training settles: the task, its classes, the step, the blinks. Where it
+decides otherwise than the fold that encoded the recordings, it encodes them for itself.
 """
 
 from __future__ import annotations

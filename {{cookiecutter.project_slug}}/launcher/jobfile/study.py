@@ -125,13 +125,6 @@ def _read_parameter(message: Mapping, counts: dict[str, int]) -> Parameter:
     return Parameter(id, key, kind, scale, low, high, values, tuple(children))
 
 
-def walk_parameters(study: dict) -> Iterator[tuple[str, dict]]:
-    """Yield (path in the StudySpec, ParameterSpec), those under a condition included."""
-    for path, name, message in walk(study, "StudySpec"):
-        if name == "StudySpec.ParameterSpec":
-            yield path, message
-
-
 def check_job(job: dict) -> Iterator[Problem]:
     """Find problems of names and numbers in a HyperparameterTuningJob."""
     name = job.get("displayName", "")
@@ -168,8 +161,8 @@ def check_study(study: dict) -> Iterator[Problem]:
         if flag and flag in flags[:i]:
             yield f"parameters[{i}].parameterId", f"{flag} is tuned twice", "keep one of them"
     if study.get("algorithm") == "GRID_SEARCH":
-        for path, parameter in walk_parameters(study):
-            if "doubleValueSpec" in parameter:
+        for path, _, message in walk(study, "StudySpec"):
+            if "doubleValueSpec" in message:
                 what = "a GRID_SEARCH needs values that can be counted"
                 instead = "write discreteValueSpec: {values: […]}, or another algorithm"
                 yield f"{path}.doubleValueSpec", what, instead

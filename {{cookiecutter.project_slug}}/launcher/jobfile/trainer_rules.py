@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from launcher.jobfile import program
 from launcher.jobfile.job import Job, Pool
 from launcher.jobfile.program import CONTRACT, MODULE
-from launcher.jobfile.schema import Problem, suggest
-from launcher.jobfile.study import KINDS, walk_parameters
+from launcher.jobfile.schema import Problem, suggest, walk
+from launcher.jobfile.study import KINDS
 from launcher.project.settings import ROOT
 
 PATIENCE = 10  # seconds for an answer
@@ -41,8 +41,8 @@ def check_flags(job: Job, flags: Sequence[str] = ()) -> Iterator[Problem]:
     words = [flag for pool in pools for flag in _list_flags(pool, flags)]
     # The chief gets the parameters as flags.
     study = job.message.get("studySpec", {}) if job.tuning and pools[0].index == 0 else {}
-    for path, parameter in walk_parameters(study) if study else ():
-        words += [[pair] for pair in _list_values(f"studySpec.{path}", parameter)]
+    for path, _, message in walk(study, "StudySpec", "studySpec"):
+        words += [[pair] for pair in _list_values(path, message)]
     questions = tuple(dict.fromkeys(map(_join, words)))
     description = ask_trainer(questions)
     if description is None:

@@ -204,11 +204,7 @@ def check_program(pool: dict) -> Iterator[Problem]:
 
 
 def find_image_problems(path: str, uri: str) -> Iterator[Problem]:
-    """Find problems of an image that is not the project's own.
-
-    Args:
-        path: of the field that holds it.
-    """
+    """Find problems of an image that is not the project's own, in the field at `path`."""
     host = uri.partition("/")[0]
     if "://" in uri or re.search(r"\s", uri):
         instead = "write REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE:TAG"

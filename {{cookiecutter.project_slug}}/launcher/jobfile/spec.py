@@ -57,11 +57,7 @@ def read(path: str | Path) -> Job:
 
 
 def check(job: Job, project: Settings = NO_PROJECT, flags: Sequence[str] = ()) -> list[Fault]:
-    """Return the faults by the rules that the messages do not carry, by line.
-
-    Args:
-        flags: of a command line, after the args of the pools.
-    """
+    """Return the faults by the rules that the messages do not carry, by line."""
     problems = [*rules.find_problems(job), *trainer_rules.check_flags(job, flags)]
     faults = [job.fault(*problem) for problem in problems]
     faults += check_project(job, job.output, project)

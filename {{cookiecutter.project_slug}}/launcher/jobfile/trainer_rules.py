@@ -30,11 +30,7 @@ _hangs: list[bool] = []  # whether the trainer gave no answer in time: it is not
 
 
 def check_flags(job: Job, flags: Sequence[str] = ()) -> Iterator[Problem]:
-    """Find problems of the flags of all pools that run the trainer, and of what a study varies.
-
-    Args:
-        flags: of a command line, after the args of the pools.
-    """
+    """Find problems of the flags of all pools that run the trainer, and of what a study varies."""
     pools = [pool for pool in job.pools if pool.program.is_trainer]
     if not pools:
         return

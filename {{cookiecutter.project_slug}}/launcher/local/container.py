@@ -226,9 +226,6 @@ def find_user() -> str | None:
 def build_image(gpus: bool = False) -> str:
     """Build the training image for this machine, unless there is one of the same sources; return its tag.
 
-    Args:
-        gpus: with the CUDA libraries.
-
     Raises:
         ContainerError: the build failed; Docker has printed why.
     """

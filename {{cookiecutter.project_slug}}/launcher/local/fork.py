@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 
-from launcher.jobfile.program import CONTRACT, MODULE, expand_all
+from launcher.jobfile.program import MODULE, drop_contract, expand_all
 from launcher.local import guard
 from launcher.local.contract import Replica
 from launcher.local.process import LOST, Guarded, Processes
@@ -46,7 +46,7 @@ class Forks(Processes):
         """
         super().__init__()
         self.numbers, self.lock = itertools.count(1), threading.RLock()
-        self.env = _without_contract({**self.own, **expand_all(replica.program.env, {})})
+        self.env = drop_contract({**self.own, **expand_all(replica.program.env, {})})
         self.running: dict[int, Forked] = {}
         self.is_ready = False  # the trainer is imported, or that has failed
         self.works = self.closed = False
@@ -72,7 +72,7 @@ class Forks(Processes):
         self.server.wait()
 
     def start_child(self, replica: Replica, env: Mapping[str, str]) -> Guarded | Forked:
-        if can_fork(replica) and _without_contract(env) == self.env:
+        if can_fork(replica) and drop_contract(env) == self.env:
             with self.lock:
                 if self.works:
                     return self._fork(replica, env)
@@ -137,7 +137,3 @@ class Forked:
             guard.kill_marked(self.mark)
         os.close(self.writer)
         return code
-
-
-def _without_contract(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not CONTRACT.fullmatch(name)}

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from launcher.jobfile.program import CONTRACT
+from launcher.jobfile.program import drop_contract
 from launcher.local import guard
 from launcher.local.contract import Replica
 from launcher.project.settings import ROOT
@@ -128,8 +128,8 @@ class Processes:
     is_ready = True  # replicas can start
 
     def __init__(self):
-        env = {name: value for name, value in os.environ.items() if not CONTRACT.fullmatch(name)}
-        self.own = env | {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
+        more = {"TF_GRPC_REUSE_PORT": "true", "PYTHONUNBUFFERED": "1"}
+        self.own = {**drop_contract(os.environ), **more}
 
     @contextlib.contextmanager
     def open(self, replicas: Sequence[Replica]) -> Iterator[dict[Replica, str]]:

@@ -26,7 +26,7 @@ from launcher.common.document import SpecError
 from launcher.jobfile import trainer_rules
 from launcher.jobfile.job import Job
 from launcher.local import container
-from launcher.local.container import ContainerError, last_line
+from launcher.local.container import last_line
 from launcher.project import sources
 from launcher.project.settings import ROOT, Settings
 
@@ -81,7 +81,7 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
     """Put image, package and data where the message says they are, each once.
 
     Raises:
-        CloudError, ContainerError, SpecError: one cannot be looked for, built or uploaded.
+        CloudError, SpecError: one cannot be looked for, built or uploaded.
     """
     if code.image:
         arguments = container.list_build_args(code.gpus, PLATFORM)
@@ -152,7 +152,7 @@ class Image:
         if pushed.returncode:
             login = f"gcloud auth configure-docker {self.uri.partition('/')[0]}"
             need = self._need("writer")
-            raise ContainerError(
+            raise SpecError(
                 f"docker push: {last_line(pushed.stderr)}; let Docker log in by gcloud: {login}; to "
                 f"grant {need.role}: {connection.grant(need)}"
             )

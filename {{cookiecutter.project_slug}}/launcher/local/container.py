@@ -30,10 +30,6 @@ OUTPUTS = ("--cache-dir",)  # flags that name a folder to write to; others name 
 SOURCES = ("Dockerfile", ".dockerignore", "setup.py", "constraints.txt", "codec", "trainer", "data")
 
 
-class ContainerError(SpecError):
-    """Docker cannot do it: what, why and what to do, in one line."""
-
-
 def docker(*words: str) -> subprocess.CompletedProcess:
     """Run a docker command quietly."""
     return subprocess.run(
@@ -59,7 +55,7 @@ class Containers:
             gpus: with CUDA, and with all GPUs.
 
         Raises:
-            ContainerError: no Docker, or the build failed.
+            SpecError: no Docker, or the build failed.
         """
         self.user, self.gpus = find_user(), gpus
         for uri in {uri for uri in foreign if uri}:
@@ -75,7 +71,7 @@ class Containers:
         """Make the replicas' network, where there are several; yield their addresses.
 
         Raises:
-            ContainerError: Docker makes no network, or the flags name what a container cannot reach.
+            SpecError: Docker makes no network, or the flags name what a container cannot reach.
         """
         for replica in replicas:
             if not replica.program.image:
@@ -106,7 +102,7 @@ class Containers:
             name: of the container, and of no other one.
 
         Raises:
-            ContainerError: the flags name data in a bucket.
+            SpecError: the flags name data in a bucket.
         """
         program, host, network = replica.program, _host_name(replica), self.job.network
         cache = run_dir.parent / ".cache"
@@ -140,13 +136,13 @@ def make_network(name: str) -> Iterator[str]:
     """A network that only its containers see, without a way out; it is removed at the end.
 
     Raises:
-        ContainerError: Docker makes none.
+        SpecError: Docker makes none.
     """
     _remove_orphaned_networks()
     label = f"{OWNER}={os.getpid()}"
     done = docker("network", "create", "--internal", "--label", label, name)
     if done.returncode:
-        raise ContainerError(f"--container: no network for the replicas: {done.stderr.strip()}")
+        raise SpecError(f"--container: no network for the replicas: {done.stderr.strip()}")
     try:
         yield name
     finally:
@@ -187,7 +183,7 @@ def _list_paths(args: Sequence[str]) -> list[tuple[Path, bool]]:
             flag, _, value = word.partition("=")
         for text in filter(None, value.split(",")):
             if "://" in text:
-                raise ContainerError(
+                raise SpecError(
                     f"{flag} {text}: a container of a local run has no network; copy the data to a "
                     "local folder, or run the job without --container"
                 )
@@ -204,12 +200,12 @@ def find_user() -> str | None:
     None for a rootless Docker, where the container's root is the caller already.
 
     Raises:
-        ContainerError: there is no Docker, or it does not answer.
+        SpecError: there is no Docker, or it does not answer.
     """
     if os.name == "nt":
-        raise ContainerError("--container: not on Windows itself; run the same command in WSL")
+        raise SpecError("--container: not on Windows itself; run the same command in WSL")
     if not shutil.which("docker"):
-        raise ContainerError(
+        raise SpecError(
             "--container: docker is not installed; see https://docs.docker.com/get-docker, or run "
             "the job without --container"
         )
@@ -219,7 +215,7 @@ def find_user() -> str | None:
         remedy = "start it (Docker Desktop, or sudo systemctl start docker)"
         if "permission denied" in why:
             remedy = "let your user speak to it (sudo usermod -aG docker $USER, then log in again)"
-        raise ContainerError(f"--container: the Docker daemon is not reachable; {remedy}: {why}")
+        raise SpecError(f"--container: the Docker daemon is not reachable; {remedy}: {why}")
     return None if "name=rootless" in done.stdout else f"{os.getuid()}:{os.getgid()}"
 
 
@@ -227,7 +223,7 @@ def build_image(gpus: bool = False) -> str:
     """Build the training image for this machine, unless there is one of the same sources; return its tag.
 
     Raises:
-        ContainerError: the build failed; Docker has printed why.
+        SpecError: the build failed; Docker has printed why.
     """
     name = image_tag(gpus)
     build(name, list_build_args(gpus))
@@ -238,7 +234,7 @@ def build(name: str, arguments: Mapping[str, str], *options: str) -> None:
     """Build an image of this repo, unless there is one with this name.
 
     Raises:
-        ContainerError: the build failed; Docker has printed why.
+        SpecError: the build failed; Docker has printed why.
     """
     if docker("image", "inspect", name).returncode == 0:
         return
@@ -247,7 +243,7 @@ def build(name: str, arguments: Mapping[str, str], *options: str) -> None:
     for argument in arguments.items():
         words += ["--build-arg", "=".join(argument)]
     if code := subprocess.run([*words, "."], cwd=ROOT).returncode:
-        raise ContainerError(
+        raise SpecError(
             f"docker build failed with exit code {code}; see above, correct the Dockerfile or "
             "setup.py, and give the same command again"
         )
@@ -257,7 +253,7 @@ def pull_image(uri: str) -> None:
     """Pull somebody else's image, unless it is here.
 
     Raises:
-        ContainerError: the pull failed; Docker has printed why.
+        SpecError: the pull failed; Docker has printed why.
     """
     if docker("image", "inspect", uri).returncode == 0:
         return
@@ -265,7 +261,7 @@ def pull_image(uri: str) -> None:
     if subprocess.run(["docker", "pull", uri]).returncode:
         host = uri.partition("/")[0]
         login = f" (log in: gcloud auth configure-docker {host})" if ".pkg.dev" in host else ""
-        raise ContainerError(f"--container: docker pull {uri} failed; see above{login}")
+        raise SpecError(f"--container: docker pull {uri} failed; see above{login}")
 
 
 def list_build_args(gpus: bool = False, platform: str = "") -> dict[str, str]:

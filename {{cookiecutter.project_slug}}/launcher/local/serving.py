@@ -133,7 +133,7 @@ def build_image(model_dir: Path) -> str:
     """Build the serving image with this model, unless there is one; return its tag.
 
     Raises:
-        ContainerError: no Docker, or the build failed; SpecError: the model is outside of this repo.
+        SpecError: no Docker, the build failed, or the model is outside of this repo.
     """
     container.find_user()  # is there a Docker?
     tag, names, arguments = describe_image(model_dir)

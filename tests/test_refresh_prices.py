@@ -26,6 +26,7 @@ sys.path += [str(PRODUCT), str(ROOT / "tools")]
 
 import price_catalog
 import refresh_prices
+from launcher.common.document import Document
 from launcher.cost import cost, prices
 from launcher.jobfile import spec
 
@@ -259,7 +260,8 @@ def test_a_refresh_writes_the_prices_of_today(catalog, price_file, capsys):
     }
     pools = [{"machineSpec": machine, "replicaCount": 1}]
     message = {"workerPoolSpecs": pools, "scheduling": {"strategy": "SPOT", "timeout": "3600s"}}
-    found = cost.estimate(spec.Job(Path("a.yaml"), message, False), IOWA)
+    job = spec.Job(Document(Path("a.yaml"), message), message, tuning=False)
+    found = cost.estimate(job, IOWA)
     assert found.per_hour == pytest.approx(0.66965272, abs=1e-6)
     # A second time it changes nothing.
     assert refresh() == 0

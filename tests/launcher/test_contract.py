@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.common.document import Document
 from launcher.jobfile import spec
 from launcher.local import contract, faults, process
 from trainer.engine import runtime
@@ -18,7 +19,8 @@ def pool(count: int = 1, **task) -> dict:
 
 
 def job_of(*pools: dict) -> spec.Job:
-    return spec.Job(Path("job.yaml"), {"workerPoolSpecs": list(pools)}, tuning=False)
+    message = {"workerPoolSpecs": list(pools)}
+    return spec.Job(Document(Path("job.yaml"), message), message, tuning=False)
 
 
 def roles(*pools: dict, counts: dict | None = None) -> list[str]:

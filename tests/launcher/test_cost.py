@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import ROOT, write
 
+from launcher.common.document import Document
 from launcher.cost import cost, prices
 from launcher.jobfile import spec
 
@@ -65,7 +66,7 @@ def job(
     scheduling = {"strategy": strategy, **({"timeout": timeout} if timeout else {})}
     one = {"workerPoolSpecs": list(pools), "scheduling": scheduling}
     message = {**study, "trialJobSpec": one} if study else one
-    return spec.Job(Path("a.yaml"), message, bool(study))
+    return spec.Job(Document(Path("a.yaml"), message), message, bool(study))
 
 
 def estimate(one: spec.Job, region: str = IOWA, today: date = DAY) -> cost.Estimate:

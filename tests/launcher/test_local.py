@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from launcher.common.document import Document
 from launcher.jobfile import spec
 from launcher.local import faults, local
 
@@ -29,7 +30,7 @@ def job(*flags: str, workers: int = 0, **scheduling) -> spec.Job:
     if workers:
         pools.append({"replicaCount": workers, "pythonPackageSpec": task})
     message = {"workerPoolSpecs": pools, "scheduling": scheduling}
-    return spec.Job(Path("job.yaml"), message, tuning=False)
+    return spec.Job(Document(Path("job.yaml"), message), message, tuning=False)
 
 
 class Played:
@@ -215,8 +216,9 @@ def test_logs_keep_everything_in_the_order_it_came():
 def test_a_killed_launcher_leaves_nothing(tmp_path, act):
     program = (
         "import json, sys; from pathlib import Path; from launcher.local import local; from launcher.jobfile import spec\n"
+        "from launcher.common.document import Document\n"
         "message, run_dir = json.loads(sys.argv[1]), Path(sys.argv[2])\n"
-        "local.Run(spec.Job(run_dir, message, tuning=False), run_dir).run()\n"
+        "local.Run(spec.Job(Document(run_dir, message), message, tuning=False), run_dir).run()\n"
     )
     message = job(f"chief={act}", f"worker={act}", workers=2).message
     run_dir = tmp_path / "run"

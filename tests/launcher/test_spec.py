@@ -118,9 +118,9 @@ scheduling: {timeout: 3600.5s}
         "containerSpec": {"args": ["--epochs=3"]},
     }
     assert summarize(job) == "4 replicas of n2-standard-4, at most 3600.5 seconds"
-    assert job.line("workerPoolSpecs[1].replicaCount") == 8
-    assert job.line("workerPoolSpecs[1].nothing") == 7
-    assert job.line("nowhere") == 1
+    assert job.file.line("workerPoolSpecs[1].replicaCount") == 8
+    assert job.file.line("workerPoolSpecs[1].nothing") == 7
+    assert job.file.line("nowhere") == 1
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,9 @@ def test_any_value_anywhere_gives_at_most_faults_of_one_line(base, monkeypatch):
                 around = around[key]
             around[path[-1]] = odd
             message = "CustomJobSpec" if base is not broken.STUDY else "HyperparameterTuningJob"
-            value, faults = schema.read_message(Document(Path("job.yaml"), changed), message)
-            job = spec.Job(Path("job.yaml"), value, base is broken.STUDY)
+            file = Document(Path("job.yaml"), changed)
+            value, faults = schema.read_message(file, message)
+            job = spec.Job(file, value, base is broken.STUDY)
             lines = [str(fault) for fault in [*faults, *spec.check(job, PROJECT)]]
             refused += bool(lines)
             assert all(len(line) < 700 and "\n" not in line for line in lines)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import yaml
-from launcher.common.document import inner, line
+from launcher.common.document import Document, inner
 
 
 def dump(message: dict, notes: Mapping[str, str], head: Sequence[str]) -> str:
@@ -17,11 +18,10 @@ def dump(message: dict, notes: Mapping[str, str], head: Sequence[str]) -> str:
         head: comments above the whole, a line each.
     """
     text = yaml.safe_dump(message, sort_keys=False, width=1000, allow_unicode=True)
-    lines: dict[str, int] = {}
-    _find(yaml.compose(text), "", lines)
-    rows = text.splitlines()
-    for place, note in sorted(notes.items(), key=lambda item: -line(lines, item[0])):
-        number = line(lines, place) - 1
+    written, rows = Document(Path(), message), text.splitlines()
+    _find(yaml.compose(text), "", written.lines)
+    for place, note in sorted(notes.items(), key=lambda item: -written.line(item[0])):
+        number = written.line(place) - 1
         rows.insert(number, f"{re.match(' *', rows[number])[0]}# {_one_line(note)}")
     return "\n".join([*(f"# {_one_line(note)}".rstrip() for note in head), *rows]) + "\n"
 

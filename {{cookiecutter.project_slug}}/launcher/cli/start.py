@@ -26,7 +26,7 @@ def local(options: argparse.Namespace, flags: list[str]) -> int:
     """
     job = spec.load(options.job)
     if not job.tuning and (options.top or options.new or not options.fork):
-        what = f"--top, --new and --no-fork are for a study, and {job.path.name} is one job"
+        what = f"--top, --new and --no-fork are for a study, and {job.file.path.name} is one job"
         raise spec.SpecError(what)
     flags, run_dir = run_dirs.take_job_dir(flags)
     replicas = contract.list_replicas(job, counts=options.replicas)
@@ -116,9 +116,9 @@ def _refuse_foreign(job: spec.Job, replicas: Sequence[Replica], container: bool)
         field = job.locate(f"workerPoolSpecs[{ROLES.index(replica.role)}].{key}")
         ways = ["add --container"] if runs.image else []
         ways += [f"leave it out: --replicas {replica.role}=0"] if not replica.is_primary else []
-        ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.path}"]
+        ways += [f"send it to Vertex AI: python scripts/train_cloud.py {job.file.path}"]
         what += ", and its program is not in this repo"
-        raise spec.SpecError(job.fault(field, what, ", or ".join(ways)))
+        raise spec.SpecError(job.file.fault(field, what, ", or ".join(ways)))
 
 
 def _find_absent(job: spec.Job) -> str:

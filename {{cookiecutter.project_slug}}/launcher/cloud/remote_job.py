@@ -8,6 +8,7 @@ from pathlib import Path
 
 from launcher.cloud.clients import quota_page
 from launcher.cloud.vertex import Vertex
+from launcher.common.document import Document
 from launcher.common.times import format_age, format_span, format_time, seconds_between
 from launcher.cost import cost, prices
 from launcher.cost.prices import dollars
@@ -39,8 +40,8 @@ class RemoteJob:
         self.labels = get("labels") or {}
         self.tuning = "trialJobSpec" in message
         self.kind = "study" if self.tuning else "job"
-        path = Path(f"{self.labels.get('config') or self.name}.yaml")
-        self.sent = Job(path, message if self.tuning else get("jobSpec") or {}, self.tuning)
+        file = Document(Path(f"{self.labels.get('config') or self.name}.yaml"), message)
+        self.sent = Job(file, message if self.tuning else get("jobSpec") or {}, self.tuning)
         self.folder = self.sent.output.rstrip("/")  # gs://…; a trial has a folder in it
         # Of a study: [{"id", "state", "parameters", "finalMeasurement", "startTime", …}].
         self.trials = get("trials") or []

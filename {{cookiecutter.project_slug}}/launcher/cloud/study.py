@@ -67,7 +67,8 @@ def write(job: RemoteJob, path: Path, configs: Path = ROOT / "configs") -> list[
         command = f"scripts/jobs.py fetch {path.name}"
         written += results.write_best(study, command, configs)
     # Without a digest of a job file, so that no study here is resumed in this folder.
-    about = {"state": study.state, "job": job.sent.path.name, "flags": [], "started": study.started}
+    file = job.sent.file.path.name
+    about = {"state": study.state, "job": file, "flags": [], "started": study.started}
     text = json.dumps({**about, "cloud": job.resource}, indent=2, ensure_ascii=False) + "\n"
     write_file(path / "study.json", text)
     return written

@@ -112,7 +112,7 @@ def plan(job: Job, flags: Sequence[str] = (), folder: str | None = None) -> Subm
         faults += [Fault(settings.path, 0, *problem) for problem in problems]
     if faults:
         raise SpecError(*faults)
-    own = {"project": settings.slug, "user": find_user(), "config": job.path.stem}
+    own = {"project": settings.slug, "user": find_user(), "config": job.file.path.stem}
     commit = {COMMIT: tree.label} if tree else {}
     # To commit, or to save a notebook, makes no other job.
     lasting = join_labels(own, settings.labels, job.labels)
@@ -161,7 +161,7 @@ def _assemble(job: Job, spec: dict, name: str, labels: Mapping[str, str]) -> Job
 
 
 def _choose_name(job: Job) -> str:
-    base = re.sub(r"[^a-z0-9]+", "-", legal(job.name or job.path.stem)).strip("-") or "job"
+    base = re.sub(r"[^a-z0-9]+", "-", legal(job.name or job.file.path.stem)).strip("-") or "job"
     return f"{base}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
 
 
@@ -195,8 +195,8 @@ def _find_strays(job: Job, flags: Sequence[str], bucket: str, image: bool) -> li
             what = f"{path} is on this machine, and the job runs on another"
             copy = f"gcloud storage cp -r {shlex.quote(path)} gs://{bucket}/data/"
             copy = "python scripts/data.py push" if raw else copy
-            line = job.line(field) if field else 0
-            faults.append(Fault(job.path, line, field, what, f"run {copy} and name the copy"))
+            line = job.file.line(field) if field else 0
+            faults.append(Fault(job.file.path, line, field, what, f"run {copy} and name the copy"))
     return faults
 
 

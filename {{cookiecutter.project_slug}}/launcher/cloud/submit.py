@@ -49,9 +49,8 @@ def cloud(options: argparse.Namespace, flags: Sequence[str], then: Then | None =
     this, estimate = prepare(options.job, flags, options.max_cost)
     if then and this.job.tuning:
         instead = "fetch it, then deploy its best trial: python scripts/deploy.py runs/STUDY/TRIAL"
-        raise SpecError(
-            this.job.fault("studySpec", "a study has many runs, and --then is for one", instead)
-        )
+        what = "a study has many runs, and --then is for one"
+        raise SpecError(this.job.file.fault("studySpec", what, instead))
     if options.dry_run:
         _print_message(this, estimate)
         return 0

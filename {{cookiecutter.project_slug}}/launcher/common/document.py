@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,16 +54,12 @@ class Document:
 
     def line(self, name: str) -> int:
         """The line of a value; where the file lacks it, of the value that would hold it."""
-        return line(self.lines, name)
+        while name and name not in self.lines:
+            name = outer(name)
+        return self.lines.get(name, 1)
 
     def fault(self, name: str, what: str, instead: str) -> Fault:
         return Fault(self.path, self.line(name), name, what, instead)
-
-
-def line(lines: Mapping[str, int], name: str) -> int:
-    while name and name not in lines:
-        name = outer(name)
-    return lines.get(name, 1)
 
 
 def outer(name: str) -> str:

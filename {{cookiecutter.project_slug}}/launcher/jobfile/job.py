@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from launcher.common import document
-from launcher.common.document import Fault
+from launcher.common.document import Document
 from launcher.jobfile.program import Program, read_program
 from launcher.jobfile.scalars import parse_duration
 from launcher.jobfile.study import StudySpec, read_study
@@ -73,10 +71,9 @@ class Scheduling:
 class Job:
     """A job file, or a job of the service, that has the shape of the API's message."""
 
-    path: Path
+    file: Document  # the whole file; of a job of the service its name alone
     message: dict  # a CustomJobSpec or a HyperparameterTuningJob
     tuning: bool  # a HyperparameterTuningJob
-    lines: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def spec(self) -> dict:
@@ -146,13 +143,6 @@ class Job:
         """Of what an interrupted study must keep; the numbers of trials may change."""
         parts = [self.message["studySpec"], self.message["trialJobSpec"]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def line(self, field: str) -> int:
-        """The line of "workerPoolSpecs[0].replicaCount"; of what is around it where it is missing."""
-        return document.line(self.lines, field)
-
-    def fault(self, field: str, what: str, instead: str) -> Fault:
-        return Fault(self.path, self.line(field), field, what, instead)
 
     def locate(self, field: str) -> str:
         """A field of the CustomJobSpec, as one of the message."""

@@ -59,7 +59,7 @@ def read(path: str | Path) -> Job:
 def check(job: Job, project: Settings = NO_PROJECT, flags: Sequence[str] = ()) -> list[Fault]:
     """Return the faults by the rules that the messages do not carry, by line."""
     problems = [*rules.find_problems(job), *trainer_rules.check_flags(job, flags)]
-    faults = [job.fault(*problem) for problem in problems]
+    faults = [job.file.fault(*problem) for problem in problems]
     faults += check_project(job, job.output, project)
     return sorted(faults, key=lambda fault: fault.line)
 
@@ -74,12 +74,12 @@ def check_project(job: Job, output: str, project: Settings) -> list[Fault]:
         return []
     what = f"{output} is not in the project's bucket, {project.bucket}"
     instead = "leave it out: the launcher takes a folder of the job's own there"
-    return [job.fault(job.locate("baseOutputDirectory.outputUriPrefix"), what, instead)]
+    return [job.file.fault(job.locate("baseOutputDirectory.outputUriPrefix"), what, instead)]
 
 
 def _follows(fault: Fault, causes: list[Fault], job: Job) -> bool:
     """Whether a fault may only be there because something beside it could not be read."""
-    missing = fault.field not in job.lines
+    missing = fault.field not in job.file.lines
     for cause in causes:
         around, name = outer(cause.field), cause.field.rpartition(".")[2]
         beside = outer(fault.field) == around and not fault.field.endswith(".machineType")
@@ -97,7 +97,7 @@ def _read(path: str | Path) -> tuple[Job, list[Fault]]:
     message, faults = schema.read_message(
         file, "HyperparameterTuningJob" if tuning else "CustomJobSpec"
     )
-    job = Job(file.path, message, tuning, file.lines)
+    job = Job(file, message, tuning)
     for pool in job.spec.get("workerPoolSpecs", []):
         # Where the project's image is, project.yaml says: as if the file named none.
         if pool.get("containerSpec", {}).get("imageUri") == OWN_IMAGE:

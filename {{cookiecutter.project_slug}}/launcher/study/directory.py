@@ -60,7 +60,7 @@ def take(
     """
     about = {
         "state": RUNNING,
-        "job": job.path.name,
+        "job": job.file.path.name,
         "made_from": job.digest,
         "sources": sources.digest(FOLDERS),
         "flags": list(flags),
@@ -73,7 +73,7 @@ def take(
         ]
         path = max(files, key=lambda file: file.stat().st_mtime).parent if files else None
     if path is None:
-        path = run_dirs.make(job.path.stem, runs)
+        path = run_dirs.make(job.file.path.stem, runs)
     elif (path / "study.json").exists():
         # Studies of older versions do not know their sources.
         record = {"sources": about["sources"], **_read(path / "study.json")}

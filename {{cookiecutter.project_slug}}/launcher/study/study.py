@@ -125,11 +125,12 @@ class Study:
         if len(self.objective.metrics) > 1:
             what = "here a study has one metric: by several, no trial is the best"
             instead = "keep the one that decides, or run the study on Vertex AI"
-            raise SpecError(self.job.fault("studySpec.metrics[1]", what, instead))
+            raise SpecError(self.job.file.fault("studySpec.metrics[1]", what, instead))
         if self.objective.cloud_only:
             what = "only Vertex AI can predict where a learning curve ends, by a model of its own"
             instead = f"write {MEDIAN}, or run the study there"
-            raise SpecError(self.job.fault(f"studySpec.{self.objective.cloud_only}", what, instead))
+            field = f"studySpec.{self.objective.cloud_only}"
+            raise SpecError(self.job.file.fault(field, what, instead))
 
     def _refuse_tuned_flags(self) -> None:
         """Refuse a flag for all trials that is a parameter, of which each trial has its own value."""
@@ -274,7 +275,7 @@ class Study:
             results.write_csv(record)
             page = study_page.write(record)
             if over or self.failure:
-                command = f"scripts/train_local.py configs/{self.job.path.name}"
+                command = f"scripts/train_local.py configs/{self.job.file.path.name}"
                 written = results.write_best(record, command, self.configs, self.top)
             self.say("")
             results.print_leaderboard(trials, self.objective, record.certainty)

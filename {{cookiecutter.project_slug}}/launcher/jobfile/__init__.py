@@ -7,7 +7,6 @@ machines       the machine types of Vertex AI, from machines.json; the rules for
 study          what a study varies and looks for; the rules for it
 rules          which rule is for which message; the rules for a job as a whole
 trainer_rules  whether the trainer accepts the flags in `args`
-schema         the fields, types and enums of the API's messages, from messages.json
-scalars        single values: numbers, durations, timestamps
+schema         the fields, types and enums of the API's messages, from messages.json; single values
 completion     messages made from a job: what is sent, the file of a best trial
 """

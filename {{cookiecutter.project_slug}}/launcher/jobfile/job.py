@@ -14,7 +14,7 @@ from functools import cached_property
 
 from launcher.common.document import Document
 from launcher.jobfile.program import Program, read_program
-from launcher.jobfile.scalars import parse_duration
+from launcher.jobfile.schema import parse_duration
 from launcher.jobfile.study import StudySpec, read_study
 
 ROLES = ("chief", "worker", "ps", "evaluator")  # of the pools, in their order

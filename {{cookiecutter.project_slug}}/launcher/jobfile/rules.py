@@ -13,8 +13,7 @@ from launcher.common.document import inner
 from launcher.jobfile import machines, program, study
 from launcher.jobfile.job import WEEK, Job, Pool, read_pools
 from launcher.jobfile.machines import is_pod, is_tpu
-from launcher.jobfile.scalars import parse_duration
-from launcher.jobfile.schema import TABLE, Problem, walk
+from launcher.jobfile.schema import TABLE, Problem, parse_duration, walk
 from launcher.project.buckets import find_uri_problem
 from launcher.project.settings import ACCOUNT, TENSORBOARD
 

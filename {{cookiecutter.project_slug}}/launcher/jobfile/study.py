@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from launcher.jobfile.scalars import write_number
-from launcher.jobfile.schema import Problem, walk
+from launcher.jobfile.schema import Problem, walk, write_number
 
 Value = float | int | str
 # {field with the values of a parameter: (kind, type of a value)}

@@ -93,7 +93,19 @@ def load(port, path, connections, seconds, rate):
 
     with open(path, "rb") as file:
         body = file.read()
-    done = load.run(int(port), "/predict", body, int(connections), float(seconds), float(rate))
+
+    class Paced(load.Client):
+        """Leaves time between its requests: all connections together send `rate` a second."""
+
+        began = 0.0
+
+        def send(self):
+            wait = self.began + int(connections) / float(rate) - time.perf_counter()
+            asyncio.get_running_loop().call_later(wait, super().send)
+
+    if float(rate):  # 0: as many as are answered
+        load.Client = Paced
+    done = load.run(int(port), "/predict", body, int(connections), float(seconds))
     times = (done.quantile(0.5), done.quantile(0.99)) if done.latencies else (0, 0)
     count = len(done.latencies)
     print(json.dumps({"count": count, "rate": done.rate, "p50": times[0], "p99": times[1], "failures": done.failures}))  # fmt: skip

@@ -28,51 +28,40 @@ class Load:
         return sorted(self.latencies)[int(share * (len(self.latencies) - 1))]
 
 
-def run(
-    port: int, path: str, body: bytes, connections: int, seconds: float, rate: float = 0.0
-) -> Load:
+def run(port: int, path: str, body: bytes, connections: int, seconds: float) -> Load:
     """Send the same request on every connection, again and again, to this machine.
-
-    Args:
-        rate: requests a second at most, over all connections; 0: as many as are answered.
 
     Raises:
         OSError: nobody listens, or a connection was closed.
     """
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
-    pause = connections / rate if rate else 0.0
-    return asyncio.run(_run(port, head.encode() + body, connections, seconds, pause))
+    return asyncio.run(_run(port, head.encode() + body, connections, seconds))
 
 
-async def _run(port: int, request: bytes, connections: int, seconds: float, pause: float) -> Load:
+async def _run(port: int, request: bytes, connections: int, seconds: float) -> Load:
     loop, load, clients = asyncio.get_running_loop(), Load(), []
     begin = time.perf_counter()
     for _ in range(connections):
-        ended = loop.create_future()
-        clients.append(ended)
-        client = _Client(request, load, begin + seconds, pause, ended)
+        client = Client(request, load, begin + seconds)
+        clients.append(client.ended)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
     await asyncio.gather(*clients)
     load.seconds = time.perf_counter() - begin
     return load
 
 
-class _Client(asyncio.Protocol):
+class Client(asyncio.Protocol):
     """One connection. Streams would cost the load generator more than the server."""
 
-    def __init__(
-        self, request: bytes, load: Load, deadline: float, pause: float, ended: asyncio.Future
-    ):
-        self.request, self.load, self.deadline, self.ended = request, load, deadline, ended
-        self.pause, self.received = pause, b""
+    def __init__(self, request: bytes, load: Load, deadline: float):
+        self.request, self.load, self.deadline, self.received = request, load, deadline, b""
+        self.ended = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport) -> None:
         self.transport = transport
         self.send()
 
     def send(self) -> None:
-        if self.transport.is_closing():
-            return
         self.began = time.perf_counter()
         self.transport.write(self.request)
 
@@ -87,9 +76,7 @@ class _Client(asyncio.Protocol):
         else:
             self.load.failures += 1
         self.received = b""
-        if now < self.deadline and self.pause:
-            asyncio.get_running_loop().call_later(self.began + self.pause - now, self.send)
-        elif now < self.deadline:
+        if now < self.deadline:
             self.send()
         else:
             self.transport.close()

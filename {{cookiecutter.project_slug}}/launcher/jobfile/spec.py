@@ -21,7 +21,6 @@ from launcher.project.settings import Settings, read_or_default
 
 __all__ = ["Fault", "Job", "SpecError", "check", "load", "read"]
 
-NO_PROJECT = Settings()  # with which nothing is compared
 STUDY_KEYS = {"studySpec", "trialJobSpec", "maxTrialCount", "parallelTrialCount"}
 WRAPPERS = {"jobSpec", "customJobSpec", "customJob", "hyperparameterTuningJob"}
 LEGACY_KEYS = {"trainingInput", "scaleTier", "masterType", "masterConfig"}
@@ -56,7 +55,7 @@ def read(path: str | Path) -> Job:
     return job
 
 
-def check(job: Job, project: Settings = NO_PROJECT, flags: Sequence[str] = ()) -> list[Fault]:
+def check(job: Job, project: Settings, flags: Sequence[str] = ()) -> list[Fault]:
     """Return the faults by the rules that the messages do not carry, by line."""
     problems = [*rules.find_problems(job), *trainer_rules.check_flags(job, flags)]
     faults = [job.file.fault(*problem) for problem in problems]

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 
 SMALL = 1 << 20  # values, up to which a second thread takes longer than it saves
-ROUNDS, WORK = (
-    100,
-    500_000,
-)  # of boosting; fewer where that many trees of so many columns take minutes
+ROUNDS = 100  # of boosting, fewer where so many trees of so many columns take minutes
+WORK = 500_000  # rounds × columns × outputs at most
 
 
 def main(folder: Path) -> None:
-    import warnings
-
     import numpy as np
     from threadpoolctl import threadpool_limits
 

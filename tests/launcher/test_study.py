@@ -469,6 +469,15 @@ def test_trials_that_fail_do_not_end_a_study(capsys):
     assert "trial 1 failed: exit code 2" in capsys.readouterr().out
 
 
+def test_a_trial_whose_log_cannot_be_written_says_so(capsys):
+    study = make(job_file(grid(numbers("x", 1))))
+    (study.path / "1" / "chief-0.log").mkdir(parents=True)
+    assert study.run() == 1
+    [row] = table(study)
+    assert row["state"] == "failed" and str(study.path / "1" / "chief-0.log") in row["why"]
+    assert f"trial 1 failed: {row['why']}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("chosen", "state"), [("LAST_MEASUREMENT", "infeasible"), ("BEST_MEASUREMENT", "succeeded")]
 )

@@ -39,9 +39,8 @@ class Running:
     def _run(self) -> local.Outcome:
         try:
             outcome = self.run.run()
-        except OSError as error:  # a full disk, a directory that cannot be written
-            outcome = local.Outcome("failed", 1, str(error))
-        self.ended = time.time()
+        finally:
+            self.ended = time.time()
         if outcome.state != "stopped" or self.early:
             # A module of the owner's need not keep a record.
             with _pages, contextlib.suppress(runs.RunError, OSError):
@@ -75,10 +74,13 @@ class Running:
 
     def result(self) -> Trial:
         """The trial with its result; it stays unfinished where it was stopped with the study."""
-        outcome: local.Outcome = self.future.result()
+        trial = replace(self.trial, seconds=round(self.before + self.ended - self.began, 3))
+        try:
+            outcome: local.Outcome = self.future.result()
+        except OSError as error:  # a full disk, a directory that cannot be written
+            return replace(trial, state="failed", why=str(error))
         if outcome.state == "stopped" and not self.early:
             return self.trial
-        trial = replace(self.trial, seconds=round(self.before + self.ended - self.began, 3))
         if outcome.state == "timeout":
             return replace(trial, state="failed", why="ran out of time")
         if outcome.state == "failed":

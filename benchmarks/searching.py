@@ -72,7 +72,7 @@ FUNCTIONS = {
 
 def tpe(function, parameters, trials, seed):
     """The launcher's own search."""
-    from launcher.jobfile.study import read_parameters
+    from launcher.jobfile.study import read_study
     from launcher.study import search
 
     search.SEED = 1000 * seed
@@ -87,7 +87,7 @@ def tpe(function, parameters, trials, seed):
     ]
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder, "journal")
-        study = search.Search(journal, read_parameters(specs), None, False, trials)
+        study = search.Search(journal, read_study({"parameters": specs}), trials)
         while trial := study.next():
             value = function(*trial.parameters.values())
             study.finish(replace(trial, state="succeeded", value=value))

@@ -24,7 +24,7 @@ import yaml
 from conftest import ROOT, read_json, write
 
 from launcher.jobfile import spec
-from launcher.jobfile.study import read_parameters
+from launcher.jobfile.study import read_study
 from launcher.local import contract
 from launcher.study.trial import Curves, below_median, read_reports
 from launcher.study.search import Search, list_flags
@@ -145,8 +145,7 @@ def starts(study_dir: Path) -> list[dict]:
 
 
 def search(study_spec: dict, count: int, path: str = "study.journal") -> Search:
-    algorithm = study_spec.get("algorithm")
-    return Search(Path(path), read_parameters(study_spec["parameters"]), algorithm, False, count)
+    return Search(Path(path), read_study(study_spec), count)
 
 
 def tried(study_spec: dict, count: int, path: str, worth=lambda values: values["x"]) -> list[dict]:

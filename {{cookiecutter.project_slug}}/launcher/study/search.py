@@ -20,7 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from launcher.jobfile.study import Parameter, Value
+from launcher.jobfile.study import Parameter, StudySpec, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # It warns that some of what it offers may change; setup.py bounds its version.
@@ -54,33 +54,23 @@ class Trial:
 class Search:
     """The optimiser of one study and its memory. For one thread."""
 
-    def __init__(
-        self,
-        journal: Path,
-        parameters: Sequence[Parameter],
-        algorithm: str,
-        maximize: bool,
-        count: int,
-    ):
+    def __init__(self, journal: Path, spec: StudySpec, count: int):
         """Open the study's memory, or make it.
 
         Args:
-            algorithm: as a StudySpec names it.
             count: trials that are wanted in all; `self.count` is less where a grid has less points.
         """
-        self.space, self.algorithm = parameters, algorithm
-        self.points = None
-        if self.algorithm == "GRID_SEARCH":
-            self.points = list(itertools.islice(grid(parameters), count))
-            count = len(self.points)
-        self.count = count
+        self.spec, self.count, self.points = spec, count, None
+        if spec.algorithm == "GRID_SEARCH":
+            self.points = list(itertools.islice(grid(spec.parameters), count))
+            self.count = len(self.points)
         cut_partial_line(journal)
         # Among processes the study's directory is locked already; see `directory`.
         self.storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=threading.Lock()))
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=NAME,
-            direction="maximize" if maximize else "minimize",
+            direction="maximize" if spec.maximize else "minimize",
             load_if_exists=True,
         )
         self.running: dict[int, optuna.Trial] = {}
@@ -88,7 +78,8 @@ class Search:
     @property
     def method(self) -> str:
         """For people."""
-        return METHODS.get(self.algorithm, f"Bayesian search (optuna {optuna.__version__}, TPE)")
+        otherwise = f"Bayesian search (optuna {optuna.__version__}, TPE)"
+        return METHODS.get(self.spec.algorithm, otherwise)
 
     def unfinished(self) -> list[Trial]:
         """The trials that ran when the study was last left; they are to run again."""
@@ -130,7 +121,7 @@ class Search:
     def _suggest(self, handle: optuna.Trial, number: int) -> Trial:
         """Give the trial its parameters; those that it has already, it keeps."""
         self.study.sampler = self._sampler(number)
-        chosen = suggest(self.space, handle)
+        chosen = suggest(self.spec.parameters, handle)
         handle.set_user_attr("parameters", chosen)
         self.running[number + 1] = handle
         return Trial(number + 1, chosen)
@@ -139,7 +130,7 @@ class Search:
         """A sampler of this trial's own: an interrupted study suggests what a whole one does."""
         if self.points:
             return PartialFixedSampler(self.points[number], RandomSampler(SEED))
-        if self.algorithm == "RANDOM_SEARCH":
+        if self.spec.algorithm == "RANDOM_SEARCH":
             return RandomSampler(SEED + number)
         return TPESampler(seed=SEED + number, n_startup_trials=FIRST, multivariate=True, group=True)
 

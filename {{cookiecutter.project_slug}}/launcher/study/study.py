@@ -76,19 +76,13 @@ class Study:
         """
         self.job, self.flags, self.top = job, list(flags), top
         self.counts, self.host, self.configs = counts, host or Processes(), configs
-        self.objective, self.space = job.study, job.study.parameters
+        self.objective = job.study
         self._refuse_what_only_vertex_has()
         self._refuse_tuned_flags()
         self.dir = directory.take(job, self.flags, path, new, runs_dir)
         self.path = self.dir.path
         self.curves = Curves(self.path / "measurements.csv")
-        self.search = Search(
-            self.path / "study.journal",
-            self.space,
-            self.objective.algorithm,
-            self.objective.maximize,
-            job.trials,
-        )
+        self.search = Search(self.path / "study.journal", self.objective, job.trials)
         self.running: list[Running] = []
         self.stopping = self.firmly = False
         self.failure = self._find_failure()  # why no more trials start
@@ -134,7 +128,8 @@ class Study:
 
     def _refuse_tuned_flags(self) -> None:
         """Refuse a flag for all trials that is a parameter, of which each trial has its own value."""
-        tuned = {parameter.id.replace("-", "_") for parameter in search.everything(self.space)}
+        parameters = search.everything(self.objective.parameters)
+        tuned = {parameter.id.replace("-", "_") for parameter in parameters}
         for flag in self.flags:
             name = flag.partition("=")[0]
             if name.startswith("--") and name[2:].replace("-", "_") in tuned:

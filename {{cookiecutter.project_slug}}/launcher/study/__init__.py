@@ -4,8 +4,7 @@ study      start here: `Study` runs the trials
 search     optuna suggests parameters; study.journal keeps the trials; a trial's values as flags
 trial      run one trial; its learning curve, which may stop it early
 directory  find, lock and resume the directory of a study
-results    write the leaderboard and job files of the best trials
-repeats    compare settings whose trials differ in their seed or fold
+results    write the leaderboard and job files of the best trials; compare seeds and folds
 page       write the page of a study, with its figures
 parallel   its parallel coordinates
 """

@@ -6,5 +6,4 @@ trial      run one trial; its learning curve, which may stop it early
 directory  find, lock and resume the directory of a study
 results    write the leaderboard and job files of the best trials; compare seeds and folds
 page       write the page of a study, with its figures
-parallel   its parallel coordinates
 """

@@ -26,6 +26,11 @@ def figures(value: Any) -> str:
     return "−" + text if value < 0 else text
 
 
+def shorten(value: Any) -> str:
+    """The value of a parameter: a float with four significant digits, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def percent(share: Any) -> str:
     share = number(share)
     return f"{100 * share:.1f} %" if math.isfinite(share) else "–"

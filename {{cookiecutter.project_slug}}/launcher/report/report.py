@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ import jinja2
 from launcher.common.files import write_file
 from launcher.common.times import format_span
 from launcher.report import baselines, runs, sections
-from launcher.report.numbers import figures, measured, percent, ratio
+from launcher.report.numbers import figures, measured, percent, ratio, shorten
 
-FUNCTIONS = (figures, measured, percent, ratio, format_span)
-FILTERS = {function.__name__: function for function in FUNCTIONS}
+FILTERS = (figures, measured, percent, ratio, shorten, format_span)
 # Of logs/utilisation.csv: {title: (unit, {word: column})}
 UTILISATION = {
     "Processors, % of all cores": (1, {"CPU": "cpu", "GPU": "gpu"}),
@@ -45,15 +44,9 @@ def write(run_dir: str | Path) -> Path:
     return path
 
 
-def render(template: Path, content: Mapping[str, Any], **filters: Callable) -> str:
-    """Render a template, which may extend `page.html`.
-
-    Args:
-        filters: more than those that all pages have.
-    """
-    environment = _open_templates(template.parent)
-    environment.filters |= filters
-    return environment.get_template(template.name).render(content)
+def render(template: Path, content: Mapping[str, Any]) -> str:
+    """Render a template, which may extend `page.html`."""
+    return _open_templates(template.parent).get_template(template.name).render(content)
 
 
 @functools.cache  # a study has a page for each trial
@@ -65,7 +58,7 @@ def _open_templates(folder: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
+    environment.filters |= {function.__name__: function for function in FILTERS}
     return environment
 
 

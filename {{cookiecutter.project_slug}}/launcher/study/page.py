@@ -32,9 +32,7 @@ APART = 24  # pixels from one tick to the next
 def write(study: StudyRecord) -> Path:
     """Write the page into the study's directory and return its path."""
     path = study.path / "report.html"
-    template = Path(__file__).with_name("study.html")
-    page = report.render(template, _describe(study), short=search.shorten)
-    write_file(path, page)
+    write_file(path, report.render(Path(__file__).with_name("study.html"), _describe(study)))
     return path
 
 

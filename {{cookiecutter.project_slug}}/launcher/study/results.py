@@ -20,7 +20,7 @@ from launcher.jobfile import completion
 from launcher.jobfile.job import Job
 from launcher.jobfile.study import StudySpec, Value
 from launcher.report import runs
-from launcher.report.numbers import figures, measured
+from launcher.report.numbers import figures, measured, shorten
 from launcher.report.pairs import compare_pairs
 from launcher.study import search
 from launcher.study.search import Trial
@@ -178,7 +178,7 @@ def print_leaderboard(trials: Sequence[Trial], spec: StudySpec, certainty: Certa
             ("=1" if trial.id in certainty.tied else str(rank)) if trial.counts else "",
             str(trial.id),
             *measured(trial.value, certainty.intervals.get(trial.id))[: 1 + len(interval)],
-            *(search.shorten(trial.parameters.get(id, "–")) for id in ids),
+            *(shorten(trial.parameters.get(id, "–")) for id in ids),
             trial.state,
             format_span(trial.seconds) if trial.seconds else "–",
         ]

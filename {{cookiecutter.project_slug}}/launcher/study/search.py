@@ -21,6 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from launcher.jobfile.study import Parameter, StudySpec, Value
+from launcher.report.numbers import shorten
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # It warns that some of what it offers may change; setup.py bounds its version.
@@ -209,11 +210,6 @@ def list_flags(chosen: Mapping[str, Value]) -> list[str]:
 def format_value(value: Value) -> str:
     """With all digits: the same text gives the same run."""
     return value if isinstance(value, str) else repr(value)
-
-
-def shorten(value: Value) -> str:
-    """For people."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def describe(chosen: Mapping[str, Value]) -> str:

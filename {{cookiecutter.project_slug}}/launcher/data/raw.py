@@ -29,10 +29,6 @@ HEAD = ["path", "size", "crc32c"]
 def pull(options: Namespace) -> int:
     """Make data/raw hold the files of the source, and write the manifest; return the exit code.
 
-    Args:
-        options: dry_run: only print what would happen; delete: also delete what the source lacks,
-            after a confirmation, or with yes.
-
     Raises:
         SpecError: the source, or the disk, refuses; what was copied stays.
     """

@@ -51,11 +51,7 @@ class Certainty:
 
     @staticmethod
     def read(study: Path, trials: Sequence[Trial], metric: str) -> Certainty:
-        """Read the trials' run.json; a trainer of another kind records no intervals.
-
-        Args:
-            trials: ranked.
-        """
+        """Read the run.json of ranked trials; a trainer of another kind records no intervals."""
         intervals, rows = {}, None
         for trial in filter(lambda trial: trial.counts, trials):
             with contextlib.suppress(runs.RunError):
@@ -220,10 +216,7 @@ def write_best(study: StudyRecord, command: str, configs: Path, top: int = 1) ->
     """Write best.yaml, best-2.yaml …: the study's job, with the parameters of its best trials.
 
     A file of that name that no study wrote stays; ours begins with the name of the study then. A study
-    of seeds has no best trial, only a lucky one: nothing is written.
-
-    Args:
-        command: which wrote the files.
+    of seeds has no best trial, only a lucky one: nothing is written. `command` is named in them.
     """
     written = []
     if study.settings:

@@ -55,11 +55,7 @@ class Running:
             self.curves.add(self.trial.id, step, value, seconds)
 
     def stop_early(self, trials: Sequence[Trial]) -> None:
-        """Stop it if it is below the median.
-
-        Args:
-            trials: all of the study.
-        """
+        """Stop it if it is below the median of the study's trials."""
         if self.early or not (curve := self._find_curve(self.trial)):
             return
         if below_median(curve, [self._find_curve(trial) for trial in trials if trial.counts]):

@@ -9,7 +9,6 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from launcher.cloud import local_files, object_names
 from launcher.cloud.clients import Connection, Need
@@ -33,28 +32,22 @@ NEED = Need(
 )
 
 
-class DriveFile(NamedTuple):
-    """A file that has bytes."""
-
-    id: str
-    path: str
-    entry: Entry
-
-
 class Drive:
     """Google Drive, as far as the caller may read it.
 
     Attributes:
-        left_out: how many files with bytes were not listed.
+        ids: of the files that were listed, by their paths.
+        left_out: how many files with bytes were not.
     """
 
     def __init__(self):
         """Send nothing yet."""
         settings = read_settings()
         self.connection = Connection(settings.project, settings.region, scope=READ)
+        self.ids: dict[str, str] = {}
         self.left_out = 0
 
-    def list(self, folder: str, path: str = "") -> dict[str, DriveFile]:
+    def list(self, folder: str, path: str = "") -> dict[str, Entry]:
         """The files in a folder and below it by their paths; print why others are left out.
 
         Args:
@@ -66,7 +59,7 @@ class Drive:
         what = f"list the folder {path or folder} of Drive"
         entries = list(self.connection.list_pages(what, NEED, FILES, "files", params))
         names = [e["name"] for e in entries if "md5Checksum" in e or e["mimeType"] == FOLDER]
-        files: dict[str, DriveFile] = {}
+        files: dict[str, Entry] = {}
         for entry in entries:
             name = path + entry["name"]
             if entry["mimeType"] == SHORTCUT:
@@ -83,12 +76,13 @@ class Drive:
                 files |= self.list(entry["id"], f"{name}/")
             else:
                 md5 = base64.b64encode(bytes.fromhex(entry["md5Checksum"])).decode()
-                files[name] = DriveFile(entry["id"], name, Entry(int(entry["size"]), md5, "md5"))
+                files[name] = Entry(int(entry["size"]), md5, "md5")
+                self.ids[name] = entry["id"]
         return files
 
-    def read(self, file: DriveFile, start: int, end: int) -> Iterator[bytes]:
-        """The content of a file from one offset to another, part by part."""
-        what, url = f"download {file.path} from Drive", f"{FILES}/{file.id}"
+    def read(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """The content of a listed file from one offset to another, part by part."""
+        what, url = f"download {path} from Drive", f"{FILES}/{self.ids[path]}"
         for first in range(start, end, PART):
             options = {"params": {"alt": "media", **SHARED}}
             options["headers"] = {"Range": f"bytes={first}-{min(first + PART, end) - 1}"}
@@ -109,11 +103,11 @@ def copy_to_bucket(options: Namespace) -> int:
     files = drive.list(folder)
     local_files.refuse_names(f"drive:{folder}", files, "such files in Drive")
     there = store.list(target, "md5")
-    sizes = {name: f.entry.size for name, f in files.items() if there.get(name) != f.entry}
+    sizes = {name: entry.size for name, entry in files.items() if there.get(name) != entry}
 
     def work(name: str, count: Count) -> None:
-        stream = _Stream(drive, files[name], count)
-        store.upload_stream(stream, files[name].entry, f"{target}/{name}")
+        stream = _Stream(drive, name, sizes[name], count)
+        store.upload_stream(stream, files[name], f"{target}/{name}")
 
     work_through("copying", sizes, work)
     size = sum(sizes.values()) / 1e6
@@ -124,9 +118,9 @@ def copy_to_bucket(options: Namespace) -> int:
 class _Stream(io.RawIOBase):
     """A file of Drive, which is requested as it is read."""
 
-    def __init__(self, drive: Drive, file: DriveFile, count: Count):
+    def __init__(self, drive: Drive, path: str, size: int, count: Count):
         super().__init__()
-        self.drive, self.file, self.count, self.position = drive, file, count, 0
+        self.drive, self.path, self.size, self.count, self.position = drive, path, size, count, 0
 
     def tell(self) -> int:
         return self.position
@@ -136,12 +130,10 @@ class _Stream(io.RawIOBase):
         return offset
 
     def read(self, size: int = -1) -> bytes:
-        end = self.file.entry.size if size < 0 else min(self.position + size, self.file.entry.size)
-        data = b"".join(self.count(self.drive.read(self.file, self.position, end)))
+        end = self.size if size < 0 else min(self.position + size, self.size)
+        data = b"".join(self.count(self.drive.read(self.path, self.position, end)))
         if len(data) != end - self.position:
-            raise CloudError(
-                f"download {self.file.path} from Drive: it changed meanwhile; try again"
-            )
+            raise CloudError(f"download {self.path} from Drive: it changed meanwhile; try again")
         self.position = end
         return data
 

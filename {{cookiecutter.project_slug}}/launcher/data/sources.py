@@ -87,12 +87,11 @@ def list_source(raw: RawData, whole: bool) -> tuple[dict[str, Entry], Reader]:
         return entries, lambda n, start: store.read_from(f"{folder}/{n}", entries[n].size, start)
     if raw.source.startswith("drive:"):
         drive = Drive()
-        files = drive.list(raw.source.removeprefix("drive:"))
+        entries = drive.list(raw.source.removeprefix("drive:"))
         if whole and drive.left_out:
             what = "files were left out, so nothing is deleted; rename them, or do without --delete"
             raise SpecError(f"{raw.source}: {drive.left_out} {what}")
-        entries = {name: file.entry for name, file in files.items()}
-        return entries, lambda n, start: drive.read(files[n], start, entries[n].size)
+        return entries, lambda n, start: drive.read(n, start, entries[n].size)
     folder = ROOT / Path(raw.source).expanduser()
     entries = hash_files(folder, list_all_names(folder))
     return entries, lambda name, start: read_file(folder / name, start)

@@ -9,7 +9,7 @@ import json
 import pytest
 from conftest import ROOT
 
-from launcher.cloud import remote_job
+from launcher.cloud import fetch, remote_job
 from launcher.cloud import study as jobs_study
 from launcher.cloud.remote_job import RemoteJob
 from launcher.common.terminal import print_table
@@ -130,6 +130,28 @@ STUDY = {
         ],
     },
 }
+
+
+def replace_each(value, wrong) -> list:
+    """Copies of a JSON value, each with one value in it, or itself, replaced by a wrong one."""
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    copies = [wrong]
+    for key, part in items:
+        for other in replace_each(part, wrong):
+            copies.append(copy.copy(value))
+            copies[-1][key] = other
+    return copies
+
+
+@pytest.mark.parametrize("message", [JOB, STUDY], ids=["job", "study"])
+def test_a_vertex_json_that_was_edited_is_no_traceback(message, tmp_path):
+    message = {**message, "labels": {"config": "tuning"}, "error": {"message": "no quota"}}
+    copies = [m for w in (None, True, 3, "x", [], ["x"], {}) for m in replace_each(message, w)]
+    assert len(copies) > 100
+    for edited in copies:
+        (tmp_path / "vertex.json").write_text(json.dumps(edited), encoding="utf-8")
+        assert isinstance(fetch.read_source(tmp_path), str), edited
 
 
 def trial(number: int) -> dict:

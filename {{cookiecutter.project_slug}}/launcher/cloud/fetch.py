@@ -16,7 +16,7 @@ from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import AT_ONCE
 from launcher.cloud.remote_job import RemoteJob
 from launcher.cloud.storage import Store
-from launcher.common.files import write_file
+from launcher.common.files import read_json, write_file
 from launcher.local.run_dirs import LOCKS, RUNS
 
 JOB = "vertex.json"  # the job as the service described it, and so where a folder came from
@@ -79,8 +79,8 @@ def _choose_target(job: RemoteJob) -> Path:
 def read_source(folder: Path) -> str:
     """The folder of the bucket that a local folder was fetched from; "" for any other folder."""
     try:
-        return RemoteJob(json.loads((folder / JOB).read_text(encoding="utf-8"))).folder
-    except (OSError, ValueError, AttributeError):
+        return RemoteJob(read_json(folder / JOB)).folder
+    except AttributeError:  # somebody has edited it
         return ""
 
 

@@ -1,9 +1,10 @@
-"""Files: written under another name first, then renamed, so that they are whole or absent; hashed."""
+"""Write files under another name first, so that they are whole or absent; hash them; read JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,15 @@ def digest(path: Path) -> str:
         facts = file.stat()
         total.update(f"{file.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode())
     return total.hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; {} where the file is missing, cannot be read or holds no object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def write_file(path: Path, data: bytes | str) -> None:

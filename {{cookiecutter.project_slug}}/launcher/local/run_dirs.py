@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
@@ -13,6 +11,7 @@ from pathlib import Path
 import filelock
 
 from launcher.common.document import SpecError
+from launcher.common.files import read_json
 from launcher.jobfile import program
 from launcher.project.settings import ROOT
 
@@ -92,12 +91,9 @@ def acquire(folder: Path, name: str, instead: str) -> filelock.AcquireReturnProx
 
 def _refuse_foreign(run_dir: Path) -> None:
     """Raise SpecError where a job would overwrite what no job of ours has written."""
-    if (run_dir / LOCK).exists():
+    record = read_json(run_dir / "run.json")
+    if (run_dir / LOCK).exists() or {"status", "project", "flags"} <= record.keys():
         return
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        record = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
-        if {"status", "project", "flags"} <= set(record):
-            return
     for name in OUTPUTS:
         path = run_dir / name
         if path.is_file() or (path.is_dir() and any(path.iterdir())):

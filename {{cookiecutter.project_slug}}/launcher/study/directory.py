@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from launcher.common.document import SpecError
-from launcher.common.files import write_file
+from launcher.common.files import read_json, write_file
 from launcher.jobfile.job import Job
 from launcher.jobfile.program import FOLDERS
 from launcher.local import run_dirs
@@ -68,15 +68,13 @@ def take(
     }
     if path is None and not new:
         wanted = {key: about[key] for key in ("made_from", "flags", "state")}
-        files = [
-            file for file in runs.glob("*/study.json") if wanted.items() <= _read(file).items()
-        ]
+        files = [f for f in runs.glob("*/study.json") if wanted.items() <= read_json(f).items()]
         path = max(files, key=lambda file: file.stat().st_mtime).parent if files else None
     if path is None:
         path = run_dirs.make(job.file.path.stem, runs)
     elif (path / "study.json").exists():
         # Studies of older versions do not know their sources.
-        record = {"sources": about["sources"], **_read(path / "study.json")}
+        record = {"sources": about["sources"], **read_json(path / "study.json")}
         if new:
             raise SpecError(f"{path}: holds a study already; give another directory, or no --new")
         for key, what in KEPT.items():
@@ -91,11 +89,3 @@ def take(
     study = StudyDir(path, about, resumes=False)
     study.write()
     return study
-
-
-def _read(path: Path) -> dict:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}

@@ -5,12 +5,14 @@ The examples use prices of their own, so that they stay right when prices.yaml i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -23,7 +25,6 @@ from launcher.jobfile import spec
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 CONFIGS = [path for path in CONFIGS if path.stem not in ("batch", "endpoint", "model")]  # no jobs
 IOWA = "us-central1"
-DAY = date(2026, 9, 2)
 KEY = "AIza-not-a-real-key-0123456789"
 
 # What is known of us-central1: on demand, spot, flex start, fee. The prices of A3 and of pd-ssd are
@@ -47,7 +48,9 @@ H100S = {"acceleratorType": "NVIDIA_H100_80GB", "acceleratorCount": 8}
 L4 = {"acceleratorType": "NVIDIA_L4", "acceleratorCount": 1}
 
 
-def table(day: date = DAY) -> prices.Table:
+def table(age: int = 0) -> prices.Table:
+    """Those prices, read so many days ago."""
+    day = date.today() - timedelta(age)
     return {
         region: {name: prices.Row(tuple(row), day) for name, row in rows.items()}
         for region, rows in PRICES.items()
@@ -69,8 +72,19 @@ def job(
     return spec.Job(Document(Path("a.yaml"), message), message, bool(study))
 
 
-def estimate(one: spec.Job, region: str = IOWA, today: date = DAY) -> cost.Estimate:
-    return cost.estimate(one, region, today, table())
+@contextlib.contextmanager
+def prices_of(rows: prices.Table):
+    """In place of prices.yaml."""
+    with (
+        mock.patch.object(prices, "load", lambda: rows),
+        mock.patch.object(cost, "_load_prices", lambda: rows),
+    ):
+        yield
+
+
+def estimate(one: spec.Job, region: str = IOWA, rows: prices.Table | None = None) -> cost.Estimate:
+    with prices_of(rows or table()):
+        return cost.estimate(one, region)
 
 
 # --- before: each strategy by hand ---
@@ -142,7 +156,7 @@ def test_without_a_timeout_it_is_the_week_that_the_service_takes():
 def test_cores_that_were_only_found_with_their_memory():
     rows = table()
     rows["europe-west4"] |= {name: rows[IOWA][name] for name in ("NVIDIA_L4", "pd-ssd")}
-    price = cost.estimate(job(pool("g2-standard-8", **L4)), "europe-west4", DAY, rows)
+    price = estimate(job(pool("g2-standard-8", **L4)), "europe-west4", rows)
     assert price.per_hour == pytest.approx(8 * 0.04435665 + 0.64404627 + 100 * 0.00026781)
 
 
@@ -200,26 +214,28 @@ def test_an_unknown_price_is_above_every_limit():
 
 
 def test_an_old_price_shows_its_age():
-    fresh = estimate(job(pool("n2-standard-4")), today=DAY + timedelta(days=90))
+    fresh = estimate(job(pool("n2-standard-4")), rows=table(age=90))
     assert not fresh.notes
-    old = estimate(job(pool("n2-standard-4")), today=DAY + timedelta(days=91))
-    assert old.notes == (f"prices of {DAY}, 91 days old: python TEMPLATE/tools/refresh_prices.py",)
+    old = estimate(job(pool("n2-standard-4")), rows=table(age=91))
+    day = date.today() - timedelta(91)
+    assert old.notes == (f"prices of {day}, 91 days old: python TEMPLATE/tools/refresh_prices.py",)
     assert old.lines()[-1] == old.notes[0]
 
 
 def test_of_several_ages_the_oldest_counts():
-    rows = table()
-    row = rows[IOWA]["pd-ssd"]
-    rows[IOWA]["pd-ssd"] = prices.Row(row.prices, date(2025, 8, 15))
-    price = cost.estimate(job(pool("n2-standard-4")), IOWA, DAY, rows)
-    assert price.notes[0].startswith("prices of 2025-08-15 to 2026-09-02, up to 383 days old: ")
+    rows = table(age=7)
+    oldest, newest = (date.today() - timedelta(days) for days in (383, 7))
+    rows[IOWA]["pd-ssd"] = prices.Row(rows[IOWA]["pd-ssd"].prices, oldest)
+    price = estimate(job(pool("n2-standard-4")), rows=rows)
+    assert price.notes[0].startswith(f"prices of {oldest} to {newest}, up to 383 days old: ")
 
 
 # --- after ---
 
 
 def spent(one: spec.Job, *times) -> cost.Estimate:
-    return cost.spent(one, IOWA, times, DAY, table())
+    with prices_of(table()):
+        return cost.spent(one, IOWA, times)
 
 
 def test_spent_is_the_jobs_own_time_without_the_queue():

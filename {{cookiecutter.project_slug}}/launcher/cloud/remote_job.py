@@ -1,6 +1,5 @@
 """A job on Vertex AI, as the service describes it, and its text for people."""
 
-import functools
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from launcher.cloud.clients import quota_page
 from launcher.cloud.vertex import Vertex
 from launcher.common.document import Document
 from launcher.common.times import format_age, format_span, format_time, seconds_between
-from launcher.cost import cost, prices
+from launcher.cost import cost
 from launcher.cost.prices import dollars
 from launcher.jobfile.job import Job
 
@@ -18,7 +17,6 @@ COLLECTIONS = ("customJobs", "hyperparameterTuningJobs")  # indexed by RemoteJob
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 WAITS = ("QUEUED", "PENDING")
 LONG = 600.0  # seconds of waiting after which we say that this is long, and again after as many
-_load_prices = functools.cache(prices.load)  # once for all jobs of a list
 COLUMNS = ("name", "kind", "state", "sent", "time", "config", "commit", "cost")
 
 
@@ -155,7 +153,7 @@ def compute_cost(job: RemoteJob) -> cost.Estimate:
     region, times = job.resource.split("/")[3], [(job.started, job.end)]
     if job.tuning:
         times = [(t.get("startTime"), t.get("endTime") or job.end) for t in job.trials]
-    price = cost.spent(job.sent, region, times, table=_load_prices())
+    price = cost.spent(job.sent, region, times)
     begun = [trial for trial in job.trials if trial.get("state") not in (None, "REQUESTED")]
     silent = [trial.get("id", "?") for trial in begun if not trial.get("startTime")]
     if silent or (job.tuning and job.started and not job.trials):

@@ -9,6 +9,7 @@ not in them. A price that is not known makes the sum unknown; it never counts as
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -50,23 +51,15 @@ class Estimate:
         return [*lines, *self.notes]
 
 
-def estimate(
-    job: Job, region: str, today: date | None = None, table: Table | None = None
-) -> Estimate:
+def estimate(job: Job, region: str) -> Estimate:
     """Estimate what a job may cost, before it starts.
-
-    Args:
-        job: as spec.load() gives it.
-        region: where it will run, "us-central1".
-        today: the day from which the age of the prices counts.
-        table: other prices than those of prices.yaml.
 
     Raises:
         PriceError: prices.yaml cannot be read.
     """
     # Each trial has the timeout for itself. How many run at a time does not change the sum.
     hours = job.scheduling.timeout / 3600 * (job.trials or 1)
-    whole = _price(job, region, hours, today, table)
+    whole = _price(job, region, hours, prices.load())
     if not job.tuning:
         return whole
     parallel = min(job.trials, job.parallel)
@@ -74,13 +67,7 @@ def estimate(
     return replace(whole, per_hour=per_hour, trials=job.trials, parallel=parallel)
 
 
-def spent(
-    job: Job,
-    region: str,
-    times: Sequence[tuple[str | None, str | None]],
-    today: date | None = None,
-    table: Table | None = None,
-) -> Estimate:
+def spent(job: Job, region: str, times: Sequence[tuple[str | None, str | None]]) -> Estimate:
     """Compute what a job cost from its own times: the queue is free.
 
     Args:
@@ -95,7 +82,7 @@ def spent(
         seconds = sum(max(0.0, seconds_between(start, end)) for start, end in ran)
     except ValueError as error:
         raise PriceError(str(error)) from None
-    whole = _price(job, region, seconds / 3600, today, table)
+    whole = _price(job, region, seconds / 3600, _load_prices())
     if not ran:
         return replace(whole, most=0.0, notes=("no machine ever ran, and the queue is free",))
     if all(end for _, end in ran):
@@ -125,22 +112,21 @@ def refuse_above(estimate: Estimate, limit: float) -> None:
     )
 
 
-def _price(
-    job: Job, region: str, hours: float, today: date | None, table: Table | None
-) -> Estimate:
+_load_prices = functools.cache(prices.load)  # once for all jobs of a list
+
+
+def _price(job: Job, region: str, hours: float, table: Table) -> Estimate:
     """Price so many hours of a job, or of a trial."""
-    table = prices.load() if table is None else table
     strategy = job.scheduling.strategy
     parts = tuple(price_pool(pool, region, strategy, table) for pool in job.pools)
     known = parts and all(part.price is not None for part in parts)
     per_hour = sum(part.price for part in parts) if known else None
     most = None if per_hour is None else per_hour * hours
     kind = prices.STRATEGIES.get(strategy, strategy)
-    notes = tuple(_list_notes(parts, region, kind, today or date.today()))
-    return Estimate(per_hour, most, hours, parts, notes)
+    return Estimate(per_hour, most, hours, parts, tuple(_list_notes(parts, region, kind)))
 
 
-def _list_notes(parts: Sequence[Part], region: str, kind: str, today: date) -> Iterator[str]:
+def _list_notes(parts: Sequence[Part], region: str, kind: str) -> Iterator[str]:
     unknown = dict.fromkeys(name.partition(".")[0] for part in parts for name in part.unknown)
     if unknown or not parts:
         what = f"unknown price of {', '.join(unknown) or 'no machine'} in {region} ({kind})"
@@ -149,7 +135,7 @@ def _list_notes(parts: Sequence[Part], region: str, kind: str, today: date) -> I
         if known := sum(part.known_price for part in parts):
             yield f"what is known comes to {dollars(known)} an hour"
     dates = sorted(set().union(*(part.dates for part in parts)))
-    if dates and (age := (today - dates[0]).days) > MAX_AGE:
+    if dates and (age := (date.today() - dates[0]).days) > MAX_AGE:
         several = f" to {dates[-1]}, up to" if dates[1:] else ","
         yield f"prices of {dates[0]}{several} {age} days old: {REFRESH}"
     if kind == "spot":

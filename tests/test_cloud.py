@@ -916,10 +916,11 @@ def test_a_job_that_may_cost_more_is_refused(lab, dry):
 def test_the_limit_of_the_project_asks(lab):
     lab.settings(max_cost="0.5")
     done, jobs = send(lab, "configs/gpu.yaml", code=2)
-    assert "gcp.max_cost in project.yaml is $0.50" in error_of(done)
+    assert "gcp.max_cost in project.yaml: this job may cost $" in error_of(done)
+    assert ", and the limit is $0.50" in error_of(done)
     assert "no terminal to ask on" in error_of(done) and jobs == [] and lab.cloud.requests == []
     done, jobs = send(lab, "configs/tpu.yaml", code=2)
-    assert "may cost an unknown sum" in error_of(done) and jobs == []
+    assert "what this job costs is unknown, and the limit is" in error_of(done) and jobs == []
     assert "unknown price of " in done.out and "--max-cost" not in error_of(done)
     assert "set another limit there, or none" in error_of(done)
     done, jobs = send(lab, "configs/gpu.yaml", typed="\n", code=2)
@@ -929,7 +930,7 @@ def test_the_limit_of_the_project_asks(lab):
     _, jobs = send(lab, "configs/gpu.yaml", "--max-cost=100")  # given by hand, it counts instead
     assert len(jobs) == 1
     done, jobs = send(lab, "configs/tpu.yaml", code=2)
-    assert "an unknown sum" in error_of(done) and jobs == []
+    assert "costs is unknown" in error_of(done) and jobs == []
     lab.settings(max_cost='""')
     assert len(send(lab, "configs/tpu.yaml")[1]) == 1
 

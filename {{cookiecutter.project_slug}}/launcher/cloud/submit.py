@@ -64,18 +64,15 @@ def prepare(
 ) -> tuple[Submission, cost.Estimate]:
     """Complete a job file, and price it; nothing is sent.
 
-    Args:
-        flags: of the trainer.
-        max_cost: in USD.
-
     Raises:
-        SpecError: a fault in the file or the flags, or the job may cost more.
+        SpecError: a fault in the file or the flags, or the job may cost more than `max_cost`, in USD.
     """
     flags, folder = submission.take_folder(flags)
     this = submission.plan(spec.load(path, flags), flags, folder)
     estimate = cost.estimate(this.job, this.settings.region)
-    if max_cost is not None:  # a promise, which an unknown price does not keep
-        cost.refuse_above(estimate, max_cost)
+    # A promise, which an unknown price does not keep.
+    if max_cost is not None and (excess := cost.find_excess(estimate, max_cost)):
+        raise SpecError(excess)
     return this, estimate
 
 
@@ -96,27 +93,19 @@ def _print_message(this: Submission, estimate: cost.Estimate) -> None:
     print(to_yaml(this.job.message), end="")
 
 
-def _ask_above(estimate: cost.Estimate, most: float | None) -> None:
-    """Let a person exceed the limit of project.yaml, by saying so."""
-    if most is None or cost.known_max(estimate, most):
-        return
-    price = "an unknown sum" if estimate.most is None else f"up to {cost.dollars(estimate.most)}"
-    limit = f"gcp.max_cost in project.yaml is {cost.dollars(most)}"
-    question = f"This job may cost {price}, and {limit}. Send it?"
-    confirm(question, "not sent", "set another limit there, or none")
-
-
 def send(
     this: Submission, estimate: cost.Estimate, max_cost: float | None
 ) -> tuple[Vertex, RemoteJob]:
-    """Send a job that `prepare` has made; without a `max_cost`, the limit of project.yaml counts.
+    """Send a job that `prepare` has made; without a `max_cost`, ask above the limit of project.yaml.
 
     Raises:
         SpecError: a person said no, or a refusal of Google Cloud; no job runs.
     """
     print("\n".join(estimate.lines()), flush=True)
-    if max_cost is None:
-        _ask_above(estimate, this.settings.max_cost)
+    limit = this.settings.max_cost
+    if max_cost is None and limit is not None and (excess := cost.find_excess(estimate, limit)):
+        question = f"gcp.max_cost in project.yaml: {excess}. Send it?"
+        confirm(question, "not sent", "set another limit there, or none")
     account = this.job.service_account
     try:
         connection = Connection(this.settings.project, this.settings.region, account)

@@ -90,23 +90,14 @@ def spent(job: Job, region: str, times: Sequence[tuple[str | None, str | None]])
     return replace(whole, notes=("so far: it is still running", *whole.notes))
 
 
-def known_max(estimate: Estimate, limit: float) -> bool:
-    """Whether a job surely stays within a limit in USD: unknown is never within."""
-    return estimate.most is not None and estimate.most <= limit
-
-
-def refuse_above(estimate: Estimate, limit: float) -> None:
-    """Raise an error unless a job surely stays within a limit in USD.
-
-    Raises:
-        PriceError: it may cost more, or nobody knows.
-    """
-    if known_max(estimate, limit):
-        return
+def find_excess(estimate: Estimate, limit: float) -> str:
+    """Why a job may cost more than a limit in USD; "" where it surely does not."""
     if estimate.most is None:
         what = f"what this job costs is unknown, and the limit is {dollars(limit)}"
-        raise PriceError(": ".join((what, *estimate.notes[:1])))
-    raise PriceError(
+        return ": ".join((what, *estimate.notes[:1]))
+    if estimate.most <= limit:  # never so where one is NaN
+        return ""
+    return (
         f"this job may cost {dollars(estimate.most)}, and the limit is {dollars(limit)}:"
         " lower scheduling.timeout or the number of machines, or raise the limit"
     )

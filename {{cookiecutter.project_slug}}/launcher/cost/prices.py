@@ -160,7 +160,7 @@ def _chips(pool: Pool) -> int:
 
 def dollars(amount: float) -> str:
     """ "$1,234.50", "$0.2233", "$0.000030": never rounded down to nothing."""
-    if amount >= 1 or amount <= 0:
+    if not 0 < amount < 1:  # or NaN
         return f"${amount:,.2f}"
     digits = 4 if amount >= 0.001 else 1 - math.floor(math.log10(amount))
     return f"${amount:.{digits}f}"

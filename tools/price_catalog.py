@@ -25,7 +25,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
 
-from launcher.cost.prices import COLUMNS, PriceError
+from launcher.common.document import SpecError
+from launcher.cost.prices import COLUMNS
 
 BASE = "https://cloudbilling.googleapis.com/"
 VERTEX, COMPUTE = "C7E2-9256-1C43", "6F81-5844-456A"  # services
@@ -75,10 +76,10 @@ def read(key: str, regions: Iterable[str]) -> Rows:
         key: an API key of any project in which the Cloud Billing API is enabled.
 
     Raises:
-        PriceError: no whole answer, or one without prices of training.
+        SpecError: no whole answer, or one without prices of training.
     """
     if not re.fullmatch(r"[!-~]+", key):
-        raise PriceError("the API key is none: it has blanks, or letters that no key has")
+        raise SpecError("the API key is none: it has blanks, or letters that no key has")
     rows: Rows = {region: {} for region in regions}
     for service in (VERTEX, COMPUTE):
         for sku in _skus(service, key):
@@ -86,7 +87,7 @@ def read(key: str, regions: Iterable[str]) -> Rows:
     _complete(rows)
     # Without them every job would be of an unknown price: the old file is better.
     if not any(row[ON_DEMAND] for parts in rows.values() for row in parts.values()):
-        raise PriceError(
+        raise SpecError(
             f"the catalog has no price of Vertex AI training in {', '.join(rows)}: its entries are"
             " worded anew, or no such region"
         )
@@ -120,7 +121,7 @@ def _add(rows: Rows, service: str, sku: dict) -> None:
             return
         price, regions = _hourly(sku["pricingInfo"]), sku.get("serviceRegions") or ["global"]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise PriceError(
+        raise SpecError(
             f"the catalog's entry {str(sku)[:120]!r} is not in the form that Google documents"
         ) from None
     name, column = found
@@ -170,7 +171,7 @@ def _skus(service: str, key: str) -> Iterator[dict]:
         if token in seen:
             break
         seen.add(token)
-    raise PriceError("the catalog's pages do not end")
+    raise SpecError("the catalog's pages do not end")
 
 
 def _page(service: str, token: str, key: str) -> dict:
@@ -179,7 +180,7 @@ def _page(service: str, token: str, key: str) -> dict:
     query = {"currencyCode": "USD", "pageSize": "5000", "pageToken": token}
     url = f"{base}/v1/services/{service}/skus?{urllib.parse.urlencode(query)}"
     if not url.startswith(("https://", "http://")):
-        raise PriceError(f"{base!r} is no address: write https://cloudbilling.googleapis.com")
+        raise SpecError(f"{base!r} is no address: write https://cloudbilling.googleapis.com")
     request = urllib.request.Request(url, headers={"Accept": "application/json"})
     # In a header the key gets into no log of addresses, and into no redirect.
     request.add_unredirected_header("X-Goog-Api-Key", key)
@@ -200,7 +201,7 @@ def _page(service: str, token: str, key: str) -> dict:
             said = getattr(error, "reason", None) or error
             why = None if left else " ".join(f"{type(said).__name__} {said}".split())[:150]
         if why:
-            raise PriceError(f"no prices from {base}: {why}".replace(key, "…")) from None
+            raise SpecError(f"no prices from {base}: {why}".replace(key, "…")) from None
         time.sleep(WAIT * 2 ** (TRIES - 1 - left))
     raise AssertionError
 

@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 import price_catalog
 from launcher.cli.prices import show
+from launcher.common.document import SpecError
 from launcher.cost import prices
 
 KEY, PAGE = "BILLING_API_KEY", "https://console.cloud.google.com/apis/credentials"
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     try:
         refresh(region)
         show(region, prices.load())
-    except (prices.PriceError, OSError) as error:
+    except (SpecError, OSError) as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
     return 0
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 def refresh(region: str) -> None:
     if not (key := os.environ.get(KEY, "").strip()):
-        raise prices.PriceError(f"this needs an API key: make one at {PAGE}, set {KEY} to it")
+        raise SpecError(f"this needs an API key: make one at {PAGE}, set {KEY} to it")
     found = price_catalog.read(key, sorted({region, *prices.load()} - {prices.ANYWHERE}))
     write(found, date.today(), price_catalog.SOURCE)
     print(f"{prices.PATH}: prices of today, of {len(found)} regions")

@@ -7,6 +7,7 @@ They are in launcher/cost/prices.yaml; tools/refresh_prices.py of the template r
 """
 
 from launcher.cli import command
+from launcher.common.document import SpecError
 from launcher.cost import prices
 from launcher.project.settings import read_settings
 
@@ -22,7 +23,7 @@ def show(region: str | None, table: prices.Table) -> int:
     region = region or read_settings().region or "us-central1"
     if region not in table:
         known = ", ".join(sorted(set(table) - {prices.ANYWHERE}))
-        raise prices.PriceError(
+        raise SpecError(
             f"no prices of {region}, only of {known}; read them with tools/refresh_prices.py of the template"
         )
     print(f"{region:<20}{'on demand':>12}{'spot':>12}{'flex start':>12}   read")

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+from launcher.common.document import SpecError
 from launcher.common.times import format_span, seconds_between
 from launcher.cost import prices
-from launcher.cost.prices import Part, PriceError, Table, dollars, price_pool
+from launcher.cost.prices import Part, Table, dollars, price_pool
 from launcher.jobfile.job import Job
 from launcher.jobfile.machines import is_tpu
 
@@ -52,11 +53,7 @@ class Estimate:
 
 
 def estimate(job: Job, region: str) -> Estimate:
-    """Estimate what a job may cost, before it starts.
-
-    Raises:
-        PriceError: prices.yaml cannot be read.
-    """
+    """Estimate what a job may cost, before it starts."""
     # Each trial has the timeout for itself. How many run at a time does not change the sum.
     hours = job.scheduling.timeout / 3600 * (job.trials or 1)
     whole = _price(job, region, hours, prices.load())
@@ -75,13 +72,13 @@ def spent(job: Job, region: str, times: Sequence[tuple[str | None, str | None]])
             start its machines never ran, without an end they still run.
 
     Raises:
-        PriceError: prices.yaml cannot be read, or a text is no time.
+        SpecError: a text is no time; or prices.yaml cannot be read, as in `estimate`.
     """
     ran = [(start, end) for start, end in times if start]
     try:
         seconds = sum(max(0.0, seconds_between(start, end)) for start, end in ran)
     except ValueError as error:
-        raise PriceError(str(error)) from None
+        raise SpecError(str(error)) from None
     whole = _price(job, region, seconds / 3600, _load_prices())
     if not ran:
         return replace(whole, most=0.0, notes=("no machine ever ran, and the queue is free",))

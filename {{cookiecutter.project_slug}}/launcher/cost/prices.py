@@ -32,10 +32,6 @@ STRATEGIES = {
 }
 
 
-class PriceError(SpecError):
-    """A price file, a catalog, or a limit that cannot be kept: one line."""
-
-
 @dataclass(frozen=True)
 class Row:
     """What one part costs: the four columns, None where a price is unknown."""
@@ -56,16 +52,15 @@ def find_row(table: Table, region: str, part: str) -> Row | None:
     return table.get(region, {}).get(part) or table.get(ANYWHERE, {}).get(part)
 
 
-def load(path: Path | None = None) -> Table:
-    """Read a price file; without a path, the one beside this module.
+def load() -> Table:
+    """Read prices.yaml.
 
     Raises:
-        PriceError: it cannot be read, or is no table of prices.
+        SpecError: it cannot be read, or is no table of prices.
     """
-    path = path or PATH
     table: Table = {}
+    file = document.read(PATH)
     try:
-        file = document.read(path)
         for group in file.value["groups"]:
             day, source = group["date"], group["source"]
             if type(day) is not date or not isinstance(source, str):
@@ -74,11 +69,9 @@ def load(path: Path | None = None) -> Table:
                 for region in regions.split():
                     for part, prices in rows.items():
                         table.setdefault(region, {})[part] = _make_row(part, prices, day)
-    except SpecError as error:
-        raise PriceError(str(error).splitlines()[0]) from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        hint = f"git checkout {path.name}, or python TEMPLATE/tools/refresh_prices.py"
-        raise PriceError(f"{path}: not a table of prices ({error!s:.80}); {hint}") from None
+        hint = f"git checkout {PATH.name}, or python TEMPLATE/tools/refresh_prices.py"
+        raise SpecError(f"{PATH}: not a table of prices ({error!s:.80}); {hint}") from None
     return table
 
 

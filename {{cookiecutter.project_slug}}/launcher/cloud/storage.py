@@ -6,7 +6,7 @@ transfer_manager writes files under their final names, and takes any file of the
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from mimetypes import guess_type
 from pathlib import Path
@@ -16,6 +16,7 @@ from launcher.cloud import errors, local_files
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.local_files import (
+    SHOWN,
     Count,
     Entry,
     compute_entry,
@@ -190,6 +191,28 @@ def open_store() -> Store:
     """The buckets that the caller may use, as project.yaml says."""
     settings = read_settings()
     return Store(Connection(settings.project, settings.region))
+
+
+def upload_new(store: Store, folder: Path, entries: Mapping[str, Entry], target: str) -> None:
+    """Copy the files of a folder that a folder of a bucket lacks.
+
+    Raises:
+        CloudError: other files have the names of some of them there; they stay as they are.
+    """
+    there = store.list(target)
+    new = {name: entry.size for name, entry in entries.items() if name not in there}
+    others = [n for n, entry in entries.items() if there.get(n, entry) != entry]
+
+    def work(name: str, count: Count) -> None:
+        if not store.upload(folder / name, f"{target}/{name}", new=True):
+            others.append(name)
+
+    work_through("copying", new, work)
+    print(f"{target}: copied {len(new)} files, {sum(new.values()) / 1e6:.1f} MB", flush=True)
+    if others:
+        names = ", ".join(sorted(others)[:SHOWN]) + (", …" if len(others) > SHOWN else "")
+        what = "are others there, and nothing is overwritten; give yours another name"
+        raise CloudError(f"{target}: {len(others)} files ({names}) {what}")
 
 
 def upload_folder(store: Store, source: Path, target: str, skip: str = "") -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from launcher.cloud import local_files
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import SHOWN, Count, Entry, hash_files, is_litter, work_through
-from launcher.cloud.storage import Store, open_store
+from launcher.cloud.local_files import Count, Entry, hash_files, is_litter, work_through
+from launcher.cloud.storage import open_store, upload_new
 from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from launcher.common.terminal import confirm
@@ -88,7 +88,7 @@ def push(options: Namespace) -> int:
         # Beside what is there: nobody could pull `A.csv` and `a.csv`.
         local_files.refuse_names(raw.source, {*store.list(raw.source), *names}, "such files")
         entries = hash_files(RAW, names)
-        _copy_new(store, RAW, entries, raw.source)
+        upload_new(store, RAW, entries, raw.source)
         write_manifest({**read_manifest(), **entries})
     return 0
 
@@ -118,26 +118,8 @@ def _push_run(name: str) -> int:
     entries, store = hash_files(folder, local_files.list_all_names(folder)), open_store()
     records = {n: entries.pop(n) for n in list(entries) if n.rpartition("/")[2] == "run.json"}
     for part in (entries, records):  # a folder is a run once its record is there
-        _copy_new(store, folder, part, f"gs://{settings.bucket}/runs/{name}")
+        upload_new(store, folder, part, f"gs://{settings.bucket}/runs/{name}")
     return 0
-
-
-def _copy_new(store: Store, folder: Path, entries: Mapping[str, Entry], target: str) -> None:
-    """Copy the files of a folder that a folder of a bucket lacks."""
-    there = store.list(target)
-    new = {name: entry.size for name, entry in entries.items() if name not in there}
-    others = [n for n, entry in entries.items() if there.get(n, entry) != entry]
-
-    def work(name: str, count: Count) -> None:
-        if not store.upload(folder / name, f"{target}/{name}", new=True):
-            others.append(name)
-
-    work_through("copying", new, work)
-    print(f"{target}: copied {len(new)} files, {sum(new.values()) / 1e6:.1f} MB", flush=True)
-    if others:
-        names = ", ".join(sorted(others)[:SHOWN]) + (", …" if len(others) > SHOWN else "")
-        what = "are others there, and nothing is overwritten; give yours another name"
-        raise CloudError(f"{target}: {len(others)} files ({names}) {what}")
 
 
 def show_status(options: Namespace) -> int:

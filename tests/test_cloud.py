@@ -1019,8 +1019,8 @@ def test_an_image_that_cannot_be_built_starts_no_job(lab, tmp_path):
 # Files, in both directions.
 
 
-def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
-    storage = lab.module("cloud.storage")
+def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path, capsys):
+    storage, local_files = lab.module("cloud.storage"), lab.module("cloud.local_files")
     source, back = tmp_path / "source", tmp_path / "back"
     large = bytes(9 << 20)  # goes up in pieces
     files = {"a.txt": b"a", "deep/er/b.bin": large, "empty": b"", "with space é.txt": b"x"}
@@ -1030,8 +1030,10 @@ def test_a_folder_is_copied_and_what_is_equal_stays(lab, tmp_path):
     target = f"gs://{BUCKET}/copies/{tmp_path.name}"
     with lab.asking():
         store = lab.store()
-        assert storage.upload_folder(store, source, target) == 4
-        assert storage.upload_folder(store, source, target) == 0
+        entries = local_files.hash_files(source, local_files.list_names(source))
+        for count in (4, 0):
+            storage.upload_new(store, source, entries, target)
+            assert capsys.readouterr().out.startswith(f"{target}: copied {count} files, ")
         lab.cloud.faults.append(Fault("GET /download", DROPPED, times=3))
         assert storage.download_folder(store, target, back) == 4
         (back / "a.txt").write_bytes(b"b")  # as long, and another

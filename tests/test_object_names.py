@@ -298,28 +298,29 @@ def test_what_the_disk_refuses_is_one_line(lab, store, tmp_path, monkeypatch):
 
 
 def test_litter_stays_here(lab, store, tmp_path):
-    storage = lab.module("cloud.storage")
+    storage, local_files = lab.module("cloud.storage"), lab.module("cloud.local_files")
     litter = [".DS_Store", "deep/.DS_Store", "a.csv.partial", "__pycache__/a.pyc", "._a.csv"]
     for name in [*litter, "a.csv", ".gitkeep", "shards.partial/b", "con", "a:b"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    storage.upload_folder(store, tmp_path, f"gs://{BUCKET}/litter")
+    entries = local_files.hash_files(tmp_path, local_files.list_names(tmp_path))
+    storage.upload_new(store, tmp_path, entries, f"gs://{BUCKET}/litter")
     sent = lab.cloud.buckets.names(BUCKET, "litter/")
     assert sent == [f"litter/{n}" for n in (".gitkeep", "a.csv", "a:b", "con", "shards.partial/b")]
 
 
 @pytest.mark.parametrize("name", ["absent", "project.yaml"])
-def test_a_folder_to_upload_must_be_one(lab, store, tmp_path, name):
+def test_a_folder_to_upload_must_be_one(lab, tmp_path, name):
     (tmp_path / "project.yaml").touch()
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
+    local_files, error = lab.module("cloud.local_files"), lab.module("cloud.errors").CloudError
     with pytest.raises(error, match="is no folder"):
-        storage.upload_folder(store, tmp_path / name, f"gs://{BUCKET}/a")
+        local_files.list_names(tmp_path / name)
 
 
-def test_a_local_name_that_no_object_can_have_is_refused(lab, store, tmp_path):
-    storage, error = lab.module("cloud.storage"), lab.module("cloud.errors").CloudError
+def test_a_local_name_that_no_object_can_have_is_refused(lab, tmp_path):
+    local_files, error = lab.module("cloud.local_files"), lab.module("cloud.errors").CloudError
     if os.name == "nt":
         pytest.skip("Windows has no such names")
     (tmp_path / "a\nb").touch()
     with pytest.raises(error, match="cannot be an object's name"):
-        storage.upload_folder(store, tmp_path, f"gs://{BUCKET}/broken")
+        local_files.list_names(tmp_path)

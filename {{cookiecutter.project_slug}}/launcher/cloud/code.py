@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from launcher.cloud import clients, storage
+from launcher.cloud import clients
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.storage import Store
+from launcher.cloud.local_files import disk_errors, hash_files, is_litter
+from launcher.cloud.storage import Store, upload_new
 from launcher.common.document import SpecError
 from launcher.jobfile import trainer_rules
 from launcher.jobfile.job import Job
@@ -93,7 +94,11 @@ def provide_code(code: Code, settings: Settings, store: Store) -> None:
             store.upload(built, code.package, new=True)  # another's of the same sources is as good
         print(f"package: {code.package}", flush=True)
     if code.data:
-        storage.upload_folder(store, ROOT / "data", code.data, "^raw/")  # see project.sources
+        folder = ROOT / "data"
+        names = [path.relative_to(folder).as_posix() for path in sources.list_files(["data"])]
+        with disk_errors(folder):
+            entries = hash_files(folder, [name for name in names if not is_litter(name)])
+            upload_new(store, folder, entries, code.data)
 
 
 def repository_url(settings: Settings) -> str:

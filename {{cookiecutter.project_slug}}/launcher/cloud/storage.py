@@ -22,7 +22,6 @@ from launcher.cloud.local_files import (
     compute_entry,
     disk_errors,
     hash_files,
-    list_names,
     read_file,
     work_through,
 )
@@ -215,23 +214,6 @@ def upload_new(store: Store, folder: Path, entries: Mapping[str, Entry], target:
         raise CloudError(f"{target}: {len(others)} files ({names}) {what}")
 
 
-def upload_folder(store: Store, source: Path, target: str, skip: str = "") -> int:
-    """Copy a local folder, without litter, to gs://…, but for what is equal there; return how many files.
-
-    Args:
-        skip: a regular expression for names, within the folder, that are left out.
-    """
-    with disk_errors(source):
-        names = [n for n in list_names(source) if not (skip and re.search(skip, n))]
-        names = hash_files(source, names)
-        return _copy_changed(
-            names,
-            store.list(target),
-            lambda name, _: store.upload(source / name, f"{target}/{name}"),
-            f"to {target}",
-        )
-
-
 def download_folder(store: Store, source: str, target: Path, skip: str = "") -> int:
     """Copy a folder of a bucket, gs://…, to a local one, but for what is equal there; return how many files.
 
@@ -244,22 +226,14 @@ def download_folder(store: Store, source: str, target: Path, skip: str = "") -> 
     with disk_errors(target):
         names = store.list_for_disk(source, target)
         names = {n: e for n, e in names.items() if not (skip and re.search(skip, n))}
-        return _copy_changed(
-            names,
-            hash_files(target, names),
-            lambda name, count: store.download(
-                f"{source}/{name}", target / name, names[name], count
-            ),
-            f"from {source}",
-        )
+        here = hash_files(target, names)
+        sizes = {name: entry.size for name, entry in names.items() if here.get(name) != entry}
+        if sizes:
+            size = f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB"
+            print(f"[launcher] {size}, from {source}", flush=True)
 
+        def work(name: str, count: Count) -> None:
+            store.download(f"{source}/{name}", target / name, names[name], count)
 
-def _copy_changed(
-    names: dict[str, Entry], there: dict[str, Entry], copy: Callable[[str, Count], object], way: str
-) -> int:
-    sizes = {name: entry.size for name, entry in names.items() if there.get(name) != entry}
-    if sizes:
-        size = sum(sizes.values()) / 1e6
-        print(f"[launcher] {len(sizes)} files, {size:.1f} MB, {way}", flush=True)
-    work_through("copying", sizes, copy)
+        work_through("copying", sizes, work)
     return len(sizes)

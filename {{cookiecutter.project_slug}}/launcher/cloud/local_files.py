@@ -63,30 +63,22 @@ def list_names(folder: Path) -> list[str]:
     """The files in a local folder and below it, without litter, by their names within it.
 
     Raises:
-        CloudError: there is no such folder, or a name that no object can have.
+        CloudError: there is no such folder, or a link to a folder in it, or a name that no object
+            can have.
     """
     if not folder.is_dir():
         raise CloudError(f"{folder}: is no folder; give one that exists")
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    names = [name for name in names if not is_litter(name)]
-    for name in names:
-        if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
-            raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
-    return names
-
-
-def list_all_names(folder: Path) -> list[str]:
-    """The same, where a link to a folder is an error: `list_names` leaves out the files behind it.
-
-    Raises:
-        CloudError: there is such a link.
-    """
-    names = list_names(folder)
-    for path in folder.rglob("*"):
+    names = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
         if path.is_symlink() and path.is_dir():
             what = "is a link to a folder, and its files would be left out"
             raise CloudError(f"{path}: {what}; put the folder itself there")
+        if not path.is_file() or is_litter(name):
+            continue
+        if re.search("[\r\n\ud800-\udfff]", name):  # line breaks, or bytes that are not UTF-8
+            raise CloudError(f"{folder}: {name!r} cannot be an object's name; rename the file")
+        names.append(name)
     return names
 
 
@@ -129,10 +121,12 @@ def refuse_outdated(source: str, target: Path, names: Container[str]) -> None:
     Raises:
         CloudError: names one of them.
     """
-    for name in list_names(target) if target.is_dir() else ():
-        if "assets.extra/" in name and name not in names:
+    for path in sorted(target.rglob("*")):
+        name = path.relative_to(target).as_posix()
+        unknown = path.is_file() and name not in names and not is_litter(name)
+        if unknown and "assets.extra/" in name:
             what = f"{source}/{name} is gone, so this is of another model; delete it"
-            raise CloudError(f"{target / name}: {what}")
+            raise CloudError(f"{path}: {what}")
 
 
 def write_rest(

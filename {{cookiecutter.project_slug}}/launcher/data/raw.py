@@ -115,7 +115,7 @@ def _push_run(name: str) -> int:
         raise SpecError(*faults)
     if folder.parent != RUNS or not any((folder / r).is_file() for r in ("run.json", "study.json")):
         raise SpecError(f"runs/{name}: is no run; write the name of a folder in runs/")
-    entries, store = hash_files(folder, local_files.list_all_names(folder)), open_store()
+    entries, store = hash_files(folder, local_files.list_names(folder)), open_store()
     records = {n: entries.pop(n) for n in list(entries) if n.rpartition("/")[2] == "run.json"}
     for part in (entries, records):  # a folder is a run once its record is there
         upload_new(store, folder, part, f"gs://{settings.bucket}/runs/{name}")
@@ -137,7 +137,7 @@ def show_status(options: Namespace) -> int:
 
 def list_raw() -> list[str]:
     """The files in data/raw."""
-    return local_files.list_all_names(RAW) if RAW.is_dir() else []
+    return local_files.list_names(RAW) if RAW.is_dir() else []
 
 
 def read_manifest() -> dict[str, Entry]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from launcher.cloud import clients, errors
 from launcher.cloud.errors import CloudError
-from launcher.cloud.local_files import Entry, hash_files, list_all_names, read_file
+from launcher.cloud.local_files import Entry, hash_files, list_names, read_file
 from launcher.cloud.storage import open_store
 from launcher.common import document
 from launcher.common.document import Document, SpecError
@@ -93,7 +93,7 @@ def list_source(raw: RawData, whole: bool) -> tuple[dict[str, Entry], Reader]:
             raise SpecError(f"{raw.source}: {drive.left_out} {what}")
         return entries, lambda n, start: drive.read(n, start, entries[n].size)
     folder = ROOT / Path(raw.source).expanduser()
-    entries = hash_files(folder, list_all_names(folder))
+    entries = hash_files(folder, list_names(folder))
     return entries, lambda name, start: read_file(folder / name, start)
 
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from launcher.cloud import errors
 from launcher.cloud.errors import CloudError, clean, sdk
-from launcher.common.document import SpecError
-from launcher.project.settings import read_settings
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LOGIN = "gcloud auth application-default login"
@@ -247,18 +245,6 @@ class Connection:
         if is_anonymous():
             return "nobody (CLOUDSDK_AUTH_DISABLE_CREDENTIALS is set)"
         return str(identify(self.credentials))
-
-
-def connect(region: str = "") -> Connection:
-    """Log in to the project of project.yaml and its region, or another one; send no request yet.
-
-    Raises:
-        SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
-    """
-    settings = read_settings()
-    if faults := settings.missing("project", "region"):
-        raise SpecError(*faults)
-    return Connection(settings.project, region or settings.region, settings.service_account)
 
 
 def endpoint(service: str, region: str = "") -> str:

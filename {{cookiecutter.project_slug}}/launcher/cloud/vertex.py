@@ -19,6 +19,7 @@ from launcher.cloud import clients, errors
 from launcher.cloud.clients import Connection, Need
 from launcher.cloud.errors import CloudError
 from launcher.cloud.submission import find_label
+from launcher.common.document import SpecError
 from launcher.project.settings import read_settings
 
 NEED = Need("roles/aiplatform.user")
@@ -189,5 +190,14 @@ class Vertex:
 
 
 def connect(region: str = "") -> Vertex:
-    """What this repo has on Vertex AI, as `clients.connect` says."""
-    return Vertex(clients.connect(region), find_label(read_settings()))
+    """What this repo has in the region of project.yaml, or in another one; send no request yet.
+
+    Raises:
+        SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
+    """
+    settings = read_settings()
+    if faults := settings.missing("project", "region"):
+        raise SpecError(*faults)
+    region = region or settings.region
+    connection = Connection(settings.project, region, settings.service_account)
+    return Vertex(connection, find_label(settings))

@@ -149,14 +149,6 @@ class Vertex:
         answer = self.connection.ask(what, need, method, url, json=body, params=query)
         return self._finish(answer, what, root)
 
-    def remove(self, method: str, path: str, what: str, body: dict | None = None) -> None:
-        """Send a request that removes something, and wait for its operation."""
-        try:
-            self.change(method, path, what, body)
-        except CloudError as error:
-            if error.status != 404:  # else it is gone, perhaps by a request whose answer was lost
-                raise
-
     def _finish(self, answer: dict, what: str, root: str) -> dict:
         is_operation = "/operations/" in answer.get("name", "")
         return self.wait(answer, what, root) if is_operation else answer

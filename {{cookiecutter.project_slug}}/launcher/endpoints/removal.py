@@ -50,4 +50,8 @@ def settle(vertex: Vertex, endpoint: str) -> None:
 def delete(vertex: Vertex, kind: str, name: str) -> None:
     """Delete an endpoint, a model with all its versions, or a version."""
     path = f"{name}:deleteVersion" if kind == "version" else name.partition("@")[0]
-    vertex.remove("DELETE", path, f"delete the {kind}")
+    try:
+        vertex.change("DELETE", path, f"delete the {kind}")
+    except CloudError as error:
+        if error.status != 404:  # else it is gone, perhaps by a request whose answer was lost
+            raise

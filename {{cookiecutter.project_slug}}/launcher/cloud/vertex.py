@@ -55,16 +55,17 @@ class Failure(CloudError):
 class Vertex:
     """What a project has on Vertex AI in one region."""
 
-    def __init__(self, connection: Connection, label: str = ""):
+    def __init__(self, connection: Connection, label: str = "", root: str = "", need: Need = NEED):
         """Send nothing yet.
 
         Args:
             label: `project` of what belongs to this repo.
+            root: of the names of another service with such operations: "https://…/v2".
         """
-        self.connection, self.label = connection, label
+        self.connection, self.label, self.need = connection, label, need
         self.own = f'labels.project="{label}"'  # a filter for `list`
         self.parent = connection.parent
-        self.root = f"{clients.endpoint('aiplatform', connection.region)}/v1"
+        self.root = root or f"{clients.endpoint('aiplatform', connection.region)}/v1"
 
     def list(
         self, collection: str, what: str, filter: str = "", most: int | None = None
@@ -76,12 +77,12 @@ class Vertex:
         """
         query = {"filter": filter or None, "pageSize": min(most or PAGE, PAGE)}
         url = f"{self.root}/{self.parent}/{collection}"
-        pages = self.connection.list_pages(what, NEED, url, collection, query)
+        pages = self.connection.list_pages(what, self.need, url, collection, query)
         return list(itertools.islice(pages, most))
 
     def get(self, path: str, what: str, **query) -> dict:
         """The resource of this name as it is now, or what a method of it gives."""
-        return self.connection.ask(what, NEED, "GET", f"{self.root}/{path}", params=query)
+        return self.connection.ask(what, self.need, "GET", f"{self.root}/{path}", params=query)
 
     def create(self, step: Step, find: Callable[[], dict | None]) -> dict:
         """Send a request once; return its response, or that of the operation that it starts.
@@ -96,7 +97,7 @@ class Vertex:
             CloudError: it was refused, or failed.
         """
         send = errors.retry(errors.had_no_effect)(self._send)
-        with self.connection.explain_errors(step.what, NEED):
+        with self.connection.explain_errors(step.what, self.need):
             try:
                 answer = send(step)
             except Exception as error:
@@ -104,7 +105,7 @@ class Vertex:
                 if not (lost or isinstance(error, ValueError)):  # JSON that was cut off
                     raise
                 return self._look_for(step, find, errors.clean(error))
-        return self._finish(answer, step.what, self.root)
+        return self._finish(answer, step.what)
 
     def _send(self, step: Step) -> dict:
         url, session = f"{self.root}/{step.path}", self.connection.session
@@ -128,38 +129,23 @@ class Vertex:
                 problem = f" ({error})"
         raise UnknownFate(f"{step.what}: no good answer ({lost}), and {step.fate.format(problem)}")
 
-    def change(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        body: dict | None = None,
-        *,
-        root: str = "",
-        need: Need = NEED,
-        **query,
-    ) -> dict:
-        """Send a request that may take effect twice without harm, and wait for its operation.
+    def change(self, method: str, path: str, what: str, body: dict | None = None, **query) -> dict:
+        """Send a request that may take effect twice without harm, and wait for its operation."""
+        url = f"{self.root}/{path}"
+        answer = self.connection.ask(what, self.need, method, url, json=body, params=query)
+        return self._finish(answer, what)
 
-        Args:
-            root: of the names of another service: "https://…/v2".
-        """
-        root = root or self.root
-        url = f"{root}/{path}"
-        answer = self.connection.ask(what, need, method, url, json=body, params=query)
-        return self._finish(answer, what, root)
-
-    def _finish(self, answer: dict, what: str, root: str) -> dict:
+    def _finish(self, answer: dict, what: str) -> dict:
         is_operation = "/operations/" in answer.get("name", "")
-        return self.wait(answer, what, root) if is_operation else answer
+        return self.wait(answer, what) if is_operation else answer
 
     def find_operation(self, resource: str) -> dict | None:
         """What is being done to a resource just now; None: nothing."""
         what, url = "look at what is being done", f"{self.root}/{resource}/operations"
-        pages = self.connection.list_pages(what, NEED, url, "operations", {})
+        pages = self.connection.list_pages(what, self.need, url, "operations", {})
         return next((one for one in pages if not one.get("done")), None)
 
-    def wait(self, operation: dict, what: str, root: str = "") -> dict:
+    def wait(self, operation: dict, what: str) -> dict:
         """Wait for an operation to end; return its response.
 
         Raises:
@@ -171,9 +157,8 @@ class Vertex:
             if time.monotonic() > end:
                 raise UnknownFate(f"{what}: not done after {LONGEST / 3600:.0f} hours")
             time.sleep(POLL)
-            url = f"{root or self.root}/{operation['name']}"
             try:
-                operation = self.connection.ask(what, NEED, "GET", url)
+                operation = self.get(operation["name"], what)
             except CloudError as error:  # the operation continues without us
                 raise UnknownFate(f"{error}; what was begun continues on Vertex AI") from None
         if error := operation.get("error"):

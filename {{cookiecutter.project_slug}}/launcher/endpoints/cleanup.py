@@ -121,6 +121,7 @@ def _find_images(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thin
     if not settings.image_repository:
         return
     root = f"{clients.endpoint('artifactregistry')}/v1"
+    registry = Vertex(vertex.connection, root=root, need=IMAGES)
     parent = f"{vertex.parent}/repositories/{settings.image_repository}"
     url, own = f"{root}/{parent}/dockerImages", (image_name(), f"{image_name()}-serving")
     images = vertex.connection.list_pages("list the images", IMAGES, url, "dockerImages", PAGE)
@@ -130,9 +131,7 @@ def _find_images(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thin
         ways = [f"/{name}@{digest}", *(f"/{name}:{tag}" for tag in tags)]  # to write its address
         if name in own and not any(way in busy for way in ways):
             path = f"{parent}/packages/{name}/versions/{digest}?force=true"  # its tags, too
-            delete = partial(
-                vertex.change, "DELETE", path, "delete the image", root=root, need=IMAGES
-            )
+            delete = partial(registry.change, "DELETE", path, "delete the image")
             size = f"{int(image.get('imageSizeBytes', 0)) / 1e9:.1f} GB"
             title = ":".join([name, *tags[:1]])
             yield Thing("image", title, image["uploadTime"], size, delete)
@@ -154,6 +153,7 @@ def _find_objects(vertex: Vertex, settings: Settings, busy: str) -> Iterator[Thi
 def _find_instances(vertex: Vertex, *_) -> Iterator[Thing]:
     """Workbench instances of all zones that bear the label and are running."""
     root = f"{clients.endpoint('notebooks')}/v2"
+    notebooks = Vertex(vertex.connection, root=root, need=INSTANCES)
     url = f"{root}/projects/{vertex.connection.project}/locations/-/instances"
     what = "list the Workbench instances"
     for one in vertex.connection.list_pages(what, INSTANCES, url, "instances", PAGE):
@@ -165,8 +165,7 @@ def _find_instances(vertex: Vertex, *_) -> Iterator[Thing]:
             hourly = plan.price_machine(machine, vertex.connection.region)
             price = hourly and dollars(hourly * seconds_between(created, None) / 3600)
             cost = f"at most about {price} so far, plus its disks" if price else UNKNOWN
-            what = "delete the Workbench instance"
-            delete = partial(vertex.change, "DELETE", path, what, root=root, need=INSTANCES)
+            delete = partial(notebooks.change, "DELETE", path, "delete the Workbench instance")
             yield Thing("Workbench instance", name, created, cost, delete)
 
 

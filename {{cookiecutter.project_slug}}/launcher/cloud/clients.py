@@ -261,10 +261,7 @@ def quota_page(project: str) -> str:
 
 
 def request(session, method: str, url: str, **options):
-    """Send a request once; return its answer.
-
-    Args:
-        options: of requests.Session.request.
+    """Send a request once, with options of requests.Session.request; return its answer.
 
     Raises:
         google.api_core.exceptions.GoogleAPICallError and its like, for `explain_errors`.

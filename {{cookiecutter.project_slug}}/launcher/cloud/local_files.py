@@ -83,10 +83,7 @@ def list_names(folder: Path) -> list[str]:
 
 
 def refuse_names(folder: str, names: Iterable[str], what: str) -> None:
-    """Look for names that no disk should have.
-
-    Args:
-        what: has such names, for the message.
+    """Look for names that no disk should have; `what` has them, for the message.
 
     Raises:
         CloudError: names the first few of them.

@@ -56,12 +56,7 @@ class Vertex:
     """What a project has on Vertex AI in one region."""
 
     def __init__(self, connection: Connection, label: str = "", root: str = "", need: Need = NEED):
-        """Send nothing yet.
-
-        Args:
-            label: `project` of what belongs to this repo.
-            root: of the names of another service with such operations: "https://…/v2".
-        """
+        """Send nothing yet. Another service with such operations has a root and a need of its own."""
         self.connection, self.label, self.need = connection, label, need
         self.own = f'labels.project="{label}"'  # a filter for `list`
         self.parent = connection.parent

@@ -22,7 +22,7 @@ from launcher.cloud.vertex import Vertex, connect
 from launcher.common.terminal import confirm, printable
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
-from launcher.endpoints import deploy, plan, removal
+from launcher.endpoints import plan, removal
 from launcher.endpoints.manage import list_rows
 from launcher.project.settings import Settings, image_name, read_settings
 
@@ -100,7 +100,7 @@ def _find_endpoints(vertex: Vertex, *_) -> Iterator[Thing]:
 
 
 def _find_models(vertex: Vertex, _: Settings, busy: str) -> Iterator[Thing]:
-    for model in deploy.list_models(vertex):
+    for model in vertex.list("models", "list the models", vertex.own):
         name = f"{model['displayName']} with all its versions"
         delete = partial(removal.delete, vertex, "model", model["name"])
         path = model["name"].partition("/locations/")[2].partition("@")[0]

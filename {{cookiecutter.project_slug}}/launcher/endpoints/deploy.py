@@ -177,7 +177,7 @@ def upload(vertex: Vertex, this: Plan, made: Made) -> str:
 
     def find() -> dict | None:
         """The version of this plan, of any model of this repo."""
-        for model in list_models(vertex):
+        for model in vertex.list("models", "list the models", vertex.own):
             name = model["name"].partition("@")[0]
             wanted = {"filter": f'labels.{ID}="{this.labels[ID]}"'}
             answer = vertex.get(f"{name}:listVersions", "list the model's versions", **wanted)
@@ -188,8 +188,9 @@ def upload(vertex: Vertex, this: Plan, made: Made) -> str:
     if version := find():
         print("model: uploaded already", flush=True)
     else:
-        models, display = list_models(vertex), this.model["displayName"]
-        same = [model["name"] for model in models if model["displayName"] == display]
+        models = vertex.list("models", "list the models", vertex.own)
+        wanted = this.model["displayName"]
+        same = [model["name"] for model in models if model["displayName"] == wanted]
         parent, kind = (same[0].partition("@")[0], "version") if same else ("", "model")
         version = vertex.create(this.upload(parent), find)
         name = "{model}@{modelVersionId}".format(**version)
@@ -197,11 +198,6 @@ def upload(vertex: Vertex, this: Plan, made: Made) -> str:
     name = "{model}@{modelVersionId}".format(**version)
     print(f"model: {name}", flush=True)
     return name
-
-
-def list_models(vertex: Vertex) -> list[dict]:
-    """The models of this repo, each as its default version."""
-    return vertex.list("models", "list the models", vertex.own)
 
 
 def _provide_endpoint(vertex: Vertex, this: Plan, made: Made) -> str:

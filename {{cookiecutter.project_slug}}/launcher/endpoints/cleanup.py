@@ -22,8 +22,7 @@ from launcher.cloud.vertex import Vertex, connect
 from launcher.common.terminal import confirm, printable
 from launcher.common.times import format_age, seconds_between
 from launcher.cost.prices import dollars
-from launcher.endpoints import plan, removal
-from launcher.endpoints.manage import list_rows
+from launcher.endpoints import manage, plan
 from launcher.project.settings import Settings, image_name, read_settings
 
 JOBS = ("customJobs", "hyperparameterTuningJobs", "batchPredictionJobs")
@@ -90,7 +89,7 @@ def cleanup(options: Namespace) -> int:
 
 def _find_endpoints(vertex: Vertex, *_) -> Iterator[Thing]:
     for endpoint in vertex.list("endpoints", "list the endpoints", vertex.own):
-        rows = list(list_rows(vertex, endpoint))
+        rows = list(manage.list_rows(vertex, endpoint))
         costs = [spent for _, spent in rows]
         models = ", ".join(f"{cells[1]} with {cells[2]} of the traffic" for cells, _ in rows)
         name = f"{endpoint['displayName']} ({models or 'no model on it'})"
@@ -102,7 +101,7 @@ def _find_endpoints(vertex: Vertex, *_) -> Iterator[Thing]:
 def _find_models(vertex: Vertex, _: Settings, busy: str) -> Iterator[Thing]:
     for model in vertex.list("models", "list the models", vertex.own):
         name = f"{model['displayName']} with all its versions"
-        delete = partial(removal.delete, vertex, "model", model["name"])
+        delete = partial(manage.delete, vertex, "model", model["name"])
         path = model["name"].partition("/locations/")[2].partition("@")[0]
         if not re.search(rf"/{path}\b", busy):  # by a batch prediction
             yield Thing("model", name, model["createTime"], "no cost", delete)
@@ -172,7 +171,7 @@ def _find_instances(vertex: Vertex, *_) -> Iterator[Thing]:
 def _delete_endpoint(vertex: Vertex, endpoint: dict) -> None:
     """Wait for what is being done to an endpoint, take its models off, and delete it."""
     name = endpoint["name"]
-    removal.settle(vertex, name)  # such as a deployment that nobody waits for
-    for one in removal.look_at(vertex, name).get("deployedModels", ()):
-        removal.undeploy(vertex, removal.look_at(vertex, name), one["id"])
-    removal.delete(vertex, "endpoint", name)
+    manage.settle(vertex, name)  # such as a deployment that nobody waits for
+    for one in manage.look_at(vertex, name).get("deployedModels", ()):
+        manage.take_off(vertex, manage.look_at(vertex, name), one["id"])
+    manage.delete(vertex, "endpoint", name)

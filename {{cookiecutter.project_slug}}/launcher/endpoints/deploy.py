@@ -24,8 +24,8 @@ from launcher.common.document import SpecError
 from launcher.common.files import write_file
 from launcher.endpoints import commands, compare, plan
 from launcher.endpoints.ask import predict_url
+from launcher.endpoints.manage import delete, find_deployed, look_at, take_off
 from launcher.endpoints.plan import Plan
-from launcher.endpoints.removal import delete, find_deployed, look_at, undeploy
 from launcher.local import serving
 from launcher.local.run_dirs import RUNS
 from launcher.project.buckets import find_uri_problem
@@ -281,4 +281,4 @@ def _remove_deployed(vertex: Vertex, name: str, model: str, before: Mapping[str,
     print("".join(f"  {line}\n" for line in lines), end="", file=sys.stderr, flush=True)
     endpoint = look_at(vertex, name)
     if one := find_deployed(endpoint, model):
-        undeploy(vertex, {**endpoint, "trafficSplit": before}, one["id"])
+        take_off(vertex, {**endpoint, "trafficSplit": before}, one["id"])

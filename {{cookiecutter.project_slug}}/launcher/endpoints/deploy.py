@@ -97,7 +97,7 @@ def prepare(
     Args:
         source: a run's directory, or gs://…; None: the newest run that has a model.
         dry_run: connect only where the model is in a bucket.
-        choices: of `plan.make_plan`.
+        choices: of `Plan`.
     """
     settings = read_settings()
     if faults := settings.missing("project", "region", "image_repository"):
@@ -114,7 +114,7 @@ def prepare(
     tag, names, arguments = serving.describe_image(model_dir)
     uri = f"{repository_url(settings)}/{tag}"
     image = Image(settings, uri, serving.DOCKERFILE, names, arguments)
-    return plan.make_plan(name, model_dir, image, config=config, **choices), vertex
+    return Plan(name, model_dir, image, config=config, **choices), vertex
 
 
 def _find_run(model_dir: Path) -> Path:
@@ -189,8 +189,8 @@ def upload(vertex: Vertex, this: Plan, made: Made) -> str:
         print("model: uploaded already", flush=True)
     else:
         models = vertex.list("models", "list the models", vertex.own)
-        wanted = this.model["displayName"]
-        same = [model["name"] for model in models if model["displayName"] == wanted]
+        display = this.model["displayName"]
+        same = [model["name"] for model in models if model["displayName"] == display]
         parent, kind = (same[0].partition("@")[0], "version") if same else ("", "model")
         version = vertex.create(this.upload(parent), find)
         name = "{model}@{modelVersionId}".format(**version)

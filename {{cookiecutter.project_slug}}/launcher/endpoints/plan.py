@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -19,31 +19,77 @@ from launcher.cost import prices
 from launcher.cost.prices import dollars
 from launcher.endpoints import files
 from launcher.jobfile.job import read_pools
-from launcher.project.settings import ROOT, Settings, read_settings
+from launcher.project.settings import ROOT, read_settings
 
 UNTIL = "%Y%m%d-%H%M"  # a time in UTC, as a label
 BASIS = "by the list prices of training; Google lists those of serving apart"
 NEW_ENDPOINT, NEW_MODEL = "endpoints/ENDPOINT_ID", "models/MODEL_ID@1"  # of what is not there yet
 
 
-@dataclass(frozen=True)
 class Plan:
     """Everything that is known of a deployment before the first request."""
 
-    settings: Settings
-    name: str  # of the run: of the version and of the deployed model
-    model_dir: Path  # on this machine
-    image: Image | None  # the project's own, which is made where it is missing; None: another one
-    labels: Mapping[str, str]  # ID is the same for all deployments of one model by the same files
-    model: dict  # the Model that is uploaded
-    endpoint: dict  # the Endpoint that is created where there is none
-    deployment: dict  # the DeployModelRequest
-    split: Mapping[str, int]  # percents: FIRST's; of others only where they do not share the rest
+    def __init__(
+        self,
+        name: str,
+        model_dir: Path,
+        image: Image,
+        *,
+        config: Path,
+        traffic: int | None = None,
+        until: datetime | None = None,
+        kind: str = "",
+    ):
+        """Complete the messages of configs/model.yaml and of `config`.
 
-    @property
-    def share(self) -> int:
-        """Percent of the traffic."""
-        return self.split[files.FIRST]
+        Args:
+            name: of the run: of the version and of the deployed model.
+            image: the project's serving image, with the model in it.
+            traffic: percent for the new model; None: as the file says.
+            until: when somebody means to take it down; a label, and nothing more.
+            kind: of the endpoint: "" has a host of its own; "shared" is the old kind, with smaller
+                requests; "private" is reached from one's own network, by Private Service Connect.
+
+        Raises:
+            SpecError: a fault in the files or in project.yaml.
+        """
+        self.name, self.model_dir = name, model_dir
+        self.settings = settings = read_settings()
+        model = files.load(ROOT / "configs" / "model.yaml", "Model")
+        self.deployment = files.load(config, "DeployModelRequest")
+        container = dict(model["containerSpec"])
+        own = container.get("imageUri", files.OWN_IMAGE) == files.OWN_IMAGE
+        self.image = image if own else None  # to be made where it is missing
+        if own:
+            container["imageUri"] = image.uri
+        if settings.service_account:
+            given = self.deployment["deployedModel"]
+            self.deployment["deployedModel"] = {"serviceAccount": settings.service_account, **given}
+        # Percents: FIRST's; of others only where they do not share the rest.
+        split = self.deployment.get("trafficSplit", {files.FIRST: 100})
+        split = split if traffic is None else {files.FIRST: traffic}
+        self.split = {key: int(share) for key, share in split.items()}
+        self.share = self.split[files.FIRST]
+        display = "-".join(filter(None, (settings.slug, kind)))
+        given = settings.project, settings.region, name, container, model, self.deployment, display
+        digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
+        lasting = {"project": settings.slug, "user": find_user(), "run": name}
+        # ID is the same for all deployments of one model by the same files.
+        self.labels = join_labels(lasting, settings.labels, {ID: digest})
+        names = {"displayName": settings.slug, "versionDescription": name}
+        self.model = {**model, **names, "labels": self.labels, "containerSpec": container}
+        labels = {key: text for key, text in self.labels.items() if key not in ("run", ID)}
+        if until:
+            labels["until"] = until.astimezone(timezone.utc).strftime(UNTIL)
+        self.endpoint: dict = {"displayName": display, "labels": labels}
+        if kind == "private":
+            connected = {
+                "enablePrivateServiceConnect": True,
+                "projectAllowlist": [settings.project],
+            }
+            self.endpoint["privateServiceConnectConfig"] = connected
+        elif not kind:
+            self.endpoint["dedicatedEndpointEnabled"] = True
 
     def upload(self, parent: str) -> Step:
         """The request that makes a version, of a model that is there or of a new one."""
@@ -78,67 +124,6 @@ class Plan:
         yield self.upload("")
         yield self.create_endpoint()
         yield self.deploy(f"{parent}/{NEW_ENDPOINT}", f"{parent}/{NEW_MODEL}", {})
-
-
-def make_plan(
-    name: str,
-    model_dir: Path,
-    image: Image,
-    *,
-    config: Path,
-    traffic: int | None = None,
-    until: datetime | None = None,
-    kind: str = "",
-) -> Plan:
-    """Complete the messages of configs/model.yaml and of `config`.
-
-    Args:
-        name: of the run.
-        image: the project's serving image, with the model in it.
-        traffic: percent for the new model; None: as the file says.
-        until: when somebody means to take it down; a label, and nothing more.
-        kind: of the endpoint: "" has a host of its own; "shared" is the old kind, with smaller
-            requests; "private" is reached from one's own network, by Private Service Connect.
-
-    Raises:
-        SpecError: a fault in the files or in project.yaml.
-    """
-    settings = read_settings()
-    model = files.load(ROOT / "configs" / "model.yaml", "Model")
-    deployment = files.load(config, "DeployModelRequest")
-    container = dict(model["containerSpec"])
-    own = container.get("imageUri", files.OWN_IMAGE) == files.OWN_IMAGE
-    container["imageUri"] = image.uri if own else container["imageUri"]
-    if settings.service_account:
-        given = deployment["deployedModel"]
-        deployment["deployedModel"] = {"serviceAccount": settings.service_account, **given}
-    split = deployment.get("trafficSplit", {}) if traffic is None else {files.FIRST: traffic}
-    display = "-".join(filter(None, (settings.slug, kind)))
-    same = [settings.project, settings.region, name, container, model, deployment, display]
-    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
-    lasting = {"project": settings.slug, "user": find_user(), "run": name}
-    labels = join_labels(lasting, settings.labels, {ID: digest})
-    of_endpoint = {key: text for key, text in labels.items() if key not in ("run", ID)}
-    if until:
-        of_endpoint["until"] = until.astimezone(timezone.utc).strftime(UNTIL)
-    endpoint: dict = {"displayName": display, "labels": of_endpoint}
-    if kind == "private":
-        connected = {"enablePrivateServiceConnect": True, "projectAllowlist": [settings.project]}
-        endpoint["privateServiceConnectConfig"] = connected
-    elif not kind:
-        endpoint["dedicatedEndpointEnabled"] = True
-    model |= {"displayName": settings.slug, "versionDescription": name}
-    return Plan(
-        settings=settings,
-        name=name,
-        model_dir=model_dir,
-        image=image if own else None,
-        labels=labels,
-        model={**model, "labels": labels, "containerSpec": container},
-        endpoint=endpoint,
-        deployment=deployment,
-        split={key: int(share) for key, share in split.items()} or {files.FIRST: 100},
-    )
 
 
 def share_out(shares: Mapping[str, int], total: int) -> dict[str, int]:

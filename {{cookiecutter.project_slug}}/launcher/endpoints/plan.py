@@ -4,6 +4,7 @@ Nothing here asks a network: `--dry-run` prints what is sent.
 """
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -131,15 +132,11 @@ def share_out(shares: Mapping[str, int], total: int) -> dict[str, int]:
 
     {"one": 90, "two": 10}, 50 → {"one": 45, "two": 5}; equal parts where all of them are 0.
     """
-    if not shares:
-        return {}
-    weights = dict(shares) if any(shares.values()) else dict.fromkeys(shares, 1)
-    exact = {key: total * weight / sum(weights.values()) for key, weight in weights.items()}
-    whole = {key: int(value) for key, value in exact.items()}
-    by_rest = sorted(exact, key=lambda key: whole[key] - exact[key])
-    for key in by_rest[: total - sum(whole.values())]:
-        whole[key] += 1
-    return whole
+    weights = shares if any(shares.values()) else dict.fromkeys(shares, 1)
+    whole = sum(weights.values())
+    ends = [total * part // whole for part in itertools.accumulate(weights.values())]
+    spans = itertools.pairwise([0, *ends])
+    return {key: end - start for key, (start, end) in zip(weights, spans, strict=True)}
 
 
 def price_per_hour(resources: Mapping, region: str) -> float | None:

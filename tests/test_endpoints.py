@@ -781,6 +781,8 @@ def test_the_logs_of_an_endpoint(lab):
         (["deploy", "runs/nine"], "no exported model"),
         (["deploy", "gs://lab/nothing/"], "gs://lab/nothing: there is nothing"),
         (["deploy", "gs://lab"], "name a folder in it"),
+        (["deploy", "--until", "2025-01-01T18:00"], "it has passed; write 18:00 or 20"),
+        (["deploy", "--until", "24:00"], "hour must be in 0..23"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_changes_nothing(lab, words, says):

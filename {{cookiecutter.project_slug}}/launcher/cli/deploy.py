@@ -9,7 +9,8 @@ used or not, until scripts/endpoints.py undeploys it: nothing ends it by itself,
 """
 
 import argparse
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from launcher.cli import command
@@ -23,10 +24,17 @@ def percent(text: str) -> int:
 
 
 def until(text: str) -> datetime:
-    from launcher.endpoints import plan
-
+    """ "18:00" is today or tomorrow; "2026-12-01T18:00" is that day; in this machine's time."""
+    now = datetime.now().astimezone()
     try:
-        return plan.parse_until(text)
+        if re.fullmatch(r"\d\d?:\d\d", text):
+            hour, minute = map(int, text.split(":"))
+            time = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            return time if time > now else time + timedelta(days=1)
+        time = datetime.fromisoformat(text).astimezone()
+        if time <= now:
+            raise ValueError("it has passed")
+        return time
     except ValueError as error:
         raise argparse.ArgumentTypeError(
             f"{text!r}: {error}; write 18:00 or 2026-12-01T18:00"

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 
 from launcher.cloud.code import Image
@@ -175,23 +175,6 @@ def announce() -> str:
     return (
         f"once the job has succeeded, it is deployed: {describe_price(deployment, settings.region)}"
     )
-
-
-def parse_until(text: str) -> datetime:
-    """ "18:00" is today or tomorrow; "2026-12-01T18:00" is that day; in this machine's time.
-
-    Raises:
-        ValueError: no such time, or it has passed.
-    """
-    now = datetime.now().astimezone()
-    if re.fullmatch(r"\d\d?:\d\d", text):
-        hour, minute = map(int, text.split(":"))
-        time = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-        return time if time > now else time + timedelta(days=1)
-    time = datetime.fromisoformat(text).astimezone()
-    if time <= now:
-        raise ValueError(f"{text} has passed")
-    return time
 
 
 def read_until(labels: Mapping[str, str]) -> datetime | None:

@@ -64,26 +64,22 @@ def find_endpoint(vertex: Vertex, name: str) -> dict:
 def ask(url: str, instances: Iterable[object], parameters: dict) -> Iterator[object]:
     """Yield the answer to each instance.
 
-    Args:
-        parameters: of each request.
-
     Raises:
         CloudError: a request was refused; or an instance is larger than a request may be.
     """
-    connection = connect_to(url)
+    settings = read_settings()
+    connection = Connection(settings.project, settings.region) if is_google(url) else None
     limit = SHARED_BYTES if connection and ".prediction." not in url else BYTES
     for group in split(instances, limit):
-        yield from send(connection, url, make_body(group, parameters))["predictions"]
-
-
-def connect_to(url: str) -> Connection | None:
-    """What requests to a URL of Google's need; None elsewhere."""
-    settings = read_settings()
-    return Connection(settings.project, settings.region) if is_google(url) else None
+        body = {"instances": group, "parameters": parameters}
+        yield from send(connection, url, body)["predictions"]
 
 
 def send(connection: Connection | None, url: str, body: dict) -> dict:
     """The response to one request: {"predictions": […]}; of an endpoint, also which model it is of.
+
+    Args:
+        connection: what a URL of Google's needs; None elsewhere.
 
     Raises:
         CloudError: it was refused, or has not an answer for each instance.
@@ -96,11 +92,6 @@ def send(connection: Connection | None, url: str, body: dict) -> dict:
     if not isinstance(predictions, list) or len(predictions) != len(body["instances"]):
         raise CloudError(f"{url}: no answer for each instance: {json.dumps(answer)[:200]}")
     return answer
-
-
-def make_body(instances: list, parameters: dict) -> dict:
-    """What a request says."""
-    return {"instances": instances} | ({"parameters": parameters} if parameters else {})
 
 
 def _post(url: str, body: dict) -> dict:
@@ -142,9 +133,10 @@ def split(instances: Iterable[object], limit: int) -> Iterator[list]:
 
 def to_curl(url: str, instances: Iterable[object], parameters: dict) -> str:
     """A curl command that asks the same."""
-    body = json.dumps(make_body(list(instances), parameters), ensure_ascii=False)
+    body = {"instances": list(instances), "parameters": parameters}
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
     token = (
         ' -H "Authorization: Bearer $(gcloud auth print-access-token)"' if is_google(url) else ""
     )
     kind = "-H 'Content-Type: application/json'"
-    return f"curl{token} {kind} -d {shlex.quote(body)} {shlex.quote(url)}"
+    return f"curl{token} {kind} -d {data} {shlex.quote(url)}"

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from launcher.cloud.clients import Connection
 from launcher.common.document import SpecError
 from launcher.endpoints import ask
 from launcher.local.container import last_line
@@ -21,7 +22,14 @@ LINES = 1000  # of a table; the first samples of a recording may be lost
 CLOSE = 1e-5  # two answers to the same instance may differ by so much of their size
 
 
-def compare(model_dir: Path, url: str, instance: Path | None, number: str, share: int) -> None:
+def compare(
+    connection: Connection,
+    model_dir: Path,
+    url: str,
+    instance: Path | None,
+    number: str,
+    share: int,
+) -> None:
     """Ask the endpoint for one real prediction, and scripts/predict.py for the same one here.
 
     Args:
@@ -46,7 +54,7 @@ def compare(model_dir: Path, url: str, instance: Path | None, number: str, share
         sent = Path(folder, "request.json")
         sent.write_text(json.dumps({"instances": request["instances"]}), encoding="utf-8")
         here = json.loads(predict(model_dir, sent, []))
-    there = _ask(url, request, number)
+    there = _ask(connection, url, request, number)
     if there is None:
         print(f"no prediction was made: other models answered all {TRIES} requests")
         return
@@ -58,13 +66,12 @@ def compare(model_dir: Path, url: str, instance: Path | None, number: str, share
     print(f"a prediction: {json.dumps(here, ensure_ascii=False)}, the same as here", flush=True)
 
 
-def _ask(url: str, request: dict, number: str) -> object:
+def _ask(connection: Connection, url: str, request: dict, number: str) -> object:
     """The answer of one of the models on an endpoint; None: others have answered all requests.
 
     Args:
         request: asks for partial answers: what another model refuses is not the end of it.
     """
-    connection = ask.connect_to(url)
     for _ in range(TRIES):
         answer = ask.send(connection, url, request)
         if answer.get("deployedModelId", number) == number:
@@ -73,10 +80,9 @@ def _ask(url: str, request: dict, number: str) -> object:
 
 
 def find_instance(run_dir: Path, folder: Path) -> Path | None:
-    """A file of held-out instances of a run: the first rows of a table, or an image; None: none is here.
+    """A file of held-out instances of a run: the first rows of a table, written to `folder`, or an image.
 
-    Args:
-        folder: where it may be written.
+    None where there is none here.
     """
     try:
         files = runs.load(run_dir).held_out["files"]

@@ -67,7 +67,7 @@ def deploy(options: argparse.Namespace) -> int:
             if options.kind != "private":  # which this machine need not reach
                 url = predict_url(endpoint, region)
                 share = int(endpoint.get("trafficSplit", {}).get(number, 0))
-                compare.compare(model_dir, url, options.instance, number, share)
+                compare.compare(vertex.connection, model_dir, url, options.instance, number, share)
             if this.share == 100:  # not sooner: a default version cannot be removed
                 path, body = f"{model}:mergeVersionAliases", {"versionAliases": ["default"]}
                 vertex.change("POST", path, "set the default version", body)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import command
+from launcher.common import document
 from launcher.common.document import SpecError
 from launcher.project import settings
 
@@ -40,7 +41,7 @@ def _check(paths: list[Path]) -> int:
         try:
             if path == settings.PATH:
                 settings.read_settings(short)
-            elif kind := files.find_kind(short):
+            elif kind := files.find_kind(document.read(short)):
                 print(f"ok  {short}  {files.describe(files.load(short, kind))}", flush=True)
             else:
                 print(f"ok  {short}  {summarize(spec.load(short))}", flush=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.common import document
-from launcher.common.document import SpecError, inner
+from launcher.common.document import Document, SpecError, inner
 from launcher.jobfile import machines, schema
 from launcher.jobfile.schema import TABLE, Problem
 from launcher.project import buckets
@@ -37,13 +37,9 @@ MOST = 320  # instances of a request, which the server of an image model takes
 FIRST = "0"  # in a traffic split: the model that is being deployed
 
 
-def find_kind(path: str | Path) -> str:
-    """The message that a file holds; "" for a job file, or one that cannot be read."""
-    try:
-        value = document.read(path).value
-    except SpecError:
-        return ""
-    keys = value if isinstance(value, dict) else {}
+def find_kind(file: Document) -> str:
+    """The message that a file holds; "" for a job file."""
+    keys = file.value if isinstance(file.value, dict) else {}
     return next((kind for key, kind in KINDS.items() if key in map(schema.camel, keys)), "")
 
 
@@ -57,7 +53,7 @@ def load(path: str | Path, kind: str) -> dict:
         SpecError: all faults, by line.
     """
     file = document.read(path)
-    if find_kind(path) != kind:
+    if find_kind(file) != kind:
         key = next(key for key, name in KINDS.items() if name == kind)
         raise SpecError(file.fault("", f"no {kind}", f"it begins with {key}:"))
     message, faults = schema.read_message(file, kind)

@@ -96,9 +96,7 @@ def _find_problems(message: dict, kind: str) -> Iterator[Problem]:
 
 
 def _check_split(message: dict) -> Iterator[Problem]:
-    split = message.get("trafficSplit")
-    if split is None:
-        return
+    split = message.get("trafficSplit", {FIRST: 100})
     for key, share in split.items():
         if not 0 <= int(share) <= 100:
             yield f"trafficSplit.{key}", f"is {share}", "write percents, 0 to 100"

@@ -313,7 +313,9 @@ def test_another_command_or_another_file_is_refused(lab, tmp_path):
     words = tmp_path / "rows.csv", "--local", "--output", tmp_path / "out"
     (tmp_path / "out.partial").mkdir()
     with filelock.FileLock(tmp_path / "out.partial/.lock"):
-        assert "another command is at work there" in error_of(batch(lab, *words, code=2))
+        assert "another run is using it; wait for its end, or name another" in error_of(
+            batch(lab, *words, code=2)
+        )
     batch(lab, *words)
     before = results(tmp_path / "out")
     (tmp_path / "rows.csv").write_text(rows[:-40], encoding="utf-8")

@@ -14,6 +14,7 @@ from launcher.common.files import PARTIAL, digest
 from launcher.common.terminal import show_steps
 from launcher.endpoints import files
 from launcher.endpoints.batch_job import find_form, predict_there
+from launcher.local.run_dirs import acquire
 from launcher.project.settings import read_settings
 from launcher.report import runs
 
@@ -68,18 +69,12 @@ def _predict_here(options: Namespace, config: Mapping, predictor: ModuleType) ->
 @contextlib.contextmanager
 def _open_folder(folder: Path) -> Iterator[None]:
     """Make a folder, and keep other commands out of it within the block; leave no empty one."""
-    import filelock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK)
+    # Not within the try: a command that is refused must not remove the other's lock.
+    lock = acquire(folder, LOCK, "name another folder by --output")
     try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise SpecError(f"{folder}: another command is at work there; wait for its end") from None
-    try:
-        yield
+        with lock:
+            yield
     finally:
-        lock.release()
         (folder / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it is not empty
             folder.rmdir()

@@ -104,4 +104,4 @@ def _refuse_foreign(run_dir: Path) -> None:
 
 
 def _cannot_make(path: Path, why: str | None) -> SpecError:
-    return SpecError(f"{path}: cannot be made ({why}); give another folder with --job-dir")
+    return SpecError(f"{path}: cannot be made ({why}); remove the cause, or name another folder")

@@ -28,11 +28,8 @@ def main(argv: list[str], add_verbs: Callable = lambda verbs: None) -> int:
         add = verb.add_argument
         if name == "pull":
             add("--dry-run", action="store_true", help="print what would happen; change nothing")
-            add(
-                "--delete",
-                action="store_true",
-                help="also delete what the source lacks; asks first",
-            )
+            text = "also delete what the source lacks; asks first"
+            add("--delete", action="store_true", help=text)
             add("--yes", action="store_true", help="do not ask")
         elif name == "push":
             add("path", nargs="*", metavar="PATH", help="in data/raw (default: all of it)")

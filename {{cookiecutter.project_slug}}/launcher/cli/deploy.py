@@ -51,9 +51,7 @@ def main(argv: list[str]) -> int:
     add("--traffic", type=percent, metavar="PERCENT", help=text)
     text = "when it is to end, such as 18:00: a label; `endpoints.py list` and the doctor warn then"
     add("--until", type=until, metavar="TIME", help=text)
-    text = (
-        "an endpoint without a host of its own: requests of 1.5 MB at most, and gcloud reaches it"
-    )
+    text = "an endpoint without its own host: requests of 1.5 MB at most, and gcloud reaches it"
     kinds = parser.add_mutually_exclusive_group()
     kind = {"dest": "kind", "action": "store_const", "default": ""}
     kinds.add_argument("--shared", const="shared", help=text, **kind)
@@ -61,11 +59,8 @@ def main(argv: list[str]) -> int:
     kinds.add_argument("--private", const="private", help=text, **kind)
     text = "one instance in any form that predict.py takes (default: one that the run held out)"
     add("--instance", type=Path, metavar="FILE", help=text)
-    add(
-        "--dry-run",
-        action="store_true",
-        help="print the requests, for curl and gcloud; send nothing",
-    )
+    text = "print the requests, for curl and gcloud; send nothing"
+    add("--dry-run", action="store_true", help=text)
     options = parser.parse_args(argv)
     from launcher.endpoints import deploy  # --help needs none of it
 

@@ -150,11 +150,8 @@ def _make_step(this: Plan, config: Mapping, model: str) -> Step:
     whole = json.dumps([body, this.labels[ID]], sort_keys=True)  # ID stands for the model
     same = hashlib.sha256(whole.encode()).hexdigest()[:16]
     body |= {"model": model, "labels": join_labels(this.labels, {ID: same})}
-    what, path = (
-        f"start the batch prediction of {this.name}",
-        f"{this.settings.parent}/{COLLECTION}",
-    )
-    return Step(what, path, body)
+    what = f"start the batch prediction of {this.name}"
+    return Step(what, f"{this.settings.parent}/{COLLECTION}", body)
 
 
 def _check_locations(config: Mapping, region: str, store: Store) -> None:

@@ -85,7 +85,13 @@ def _compare(run) -> int:
     result = json.loads(done.stdout.splitlines()[-1]) | {"ended": run.record.get("ended")}
     _add_costs(result, run)
     write_file(run.path / baselines.FILE, json.dumps(result, indent=2) + "\n")
-    _show(baselines.read_section(run)[0])
+    section = baselines.read_section(run)[0]
+    rows = [
+        [baselines.write_estimate(c["bar"]) if isinstance(c, dict) else c for c in row]
+        for row in section["rows"]
+    ]
+    print_table(section["columns"], rows)
+    print(section["text"])
     return 0
 
 
@@ -128,14 +134,3 @@ def _add_costs(result: dict, run) -> None:
             model["seconds"] = run.record["timings"].get("train")
         known = price is not None and model["seconds"] is not None
         model["cost"] = dollars(price * model["seconds"] / 3600) if known else "unknown"
-
-
-def _show(section: dict) -> None:
-    from launcher.report.baselines import write_estimate
-
-    rows = [
-        [write_estimate(c["bar"]) if isinstance(c, dict) else c for c in row]
-        for row in section["rows"]
-    ]
-    print_table(section["columns"], rows)
-    print(section["text"])

@@ -31,11 +31,7 @@ MACHINE = "n2-standard-4"  # whose price gives the costs: that of configs/cpu.ya
 
 
 def main(argv: list[str], automl) -> int:
-    """Run the verb.
-
-    Args:
-        automl: the module `codec.automl`, which the launcher itself does not import.
-    """
+    """Run the verb; automl is `codec.automl`, which the launcher does not import."""
     parser = command.new_parser(__doc__)
     add = parser.add_argument
     add("run", nargs="?", type=Path, metavar="RUN", help="default: the newest run with a model")

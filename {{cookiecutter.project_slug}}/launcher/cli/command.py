@@ -46,11 +46,7 @@ def amount(text: str) -> float:
 
 
 def run(verb: Callable[[], int], interrupted: str = "") -> int:
-    """Run a verb and return its exit code: 2 after an error, 130 after Ctrl-C; no traceback.
-
-    Args:
-        interrupted: a line to print after Ctrl-C.
-    """
+    """Run a verb and return its exit code: 2 after an error; 130 after Ctrl-C, with a line; no traceback."""
     try:
         return verb()
     except BrokenPipeError:  # `… | head` has seen enough

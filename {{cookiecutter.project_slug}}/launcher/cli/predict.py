@@ -19,11 +19,7 @@ from launcher.report import runs
 
 
 def main(argv: list[str], predictor: ModuleType) -> int:
-    """Run the verb.
-
-    Args:
-        predictor: predictor/predict.py, which the launcher does not import.
-    """
+    """Run the verb; predictor is predictor/predict.py, which the launcher does not import."""
     parser = command.new_parser(__doc__)
     add, inputs = parser.add_argument, predictor.Inputs
     text = "a run, or its model (default: the newest run with a model)"

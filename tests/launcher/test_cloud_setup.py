@@ -23,7 +23,7 @@ from launcher.common.document import SpecError
 from launcher.project import gcp
 from launcher.project.settings import Settings, read_settings
 from launcher.setup import create
-from launcher.setup.create import SetupError, set_up
+from launcher.setup.create import set_up
 
 pytestmark = [
     pytest.mark.slow,
@@ -243,7 +243,7 @@ def test_what_cannot_be_gives_one_line(repo, gcloud, values, state, words):
 
 def test_a_run_that_failed_is_continued(gcloud):
     gcloud.set(faults=[["repositories create", 1, "HTTPError 503: later"]])
-    with pytest.raises(SetupError, match=r"gcloud artifacts repositories create .*503: later"):
+    with pytest.raises(SpecError, match=r"gcloud artifacts repositories create .*503: later"):
         setup()
     first = gcloud.changes()
     setup()
@@ -262,7 +262,7 @@ def test_what_was_just_made_may_not_be_known_everywhere_yet(gcloud, monkeypatch)
     setup()
     assert waits == list(create.WAITS[:2])
     gcloud.set(bindings={}, faults=[["add-iam-policy-binding", 99, error]])
-    with pytest.raises(SetupError, match="does not exist"):
+    with pytest.raises(SpecError, match="does not exist"):
         setup()
     assert len(waits) == 2  # this run made nothing that one could wait for
 

@@ -49,7 +49,7 @@ def set_up(
         workbench: the machine of a Workbench instance, such as "e2-standard-4"; None: no instance.
 
     Raises:
-        SetupError: a step failed. What was done before it need not be done again.
+        SpecError: a step failed. What was done before it need not be done again.
     """
     project, location = f"--project={settings.project}", f"--location={settings.region}"
 
@@ -79,7 +79,7 @@ def set_up(
         account = gcloud.read("iam", "service-accounts", "describe", email, project)
         if not account and domain != f"{settings.project}.iam.gserviceaccount.com":
             own = f"{name}@{settings.project}.iam.gserviceaccount.com"
-            raise SetupError(f"{email} belongs to another project: write {own} in project.yaml")
+            raise SpecError(f"{email} belongs to another project: write {own} in project.yaml")
         if not account:
             gcloud.run("iam", "service-accounts", "create", name, project)
         elif account.get("disabled"):
@@ -118,7 +118,7 @@ def _provide_bucket(gcloud: Gcloud, settings: Settings) -> None:
             text = (
                 f"{name} is in {location}, jobs run in {settings.region}, and a bucket cannot move"
             )
-            raise SetupError(f"{text}: write another gcp.bucket in project.yaml")
+            raise SpecError(f"{text}: write another gcp.bucket in project.yaml")
         if not bucket.get("uniform_bucket_level_access"):
             gcloud.run("storage", "buckets", "update", name, uniform)
 
@@ -132,7 +132,7 @@ def _clear_scratch(gcloud: Gcloud, name: str) -> None:
         rules = (bucket.get("lifecycle_config") or {}).get("rule") or []
         if rules and rule not in rules:  # a file replaces them all, and they are somebody's
             text = f"{name} has lifecycle rules already: add that of {file} to them by hand"
-            raise SetupError(f"{text}, or leave it out with --no-scratch")
+            raise SpecError(f"{text}, or leave it out with --no-scratch")
         if not rules:
             gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={file}")
 
@@ -163,10 +163,6 @@ def _provide_budget(gcloud: Gcloud, settings: Settings, amount: str) -> None:
             words += [f"--filter-projects=projects/{settings.project}"]
             words += [f"--threshold-rule={rule}" for rule in THRESHOLDS]
             gcloud.run("billing", "budgets", "create", *words)
-
-
-class SetupError(SpecError):
-    """What cannot be set up and why, in one line."""
 
 
 class Gcloud:
@@ -218,15 +214,15 @@ class Gcloud:
             return account
         link = f"gcloud billing projects link {project} --billing-account=ACCOUNT_ID"
         text = f"no billing account pays for {project}; gcloud billing accounts list shows yours"
-        raise SetupError(f"{text}; then: {link}")
+        raise SpecError(f"{text}; then: {link}")
 
-    def _explain(self, words: tuple[str, ...], code: int, err: str) -> SetupError:
+    def _explain(self, words: tuple[str, ...], code: int, err: str) -> SpecError:
         _, error, text = err.partition("ERROR: ")
         text = one_line(text if error else err or f"exit code {code}", 400)
         if "authenticated" not in text:  # gcloud names an account only if it is not the usual one
             _, account, _ = self._call("config", "get-value", "account")
             text += f" (signed in as {account or 'nobody'})"
-        return SetupError(f"{_join(words)}: {text}")
+        return SpecError(f"{_join(words)}: {text}")
 
     def _call(self, *words: str) -> tuple[int, str, str]:
         """Run gcloud as `command` does, and again where a change of ours is not known everywhere yet."""
@@ -235,11 +231,11 @@ class Gcloud:
             try:
                 code, out, err = command("gcloud", *words, seconds=COMMAND_SECONDS, cwd=ROOT)
             except Skip as error:
-                raise SetupError(f"{_join(words)}: {error}") from None
+                raise SpecError(f"{_join(words)}: {error}") from None
             if code == NOT_FOUND:
                 get = "get it from https://cloud.google.com/sdk/docs/install"
                 paste = "paste what is printed without --apply into https://shell.cloud.google.com"
-                raise SetupError(f"gcloud is not installed: {get}, or {paste}")
+                raise SpecError(f"gcloud is not installed: {get}, or {paste}")
             if not (code and waits and any(sign in err for sign in NOT_YET)):
                 return code, out, err
             time.sleep(waits.pop(0))

@@ -156,7 +156,17 @@ def _provide_budget(gcloud: Gcloud, settings: Settings, amount: str) -> None:
     name = f"{settings.slug}-{settings.project}"
     why = f"warns who pays when half, 90 % and all of {amount} a month is spent; it stops nothing"
     with gcloud.step("budget", why):
-        account = f"--billing-account={gcloud.read_billing_account(settings.project)}"
+        look, account = ["billing", "projects", "describe", settings.project], "BILLING_ACCOUNT"
+        if gcloud.apply:
+            billing = gcloud.read(*look) or {}
+            account = str(billing.get("billingAccountName", "")).rpartition("/")[2]
+        else:
+            print(f"# ({account}: what follows billingAccounts/ in: {_join(look)})")
+        if not account:
+            link = f"gcloud billing projects link {settings.project} --billing-account=ACCOUNT_ID"
+            text = f"no billing account pays for {settings.project}"
+            raise SpecError(f"{text}; gcloud billing accounts list shows yours; then: {link}")
+        account = f"--billing-account={account}"
         budgets = gcloud.read("billing", "budgets", "list", account) or ()
         if not any(budget.get("displayName") == name for budget in budgets):
             words = [account, f"--display-name={name}", f"--budget-amount={amount}"]
@@ -202,19 +212,6 @@ class Gcloud:
             if code:
                 raise self._explain(words, code, err)
             self.changes += 1
-
-    def read_billing_account(self, project: str) -> str:
-        if not self.apply:
-            look = f"gcloud billing projects describe {project}"
-            print(f"# (BILLING_ACCOUNT: what follows billingAccounts/ in: {look})")
-            return "BILLING_ACCOUNT"
-        billing = self.read("billing", "projects", "describe", project) or {}
-        account = str(billing.get("billingAccountName", "")).rpartition("/")[2]
-        if account:
-            return account
-        link = f"gcloud billing projects link {project} --billing-account=ACCOUNT_ID"
-        text = f"no billing account pays for {project}; gcloud billing accounts list shows yours"
-        raise SpecError(f"{text}; then: {link}")
 
     def _explain(self, words: tuple[str, ...], code: int, err: str) -> SpecError:
         _, error, text = err.partition("ERROR: ")

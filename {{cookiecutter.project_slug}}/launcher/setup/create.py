@@ -10,7 +10,6 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from launcher.cloud import clients
 from launcher.cloud.clients import Need
@@ -24,7 +23,7 @@ from launcher.project.buckets import holds_region
 from launcher.project.settings import ROOT, Settings, image_name
 
 NEEDED = ("project", "region", "bucket", "image_repository", "service_account")
-LIFECYCLE = Path("launcher/setup/lifecycle.json")  # what is cleared away below scratch/, and when
+LIFECYCLE = "launcher/setup/lifecycle.json"  # what is cleared away below scratch/, and when
 THRESHOLDS = ("percent=0.5", "percent=0.9", "percent=1.0", "percent=1.0,basis=forecasted-spend")
 ABSENT = ("not found", "NOT_FOUND")
 # What gcloud prints of a thing that was just made, or switched on, and is not known everywhere yet.
@@ -124,17 +123,16 @@ def _provide_bucket(gcloud: Gcloud, settings: Settings) -> None:
 
 
 def _clear_scratch(gcloud: Gcloud, name: str) -> None:
-    file = LIFECYCLE.as_posix()
     rule = json.loads((ROOT / LIFECYCLE).read_text(encoding="utf-8"))["rule"][0]
     why = f"what lies below {name}/scratch/ is deleted after {rule['condition']['age']} days"
     with gcloud.step("scratch", why):
         bucket = gcloud.read("storage", "buckets", "describe", name) or {}
         rules = (bucket.get("lifecycle_config") or {}).get("rule") or []
         if rules and rule not in rules:  # a file replaces them all, and they are somebody's
-            text = f"{name} has lifecycle rules already: add that of {file} to them by hand"
+            text = f"{name} has lifecycle rules already: add that of {LIFECYCLE} to them by hand"
             raise SpecError(f"{text}, or leave it out with --no-scratch")
         if not rules:
-            gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={file}")
+            gcloud.run("storage", "buckets", "update", name, f"--lifecycle-file={LIFECYCLE}")
 
 
 def _provide_workbench(gcloud: Gcloud, settings: Settings, machine: str) -> None:

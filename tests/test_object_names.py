@@ -3,6 +3,8 @@
 Google's own client against the stand-in bucket; the launcher is the one of the baked repo.
 """
 
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -108,7 +110,7 @@ def test_a_download_writes_all_or_nothing(lab, store, legal, hostile):
 @settings(max_examples=100, **QUICK)
 def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
     fetch, error = lab.module("cloud.fetch"), lab.module("cloud.errors").CloudError
-    folder, printed = f"runs/names-{next(COUNTER)}", []
+    folder, printed = f"runs/names-{next(COUNTER)}", io.StringIO()
     base = {"baseOutputDirectory": {"outputUriPrefix": f"gs://{BUCKET}/{folder}"}}
     message = {"displayName": "names", "state": "JOB_STATE_SUCCEEDED", "jobSpec": base}
     job = lab.module("cloud.remote_job").RemoteJob(message)
@@ -116,7 +118,8 @@ def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
     before = snapshot(lab.project.path / "runs")
     outside = set(os.listdir(lab.project.path)) | {"runs"}
     try:
-        fetch.fetch(store, job, printed.append)
+        with contextlib.redirect_stdout(printed):
+            fetch.fetch(store, job)
     except error as refused:
         assert hostile, f"refused {legal}: {refused}"
         check_line(str(refused), folder)
@@ -130,7 +133,7 @@ def test_fetch_writes_all_or_nothing(lab, store, legal, hostile):
         n for n in objects if Path(n).name.lower() in ("vertex.json", "study.json") and "/" not in n
     }
     own |= {n for n in objects if n.count("/") < 2 and Path(n).name.lower() == "report.html"}
-    assert all(name in "\n".join(printed) for name in own)  # what stays in the bucket is reported
+    assert all(name in printed.getvalue() for name in own)  # what stays in the bucket is reported
     assert new.pop(str(lab.project.path / folder / "vertex.json"))
     kept = {name: data for name, data in objects.items() if name not in own}
     assert new == expected(lab.project.path / folder, kept)

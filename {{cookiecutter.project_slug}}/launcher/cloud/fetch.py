@@ -7,7 +7,7 @@ the same command resumes it.
 
 import json
 import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,7 +29,7 @@ ATTEMPTS = 4
 CHANGED = "changed meanwhile|No such object|atisfiable"
 
 
-def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> Path:
+def fetch(store: Store, job: RemoteJob) -> Path:
     """Copy the job's folder to runs/, and write the reports; what is here already stays.
 
     Returns the folder here.
@@ -41,19 +41,19 @@ def fetch(store: Store, job: RemoteJob, say: Callable[[str], None] = print) -> P
     target = _choose_target(job)
     try:
         with local_files.disk_errors(target):
-            new = _copy(store, job, target, say)
+            new = _copy(store, job, target)
             pages = _write_reports(job, target, new)
     except KeyboardInterrupt:
         raise CloudError(f"{target}: interrupted; the same command brings the rest") from None
     if not _find_records(target):
-        say(f"{job.name} ({job.state.lower()}) has no run record there")
+        print(f"{job.name} ({job.state.lower()}) has no run record there")
     elif not job.ended:
-        say(f"{job.name} is {job.state.lower()}; later the same command brings the rest")
+        print(f"{job.name} is {job.state.lower()}; later the same command brings the rest")
     elif not new:
-        say("all of it was here already")
+        print("all of it was here already")
     for path in pages:
-        say(f"{'report' if path.suffix == '.html' else 'job file'}: {path}")
-    say(f"{'study' if job.tuning else 'run'} directory: {target}")
+        print(f"{'report' if path.suffix == '.html' else 'job file'}: {path}")
+    print(f"{'study' if job.tuning else 'run'} directory: {target}")
     return target
 
 
@@ -99,13 +99,13 @@ def _refuse_continued(target: Path, names: Container[str]) -> None:
             )
 
 
-def _copy(store: Store, job: RemoteJob, target: Path, say: Callable[[str], None]) -> bool:
+def _copy(store: Store, job: RemoteJob, target: Path) -> bool:
     """Bring all files, the run records last; return whether anything has changed here."""
     names = store.list_for_disk(job.folder, target)
     _refuse_continued(target, names)
     local_files.refuse_obstacles(target, [JOB])
     if own := [name for name in names if re.search(OWN, name)]:
-        say(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
+        print(f"left in the bucket, since fetch writes its own: {', '.join(own)}")
     in_bucket = [name for name in names if re.search(RECORD, name)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         read = pool.map(lambda name: store.read(f"{job.folder}/{name}"), in_bucket)

@@ -46,7 +46,7 @@ def amount(text: str) -> float:
 
 
 def run(verb: Callable[[], int], interrupted: str = "") -> int:
-    """Run a verb and return its exit code: 2 after an error; 130 after Ctrl-C, with a line; no traceback."""
+    """Run a verb; return its exit code, 2 after an error, 130 after Ctrl-C; print no traceback."""
     try:
         return verb()
     except BrokenPipeError:  # `… | head` has seen enough

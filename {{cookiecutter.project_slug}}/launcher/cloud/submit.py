@@ -65,7 +65,7 @@ def prepare(
     """Complete a job file, and price it; nothing is sent.
 
     Raises:
-        SpecError: a fault in the file or the flags, or the job may cost more than `max_cost`, in USD.
+        SpecError: a fault in the file or the flags, or it may cost more than `max_cost` USD.
     """
     flags, folder = submission.take_folder(flags)
     this = submission.plan(spec.load(path, flags), flags, folder)
@@ -96,7 +96,7 @@ def _print_message(this: Submission, estimate: cost.Estimate) -> None:
 def send(
     this: Submission, estimate: cost.Estimate, max_cost: float | None
 ) -> tuple[Vertex, RemoteJob]:
-    """Send a job that `prepare` has made; without a `max_cost`, ask above the limit of project.yaml.
+    """Send a job that `prepare` has made; without `max_cost`, ask above project.yaml's limit.
 
     Raises:
         SpecError: a person said no, or a refusal of Google Cloud; no job runs.

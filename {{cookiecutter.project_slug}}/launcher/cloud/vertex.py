@@ -56,7 +56,7 @@ class Vertex:
     """What a project has on Vertex AI in one region."""
 
     def __init__(self, connection: Connection, label: str = "", root: str = "", need: Need = NEED):
-        """Send nothing yet. Another service with such operations has a root and a need of its own."""
+        """Send nothing yet. Another service with such operations has its own root and need."""
         self.connection, self.label, self.need = connection, label, need
         self.own = f'labels.project="{label}"'  # a filter for `list`
         self.parent = connection.parent
@@ -165,7 +165,7 @@ def connect(region: str = "") -> Vertex:
     """What this repo has in the region of project.yaml, or in another one; send no request yet.
 
     Raises:
-        SpecError: project.yaml lacks something, Google's libraries are missing, or nobody is logged in.
+        SpecError: project.yaml lacks something, a library is missing, or nobody is logged in.
     """
     settings = read_settings()
     if faults := settings.missing("project", "region"):

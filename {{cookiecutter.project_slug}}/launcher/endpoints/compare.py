@@ -80,7 +80,7 @@ def _ask(connection: Connection, url: str, request: dict, number: str) -> object
 
 
 def find_instance(run_dir: Path, folder: Path) -> Path | None:
-    """A file of held-out instances of a run: the first rows of a table, written to `folder`, or an image.
+    """A file of held-out instances: the first rows of a table, written to `folder`, or an image.
 
     None where there is none here.
     """

@@ -1,4 +1,4 @@
-"""The verbs of scripts/endpoints.py but one: list, share out traffic, read logs, undeploy; and their parts.
+"""The verbs of scripts/endpoints.py but cleanup, and what cleanup and deploy.py share with them.
 
 Each verb returns the exit code.
 """

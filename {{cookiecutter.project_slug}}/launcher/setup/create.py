@@ -154,7 +154,8 @@ def _provide_budget(gcloud: Gcloud, settings: Settings, amount: str) -> None:
     name = f"{settings.slug}-{settings.project}"
     why = f"warns who pays when half, 90 % and all of {amount} a month is spent; it stops nothing"
     with gcloud.step("budget", why):
-        look, account = ["billing", "projects", "describe", settings.project], "BILLING_ACCOUNT"
+        look = "billing", "projects", "describe", settings.project
+        account = "BILLING_ACCOUNT"
         if gcloud.apply:
             billing = gcloud.read(*look) or {}
             account = str(billing.get("billingAccountName", "")).rpartition("/")[2]

@@ -100,7 +100,8 @@ def find_excess(estimate: Estimate, limit: float) -> str:
     )
 
 
-_load_prices = functools.cache(prices.load)  # once for all jobs of a list
+# Once for all jobs of a list. An estimate reads the file as it is now: a notebook lives longer.
+_load_prices = functools.cache(prices.load)
 
 
 def _price(job: Job, region: str, hours: float, table: Table) -> Estimate:

@@ -16,7 +16,7 @@ from functools import partial
 from launcher.cloud import clients
 from launcher.cloud.clients import Need
 from launcher.cloud.errors import CloudError
-from launcher.cloud.remote_job import ENDED, read_state
+from launcher.cloud.remote_job import COLLECTIONS, ENDED, read_state
 from launcher.cloud.storage import Store
 from launcher.cloud.vertex import Vertex, connect
 from launcher.common.terminal import confirm, printable
@@ -25,7 +25,7 @@ from launcher.cost.prices import dollars
 from launcher.endpoints import manage, plan
 from launcher.project.settings import Settings, image_name, read_settings
 
-JOBS = ("customJobs", "hyperparameterTuningJobs", "batchPredictionJobs")
+JOBS = (*COLLECTIONS, "batchPredictionJobs")
 STOPPED = ("STOPPING", "STOPPED", "SUSPENDING", "SUSPENDED", "DELETED")  # only disks are billed
 API_OFF = "SERVICE_DISABLED|has not been used|is disabled"
 IMAGES = Need("roles/artifactregistry.repoAdmin")

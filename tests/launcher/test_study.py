@@ -278,11 +278,9 @@ def test_a_rule_that_only_vertex_ai_has_is_refused(rule):
 def test_a_running_trial_is_stopped(by_time):
     floors = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 9]
     rules = {"medianAutomatedStoppingSpec": {"useElapsedDuration": by_time}}
-    path = job_file(
-        grid(numbers("floor", *floors), **rules),
-        *("--x=0.3", "--steps=40", "--pause=0.06"),
-        maxTrialCount=7,
-    )
+    slow = {"parameterSpec": numbers("pause", 0.06), "parentDiscreteValues": {"values": [9]}}
+    floor = numbers("floor", *floors) | {"conditionalParameterSpecs": [slow]}
+    path = job_file(grid(floor, **rules), "--x=0.3", "--steps=40", maxTrialCount=7)
     study = make(path)
     assert study.run() == 0
     rows = {float(row["floor"]): row for row in table(study)}
@@ -514,8 +512,10 @@ def test_a_study_gives_up_when_too_many_trials_fail(limit, tried, capsys):
 # What survives
 
 
-def test_a_study_that_is_stopped_goes_on(capsys):
-    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), "--steps=30", "--pause=0.15")
+def test_a_study_that_is_stopped_goes_on(capsys, monkeypatch):
+    monkeypatch.setattr("launcher.study.study.ORPHANED", 0.0)  # no launcher is killed here
+    hold = Path(write("hold", "1")).absolute()
+    path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), "--steps=30", f"--hold={hold}")
     study = make(path)
 
     def stop():
@@ -529,6 +529,7 @@ def test_a_study_that_is_stopped_goes_on(capsys):
     assert sorted(start["trial"] for start in starts(study.path)) == ["1", "2"]
     left = int((study.path / "1" / "checkpoints" / "step").read_text())
     assert 0 < left < 30
+    hold.unlink()
     assert {row["state"] for row in table(study)} == {"unfinished"}
     assert not list(Path("configs").iterdir())
 
@@ -556,8 +557,9 @@ def command(*words: str) -> list[str]:
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
 def test_a_study_whose_process_is_killed_goes_on(project):
+    hold = Path(write("hold", "6")).absolute()
     path = job_file(
-        {"parameters": [X]}, *("--steps=8", "--pause=0.15"), path=str(project / "toy.yaml"),
+        {"parameters": [X]}, *("--steps=8", f"--hold={hold}"), path=str(project / "toy.yaml"),
         maxTrialCount=12,
     )  # fmt: skip
     log = open("log.txt", "wb")  # noqa: SIM115
@@ -574,6 +576,7 @@ def test_a_study_whose_process_is_killed_goes_on(project):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    hold.unlink()
     [study_dir] = project.glob("runs/toy-*")
     before = starts(study_dir)
     assert 5 <= len(before) < 12

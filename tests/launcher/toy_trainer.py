@@ -24,6 +24,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="0 for no noise in the loss")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds a step")
+    parser.add_argument(
+        "--hold", help="a file: while it is there, the trials from its number on stop at step 3"
+    )
     parser.add_argument("--metric", default="loss")
     parser.add_argument("--fault", default="none", help="none, exit, nan, silent")
     parser.add_argument("--error", type=float, help="half the interval of the loss, for run.json")
@@ -53,6 +56,8 @@ def main(argv: list[str]) -> int:
         if flags.fault != "silent":
             report(reports, flags.metric, loss, step)
         checkpoint.write_text(str(step))
+        while step == 3 and not stopped and is_held(flags.hold):
+            time.sleep(0.02)
         if stopped:
             return 75
     if flags.error is not None:
@@ -66,6 +71,12 @@ def main(argv: list[str]) -> int:
     with open(run_dir / "ended", "w", encoding="utf-8") as file:
         file.write(str(time.time()))
     return 0
+
+
+def is_held(hold: str | None) -> bool:
+    if not hold or not os.path.exists(hold):
+        return False
+    return int(os.environ["CLOUD_ML_TRIAL_ID"]) >= int(Path(hold).read_text())
 
 
 def report(reports: list[str], metric: str, value: float, step: int) -> None:

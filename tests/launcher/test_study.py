@@ -512,8 +512,7 @@ def test_a_study_gives_up_when_too_many_trials_fail(limit, tried, capsys):
 # What survives
 
 
-def test_a_study_that_is_stopped_goes_on(capsys, monkeypatch):
-    monkeypatch.setattr("launcher.study.study.ORPHANED", 0.0)  # no launcher is killed here
+def test_a_study_that_is_stopped_goes_on(capsys):
     hold = Path(write("hold", "1")).absolute()
     path = job_file(grid(numbers("x", 0.1, 0.2, 0.3, 0.4)), "--steps=30", f"--hold={hold}")
     study = make(path)
@@ -534,7 +533,7 @@ def test_a_study_that_is_stopped_goes_on(capsys, monkeypatch):
     assert not list(Path("configs").iterdir())
 
     again = make(path)
-    assert again.path == study.path
+    assert again.path == study.path and not again.dir.was_killed
     assert again.run() == 0
     begun = sorted((start["trial"], *start["argv"]) for start in starts(study.path))
     assert [trial for trial, *_ in begun] == ["1", "1", "2", "2", "3", "4"]
@@ -580,6 +579,7 @@ def test_a_study_whose_process_is_killed_goes_on(project):
     [study_dir] = project.glob("runs/toy-*")
     before = starts(study_dir)
     assert 5 <= len(before) < 12
+    assert not read_json(study_dir / "study.json")["closed"]  # so that its replicas are waited for
 
     done = subprocess.run(
         command(str(path)), cwd=project, capture_output=True, encoding="utf-8", timeout=WAIT

@@ -34,6 +34,8 @@ class StudyDir:
         """
         self.path, self.about, self.resumes = path, about, resumes
         self._lock = run_dirs.acquire(path, "study.lock", "start another study with --new").lock
+        self.was_killed = resumes and not about.get("closed")  # the launcher before this one
+        self.write(closed=False)
 
     def write(self, **about) -> None:
         """Update study.json."""
@@ -43,6 +45,7 @@ class StudyDir:
 
     def close(self) -> None:
         """Unlock the directory: no replica is left."""
+        self.write(closed=True)
         self._lock.release()
 
 
@@ -86,6 +89,4 @@ def take(
         return StudyDir(path, record, resumes=True)
     elif path.exists() and any(path.iterdir()):
         raise SpecError(f"{path}: not empty, and no study; give a new directory")
-    study = StudyDir(path, about, resumes=False)
-    study.write()
-    return study
+    return StudyDir(path, about, resumes=False)

@@ -139,7 +139,7 @@ class Study:
 
     def _run_trials(self, threads: ThreadPoolExecutor) -> None:
         waiting = self.search.unfinished()
-        if waiting:  # where a launcher was killed just now, its guards end its replicas
+        if waiting and self.dir.was_killed:  # perhaps just now: its guards end its replicas
             time.sleep(ORPHANED + 1)
         while True:
             ending = self.stopping or bool(self.failure)

@@ -9,6 +9,7 @@ PROGRAMS = (
     "trainer.task",
     "launcher.local.fork_server",
     "predictor.tensorflow_child",
+    "predictor.gradients",
     "scripts/predict.py",
 )
 

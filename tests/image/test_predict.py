@@ -22,9 +22,9 @@ from launcher.cli import predict
 from predictor import predict as predictor
 from codec import saliency
 from codec.schema import Pictures, Schema
+from predictor.gradients import Differentiable
 from predictor.inputs import Inputs
 from predictor.instances import InstanceError
-from predictor.tensorflow_child import Network
 from trainer.images import gradients
 
 pytestmark = pytest.mark.slow
@@ -270,7 +270,7 @@ def test_the_script_prints_answers_and_nothing_else(digits):
 def test_a_saved_model_has_the_gradients_of_the_model_in_memory(digits):
     _, pixels = first_digit(digits)
     some = np.stack([pixels, 255 - pixels])
-    network, classes = Network(digits.model_dir), [3, 7]
+    network, classes = Differentiable(digits.model_dir), [3, 7]
     expected = gradients.attributions(digits.model, some, np.array(classes))
     for picture, index, other in zip(some, classes, expected, strict=True):
         base = saliency.baselines(picture[None])[0]

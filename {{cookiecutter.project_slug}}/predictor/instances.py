@@ -135,6 +135,9 @@ class JsonInputs:
 
         return explain(model.answer, instance, self.make_baseline())
 
+    def close(self) -> None:
+        """End the process that `explain` has started, if it starts one."""
+
     def list_fields(self) -> list[dict]:
         """What an instance is made of, for a form: {"name", "kind", "example"}, and "choices" of texts.
 

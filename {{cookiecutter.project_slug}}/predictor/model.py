@@ -97,7 +97,6 @@ class Model:
         self.inputs = Inputs(self.schema)
         self.runtime_name = runtime.choose(model_dir)
         self._runtime: runtime.Runtime | None = None
-        self._tensorflow: runtime.TensorFlow | None = None  # for gradients
         self._lock = threading.Lock()
 
     def load(self) -> runtime.Runtime:
@@ -112,11 +111,12 @@ class Model:
             return self._runtime
 
     def close(self) -> None:
-        """End what runs the network."""
+        """End what runs the network, or explains its answers."""
+        self.inputs.close()
         with self._lock:
-            for network in {self._runtime, self._tensorflow} - {None}:
-                network.close()
-            self._runtime = self._tensorflow = None
+            if self._runtime is not None:
+                self._runtime.close()
+            self._runtime = None
 
     def encode(self, instances: object) -> Encoded:
         """The instances of a request as the network takes them, and which ones it does not take.
@@ -144,20 +144,6 @@ class Model:
         parts = {name: np.split(array, ends) for name, array in joined.items()}
         same = {} if labels is None else {"labels": labels}
         return [same | {n: parts[n][i] for n in parts} for i in range(len(requests))]
-
-    def differentiate(self, index: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of a class and their gradients, in TensorFlow: see `tensorflow_child.py`.
-
-        TensorFlow starts with the first call and stays: it takes seconds, and half a gigabyte.
-
-        Raises:
-            ModelError: this network has none, or fails.
-        """
-        network = self.load()
-        with self._lock:
-            if not isinstance(network, runtime.TensorFlow):
-                network = self._tensorflow = self._tensorflow or runtime.TensorFlow(self.path)
-        return network.differentiate(index, points)
 
     def word(
         self, outputs: Arrays, parameters: Parameters = DEFAULTS, loaded: Sequence = ()

@@ -116,11 +116,12 @@ class TensorFlow:
     """
 
     name = "tensorflow"
+    child = "predictor.tensorflow_child"
 
     def __init__(self, model_dir: str | Path):
         self._lock = threading.Lock()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, open as long as the child
-        command = [sys.executable, "-m", "predictor.tensorflow_child", Path(model_dir).resolve()]
+        command = [sys.executable, "-m", self.child, Path(model_dir).resolve()]
         pipe = subprocess.PIPE
         self._child = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=self._stderr, cwd=ROOT
@@ -133,14 +134,6 @@ class TensorFlow:
 
     def call(self, inputs: Arrays) -> Arrays:
         return self._ask("call", inputs)
-
-    def differentiate(self, index: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores [rows] of a class and their gradients [rows, …]: see `tensorflow_child.py`.
-
-        Raises:
-            ModelError: this network has none.
-        """
-        return self._ask("differentiate", index, points)
 
     def _ask(self, method: str, *arguments):
         with self._lock:

@@ -66,6 +66,7 @@ class Inputs(JsonInputs):
 
     def __init__(self, schema: Schema):
         self._looks, self._labels = schema.pictures, schema.labels
+        self._gradients = None  # they start with the first explanation, and stay
 
     def open(self, path: str) -> Iterator[Picture | InstanceError]:
         """The images in a file of any kind, or below a folder; - is standard input.
@@ -120,15 +121,15 @@ class Inputs(JsonInputs):
                 why += "beside the trainer, or build the image with --build-arg RUNTIME=tensorflow"
             raise InstanceError(f"explain: {why}")
         from codec import saliency
+        from predictor.gradients import Gradients
 
         pixels = self.load(self.check("the instance", instance)).value
         [outputs] = model.call([self.encode([pixels])])
         index = int(outputs["probabilities"][0].argmax())
-        [base], differentiate = (
-            saliency.baselines(pixels[None]),
-            partial(model.differentiate, index),
-        )
+        [base] = saliency.baselines(pixels[None])
         try:
+            self._gradients = self._gradients or Gradients(model.path)
+            differentiate = partial(self._gradients.differentiate, index)
             result = saliency.integrate(base.astype(float), pixels.astype(float), differentiate)
         except ModelError as error:
             raise InstanceError(f"explain: {error}") from None
@@ -137,6 +138,10 @@ class Inputs(JsonInputs):
         score = f"logit of {self._labels[index]}, less the mean of all logits"
         ends = {"value": result.score, "baseline": result.baseline}
         return {"score": score, **ends, "map": {"b64": png}}
+
+    def close(self) -> None:
+        if self._gradients:
+            self._gradients.close()
 
     def check(self, where: str, instance: object) -> Picture:
         """One instance of a request.

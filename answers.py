@@ -37,7 +37,7 @@ REGIONS = (
 # A repo under one of these names would shadow, or be shadowed by, what its own code imports.
 OUR_FOLDERS = "assignment audiences codec configs course data launcher notebooks predictor problems scripts serving teacher trainer test tests runs"
 OUR_DEPENDENCIES = (
-    "build filelock google-cloud-aiplatform google-cloud-storage httptools ipykernel jinja2 keras"
+    "build filelock google-cloud-aiplatform google-cloud-storage google-crc32c httptools ipykernel jinja2 keras"
     " matplotlib nbclient nbformat numpy onnx onnxruntime optuna orjson pillow pip polars pyarrow pytest"
     " pyyaml rich ruff setuptools starlette tensorboard tensorflow tf tf-keras tf2onnx uv uvicorn uvloop"
     " wheel yaml"

@@ -33,7 +33,8 @@ setup(
         "tf2onnx>=1.17,<2",  # writes the network without TensorFlow, for servers
         "onnxruntime>=1.20,<2",  # checks that it answers as TensorFlow does
         "tensorboard>=2.20,<3",  # the training logs; TensorFlow writes them, this shows them
-        "{{ {'image': 'pillow>=11.3,<14', 'series': 'pyarrow>=18,<26', 'tabular': 'pyarrow>=18,<26'}.get(cookiecutter.problem, 'numpy>=1.26') }}",  # reads the data
+        "{{ {'image': 'pillow>=11.3,<14', 'series': 'pyarrow>=18,<26', 'tabular': 'pyarrow>=18,<26'}.get(cookiecutter.problem, 'numpy>=1.26') }}",  # reads the data{% if cookiecutter.problem == 'image' +%}
+        "google-crc32c>=1.7.1,<2",  # checksums of records in shards; comes with google-cloud-storage, too{% endif +%}
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],  # the CUDA libraries, on Linux

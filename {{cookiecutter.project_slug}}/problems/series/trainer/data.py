@@ -32,7 +32,7 @@ OWN_DATA = Path(__file__).resolve().parents[1] / "data"
 OWN_TARGET = "exercise"
 
 READER = "pyarrow"  # the package that the encoded data depends on, for run.json
-FORMAT = 3  # raise it when the encoding changes: old caches are then no longer used
+FORMAT = 4  # raise it when the encoding changes: old caches are then no longer used
 NEIGHBOURS = (
     16  # windows that stay together when an epoch is shuffled: their samples are read together
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import csv
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,6 @@ from codec.windows import drop_zeros, measure, merge
 
 # As a least or greatest value, most often a code: nines, or those of an EyeLink.
 CODES = re.compile(r"9{3,5}|32768|1e\+08")
-SHOWN = 3  # recordings that were left out, in the log
 MIXED = 0.05  # of a step, at most: recordings whose steps differ by more have other rates
 
 
@@ -113,7 +111,6 @@ def encode(
     os.remove(rows.path)
     if not kept:
         raise _refuse_all(rows, faults)
-    _write_rejected(os.path.join(folder, "rejected.csv"), rows, faults)
     is_whole = decided.task in ("classification", "regression")
     facts.choose(kept).save(folder)
     Recordings.write(
@@ -126,10 +123,7 @@ def encode(
         about={
             **asdict(decided),
             "notes": notes,
-            "rejected": [f"{name_recording(rows.keys[i])}: {faults[i]}" for i in sorted(faults)][
-                :SHOWN
-            ],
-            "faults": len(faults),
+            "rejected": [[*rows.keys[i], faults[i]] for i in sorted(faults)],
         },
     )
 
@@ -248,10 +242,3 @@ def _refuse_all(rows: Rows, faults: dict[int, str]) -> JobError:
     if why.startswith("time"):
         more += "; --recording names the columns that tell recordings apart"
     return JobError(f"no recording can be used: {name_recording(rows.keys[i])}: {why}{more}")
-
-
-def _write_rejected(path: str, rows: Rows, faults: dict[int, str]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["participant", "recording", "file", "reason"])
-        writer.writerows([*rows.keys[i], faults[i]] for i in sorted(faults))

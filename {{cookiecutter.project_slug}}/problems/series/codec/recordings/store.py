@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import os
@@ -26,7 +25,7 @@ class Recordings:
         targets: int32 or float32 [R]; None where it is no matter of a whole recording.
         participants, names: of each; "" where nobody has a name.
         facts: of each, see `facts.py`.
-        about: what was decided, notes.
+        about: what was decided, notes, rejected.
     """
 
     path: str
@@ -85,10 +84,9 @@ class Recordings:
         """int32 [n]: the labels of a recording."""
         return np.array(self.all_labels()[self.begins[i] : self.begins[i] + self.lengths[i]])
 
-    def read_rejected(self) -> list[dict[str, str]]:
-        """{participant, recording, file, reason} of those that were left out."""
-        with open(os.path.join(self.path, "rejected.csv"), encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+    def list_rejected(self) -> list[list[str]]:
+        """[participant, recording, file, reason] of those left out: by the encoder, and by the run."""
+        return self.about["rejected"] + [[*self.keys[i], why] for i, why in self.faults.items()]
 
     @staticmethod
     def write(

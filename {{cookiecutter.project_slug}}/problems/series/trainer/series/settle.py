@@ -15,7 +15,7 @@ import numpy as np
 
 from codec import files
 from codec.recordings.cells import join_names
-from codec.recordings.encode import encode
+from codec.recordings.encode import encode, name_recording
 from codec.recordings.facts import Decided, decide
 from codec.recordings.roles import Roles
 from codec.recordings.store import Recordings
@@ -164,8 +164,8 @@ def settle_schema(
         )
     _settle_target(recordings, schema, train, held_out, faults)
     _settle_channels(recordings, schema, train)
-    _describe_faults(recordings, schema, faults)
     recordings.faults.update(faults)
+    _describe_rejected(recordings, schema)
     return schema, {"train": np.flatnonzero(train), "eval": np.flatnonzero(held_out)}
 
 
@@ -247,15 +247,14 @@ def _settle_channels(recordings: Recordings, schema: Schema, train: np.ndarray) 
             )
 
 
-def _describe_faults(recordings: Recordings, schema: Schema, faults: dict[int, str]) -> None:
+def _describe_rejected(recordings: Recordings, schema: Schema) -> None:
     """Say which recordings were left out, by the encoder and now."""
-    lines = recordings.about["rejected"] + [
-        f"{recordings.names[i]}: {why}" for i, why in faults.items()
-    ]
-    if count := recordings.about["faults"] + len(faults):
+    if rejected := recordings.list_rejected():
+        lines = [f"{name_recording(key)}: {why}" for *key, why in rejected[:SHOWN]]
+        count = len(rejected)
         more = f"; … {count - SHOWN} more" if count > SHOWN else ""
         schema.notes.append(
-            f"recordings left out: {count}, listed in rejected.csv: {'; '.join(lines[:SHOWN])}{more}"
+            f"recordings left out: {count}, listed in rejected.csv: {'; '.join(lines)}{more}"
         )
 
 
@@ -293,18 +292,10 @@ def open_windows(
                 why = "all are too short, or without a value or label"
                 why = next(iter(recordings.faults.values()), why)
                 raise JobError(f"no window is left that is {side}: {why}")
-        rejected = recordings.read_rejected()
-        for i, why in recordings.faults.items():
-            participant, recording, file = recordings.keys[i]
-            rejected.append(
-                {"participant": participant, "recording": recording, "file": file, "reason": why}
-            )
         with open(os.path.join(path, "rejected.csv"), "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(
-                file, ["participant", "recording", "file", "reason"], lineterminator="\n"
-            )
-            writer.writeheader()
-            writer.writerows(rejected)
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["participant", "recording", "file", "reason"])
+            writer.writerows(recordings.list_rejected())
         files.write_text(os.path.join(path, "rows.json"), json.dumps(rows))
 
     path, _ = cache.fill(folder, key, write)

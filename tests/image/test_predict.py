@@ -24,7 +24,7 @@ from codec import saliency
 from codec.schema import Pictures, Schema
 from predictor.gradients import Differentiable
 from predictor.inputs import Inputs
-from predictor.instances import InstanceError
+from predictor.instances import InstanceError, attempt
 from trainer.images import gradients
 
 pytestmark = pytest.mark.slow
@@ -237,7 +237,7 @@ B64 = base64.b64encode(FILES["png"]).decode()
 def test_a_fault_in_an_instance_is_one_line(text, expected):
     write("f", text)
     inputs = Inputs(Schema(["a", "b"], Pictures(8, 1, "fit")))
-    [*_, last] = (inputs.load(one).value for one in inputs.open("f"))
+    [*_, last] = (attempt(inputs.load, one) for one in inputs.open("f"))
     assert isinstance(last, InstanceError)
     assert str(last).startswith(expected) and "\n" not in str(last)
 

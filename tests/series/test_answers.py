@@ -60,7 +60,7 @@ def test_a_request_has_the_windows_of_training(runs, recordings, task):
         rows = np.flatnonzero(part.number == number)
         expected, _ = part.read(rows)
         name = trained.data.recordings.names[number]
-        loaded = inputs.load(inputs.check("i", recordings[name])).value
+        loaded = inputs.load(inputs.check("i", recordings[name]))
         for key, array in expected.items():
             if task == "forecasting":  # the window whose future nobody knows
                 assert len(loaded.inputs[key]) == 1
@@ -350,8 +350,9 @@ def test_times_in_another_unit_are_refused(factor):
     inputs = Inputs(replace(SCHEMA, own_step=0.5))
     samples = {name: [1, 2, 3, 4] for name in SCHEMA.names}
     times = [factor * t for t in (0, 0.5, 1, 1.5)]
-    loaded = inputs.load(inputs.check("i", {"samples": samples, "time": times})).value
-    assert f"a sample each {0.5 * factor:g} of 't', but each 0.5 in training" in str(loaded)
+    expected = f"a sample each {0.5 * factor:g} of 't', but each 0.5 in training"
+    with pytest.raises(InstanceError, match=expected):
+        inputs.load(inputs.check("i", {"samples": samples, "time": times}))
 
 
 def test_windows_are_asked_for_by_a_parameter_of_this_kind():

@@ -255,8 +255,7 @@ def convert(
             head, instance = item()
             try:
                 if not isinstance(instance, InstanceError):
-                    checked = inputs.load(inputs.check("instance", instance)).value
-                    instance = checked if isinstance(checked, InstanceError) else instance
+                    inputs.load(inputs.check("instance", instance))
             except InstanceError as error:
                 instance = error
             if isinstance(instance, InstanceError):

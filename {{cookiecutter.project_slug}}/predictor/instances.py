@@ -23,13 +23,6 @@ class InstanceError(PredictError):
     """A fault in what a client sent, in one line."""
 
 
-class Loaded(NamedTuple):
-    """An instance as the model takes it, or why it has no answer."""
-
-    head: dict  # what its answer begins with, such as the name of a file
-    value: Any  # or an InstanceError
-
-
 class Encoded(NamedTuple):
     """Instances of a request as the model takes them, without those that it does not take."""
 
@@ -73,9 +66,13 @@ class JsonInputs:
         """A checked instance as a client sends it to a server."""
         raise NotImplementedError
 
-    def load(self, checked: Any) -> Loaded:
-        """What `encode` takes of a checked instance: here a file that it names may be read."""
-        return Loaded({}, checked)
+    def load(self, checked: Any) -> Any:
+        """What `encode` takes of a checked instance: here a file that it names may be read.
+
+        Raises:
+            InstanceError: it has no answer.
+        """
+        return checked
 
     def encode(self, loaded: list) -> dict[str, Any]:
         """Instances as the model takes them: arrays [rows, …] by name, a row each unless `join` joins."""
@@ -95,13 +92,9 @@ class JsonInputs:
         good, errors = [], {}
         for i, instance in enumerate(instances):
             try:
-                value = self.load(self.check(f"instance {i}", instance)).value
+                good.append(self.load(self.check(f"instance {i}", instance)))
             except InstanceError as error:
-                value = error
-            if isinstance(value, InstanceError):
-                errors[i] = str(value)
-            else:
-                good.append(value)
+                errors[i] = str(error)
         return self.encode_loaded(good, errors)
 
     def encode_loaded(self, good: list, errors: dict[int, str]) -> Encoded:
@@ -187,8 +180,7 @@ def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
         if not reads_csv:
             raise InstanceError(f"{name}: expected instances as {forms}, got {show(text[:40])}")
         for where, texts in read_csv(io.StringIO(text, newline=""), name):
-            bad = isinstance(texts, InstanceError)
-            yield texts if bad else _try(checks.check_csv, where, texts)
+            yield attempt(checks.check_csv, where, texts)
         return
     try:
         whole = json.loads(text)
@@ -197,7 +189,7 @@ def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
         if 2 * sum(isinstance(value, InstanceError) for _, value in lines) > len(lines):
             raise InstanceError(f"{name}: not JSON ({error})") from None
         for where, value in lines:
-            yield value if isinstance(value, InstanceError) else _try(checks.check, where, value)
+            yield attempt(checks.check, where, value)
         return
     if isinstance(whole, dict) and "instances" in whole:
         if more := [key for key in whole if key != "instances"]:
@@ -209,7 +201,7 @@ def read(file: IO[str], name: str, checks: JsonInputs) -> Iterator[Any]:
     if not isinstance(whole, list) or not whole:
         raise InstanceError(f'{name}: expected {{"instances": [{{…}}, …]}}, got {show(whole)}')
     for i, instance in enumerate(whole):
-        yield _try(checks.check, f"{name}: instance {i}", instance)
+        yield attempt(checks.check, f"{name}: instance {i}", instance)
 
 
 def merge(values: Iterable, answers: Iterable[dict]) -> Iterator[dict]:
@@ -219,8 +211,10 @@ def merge(values: Iterable, answers: Iterable[dict]) -> Iterator[dict]:
         yield {"error": str(value)} if isinstance(value, InstanceError) else next(rest)
 
 
-def _try(check: Callable, *arguments: Any) -> Any:
-    """The checked instance, or the error that takes its position."""
+def attempt(check: Callable, *arguments: Any) -> Any:
+    """The result, or the error that takes its position: raised, or given as the last argument."""
+    if isinstance(arguments[-1], InstanceError):
+        return arguments[-1]
     try:
         return check(*arguments)
     except InstanceError as error:

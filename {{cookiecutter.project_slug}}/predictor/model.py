@@ -14,7 +14,7 @@ from codec.answers import word_answers
 from codec.schema import Schema
 from predictor import runtime
 from predictor.inputs import Inputs
-from predictor.instances import Encoded, InstanceError, JsonInputs, merge, show
+from predictor.instances import Encoded, InstanceError, JsonInputs, attempt, merge, show
 from predictor.runtime import Arrays, ModelError
 
 
@@ -195,11 +195,11 @@ class Model:
         """
         inputs = self.inputs
         for start in range(0, len(requests), inputs.AT_ONCE):
-            batch = [inputs.load(request) for request in requests[start : start + inputs.AT_ONCE]]
-            heads, values = zip(*batch, strict=True)
+            batch = requests[start : start + inputs.AT_ONCE]
+            values = [attempt(inputs.load, request) for request in batch]
             good = [value for value in values if not isinstance(value, InstanceError)]
             answers = merge(values, self._answer(inputs.encode_loaded(good, {}), parameters))
-            for request, head, answer in zip(requests[start:], heads, answers, strict=False):
+            for request, answer in zip(batch, answers, strict=True):
                 if parameters.explain and "error" not in answer:
                     answer["explanation"] = inputs.explain(self, inputs.to_json(request))
-                yield head | answer
+                yield getattr(request, "head", {}) | answer  # such as {"file": "a.png"}

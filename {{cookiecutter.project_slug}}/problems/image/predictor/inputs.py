@@ -24,7 +24,7 @@ from PIL import Image
 
 from codec import images
 from codec.schema import Schema
-from predictor.instances import InstanceError, JsonInputs, Loaded, read
+from predictor.instances import InstanceError, JsonInputs, read
 from predictor.runtime import ModelError
 
 _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
@@ -123,7 +123,7 @@ class Inputs(JsonInputs):
         from codec import saliency
         from predictor.gradients import Gradients
 
-        pixels = self.load(self.check("the instance", instance)).value
+        pixels = self.load(self.check("the instance", instance))
         [outputs] = model.call([self.encode([pixels])])
         index = int(outputs["probabilities"][0].argmax())
         [base] = saliency.baselines(pixels[None])
@@ -174,18 +174,20 @@ class Inputs(JsonInputs):
             raise _unreadable(checked.where, error) from None
         return {"image": {"b64": base64.b64encode(data).decode()}}
 
-    def load(self, picture: Picture | InstanceError) -> Loaded:
-        """Its pixels as the model takes them, uint8 [size, size, channels]."""
-        if isinstance(picture, InstanceError):
-            return Loaded({}, picture)
+    def load(self, picture: Picture) -> np.ndarray:
+        """Its pixels as the model takes them, uint8 [size, size, channels].
+
+        Raises:
+            InstanceError: its file cannot be read, or it cannot be decoded.
+        """
         looks = self._looks
         try:
             image = images.fit(picture.decode(), looks.size, looks.channels, looks.resize)
         except OSError as error:
-            return Loaded(picture.head, _unreadable(picture.where, error))
+            raise _unreadable(picture.where, error) from None
         except images.Rejected as rejected:
-            return Loaded(picture.head, InstanceError(f"{picture.where}: {rejected}"))
-        return Loaded(picture.head, np.asarray(image).reshape(looks.shape))
+            raise InstanceError(f"{picture.where}: {rejected}") from None
+        return np.asarray(image).reshape(looks.shape)
 
     def encode(self, loaded: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Images as the model takes them."""

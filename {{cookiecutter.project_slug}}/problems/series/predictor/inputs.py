@@ -21,7 +21,7 @@ from codec.resample import find_places
 from codec.schema import Schema
 from codec.windows import encode
 from predictor.explain import EXACT, explain
-from predictor.instances import InstanceError, JsonInputs, Loaded, show
+from predictor.instances import InstanceError, JsonInputs, show
 
 _LISTS = "expected a list of numbers, null where a sample is lost"
 _TYPES = {float, int, type(None)}  # Python's, of a number in JSON
@@ -185,20 +185,22 @@ class Inputs(JsonInputs):
         time = {} if checked.time is None else {"time": checked.time.tolist()}
         return {"samples": samples, **time}
 
-    def load(self, recording: Recording | InstanceError) -> Loaded:
-        """Its windows."""
-        if isinstance(recording, InstanceError):
-            return Loaded({}, recording)
+    def load(self, recording: Recording) -> Windows:
+        """Its windows.
+
+        Raises:
+            InstanceError: no window has a value, or its times are none to resample by.
+        """
         schema, values, time = self._schema, recording.values, recording.time
         try:
             inputs, starts, length = encode(schema, values, time)
         except ValueError as error:
-            return Loaded(recording.head, InstanceError(f"{recording.where}: {error}"))
+            raise InstanceError(f"{recording.where}: {error}") from None
         steps, times = np.arange(length), schema.step * np.arange(length)
         if time is not None:
             steps, times = find_places(time, schema.step, length)
         lost = np.isnan(values).all(axis=1)
-        return Loaded(recording.head, Windows(inputs, starts, times, steps, lost))
+        return Windows(inputs, starts, times, steps, lost)
 
     def encode(self, loaded: list[Windows]) -> dict[str, np.ndarray]:
         """The windows of all recordings."""

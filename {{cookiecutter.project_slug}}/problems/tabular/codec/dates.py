@@ -73,10 +73,8 @@ def are_dates(counts: Counter) -> bool:
 # Forms that become numbers: patterns for RE2, which pyarrow and TensorFlow share, and for Python.
 _Y, _SHORT_Y = rf"(?P<year>{_YEAR})", rf"(?P<year>{_YEAR}|\d\d)"
 _M, _D, _TH = rf"(?P<month>{_MONTH})", rf"(?P<day>{_DAY})", r"(?:st|nd|rd|th|\.)?"
-_N = (
-    r"(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-    r"(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?\.?"
-)
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_N = rf"(?P<name>{_MONTHS})(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?\.?"
 _T = (
     r"(?:(?:[T ,:_]+| at )(?P<hour>[01]?\d|2[0-4])(?:[:.h](?P<minute>[0-5]\d)"
     r"(?:[:.](?P<second>[0-5]\d(?:\.\d+)?))?)?(?:.?(?P<half>[ap])\.?m\.?)?"
@@ -99,22 +97,7 @@ _PATTERNS = {
 _DAY_NAME = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}[.,]* +)?"
 FORMS = {form: f"(?i)^{_DAY_NAME}{pattern}$" for form, pattern in _PATTERNS.items()}
 NAMED = ("name", "half")  # fields that are words; each counts as its position here, from 1
-WORDS = [
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
-    "a",
-    "p",
-]
+WORDS = [*_MONTHS.split("|"), "a", "p"]
 
 
 def find_form(texts: pa.Array, least: float = 0.5) -> tuple[str, str]:
@@ -166,9 +149,8 @@ def parse_texts(texts: Sequence[str | None], form: str) -> np.ndarray:
 
 @functools.cache
 def _compile(form: str) -> re.Pattern:
-    return re.compile(
-        FORMS[form].replace(r"\d", "[0-9]")
-    )  # Python's \d knows the digits of all scripts
+    # Python's \d knows the digits of all scripts.
+    return re.compile(FORMS[form].replace(r"\d", "[0-9]"))
 
 
 def list_fields(form: str) -> list[str]:

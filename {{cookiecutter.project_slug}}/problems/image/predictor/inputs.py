@@ -24,7 +24,7 @@ from PIL import Image
 
 from codec import images
 from codec.schema import Schema
-from predictor.instances import InstanceError, JsonInputs, read
+from predictor.instances import InstanceError, JsonInputs, explain_errors, read
 from predictor.runtime import ModelError
 
 _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue], …], …], 0 to 255'
@@ -74,7 +74,7 @@ class Inputs(JsonInputs):
         Raises:
             InstanceError: it cannot be read, or is JSON without instances.
         """
-        try:
+        with explain_errors(path):
             if path == "-":
                 data = sys.stdin.buffer.read()
             elif Path(path).is_dir():
@@ -85,8 +85,6 @@ class Inputs(JsonInputs):
                 return
             else:
                 data = Path(path).read_bytes()
-        except OSError as error:
-            raise _unreadable(path, error) from None
         if not _is_json(data):
             yield Picture(path, data)
             return
@@ -168,10 +166,8 @@ class Inputs(JsonInputs):
         """
         if checked.pixels is not None:
             return {"image": checked.pixels.tolist()}
-        try:
+        with explain_errors(checked.where):
             data = Path(checked.where).read_bytes() if checked.data is None else checked.data
-        except OSError as error:
-            raise _unreadable(checked.where, error) from None
         return {"image": {"b64": base64.b64encode(data).decode()}}
 
     def load(self, picture: Picture) -> np.ndarray:
@@ -182,9 +178,8 @@ class Inputs(JsonInputs):
         """
         looks = self._looks
         try:
-            image = images.fit(picture.decode(), looks.size, looks.channels, looks.resize)
-        except OSError as error:
-            raise _unreadable(picture.where, error) from None
+            with explain_errors(picture.where):
+                image = images.fit(picture.decode(), looks.size, looks.channels, looks.resize)
         except images.Rejected as rejected:
             raise InstanceError(f"{picture.where}: {rejected}") from None
         return np.asarray(image).reshape(looks.shape)
@@ -243,10 +238,6 @@ def _decode_base64(where: str, text: str) -> bytes:
     elif any(letter.isspace() for letter in text):
         wrong = "b64 has spaces or line breaks; send it as one line"
     raise InstanceError(f"{where}: {wrong}")
-
-
-def _unreadable(path: str, error: OSError) -> InstanceError:
-    return InstanceError(f"{path}: cannot be read ({error.strerror or error})")
 
 
 def _pixels(where: str, value: list) -> np.ndarray:

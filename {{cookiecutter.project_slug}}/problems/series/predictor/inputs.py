@@ -21,7 +21,7 @@ from codec.resample import find_places
 from codec.schema import Schema
 from codec.windows import encode
 from predictor.explain import EXACT, explain
-from predictor.instances import InstanceError, JsonInputs, show
+from predictor.instances import InstanceError, JsonInputs, explain_errors, show
 
 _LISTS = "expected a list of numbers, null where a sample is lost"
 _TYPES = {float, int, type(None)}  # Python's, of a number in JSON
@@ -272,11 +272,8 @@ def _to_objects(values: list) -> np.ndarray:
 
 
 def _is_json(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
-    except OSError as error:
-        raise InstanceError(f"{path}: cannot be read ({error.strerror or error})") from None
+    with explain_errors(path), open(path, "rb") as file:
+        return file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
 def _refuse_unknown(where: str, given: dict, known: Sequence[str]) -> None:

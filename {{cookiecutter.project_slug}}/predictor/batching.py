@@ -9,7 +9,6 @@ second thread, so that the small ones need not wait for them.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import queue
 import sys
 import threading
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 import orjson
 
-from predictor.instances import InstanceError, show
+from predictor.instances import InstanceError, refuse_unknown, show
 from predictor.metrics import Histogram
 from predictor.model import Model, read_parameters
 from predictor.runtime import ModelError
@@ -120,10 +119,7 @@ class Batcher:
             raise InstanceError(f"the body is not JSON ({error})") from None
         if not isinstance(request, dict) or "instances" not in request:
             raise InstanceError(f'expected {{"instances": [{{…}}, …]}}, got {show(request)}')
-        if unknown := next((name for name in request if name not in FIELDS), None):
-            close = difflib.get_close_matches(unknown, FIELDS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(FIELDS)}"
-            raise InstanceError(f"unknown field {unknown!r}; {hint}")
+        refuse_unknown("unknown field", request, FIELDS)
         instances, most = request["instances"], MAX_CALLS * self.model.inputs.AT_ONCE
         if not isinstance(instances, list) or not instances:
             raise InstanceError(f"instances: expected a list of them, got {show(instances)}")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import difflib
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 
@@ -269,6 +270,22 @@ def _rows(file: Iterable[str], name: str) -> Iterator[tuple[int, list[str]]]:
             start = reader.line_num + 1
     except csv.Error as error:
         raise InstanceError(f"{name}: near line {start}: not CSV ({error})") from None
+
+
+def refuse_unknown(
+    what: str, given: Iterable[str], known: Collection[str], also: Collection[str] = ()
+) -> None:
+    """Raise an InstanceError for the first name that is not known, with the nearest one that is.
+
+    Args:
+        what: such as "instance 3: unknown channel".
+        also: names that may be there, too, and are not proposed.
+    """
+    for name in given:
+        if name not in known and name not in also:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+            raise InstanceError(f"{what} {name!r}; {hint}")
 
 
 def show(value: object) -> str:

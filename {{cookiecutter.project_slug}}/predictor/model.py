@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,15 @@ from codec.answers import word_answers
 from codec.schema import Schema
 from predictor import runtime
 from predictor.inputs import Inputs
-from predictor.instances import Encoded, InstanceError, JsonInputs, attempt, merge, show
+from predictor.instances import (
+    Encoded,
+    InstanceError,
+    JsonInputs,
+    attempt,
+    merge,
+    refuse_unknown,
+    show,
+)
 from predictor.runtime import Arrays, ModelError
 
 
@@ -43,11 +50,8 @@ def read_parameters(value: object, names: Sequence[str] = JsonInputs.PARAMETERS)
         return DEFAULTS
     if not isinstance(value, dict):
         raise InstanceError(f"parameters: expected an object, got {show(value)}")
+    refuse_unknown("parameters: unknown name", value, names)
     for name, setting in value.items():
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
-            raise InstanceError(f"parameters: unknown name {name!r}; {hint}")
         is_flag = isinstance(setting, bool)
         if name == "top" and (is_flag or not isinstance(setting, int) or setting < 1):
             raise InstanceError(f"parameters: top is {show(setting)}; expected a number from 1")

@@ -9,7 +9,6 @@ window that the network was given.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from codec.resample import find_places
 from codec.schema import Schema
 from codec.windows import encode
 from predictor.explain import EXACT, explain
-from predictor.instances import InstanceError, JsonInputs, explain_errors, show
+from predictor.instances import InstanceError, JsonInputs, explain_errors, refuse_unknown, show
 
 _LISTS = "expected a list of numbers, null where a sample is lost"
 _TYPES = {float, int, type(None)}  # Python's, of a number in JSON
@@ -131,11 +130,11 @@ class Inputs(JsonInputs):
         fields = ("samples", "time")
         if not isinstance(instance, dict) or not isinstance(instance.get("samples", {}), dict):
             raise InstanceError(f"{where}: {self._form}, got {show(instance)}")
-        _refuse_unknown(f"{where}: unknown field", instance, fields)
+        refuse_unknown(f"{where}: unknown field", instance, fields)
         if "samples" not in instance:
             raise InstanceError(f"{where}: samples are not there; {self._form}")
         samples, names = instance["samples"], self._schema.names
-        _refuse_unknown(f"{where}: unknown channel", samples, names)
+        refuse_unknown(f"{where}: unknown channel", samples, names)
         columns = []
         for name in names:
             if name not in samples:
@@ -274,14 +273,6 @@ def _to_objects(values: list) -> np.ndarray:
 def _is_json(path: str) -> bool:
     with explain_errors(path), open(path, "rb") as file:
         return file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
-
-
-def _refuse_unknown(where: str, given: dict, known: Sequence[str]) -> None:
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
-            raise InstanceError(f"{where} {name!r}; {hint}")
 
 
 def _read_numbers(where: str, value: object, expected: str) -> np.ndarray:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 
 from codec import values
 from codec.schema import Column, Schema
-from predictor.instances import Encoded, InstanceError, JsonInputs, show
+from predictor.instances import Encoded, InstanceError, JsonInputs, refuse_unknown, show
 
 _KINDS = {"number": "number", "category": "text", "date": "date"}
 _FIXES = {
@@ -106,12 +105,7 @@ class Inputs(JsonInputs):
         """
         if not isinstance(instance, dict):
             raise InstanceError(f"{where}: expected an object of features, got {show(instance)}")
-        for name in instance:
-            if name not in self._known:
-                close = difflib.get_close_matches(name, self._features, n=1)
-                hint = f"there are: {', '.join(self._features)}"
-                hint = f"did you mean {close[0]!r}?" if close else hint
-                raise InstanceError(f"{where}: unknown feature {name!r}; {hint}")
+        refuse_unknown(f"{where}: unknown feature", instance, self._features, self._known)
         row = {}
         for name, column in self._features.items():
             if name not in instance:

@@ -38,36 +38,26 @@ class Attribution:
         return float(missing / max(np.abs(self.values).sum(), 1e-12))
 
 
-def attribute(
-    score: Callable,
-    begin: np.ndarray,
-    end: np.ndarray,
-    steps: int = STEPS,
-    dtype: str = "float32",
-    at_once: int = STEPS,
-) -> Attribution:
+def attribute(score: Callable, begin: np.ndarray, end: np.ndarray) -> Attribution:
     """What each value of one example adds to its score.
 
     Args:
-        score: takes inputs [n, …] as a tensor of `dtype`, returns float32 [n].
+        score: takes inputs float32 [n, …] as a tensor, returns float32 [n].
         begin, end: the baseline and the example, float64 […].
-        at_once: points whose gradient is computed together.
     """
     import tensorflow as tf
 
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    nodes, weights = np.polynomial.legendre.leggauss(STEPS)
     way = np.array([0, *(nodes + 1) / 2, 1])  # both ends with them, for their scores
-    points = begin + (end - begin) * way.reshape(-1, *[1] * begin.ndim)
-    scores, gradients = [], []
-    for start in range(0, len(points), at_once):
-        part = tf.constant(points[start : start + at_once], dtype)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(part)
-            value = score(part)
-        scores += value.numpy().tolist()
-        gradients.append(tape.gradient(value, part).numpy().astype(float))
-    mean = np.tensordot(weights / 2, np.concatenate(gradients)[1:-1], axes=1)
-    return Attribution((end - begin) * mean, scores[0], scores[-1])
+    way = way.reshape(-1, *[1] * begin.ndim)
+    points = tf.constant(begin + (end - begin) * way, tf.float32)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(points)
+        scores = score(points)
+    gradients = tape.gradient(scores, points).numpy().astype(float)
+    mean = np.tensordot(weights / 2, gradients[1:-1], axes=1)
+    first, *_, last = scores.numpy().tolist()
+    return Attribution((end - begin) * mean, first, last)
 
 
 def margin(logits: tf.Tensor, index: int) -> tf.Tensor:

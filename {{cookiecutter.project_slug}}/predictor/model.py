@@ -100,10 +100,10 @@ class Model:
         self.schema = read_schema(model_dir)
         self.inputs = Inputs(self.schema)
         self.runtime_name = runtime.choose(model_dir)
-        self._runtime: runtime.Runtime | None = None
+        self._runtime: runtime.Onnx | runtime.TensorFlow | None = None
         self._lock = threading.Lock()
 
-    def load(self) -> runtime.Runtime:
+    def load(self) -> runtime.Onnx | runtime.TensorFlow:
         """Load the network, once: it takes 0.2 s, or seconds with TensorFlow.
 
         Raises:

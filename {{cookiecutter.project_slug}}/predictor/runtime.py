@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -30,30 +29,14 @@ class ModelError(PredictError):
     """A model that cannot be loaded or called."""
 
 
-class Runtime(Protocol):
-    """A loaded network; threads may call it side by side."""
-
-    name: str
-
-    def call(self, inputs: Arrays) -> Arrays:
-        """The network's outputs [rows, …] by name, of inputs [rows, …]; of `labels` one row is enough.
-
-        Raises:
-            ModelError: the network fails.
-        """
-
-    def close(self) -> None:
-        """End what runs the network."""
-
-
 def choose(model_dir: str | Path) -> str:
     """The name of the runtime that `load` takes: "onnxruntime" or "tensorflow"."""
     there = _network(model_dir).is_file() and importlib.util.find_spec("onnxruntime")
     return "onnxruntime" if there else "tensorflow"
 
 
-def load(model_dir: str | Path) -> Runtime:
-    """Load an exported model's network.
+def load(model_dir: str | Path) -> Onnx | TensorFlow:
+    """Load an exported model's network; threads may call it side by side.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -67,8 +50,6 @@ def _network(model_dir: str | Path) -> Path:
 
 class Onnx:
     """A network in onnxruntime, on one thread a call: a server has a core for each of its calls."""
-
-    name = "onnxruntime"
 
     def __init__(self, model_dir: str | Path):
         path = _network(model_dir)
@@ -88,6 +69,11 @@ class Onnx:
         self._labels = {"labels": np.array([labels])} if labels else {}
 
     def call(self, inputs: Arrays) -> Arrays:
+        """The network's outputs [rows, …] by name, of inputs [rows, …]; of `labels` one row is enough.
+
+        Raises:
+            ModelError: the network fails.
+        """
         try:
             inputs = {name: np.asarray(inputs[name], kind) for name, kind in self._takes.items()}
             rows = len(next(iter(inputs.values())))
@@ -115,7 +101,6 @@ class TensorFlow:
     The child ends with this process, however that ends: the pipe that it reads from is then closed.
     """
 
-    name = "tensorflow"
     child = "predictor.tensorflow_child"
 
     def __init__(self, model_dir: str | Path):
@@ -133,6 +118,7 @@ class TensorFlow:
             raise ModelError(f"{model_dir}: {error}") from None
 
     def call(self, inputs: Arrays) -> Arrays:
+        """See `Onnx.call`."""
         return self._ask("call", inputs)
 
     def _ask(self, method: str, *arguments):
@@ -158,6 +144,7 @@ class TensorFlow:
         return answer
 
     def close(self) -> None:
+        """End the child."""
         self._child.kill()
         self._child.wait()
         for file in (self._child.stdin, self._child.stdout, self._stderr):

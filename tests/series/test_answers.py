@@ -86,7 +86,8 @@ def test_file_request_and_model_in_memory_agree(runs, recordings, task, capsys):
             answers[i : i + 1]
         )
     outputs = [
-        np.asarray(trained.model(model.encode([one]).inputs, training=False)) for one in instances
+        np.asarray(trained.model(model.inputs.encode_request([one]).inputs, training=False))
+        for one in instances
     ]
     for answer, output in zip(answers, outputs, strict=True):
         if task == "classification":
@@ -155,7 +156,7 @@ def test_what_is_lost_changes_no_bit(runs, recordings):
     padded = {name: [*values, *[None] * 12] for name, values in short.items()}
     one, other = model.answer([{"samples": short}, {"samples": padded}])
     assert to_json([one]) == to_json([other])
-    clean = model.encode([{"samples": short}, instance]).inputs
+    clean = model.inputs.encode_request([{"samples": short}, instance]).inputs
     [before], [after] = model.call([clean]), model.call([make_dirty(clean)])
     assert before["probabilities"].tobytes() == after["probabilities"].tobytes()
 
@@ -216,7 +217,9 @@ def test_a_window_without_a_value_has_no_answer(runs, recordings):
 
 def test_a_forecast_from_nothing_is_refused(runs, recordings):
     model = Model(runs("forecasting").model_dir)
-    encoded = model.encode([recordings["p01, 2"], lose(recordings["p01, 2"], 28, None)])
+    encoded = model.inputs.encode_request(
+        [recordings["p01, 2"], lose(recordings["p01, 2"], 28, None)]
+    )
     assert encoded.errors == {1: "instance 1: its last 32 samples are lost"}
 
 

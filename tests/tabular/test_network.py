@@ -114,7 +114,7 @@ def test_an_instance_gets_the_same_bits_alone_and_among_a_thousand(run, request)
 def test_joined_requests_get_the_answers_that_each_gets_alone(penguins, birds):
     model = Model(penguins.model_dir)
     requests = [birds[:1], birds[1:4], birds[4:5], birds[5:50]]
-    joined = model.call([model.encode(request).inputs for request in requests])
+    joined = model.call([model.inputs.encode_request(request).inputs for request in requests])
     for request, outputs in zip(requests, joined, strict=True):
         assert write_json(model.word(outputs)) == write_json(model.answer(request))
 

@@ -85,7 +85,7 @@ class Batcher:
                 instances, parameters = self._read(job)
                 count = len(instances)
                 is_slow = parameters.explain or count > self.model.inputs.AT_ONCE
-                encoded = None if is_slow else self.model.encode(instances)
+                encoded = None if is_slow else self.model.inputs.encode_request(instances)
                 if is_slow or encoded.rows > self.model.inputs.AT_ONCE:
                     self._slow.submit(self._answer_alone, job, instances, parameters)
                 elif encoded.errors and not parameters.partial:
@@ -95,16 +95,11 @@ class Batcher:
                     rows += encoded.rows
             except Exception as error:
                 done.append((job, _describe(error)))
-            job = self._next() if rows < self.model.inputs.AT_ONCE else None
+            more = rows < self.model.inputs.AT_ONCE and not self._queue.empty()
+            job = self._queue.get() if more else None  # no other thread takes from it
         if batch:
             done += self._call(batch, rows)
         self._deliver(done)
-
-    def _next(self) -> Job | None:
-        try:
-            return self._queue.get_nowait()
-        except queue.Empty:
-            return None
 
     def _read(self, job: Job) -> tuple:
         """The instances and the parameters of a request.

@@ -86,7 +86,7 @@ def read_schema(model_dir: str | Path) -> Schema:
 class Model:
     """A model in a directory. Its network is loaded by `load`, or by the first call.
 
-    A server takes `encode`, `call` and `word`, and joins many requests into one call; whoever has one
+    A server takes `inputs`, `call` and `word`, and joins many requests into one call; whoever has one
     request takes `answer`, and for files there is `predict`. Threads may use it side by side.
     """
 
@@ -122,16 +122,6 @@ class Model:
                 self._runtime.close()
             self._runtime = None
 
-    def encode(self, instances: object) -> Encoded:
-        """The instances of a request as the network takes them, and which ones it does not take.
-
-        Raises:
-            InstanceError: no list of them, or an empty one.
-        """
-        if not isinstance(instances, list) or not instances:
-            raise InstanceError(f"instances: expected a list of them, got {show(instances)}")
-        return self.inputs.encode_request(instances)
-
     def call(self, requests: Sequence[Arrays]) -> list[Arrays]:
         """The network's outputs for each of these inputs, all of them in one call.
 
@@ -156,7 +146,7 @@ class Model:
 
         Args:
             outputs: of `call`.
-            loaded: of `encode`, where an instance may have several rows.
+            loaded: of `inputs.encode_request`, where an instance may have several rows.
         """
         joined = self.inputs.join(outputs, loaded, parameters)
         return word_answers(joined, parameters.top)
@@ -168,7 +158,9 @@ class Model:
             InstanceError: no list of instances; or `explain` where it cannot be done.
             ModelError: the network cannot be loaded, or fails.
         """
-        encoded = self.encode(instances)
+        if not isinstance(instances, list) or not instances:
+            raise InstanceError(f"instances: expected a list of them, got {show(instances)}")
+        encoded = self.inputs.encode_request(instances)
         rows = iter(self._answer(encoded, parameters))
         answers = []
         for i, instance in enumerate(instances):

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 
 from codec import files
 from codec.errors import JobError
-from codec.shards.sources import SourceFile
 from codec.shards.splitting import split_groups, split_image
+from codec.shards.table import SourceFile
 
 _BATCH = 1000  # rows that are read or written at once
 _TABLES = """

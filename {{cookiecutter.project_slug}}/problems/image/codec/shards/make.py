@@ -32,6 +32,7 @@ from codec.shards.catalog import Catalog, hash_rows
 from codec.shards.folder import ShardFolder
 from codec.shards.manifest import MANIFEST, OURS, SPLITS, Manifest, Options
 from codec.shards.pool import count_cores, run_in_order, start_processes
+from codec.shards.table import SourceFile
 from codec.shards.writing import Progress, Writer
 
 AT_ONCE = 32  # images that a process gets at a time
@@ -99,7 +100,7 @@ def make_shards(
 
 def _fill(
     writer: Writer,
-    listed: Iterable[sources.SourceFile],
+    listed: Iterable[SourceFile],
     before: Manifest | None,
     replace: bool,
     processes: int | None,

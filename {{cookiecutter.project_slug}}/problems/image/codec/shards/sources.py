@@ -7,28 +7,16 @@ import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from codec import files
 from codec.errors import JobError
 from codec.images import MAX_BYTES
-from codec.shards import table
 from codec.shards.pool import run_in_order
+from codec.shards.table import SourceFile, read_rows
 from codec.split import name_group
 
 REMOTE_REQUESTS = 32  # at a time
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """One file, or anything else that must not be left out in silence."""
-
-    path: str  # below the folder, or as the CSV has it: its name from here on
-    label: str
-    size: int = 0  # bytes
-    changed: int = 0  # nanoseconds; shows whether it is still the file that was read before
-    reason: str | None = None  # why it is no image; None: it has to be read
-    group: str = ""  # what --group names: images of one group stay on one side of the split
 
 
 def locate(source: str, path: str) -> str:
@@ -54,8 +42,7 @@ def list_files(source: str, group: str = "") -> Iterator[SourceFile]:
         JobError: no such file, folder or group, or a CSV that cannot be read.
     """
     if is_table(source):
-        rows = table.read_rows(source, group)
-        return _inspect(source, (SourceFile(**row._asdict()) for row in rows))
+        return _inspect(source, read_rows(source, group))
     if group and not (group.isdecimal() and int(group) > 1):
         raise JobError(
             f"--group {group}: {source} is a folder; write which folder names the group, counted "

@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from codec import files
 from codec.errors import JobError
@@ -22,17 +21,20 @@ from codec.split import name_group
 _QUOTED = re.compile(r'(?:^|(?<=,)) *"[^"]*(?:""[^"]*)*" *(?=,|$)')
 
 
-class Row(NamedTuple):
-    """An image of the table, or what a line has instead of one."""
+@dataclass(frozen=True)
+class SourceFile:
+    """One file, or anything else that must not be left out in silence."""
 
-    path: str  # as it is written; "table.csv:7" where the line has none
+    path: str  # below the folder, or as the CSV has it, or "table.csv:7": its name from here on
     label: str
-    group: str = ""
-    reason: str | None = None  # why it is no image
+    size: int = 0  # bytes
+    changed: int = 0  # nanoseconds; shows whether it is still the file that was read before
+    reason: str | None = None  # why it is no image; None: it has to be read
+    group: str = ""  # what --group names: images of one group stay on one side of the split
 
 
-def read_rows(source: str, group: str) -> Iterator[Row]:
-    """The images of a CSV.
+def read_rows(source: str, group: str) -> Iterator[SourceFile]:
+    """The images of a CSV, without their sizes and times.
 
     Args:
         group: the column that names an image's group; "" for none.
@@ -125,16 +127,16 @@ def _check_separator(line: str, text: str, row: list[str]) -> None:
             raise JobError(f"{line}: {name} between the values; save it with commas: path,label")
 
 
-def _read_row(line: str, row: list[str], columns: _Columns) -> Row:
+def _read_row(line: str, row: list[str], columns: _Columns) -> SourceFile:
     if len(row) != columns.count:
         hint = "; semicolons do not separate values" if len(row) == 1 and ";" in row[0] else ""
         reason = f"{len(row)} values, expected {columns.count}: path,label{hint}"
-        return Row(line, "", reason=reason)
+        return SourceFile(line, "", reason=reason)
     path = row[columns.path].strip()
     label = unicodedata.normalize("NFC", row[columns.label].strip())
     group = "" if columns.group is None else row[columns.group].strip()
     if not path:
-        return Row(line, "", reason="no path in this line")
+        return SourceFile(line, "", reason="no path in this line")
     is_alone = columns.group is not None and not group
     reason = "no label" if not label else "no group" if is_alone else None
-    return Row(path, label, name_group(group), reason)
+    return SourceFile(path, label, reason=reason, group=name_group(group))

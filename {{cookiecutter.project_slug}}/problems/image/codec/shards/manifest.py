@@ -28,14 +28,6 @@ REMEDY = "make the shards again: python scripts/data.py shards"
 INDEX = np.dtype([("offset", "<u8"), ("length", "<u4"), ("image", "<u4"), ("label", "<i4")])
 
 
-def name_shard(split: str, number: int, of: int) -> str:
-    return f"{split}-{number:05d}-of-{of:05d}.tfrecord"
-
-
-def name_index(split: str) -> str:
-    return f"{split}.index.npy"
-
-
 def compute_checksum(path: str) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     hasher = hashlib.sha256()

@@ -109,7 +109,8 @@ class Writer:
         content = hash_rows([(content, self.labels, parts)])
         for part in range(parts):
             first, end = count * part // parts, count * (part + 1) // parts
-            yield Shard(split, manifest.name_shard(split, part, parts), end - first, content)
+            name = f"{split}-{part:05d}-of-{parts:05d}.tfrecord"
+            yield Shard(split, name, end - first, content)
 
     def _list_tasks(self, shards: list[Shard], unwritten: set[Shard]) -> Iterator[tuple]:
         """The arguments of `workers.write_shard` for the unwritten ones of all shards."""
@@ -150,7 +151,7 @@ class Writer:
         classes = dict.fromkeys(self.labels, 0) | dict(self.catalog.query(query, split))
         count, described = sum(classes.values()), []
         head = {"descr": manifest.INDEX.descr, "fortran_order": False, "shape": (count,)}
-        name = manifest.name_index(split)
+        name = f"{split}.index.npy"
         with self._create(name, "wb") as out:
             np.lib.format.write_array_header_1_0(out, head)
             for shard in shards:

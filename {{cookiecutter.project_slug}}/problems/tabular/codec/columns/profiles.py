@@ -60,10 +60,6 @@ class Profile:
         if block.uncounted:
             self.counts, self.uncounted = None, block.uncounted
 
-    def is_misread(self, limit: float) -> bool:
-        """Whether texts are numbers, but for this share of words at most; or numbers are not."""
-        return self.values > 0 and self.text == (self.words <= limit * self.values)
-
     @property
     def missing(self) -> int:
         return self.rows - self.present

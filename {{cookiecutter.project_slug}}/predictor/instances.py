@@ -45,12 +45,14 @@ class JsonInputs:
     PARAMETERS = ("top", "explain", "partial")  # of a request: see `predictor/model.py`
 
     def open(self, path: str) -> Iterator[Any]:
-        """Checked instances from a file, each as `check` returns it, or an InstanceError.
+        """Checked instances from a file, each as `check` returns it, or an InstanceError; - is stdin.
 
         Raises:
             InstanceError: it cannot be read, or is in none of the forms.
         """
-        return read_file(path, self)
+        source = sys.stdin.fileno() if path == "-" else path
+        with explain_errors(path), open(source, encoding="utf-8", newline="") as file:
+            yield from read(file, path, self)
 
     def check(self, where: str, instance: object) -> Any:
         """One instance of a request.
@@ -138,17 +140,6 @@ class JsonInputs:
         Kinds are "number", "text" and "image". None, where instances have another form.
         """
         return []
-
-
-def read_file(path: str, checks: JsonInputs) -> Iterator[Any]:
-    """Checked instances from a file; - is standard input.
-
-    Raises:
-        InstanceError: it cannot be read; or what `read` raises.
-    """
-    source = sys.stdin.fileno() if path == "-" else path
-    with explain_errors(path), open(source, encoding="utf-8", newline="") as file:
-        yield from read(file, path, checks)
 
 
 @contextlib.contextmanager

@@ -58,9 +58,9 @@ def describe(result: Mapping[str, Any]) -> str:
             "as participants, to know how it would be with others."
         )
     elif better:
-        sentence = f"{_capitalize(better[0])} does better: this run is {_place(better[0])}."
+        sentence = f"{better[0]['name'].capitalize()} does better: this run is {_place(better[0])}."
     elif level:  # the simplest comes first
-        sentence = f"{_capitalize(level[0])} does as well, as far as {rows} show: "
+        sentence = f"{level[0]['name'].capitalize()} does as well, as far as {rows} show: "
         sentence += f"this run is {_place(level[0])}."
     else:
         nearest = min(rivals, key=lambda model: model["ahead"][0])
@@ -70,10 +70,6 @@ def describe(result: Mapping[str, Any]) -> str:
         f"encoded as for this run, and predicted {result['rows']:,} of {result['of']:,} held-out rows. "
         "Intervals are of 95 %."
     )
-
-
-def _capitalize(model: Mapping[str, Any]) -> str:
-    return model["name"][:1].upper() + model["name"][1:]
 
 
 def _place(model: Mapping[str, Any]) -> str:

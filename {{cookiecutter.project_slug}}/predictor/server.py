@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from importlib.resources import files
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.responses import Response as Page
@@ -107,12 +108,13 @@ class Predict:
 
     async def __call__(self, scope: dict, receive, send) -> None:
         server, began = self.server, time.perf_counter()
-        size, coding = _read_head(scope["headers"])
-        reserved = MAX_BYTES if size is None else size
-        if coding not in (b"", b"identity"):
+        head = Headers(scope=scope)
+        # The parser has checked the length; a client that does not know it leaves it out.
+        reserved = int(head.get("content-length", MAX_BYTES))
+        if head.get("content-encoding", "").strip().lower() not in ("", "identity"):
             response = refuse(415, "the body is compressed; send it as plain JSON")
         elif reserved > MAX_BYTES:
-            response = refuse(413, f"{size} bytes; send at most {MAX_BYTES} at once")
+            response = refuse(413, f"{reserved} bytes; send at most {MAX_BYTES} at once")
         elif server.batcher is None:
             response = refuse(503, "the model is being loaded; try again in a second")
         elif server.waiting >= MAX_WAITING or server.held + reserved > MAX_HELD:
@@ -141,17 +143,6 @@ class Predict:
         server.metrics.requests[status] += 1
         server.metrics.seconds.add(seconds)
         server.log.write(scope, seconds, response)
-
-
-def _read_head(headers: list[tuple[bytes, bytes]]) -> tuple[int | None, bytes]:
-    """The length of the body, None where the client does not know it, and how it is compressed."""
-    size, coding = None, b""
-    for name, value in headers:
-        if name == b"content-length":
-            size = int(value)  # the parser has checked it
-        elif name == b"content-encoding":
-            coding = value.strip().lower()
-    return size, coding
 
 
 async def _read_body(receive) -> bytes | Response:

@@ -38,8 +38,7 @@ def hold_out(groups: Iterable[str], share: float, fold: int = 1) -> set[str]:
     Each `fold`, from 1 to 1 / share, holds out others; together all, of that many groups or more.
     """
     ranked = rank(groups)
+    count = len(ranked) * share
     if fold > 1:
-        return set(
-            ranked[round(len(ranked) * share * (fold - 1)) : round(len(ranked) * share * fold)]
-        )
-    return set(ranked[: max(1, min(len(ranked) - 1, round(len(ranked) * share)))])
+        return set(ranked[round(count * (fold - 1)) : round(count * fold)])
+    return set(ranked[: max(1, min(len(ranked) - 1, round(count)))])

@@ -131,6 +131,5 @@ class Host:
 
 
 if __name__ == "__main__":
-    os._exit(
-        main()
-    )  # threads of the model's runtime may be at work, and Python would wait for them
+    # Threads of the model's runtime may be at work, and Python would wait for them.
+    os._exit(main())

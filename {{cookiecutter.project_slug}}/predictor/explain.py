@@ -77,9 +77,8 @@ def _sum_all_sets(ask: Callable, count: int) -> np.ndarray:
     sets = np.arange(1 << count)
     members = (sets[:, np.newaxis] >> np.arange(count) & 1).astype(bool)
     scores, sizes = ask(members), members.sum(axis=1)
-    weights = np.array(
-        [1 / (count * math.comb(count - 1, size)) for size in range(count)]
-    )  # of a set without the feature, by its size
+    # Of a set without the feature, by its size.
+    weights = np.array([1 / (count * math.comb(count - 1, size)) for size in range(count)])
     values = np.zeros(count)
     for i in range(count):
         without = sets[~members[:, i]]

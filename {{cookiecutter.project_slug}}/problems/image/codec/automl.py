@@ -5,10 +5,8 @@ from __future__ import annotations
 from codec.schema import Schema
 
 SCHEMAS = "gs://google-cloud-aiplatform/schema"
-HOURS, PRICE = (
-    8,
-    3.465,
-)  # node hours, of which AutoML takes no fewer; US dollars for one, second-hand
+# Node hours, of which AutoML takes no fewer; US dollars for one, second-hand.
+HOURS, PRICE = 8, 3.465
 PARTS = ("training", "validation", "test")
 USES = "labels.aiplatform.googleapis.com/ml_use"
 

@@ -38,22 +38,8 @@ FOREIGN = {
     "SVG": re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--[^>]*-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg"),
     "DICOM": re.compile(rb".{128}DICM", re.DOTALL),
 }
-IMAGE_ENDINGS = set(ENDINGS) | set(
-    [
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".jxl",
-        ".jp2",
-        ".j2k",
-        ".psd",
-        ".ico",
-        ".svg",
-        ".dcm",
-    ]
-)
+IMAGE_ENDINGS = {*ENDINGS, ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k"}
+IMAGE_ENDINGS |= {".psd", ".ico", ".svg", ".dcm"}
 MAX_PIXELS = 89_478_485  # 256 MiB as RGB; Pillow's own limit against files that unpack to gigabytes
 MAX_BYTES = 1 << 28  # of a file
 POLICIES = ("fit", "crop", "stretch")
@@ -62,21 +48,9 @@ POLICIES = ("fit", "crop", "stretch")
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _END_OF_IMAGE = 0xD9
 _ORIENTATION = 0x0112  # the EXIF tag; by its value, what turns the picture upright
-_TURNS = dict(
-    zip(
-        range(2, 9),
-        (
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.TRANSVERSE,
-            Image.Transpose.ROTATE_90,
-        ),
-        strict=True,
-    )
-)
+_T = Image.Transpose
+_TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
+_TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
 
 
 class Rejected(Exception):

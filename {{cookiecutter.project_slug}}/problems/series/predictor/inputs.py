@@ -164,10 +164,8 @@ class Inputs(JsonInputs):
         time = _read_numbers(where, value, expected)
         if len(time) != count:
             raise InstanceError(f"{where} has {len(time)} numbers, and there are {count} samples")
-        most, steps = (
-            _VALUES // len(self._schema.channels),
-            (time[-1] - time[0]) / self._schema.step,
-        )
+        most = _VALUES // len(self._schema.channels)
+        steps = (time[-1] - time[0]) / self._schema.step
         if steps > most:
             raise InstanceError(
                 f"{where}: {steps:,.0f} samples at the model's rate; send at most {most:,} at once"

@@ -144,20 +144,14 @@ class Catalog:
         """
         self._base.execute("DELETE FROM files WHERE file_hash IS NULL")
         self._base.execute("UPDATE files SET listed = 0")
+        rows = (
+            (os.fsencode(f.path), "" if f.reason else f.label, f.group, f.size, f.changed, f.reason)
+            for f in listed
+        )
         self.write(
             "INSERT INTO files (path, label, in_group, size, changed, reason, listed) "
             "VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET listed = 1",
-            (
-                (
-                    os.fsencode(f.path),
-                    "" if f.reason else f.label,
-                    f.group,
-                    f.size,
-                    f.changed,
-                    f.reason,
-                )
-                for f in listed
-            ),
+            rows,
         )
         self._base.execute("DELETE FROM files WHERE NOT listed")
         columns = "path, label, in_group, size, changed"

@@ -61,10 +61,8 @@ def read_images(
                 continue
             hashes = hashlib.sha256(data).digest(), images.digest(image)
             image = images.fit(image, options.size, options.channels, options.resize)
-            name, encoded = (
-                os.fsencode(path),
-                images.encode(image, options.encoding, options.quality),
-            )
+            name = os.fsencode(path)
+            encoded = images.encode(image, options.encoding, options.quality)
             done.append((None, *hashes, spool, out.tell(), len(name), len(encoded), number))
             out.write(name + encoded)
     return done

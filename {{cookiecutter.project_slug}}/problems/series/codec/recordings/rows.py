@@ -134,9 +134,8 @@ def _pack(
     is_lost = np.logical_or.reduce([np.isnan(column) for column in values])
     zeros = np.empty((2, len(values)), np.int64)
     with np.errstate(over="ignore"):
-        for i, column in enumerate(
-            values
-        ):  # of float64, each in one piece: faster than all at once
+        # Columns of float64, each in one piece: faster than all at once.
+        for i, column in enumerate(values):
             rows["values"][:, i] = column
             is_zero = column == 0
             zeros[0, i] = np.count_nonzero(is_zero & is_lost)
@@ -188,9 +187,8 @@ class _Builder:
         # New ones have the next numbers: whatever is not one more was there before.
         expected = self.latest + 1 + np.arange(len(changes))
         self.rows.is_scattered |= not np.array_equal(changes, expected)
-        self.latest = (
-            max(self.latest, int(runs.max())) if not self.rows.is_scattered else int(runs[-1])
-        )
+        is_scattered = self.rows.is_scattered
+        self.latest = int(runs[-1]) if is_scattered else max(self.latest, int(runs.max()))
         if not self.roles.time:  # the order of the rows is one, too, where they are sorted
             block["time"] = np.arange(self.count, self.count + len(block))
         self.count += len(block)

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec import images
+from codec import images, saliency
 from codec.schema import Schema
+from predictor.gradients import Gradients
 from predictor.instances import InstanceError, JsonInputs, explain_errors, read
 from predictor.runtime import ModelError
 
@@ -118,9 +119,6 @@ class Inputs(JsonInputs):
                 why = "for an image it takes TensorFlow, which this server does not have; ask one "
                 why += "beside the trainer, or build the image with --build-arg RUNTIME=tensorflow"
             raise InstanceError(f"explain: {why}")
-        from codec import saliency
-        from predictor.gradients import Gradients
-
         pixels = self.load(self.check("the instance", instance))
         [outputs] = model.call([self.encode([pixels])])
         index = int(outputs["probabilities"][0].argmax())

@@ -212,10 +212,32 @@ def make_turned() -> None:
         add(f"PNG XMP packed {number}", pack(DRAWING, "PNG", pnginfo=packed), seen)
 
 
+def make_malformed() -> None:
+    """Files of which decoders make different pixels: the graph reads none of those."""
+    tag = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    plain, twice = (struct.pack("<4sIH", b"II*\0", 8, n) + n * tag + bytes(4) for n in (1, 2))
+    for name, data in {"Exif\0\0": twice, "Exif\0!": plain}.items():
+        part = name.encode() + data
+        start, rest = np.split(np.frombuffer(pack(DRAWING, "JPEG"), np.uint8), [2])
+        marker = struct.pack(">HH", 0xFFE1, len(part) + 2)
+        data = start.tobytes() + marker + part + rest.tobytes()
+        add(f"JPEG {name!r} of {len(part)}", data, None, name.endswith("!"))
+    lines, clear = rows(INDICES, 8), struct.pack(">HHH", 1, 1, 1)
+    add("PNG grey tRNS of 6", png(8, 0, lines, hostile.chunk(b"tRNS", clear)), None)
+    palette = hostile.chunk(b"PLTE", PALETTE.tobytes())
+    alphas = hostile.chunk(b"tRNS", bytes(range(256)))
+    few = hostile.chunk(b"PLTE", PALETTE[:200].tobytes())
+    add("PNG palette tRNS too long", png(8, 3, lines, few, alphas), None)
+    late = png(8, 3, lines, palette)
+    end = late.index(b"IEND") - 4
+    add("PNG palette tRNS late", late[:end] + alphas + late[end:], None)
+
+
 make_pngs()
 make_bmps()
 make_others()
 make_turned()
+make_malformed()
 ALL = {name: data for name, (data, _) in {**GOOD, **REFUSED}.items()}
 
 

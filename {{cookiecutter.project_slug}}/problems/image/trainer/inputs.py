@@ -98,7 +98,8 @@ def _check_jpeg(data):
     file = tf.io.decode_raw(data, tf.uint8)
     starts = _walk(file, 2, lambda at: at + 2 + _number(file, at + 2, 2), _is_scan(file))
     is_app1 = _number(file, starts, 2) == 0xFFE1
-    exif = tf.boolean_mask(starts, is_app1 & (_number(file, starts + 4, 4) == _code("Exif"))) + 4
+    is_exif = (_number(file, starts + 4, 4) == _code("Exif")) & (_number(file, starts + 8, 2) == 0)
+    exif = tf.boolean_mask(starts, is_app1 & is_exif) + 4
     ends = exif - 2 + _number(file, exif - 2, 2)
     how, problem = _orientation(file, exif, ends, tf.strings.substr(data, 0, starts[-1]), False)
     return how, _first_problem(
@@ -128,35 +129,35 @@ def _check_png(data):
     exif = tf.boolean_mask(starts, kinds == _code("eXIf")) + 8
     ends = exif + _number(file, exif - 8, 4)
     how, problem = _orientation(file, exif, ends, data, tf.reduce_any(is_text & hidden))
+    is_clear = _check_transparency(file, starts, kinds)
     return how, _first_problem(
         [
             (_number(file, 24, 1) != 8, "is a PNG of other than 8 bits a channel"),
+            (~is_clear, "has a palette or transparency out of its place"),
             (tf.reduce_any(kinds == _code("acTL")), "is an animated PNG"),
             (problem != "", problem),
         ]
     )
 
 
-_SIZES = (
-    0,
-    1,
-    1,
-    2,
-    4,
-    8,
-    1,
-    1,
-    2,
-    4,
-    8,
-    4,
-    8,
-    4,
-    0,
-    0,
-    8,
-    0,
-)  # bytes of a value, by its type in EXIF
+def _check_transparency(file, starts, kinds):
+    """Whether PLTE, tRNS and IDAT come in this order, each once but the last, with as many bytes as they
+    should have: decoders differ in what they make of others."""
+    colours, clear, pixels = (
+        tf.boolean_mask(starts, kinds == _code(kind)) for kind in ("PLTE", "tRNS", "IDAT")
+    )
+    is_ordered = tf.reduce_all(colours[:, tf.newaxis] < clear)
+    is_ordered &= tf.reduce_all(tf.concat([colours, clear], 0)[:, tf.newaxis] < pixels)
+    colour, size = _number(file, 25, 1), _number(file, clear, 4)
+    in_palette = size <= tf.reduce_sum(_number(file, colours, 4)) // 3
+    fits = (
+        ((colour == 0) & (size == 2)) | ((colour == 2) & (size == 6)) | (colour == 3) & in_palette
+    )
+    return is_ordered & tf.reduce_all(fits) & (tf.size(colours) < 2) & (tf.size(clear) < 2)
+
+
+# Bytes of a value, by its type in EXIF.
+_SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 0)
 _TEXTS = ("tEXt", "zTXt", "iTXt")  # the chunks of a PNG that may hold metadata of a camera
 
 
@@ -209,7 +210,8 @@ def _orientation(file, exif, ends, searched, is_hidden):
         )
 
     at = tf.concat([exif, [0]], 0)[0]
-    at += tf.where(_number(file, at, 4) == _code("Exif"), 6, 0)
+    has_prefix = (_number(file, at, 4) == _code("Exif")) & (_number(file, at + 4, 2) == 0)
+    at += tf.where(has_prefix, 6, 0)
     little = _number(file, at, 1) == ord("I")
     table = _number(file, at + 4, 4, little)
     is_there = (tf.size(exif) > 0) & (table > 0) & (table < tf.size(file))
@@ -237,6 +239,7 @@ def _orientation(file, exif, ends, searched, is_hidden):
             (tf.size(exif) > 1, "has EXIF more than once"),
             ((tf.size(exif) > 0) & ~is_tiff | tf.reduce_any(is_outside), "has damaged EXIF"),
             (tf.reduce_any(~is_short), "has an EXIF orientation of a wrong type"),
+            (tf.size(entries) > 1, "has several EXIF orientations"),
             ((tf.size(entries) == 0) & is_in_xmp, "may be turned by metadata that is not EXIF"),
         ]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from codec import resample, windows
 from codec.recordings import encode as encode_module
 from codec.recordings import rows as rows_module
+from codec.recordings import tables
 from own import COLUMNS, flags_of, load, make_rows, refusal, write_waves
 
 from conftest import write
@@ -451,6 +453,28 @@ REFUSED = {
         "the mean of a recording knows the samples to forecast",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["shape", "phase"])  # the second is not read
+@pytest.mark.parametrize("rows", [(70,), (70, 90), (1439,), (70, -90)])
+def test_a_quote_never_swallows_other_lines(rows, column, monkeypatch):
+    """Where two of them enclose rows, too, and far behind what is looked at first."""
+    monkeypatch.setattr(tables, "LOOKED_AT", 2000)
+    flags = ["--target", "shape", "--channels", "x,y"]
+
+    def change(table):
+        for i in rows:  # of the last pair, the second one closes the value
+            cell = table[abs(i)][COLUMNS.split(",").index(column)]
+            set_cell(abs(i), column, f'"{cell}' if i > 0 else f'{cell}"')(table)
+
+    path = edit(change)
+    first = rows[0] + 2
+    assert f"{path}:{first}: a quote opens in this line" in refusal("--data", path, *flags)
+    text = Path(path).read_text(encoding="utf-8")
+    other = write("other.csv", text.encode("utf-16"))
+    assert f"{other}:{first}: a quote opens in this line" in refusal("--data", other, *flags)
+    whole = write("whole.csv", re.sub('"?(p0\\d)', r'"\1"', text.replace('"', "")))
+    load("--data", whole, *flags)
 
 
 @pytest.mark.parametrize("fault", REFUSED)

@@ -22,6 +22,7 @@ import pyarrow.csv
 from codec import files
 from codec.errors import JobError
 from codec.recordings.cells import NUMBERS, TEXTS, convert, find_fault, is_number, shorten, show
+from codec.recordings.quotes import CheckedFile, check_line
 from codec.schema import MISSING
 
 BLOCK_BYTES = 1 << 20  # of a file; a line must fit in a block
@@ -117,6 +118,8 @@ def open_source(path: str) -> Source:
         raise JobError(f"{path}: no Parquet that can be read ({shorten(error)})") from None
     lines = text.splitlines(keepends=True)
     lines = lines if len(head) < LOOKED_AT else lines[:-1]
+    for number, line in enumerate(io.StringIO("".join(lines), newline=None), 1):
+        check_line(path, number, line)
     skip = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
     delimiter = _find_delimiter(lines[skip : skip + 100])
     rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if row]
@@ -214,8 +217,12 @@ def read_blocks(source: Source, types: dict[str, pa.DataType]) -> Iterator[pa.Re
 
 def _read_csv(source: Source, types: dict[str, pa.DataType], file) -> Iterator[pa.RecordBatch]:
     is_utf8 = source.encoding == "utf-8-sig"  # pyarrow skips its mark
+    if not is_utf8:
+        with files.open(source.path, "rb") as lines:
+            for number, line in enumerate(io.TextIOWrapper(lines, source.encoding), 1):
+                check_line(source.path, number, line)
     return pa.csv.open_csv(
-        pa.OSFile(source.path) if is_utf8 and not files.is_remote(source.path) else file,
+        CheckedFile(source.path, file) if is_utf8 else file,
         pa.csv.ReadOptions(
             block_size=BLOCK_BYTES,
             column_names=list(source.names),

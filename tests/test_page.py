@@ -134,6 +134,17 @@ def test_a_table_of_samples_is_drawn_and_answered(open_page, tmp_path):
     page.wait_for("document.querySelector('#json').value.includes('0.25')")
     with_commas = json.loads(page.run("document.querySelector('#json').value"))
     assert json.dumps(with_commas) == json.dumps(instance).replace("0.5", "0.25")
-    page.choose_file("input[type=file]", tmp_path / "wrong.csv")
+    named = [
+        "participant,recording," + lines[0],
+        *(f"p{i // 100},1,{r}" for i, r in enumerate(lines[1:])),
+    ]
+    (tmp_path / "named.csv").write_text("\n".join(named), encoding="utf-8")
+    page.choose_file("input[type=file]", tmp_path / "named.csv")  # each has a recording 1
+    page.wait_for("JSON.parse(document.querySelector('#json').value).time.length == 100")
+    (tmp_path / "quoted.csv").write_text("\n".join([*lines[:3], '"0,08"' + lines[3][4:]]))
+    page.choose_file("input[type=file]", tmp_path / "quoted.csv")
     page.wait_for("document.querySelector('#answer .error')")
+    assert "row 3: 8 values, expected 7; is there a , in a value?" in page.text()
+    page.choose_file("input[type=file]", tmp_path / "wrong.csv")
+    page.wait_for("document.querySelector('#answer .error').innerText.includes('no column')")
     assert "no column ay, az, wx, wy, wz; there are: seconds, ax" in page.text()

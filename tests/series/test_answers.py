@@ -17,6 +17,7 @@ from launcher.cli import predict
 from predictor import predict as predictor
 from codec import join
 from codec.answers import to_plain
+from codec.recordings.read import read_recordings
 from codec.schema import Channel, Schema
 from codec.windows import encode
 from predictor.inputs import Inputs
@@ -399,6 +400,19 @@ def test_a_recording_of_a_table_may_be_wrong_alone(runs, capsys):
     assert "class" in first and second["recording"] == "p00, 1"
     assert "recording p00, 1: time repeats" in second["error"]
     assert "recording p00, 2: all its values are lost" in third["error"]
+
+
+def test_a_name_may_hold_a_comma(tmp_path):
+    """In training and in a table to predict: its trials must not become one recording."""
+    rows = [[row[0], row[1], *row[3:6]] for row in make_rows(2)]
+    path = write_waves(rows=rows, columns='subject,"Trial, No",x,y,shape')
+    schema = load("--data", path, "--target", "shape", "--folds", "2").schema
+    again = Schema.from_json(schema.to_json())
+    assert again.recording == ["Trial, No"]
+    assert [len(values) for _, values, _ in read_recordings(path, again)] == [60] * 8
+    assert Inputs(again).list_fields()[0]["columns"]["names"] == ["subject", "Trial, No"]
+    old = json.loads(schema.to_json()) | {"recording": "trial, block"}  # of an earlier version
+    assert Schema.from_json(json.dumps(old)).recording == ["trial", "block"]
 
 
 def scramble(graph, random, names: dict) -> None:

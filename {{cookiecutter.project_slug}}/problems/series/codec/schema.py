@@ -10,7 +10,7 @@ import numpy as np
 from codec.base_schema import BaseSchema
 
 TASKS = ("classification", "regression", "labelling", "forecasting")
-SPLITS = ("participant", "recording", "row")
+SPLITS = ("participant", "folder", "file", "recording", "row")
 NORMALIZE = ("training", "recording")
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of time, how many make a second
 
@@ -49,8 +49,8 @@ class Schema(BaseSchema):
     outputs: list[str] = field(default_factory=list)  # forecasting: channels
     mean: float = 0.0  # regression: of the training recordings
     std: float = 1.0
-    participant: str = ""  # columns, "" for none
-    recording: str = ""
+    participant: str = ""  # a column, "" for none
+    recording: list[str] = field(default_factory=list)  # columns
     missing: tuple[str, ...] = MISSING
     notes: list[str] = field(default_factory=list)  # what was decided, for log and report
 
@@ -76,4 +76,6 @@ class Schema(BaseSchema):
         fields = json.loads(text)
         fields["channels"] = [Channel(**channel) for channel in fields["channels"]]
         fields["missing"] = tuple(fields["missing"])
+        if isinstance(fields["recording"], str):  # of a model that an earlier version trained
+            fields["recording"] = [name for name in fields["recording"].split(", ") if name]
         return cls(**fields)

@@ -88,7 +88,8 @@ class Inputs(JsonInputs):
         example = {
             c.name: [float(f"{v:.4g}") for v in c.mean + c.std * wave] for c in schema.channels
         }
-        columns = {"time": schema.time, "recording": schema.recording}
+        names = [name for name in (schema.participant, *schema.recording) if name]
+        columns = {"time": schema.time, "names": names}
         return [{"name": "samples", "kind": "recording", "example": example, "columns": columns}]
 
     @property

@@ -47,7 +47,7 @@ def read_recordings(
                     f"{path}: no column {schema.time!r}, the time in training, but {name!r}; give it that name "
                     "if it counts the same, or leave it out if the samples follow each other evenly"
                 )
-    naming = [n for n in (schema.participant, *schema.recording.split(", ")) if n]
+    naming = [n for n in (schema.participant, *schema.recording) if n]
     there = [name for name in naming if name in anywhere]
     if there and (lacking := [name for name in naming if name not in there]):
         raise JobError(
@@ -56,7 +56,7 @@ def read_recordings(
         )
     flags = {
         "participant": schema.participant if there else "",
-        "recording": schema.recording if there else "",
+        "recording": schema.recording if there else [],
         "time": schema.time if schema.time in anywhere else "",
         "time_unit": schema.unit or None,
         "channels": schema.names,

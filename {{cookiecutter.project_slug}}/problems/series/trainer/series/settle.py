@@ -143,7 +143,7 @@ def settle_schema(
         labels=decided.labels,
         horizon=horizon,
         participant=roles.participant,
-        recording=", ".join(roles.recording),
+        recording=list(roles.recording),
         notes=notes,
     )
     notes.append(f"{schema.describe_step()}; channels: {', '.join(recordings.channels)}")

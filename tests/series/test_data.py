@@ -137,6 +137,25 @@ def test_a_whole_number_is_one_class_however_a_file_writes_it():
     assert load("--data", "*.csv", "--target", "k", "--folds", "2").classes == ["0", "1"]
 
 
+def test_a_class_is_one_however_its_letters_are_composed():
+    rows = make_rows()
+    for row in rows:
+        row[5] = "gr\u00f6\u00dfe" if row[5] == "saw" else "flach"
+        row[5] = row[5].replace("\u00f6", "o\u0308") if row[0] in ("p00", "p03") else row[5]
+    loaded = load("--data", write_waves(rows=rows), *FLAGS[2:])
+    assert loaded.classes == ["flach", "gr\u00f6\u00dfe"]
+
+
+def test_a_unit_of_time_against_the_name_is_warned_of():
+    rows = [[*row[:2], round(1000 * float(row[2])), *row[3:6]] for row in make_rows(2)]
+    path = write_waves(rows=rows, columns="subject,trial,time_ms,x,y,shape")
+    flags = ["--data", path, "--target", "shape", "--folds", "2", "--time-unit"]
+    assert (
+        "warning: --time-unit s, but the name of 'time_ms' says ms" in load(*flags, "s").describe()
+    )
+    assert "warning" not in load(*flags, "ms").describe()
+
+
 @pytest.mark.parametrize("other", ["3,000", "3,x"])
 def test_a_comma_in_a_text_is_no_decimal_comma(other):
     rows = [[*row[:5], "1,2" if row[5] == "saw" else other] for row in make_rows(2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,63 @@ def test_a_split_that_leaks_is_warned_of(by, warning):
     assert f"warning: --split {by} " in loaded.describe() and warning in loaded.describe()
     assert not np.intersect1d(loaded.train.start, loaded.eval.start).size
     assert {*loaded.train.number} & {*loaded.eval.number} if by == "row" else True
+
+
+def list_held_out(loaded) -> set[tuple]:
+    """(folder, name of the file, recording) of those that are held out."""
+    keys = (loaded.recordings.keys[i] for i in np.unique(loaded.eval.number))
+    return {(*Path(file).parts[-2:], recording) for _, recording, file in keys}
+
+
+def write_files(by_trial: bool) -> None:
+    """Files of participants, or of their trials, in folders of participants; no column names these."""
+    for row in (rows := make_rows(lost=23)):
+        row[0] = f"{row[0]}/{row[1]}.csv" if by_trial else f"{row[0]}/all.csv"
+    for name in dict.fromkeys(row[0] for row in rows):
+        own = [row[by_trial + 1 : 6] for row in rows if row[0] == name]
+        write_waves(f"data/{name}", own, "t,x,y,shape" if by_trial else "trial,t,x,y,shape")
+
+
+def test_without_participants_whole_files_are_held_out():
+    write_files(by_trial=False)
+    loaded = load("--data", "data/*/*.csv", "--target", "shape")
+
+    held_out = list_held_out(loaded)
+
+    assert len(held_out) == 4 and len({folder for folder, *_ in held_out}) == 1
+    assert "held out by file: p0" in loaded.describe()
+    assert "warning: no column names the participants: who has several" in loaded.describe()
+    assert len(np.unique(loaded.train.groups)) == 5
+    names = os.path.abspath("data"), "data/../data", "other/deep/data"
+    shutil.copytree("data", names[-1])
+    for folder in names:  # each machine has them elsewhere
+        assert list_held_out(load("--data", f"{folder}/*/*.csv", "--target", "shape")) == held_out
+
+
+def test_whole_folders_may_be_held_out():
+    write_files(by_trial=True)
+    flags = ["--data", "data/*/*.csv", "--target", "shape", "--split"]
+
+    loaded = load(*flags, "folder")
+
+    assert len({folder for folder, *_ in list_held_out(loaded)}) == 1
+    assert len(list_held_out(loaded)) == 4 and "warning" not in loaded.describe()
+    assert "warning: no column names the participants" in load(*flags, "file").describe()
+    assert "--split folder: there is a single folder" in refusal(
+        "--data", write_waves(), *flags[2:], "folder"
+    )
+
+
+def test_copies_in_training_are_warned_of():
+    rows = make_rows(lost=23)
+    loaded = load("--data", write_waves(rows=rows), *FLAGS[2:])
+    [held_out] = {loaded.recordings.participants[i] for i in loaded.eval.number}
+    assert "warning" not in loaded.describe()
+    kept, one = [row for row in rows if row[0] != held_out], "p00"
+    copied = [[held_out, row[1] + 10, *row[2:]] for row in rows if row[0] == one and row[1] < 3]
+    log = load("--data", write_waves("copies.csv", [*kept, *copied]), *FLAGS[2:]).describe()
+    expected = f"warning: 3 held-out recordings have the same samples as one in training, such as {held_out}"
+    assert f"{expected}, 10 as {one}, 0: the model may know" in log
 
 
 def test_windows_are_split_by_hashes_that_never_change():

@@ -112,8 +112,9 @@ class Windows:
 
     @functools.cached_property
     def groups(self) -> np.ndarray:
-        """int [rows]: the participant of each window; where there is one alone, its recording."""
-        names = np.array(self.recordings.participants)[self.number]
+        """int [rows]: the participant of each window; without any, its file; of one alone, its recording."""
+        keys = self.recordings.keys
+        names = np.array([participant or file for participant, _, file in keys])[self.number]
         different, groups = np.unique(names, return_inverse=True)
         return groups if len(different) > 1 else self.number
 

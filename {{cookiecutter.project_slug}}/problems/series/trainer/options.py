@@ -64,7 +64,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         choices=NORMALIZE,
         default=NORMALIZE[0],
     )
-    text = "what is held out whole (default: participant, else recording)"
+    text = "what is held out whole (default: participant; else file where files hold several recordings, else "
+    text += "recording)"
     add("--split", text, None, choices=SPLITS)
     add(
         "--folds",

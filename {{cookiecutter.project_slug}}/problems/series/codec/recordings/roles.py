@@ -127,7 +127,8 @@ def find_roles(flags, sources: Sequence[Source]) -> Roles:
         flag for flag in ("participant", "recording", "time") if getattr(flags, flag) is not None
     }
     notes += _check_files(sources, {*channels, *others}, given)
-    dates, unit = _read_unit(source, flags, time[0] if time else "")
+    dates, unit, about = _read_unit(source, flags, time[0] if time else "")
+    notes += about
     return Roles(
         participant="".join(participant),
         recording=tuple(recording),
@@ -177,8 +178,8 @@ def _find_reason(source: Source, name: str, plain: str) -> str:
     return "" if own else "text"
 
 
-def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
-    """Which dates the time column has, "" for numbers; and the unit of time."""
+def _read_unit(source: Source, flags, time: str) -> tuple[str, str, list[str]]:
+    """Which dates the time column has, "" for numbers; the unit of time; and notes."""
     values = [row.get(time, "").strip() for row in source.first] if time else []
     known = [value for value in values if value not in MISSING]
     if known and not is_number(known[0], source.decimal):
@@ -187,7 +188,7 @@ def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
                 f"{source.path}: --time {time}: expected numbers, or dates as 2020-01-31 10:15:00.25, got "
                 f"{show(known[0])}"
             )
-        return "zoned" if kind == ZONED else "plain", "s"
+        return "zoned" if kind == ZONED else "plain", "s", []
     match = UNIT.fullmatch(simplify(time))
     named = (
         next((unit for unit, text in zip(UNITS, match.groups(), strict=True) if text), "")
@@ -200,7 +201,10 @@ def _read_unit(source: Source, flags, time: str) -> tuple[str, str]:
             f"--rate {flags.rate:g} is in samples a second, but nobody says in which unit {time!r} counts: "
             f"add --time-unit, one of {', '.join(UNITS)}"
         )
-    return "", unit
+    about = []
+    if named and named != unit:
+        about = [f"warning: --time-unit {unit}, but the name of {time!r} says {named}"]
+    return "", unit, about
 
 
 def _check_files(sources: Sequence[Source], names: set[str], given: set[str]) -> list[str]:

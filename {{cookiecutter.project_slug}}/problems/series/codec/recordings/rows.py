@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -229,7 +230,8 @@ class _Builder:
     def _label(self, text: str) -> int:
         if len(self.label_numbers) > MAX_LABELS:
             raise JobError(f"--target {self.roles.target}: over {MAX_LABELS:,} different values")
-        text = WHOLE.sub(r"\1", text)  # where a value is missing, a table writes 1.0 for 1
+        # Where a value is missing, a table writes 1.0 for 1; a letter is one however it is composed.
+        text = WHOLE.sub(r"\1", unicodedata.normalize("NFC", text))
         return self.label_numbers.setdefault(text, len(self.label_numbers) - 1)
 
     def finish(self) -> None:

@@ -87,9 +87,11 @@ def find_groups(examples, done: Sequence[Answered]) -> np.ndarray:
 def explain_groups(examples) -> str:
     """Whom the intervals are for."""
     count = len(np.unique(examples.eval.groups))
-    what = "recordings"
-    if len({examples.recordings.participants[i] for i in np.unique(examples.eval.number)}) > 1:
+    numbers, what = np.unique(examples.eval.number), "recordings"
+    if len({examples.recordings.participants[i] for i in numbers}) > 1:
         what = "participants"
+    elif 1 < count < len(numbers):
+        what = "files"
     if count < 2:
         return "One held-out recording says nothing of others: there are no intervals."
     return (

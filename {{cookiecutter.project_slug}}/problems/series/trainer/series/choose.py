@@ -13,17 +13,24 @@ from codec.recordings.store import Recordings
 from codec.windows import find_starts
 from trainer.engine.runtime import JobError
 
+Key = tuple[str, str, str]  # participant, recording, file
 AT_ONCE = 1 << 12  # windows that are looked at together
 
 
-def hold_out(
-    keys: Sequence[tuple[str, str, str]], by: str, folds: int, fold: int
-) -> tuple[np.ndarray, str]:
+def choose_split(keys: Sequence[Key]) -> str:
+    """What is held out whole where no flag says it, one of SPLITS."""
+    if any(participant for participant, *_ in keys):
+        return "participant"
+    names = [file for *_, file in keys]
+    return "file" if 1 < len(set(names)) < len(names) else "recording"
+
+
+def hold_out(keys: Sequence[Key], by: str, folds: int, fold: int) -> tuple[np.ndarray, str]:
     """bool [R]: the recordings that are held out; and what was done, for the log.
 
     Args:
         keys: (participant, recording, file) of each.
-        by: participant, recording, or row: then none is, and `write_windows` splits windows.
+        by: one of SPLITS; row: none is, and `write_windows` splits windows.
 
     Raises:
         JobError: too few of them for a split, or for so many folds.
@@ -34,17 +41,13 @@ def hold_out(
         raise JobError("--folds 1: all would be held out; write 2 or more")
     if by == "row":
         return np.zeros(len(keys), bool), ""
-    groups = [participant for participant, *_ in keys]
-    if by == "recording":
-        groups = ["\0".join(key) for key in keys]
+    groups = _name_groups(keys, by)
     different = len(set(groups))
     if different < 2:
-        only = (
-            f"{groups[0]!r} is the only {by}"
-            if by == "participant"
-            else "there is a single recording"
-        )
-        others = "recording, or row" if by == "participant" else "row"
+        only = "there is a single recording"
+        if by != "recording":
+            only = f"{groups[0]!r} is the only {by}" if groups[0] else f"there is a single {by}"
+        others = "row" if by == "recording" else "recording, or row"
         raise JobError(
             f"--split {by}: {only}; one is to be held out: give more data, or --split {others}"
         )
@@ -52,13 +55,48 @@ def hold_out(
         raise JobError(f"--folds {folds}: there are {different} {by}s; write at most {different}")
     chosen = split.hold_out(groups, 1 / folds, fold)
     held_out = np.array([group in chosen for group in groups])
-    names = (
-        sorted(chosen)
-        if by == "participant"
-        else [name_recording(keys[i]) for i in np.flatnonzero(held_out)]
-    )
+    names = sorted(chosen)
+    if by == "recording":
+        names = [name_recording(keys[i]) for i in np.flatnonzero(held_out)]
     more = f", … ({len(names)} in all)" if len(names) > 5 else ""
     return held_out, f"held out by {by}: {', '.join(names[:5])}{more}"
+
+
+def _name_groups(keys: Sequence[Key], by: str) -> list[str]:
+    """What is held out whole with each recording. Files are named below the folder that all are in: so
+    a bucket, and each machine, holds out the same ones."""
+    parts = [file.replace(os.sep, "/").split("/") for *_, file in keys]
+    common = len(os.path.commonprefix([path[:-1] for path in parts]))
+    paths = [path[common:] for path in parts]
+    if by == "participant":
+        return [participant for participant, *_ in keys]
+    if by == "folder":
+        return ["/".join(path[:-1]) for path in paths]
+    files = ["/".join(path) for path in paths]
+    if by == "file":
+        return files
+    return ["\0".join([*key[:2], file]) for key, file in zip(keys, files, strict=True)]
+
+
+def warn_of_split(keys: Sequence[Key], held_out: np.ndarray, by: str) -> list[str]:
+    """Warn where what is held out is not of other people."""
+    if by == "row":
+        return [
+            "warning: --split row holds out windows of recordings that are in training, too: held-out "
+            "figures are too good. Leave it out to hold out whole participants"
+        ]
+    names = np.array([participant for participant, *_ in keys])
+    if not names.any() and by != "folder":
+        return [
+            "warning: no column names the participants: who has several recordings may be held out and "
+            "trained on; name it with --participant, or hold out whole folders with --split folder"
+        ]
+    if len({*names}) > 1 and {*names[held_out]} & {*names[~held_out]}:
+        return [
+            f"warning: --split {by} holds out recordings of participants who are in training, too: "
+            "held-out figures say nothing of new participants"
+        ]
+    return []
 
 
 def write_windows(

@@ -25,11 +25,18 @@ from codec.schema import Channel, Schema
 from codec.windows import merge, to_scale
 from trainer.engine import cache
 from trainer.engine.runtime import JobError
-from trainer.series.choose import hold_out, write_windows
+from trainer.series.choose import (
+    Key,
+    choose_split,
+    hold_out,
+    warn_of_split,
+    write_windows,
+)
 
 WHOLE = 1_000  # samples: recordings that are not longer are taken whole
 WINDOW = 256  # of longer ones
 SHOWN = 3  # recordings that were left out, in the log
+FEW_VALUES = 20  # different ones: recordings with fewer may be equal by chance
 ROUNDS = 4  # in which recordings are encoded: those that cannot be used then change who is held out
 
 
@@ -69,14 +76,13 @@ def encode_recordings(
     Raises:
         JobError: a fault in the files, or in the flags.
     """
-    by = flags.split or ("participant" if roles.participant else "recording")
-    if by == "participant" and not roles.participant:
+    if flags.split == "participant" and not roles.participant:
         raise JobError(
             "--split participant: no column names the participants; name it with --participant"
         )
 
-    def choose(keys: Sequence[tuple[str, str, str]]) -> tuple[np.ndarray, str]:
-        return hold_out(keys, by, flags.folds, flags.fold)
+    def choose(keys: Sequence[Key]) -> tuple[np.ndarray, str]:
+        return hold_out(keys, flags.split or choose_split(keys), flags.folds, flags.fold)
 
     decided, own_key = None, key
     for _ in range(ROUNDS):
@@ -92,18 +98,31 @@ def encode_recordings(
         # They were encoded for another fold, or some could not be used.
         depends_on = json.dumps([key, asdict(decided)])
         own_key = hashlib.sha256(depends_on.encode()).hexdigest()[:20]
+    by = flags.split or choose_split(recordings.keys)
     notes += [line] if line else []
-    if by == "row":
-        notes.append(
-            "warning: --split row holds out windows of recordings that are in training, too: held-out "
-            "figures are too good. Leave it out to hold out whole participants"
-        )
-    elif by == "recording" and len(set(recordings.participants)) > 1:
-        notes.append(
-            "warning: --split recording holds out recordings of participants who are in training, too: "
-            "held-out figures say nothing of new participants"
-        )
+    notes += warn_of_split(recordings.keys, held_out, by) + _warn_of_copies(recordings, held_out)
     return Prepared(recordings, held_out, by == "row", notes, own_key, reused)
+
+
+def _warn_of_copies(recordings: Recordings, held_out: np.ndarray) -> list[str]:
+    """Warn of held-out recordings that are in training, too, under another name."""
+    sides, copies, count = ({}, {}), [], 0
+    for i, measures in enumerate(recordings.measures):  # equal samples have equal ones
+        key = recordings.lengths[i], measures.tobytes()
+        sides[int(held_out[i])].setdefault(key, []).append(i)
+    for key in sides[0].keys() & sides[1].keys():
+        one, other = (side[key][0] for side in sides)
+        samples = recordings.read(one)
+        is_short = len(np.unique(samples)) < FEW_VALUES  # and may be equal by chance
+        if not is_short and np.array_equal(samples, recordings.read(other), equal_nan=True):
+            count += len(sides[1][key])
+            copies.append((recordings.names[other], recordings.names[one]))
+    if not count:
+        return []
+    return [
+        f"warning: {count} held-out recordings have the same samples as one in training, such as "
+        f"{' as '.join(min(copies))}: the model may know them by heart; remove the copies"
+    ]
 
 
 def settle_schema(

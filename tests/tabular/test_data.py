@@ -691,6 +691,17 @@ def test_what_is_ignored_is_told_by_what_it_looks_like():
     assert "an id?" in columns["note"].why
 
 
+def test_short_dates_and_measures_that_repeat_are_no_mere_texts():
+    rows = [f"{i % 28 + 1}.1.24,{i % 9}.1.24,{i % 40}%,{'ab'[i % 2]}" for i in range(400)]
+    path = write("a.csv", "\n".join(["day,version,share,y", *rows]))
+
+    columns = {column.name: column for column in load(path, "y").schema.columns}
+
+    assert columns["day"].kind == "ignore" and "dates, but not of one form" in columns["day"].why
+    assert columns["version"].kind == "category"
+    assert "40 different values: looks like numbers with a comma or a unit" in columns["share"].why
+
+
 # What a job file is told of it
 
 

@@ -44,7 +44,7 @@ _FORMS = "|".join(
         rf"{_YEAR}{_MONTH}{_DAY}[T ]\d{{4,6}}(?:\.\d+)?Z?",  # 20200131T1015
         rf"{_DAY}(?P<b>[-/. ]){_DAY}(?P=b){_YEAR}{_TIME}",  # 31.01.2020, 1/31/2020
         rf"{_DAY}(?P<c>[-/]){_DAY}(?P=c)\d\d{_TIME}",  # 1/31/20
-        rf"[0-3]\d\.[01]\d\.\d\d{_TIME}",  # 31.01.20; 1.2.20 may be a version
+        rf"[0-3]\d\.[01]\d\.\d\d{_TIME}",  # 31.01.20
         rf"{_YEAR}[-/]{_MONTH}|{_MONTH}[-/]{_YEAR}",  # 2020-01
         rf"{_YEAR}[- ]?(?:W\d\d(?:-?[1-7])?|Q[1-4])|Q[1-4][- /]?{_YEAR}",  # 2020-W05
         rf"{_YEAR}年{_MONTH}月(?:{_DAY}日)?",
@@ -61,12 +61,16 @@ _BEFORE = (
 )
 _AFTER = r"(?: ?\[[\w/+-]+\]| ?\([\w .+-]+\))?"  # a zone, or the day of the week
 _DATE = re.compile(f"{_BEFORE}(?:{_FORMS}){_AFTER}", re.IGNORECASE)
+_SHORT = re.compile(rf"({_DAY})\.{_MONTH}\.\d\d{_TIME}", re.IGNORECASE)  # 31.1.20
 
 
 def are_dates(counts: Counter) -> bool:
     """Whether dates are most values of a column, given with their counts, or most different values."""
     common = counts.most_common(1000)
-    dates = [count for text, count in common if _DATE.fullmatch(text)]
+    # 1.2.20 may be a version; beside 13.2.20 it is a day.
+    short = [match for text, _ in common if (match := _SHORT.fullmatch(text))]
+    is_date = _SHORT if any(int(match[1]) > 12 for match in short) else _DATE
+    dates = [count for text, count in common if _DATE.fullmatch(text) or is_date.fullmatch(text)]
     return 2 * len(dates) > len(common) or 2 * sum(dates) > sum(count for _, count in common)
 
 

@@ -260,7 +260,8 @@ def _kind(profile: Profile, scale: meaning.Scale | None) -> tuple[str, str]:
         return "ignore", f"{text}; {distinct} different values{mixed}"
     if not _choose_categories(profile, _fewest(profile)):
         return "ignore", f"text with {distinct} different values, all in too few rows"
-    return "category", f"text with {distinct} different values{mixed}"
+    what = mixed or (f": {_resembles(profile.counts)}" if _are_measures(profile.counts) else "")
+    return "category", f"text with {distinct} different values{what}"
 
 
 def _kind_of_numbers(profile: Profile, scale: meaning.Scale) -> tuple[str, str]:
@@ -285,10 +286,15 @@ def _kind_of_dates(
     return "date", f"{form}, such as {tables.shown(example)}"
 
 
-def _resembles(texts: Iterable[str]) -> str:
-    """What texts that nearly all differ look like, with what to do where something can be done."""
+def _are_measures(texts: Iterable[str]) -> bool:
+    """Whether texts look like numbers with a comma or a unit, and not like a few codes."""
     sample = list(itertools.islice(texts, 200))
     numbers = sum(bool(re.fullmatch(r"\W{0,3}\d[\d.,' ]*\D{0,3}", text)) for text in sample)
-    if numbers > 0.9 * len(sample):
-        return f"looks like numbers with a comma or a unit: write 10.4 ({sample[0]!r})"
+    return len(sample) > FEW_VALUES and numbers > 0.9 * len(sample)
+
+
+def _resembles(texts: Iterable[str]) -> str:
+    """What many texts look like, with what to do where something can be done."""
+    if _are_measures(texts):
+        return f"looks like numbers with a comma or a unit: write 10.4 ({next(iter(texts))!r})"
     return "text that differs from row to row: an id?"

@@ -235,9 +235,16 @@ def test_samples_are_of_all_classes_and_the_same_each_time():
 
 
 def test_the_pictures_of_the_run_before_make_room(run):
-    (run / "gallery" / "eval-999999.png").write_bytes(b"old")
+    """Those that its report shows: whatever else lies there is somebody's."""
+    shown, gallery = (run / "evaluation.json"), run / "gallery"
+    shown.write_text(shown.read_text(encoding="utf-8") + '\n"gallery/eval-999999.png"')
+    for name in ("eval-999999.png", "mine.png", "notes.txt"):
+        (gallery / name).write_bytes(b"old")
     again = train(run, "--epochs", "31")
-    assert not (again.job_dir / "gallery" / "eval-999999.png").exists()
+    assert {"mine.png", "notes.txt"} == {path.name for path in gallery.iterdir()} - {
+        path.removeprefix("gallery/")
+        for path in re.findall(r"gallery/[\w-]+\.png", shown.read_text())
+    }
     assert "Not on this page" not in words_of(page_of(again.job_dir))
 
 

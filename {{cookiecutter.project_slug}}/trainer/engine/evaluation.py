@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -132,17 +133,23 @@ class Context:
         return path
 
     def write_images(self, runtime: Runtime) -> None:
-        """Writes the images of this run, and removes those of a shorter training before."""
-        files.remove_tree(join(runtime.job_dir, "gallery"))
-        if not self._images:
+        """Writes the images of this run, and removes those of a shorter training before: no others."""
+        before, shown = join(runtime.job_dir, "evaluation.json"), set()
+        if files.exists(before):
+            shown = set(re.findall(r"gallery/[\w-]+\.png", files.read_text(before)))
+        if not (shown or self._images):
             return
         files.make_dirs(join(runtime.job_dir, "gallery"))
 
         def write(path: str) -> None:
             files.write_from(io.BytesIO(self._images[path]), join(runtime.job_dir, path))
 
+        def remove(path: str) -> None:
+            files.remove(join(runtime.job_dir, path))
+
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(write, self._images))
+            list(pool.map(remove, shown - self._images.keys()))
 
 
 def _write_cell(value) -> str:

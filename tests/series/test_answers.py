@@ -327,7 +327,7 @@ def with_samples(**samples):
         (with_samples(gaze_y=[1, 10**400]), "channel 'gaze_y': a number of it is too large"),
         (
             with_samples(gaze_y=[1, 1e39]),
-            "channel 'gaze_y': a number of it is too large; send null",
+            "channel 'gaze_y': a number of it is too large; expected a list of numbers, null",
         ),
         (with_samples(gaze_y=[1]), "channel 'gaze_y' has 1 samples, and 'gaze_x' has 2"),
         ({"samples": {"gaze_x": [], "gaze_y": []}}, "all samples are lost"),
@@ -357,6 +357,14 @@ def test_times_in_another_unit_are_refused(factor):
     expected = f"a sample each {0.5 * factor:g} of 't', but each 0.5 in training"
     with pytest.raises(InstanceError, match=expected):
         inputs.load(inputs.check("i", {"samples": samples, "time": times}))
+
+
+@pytest.mark.filterwarnings("error")  # of NumPy, which a client would see
+def test_a_time_that_is_lost_is_named():
+    inputs = Inputs(replace(SCHEMA, own_step=0.5))
+    instance = {"samples": {name: [1, 2, 3] for name in SCHEMA.names}, "time": [0, None, 1]}
+    with pytest.raises(InstanceError, match="^i: its sample 1 has no time$"):
+        inputs.load(inputs.check("i", instance))
 
 
 def test_windows_are_asked_for_by_a_parameter_of_this_kind():

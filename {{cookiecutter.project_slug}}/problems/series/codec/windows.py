@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from codec.resample import CHUNK, find_step, resample
+from codec.resample import CHUNK, check_time, find_step, resample
 from codec.schema import Schema
 
 OTHER_UNIT = 50  # times the step of training, or less than one part of so many
@@ -128,9 +128,11 @@ def encode(
     Raises:
         ValueError: time does not ascend, jumps, or is in another unit; or no window has a value.
     """
+    if time is not None:
+        check_time(time)
     if time is not None and len(time) > 2 and schema.own_step:
         own = find_step(time)
-        if own > 0 and not 1 / OTHER_UNIT < own / schema.own_step < OTHER_UNIT:
+        if not 1 / OTHER_UNIT < own / schema.own_step < OTHER_UNIT:
             raise ValueError(
                 f"a sample each {own:.6g} of {schema.time!r}, but each {schema.own_step:.6g} in training; give "
                 f"times in the unit of training{f', {schema.unit}' if schema.unit else ''}"

@@ -291,4 +291,4 @@ def _read_numbers(where: str, value: object, expected: str) -> np.ndarray:
             return numbers
     except OverflowError:  # an integer of 309 digits
         pass
-    raise InstanceError(f"{where}: a number of it is too large; send null where a sample is lost")
+    raise InstanceError(f"{where}: a number of it is too large; {expected}")

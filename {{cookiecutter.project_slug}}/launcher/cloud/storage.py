@@ -210,7 +210,7 @@ def upload_new(store: Store, folder: Path, entries: Mapping[str, Entry], target:
     print(f"{target}: copied {len(new)} files, {sum(new.values()) / 1e6:.1f} MB", flush=True)
     if others:
         names = ", ".join(sorted(others)[:SHOWN]) + (", …" if len(others) > SHOWN else "")
-        what = "are others there, and nothing is overwritten; give yours another name"
+        what = "are others there, and nothing is overwritten; delete those, or rename yours"
         raise CloudError(f"{target}: {len(others)} files ({names}) {what}")
 
 

@@ -113,9 +113,7 @@ def new_partial(folder: str) -> Iterator[str]:
 
 def _sweep(cache: str) -> None:
     """Removes what writers left that were killed: they had no chance to do it themselves."""
-    for name in files.names(cache):
-        path = os.path.join(cache, name)
-        is_ours = name.startswith(PARTIAL) and os.path.isfile(os.path.join(path, MARK))
+    for mark in Path(cache).glob(f"{PARTIAL}*/{MARK}"):
         with contextlib.suppress(OSError):  # another process sweeps too
-            if is_ours and os.path.getmtime(path) < time.time() - ABANDONED:
-                files.remove_tree(path)
+            if mark.parent.stat().st_mtime < time.time() - ABANDONED:
+                files.remove_tree(str(mark.parent))

@@ -11,7 +11,7 @@ import time
 from codec import files
 from trainer.engine.runtime import join
 
-MOST_SAMPLES = 1000  # beyond, every second one is dropped and the pace halved: enough for a picture
+MOST_SAMPLES = 1000  # beyond, every second one is dropped and the pace halved: enough for a plot
 WRITE_EVERY = 60.0  # seconds; a file in a bucket is written whole each time
 NAMES = ("seconds", "cpu", "memory", "gpu", "gpu_memory")
 GPU_QUERY = ("--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits")

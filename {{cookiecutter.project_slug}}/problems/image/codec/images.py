@@ -47,7 +47,7 @@ POLICIES = ("fit", "crop", "stretch")
 # The second byte of a marker in a JPEG file. After 0xFF, 0x00 and 0xD0 to 0xD7 belong to the data.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _END_OF_IMAGE = 0xD9
-_ORIENTATION = 0x0112  # the EXIF tag; by its value, what turns the picture upright
+_ORIENTATION = 0x0112  # the EXIF tag; by its value, what turns the image upright
 _T = Image.Transpose
 _TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
 _TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}

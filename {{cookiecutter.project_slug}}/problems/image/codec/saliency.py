@@ -1,10 +1,10 @@
-"""What a model looked at in a picture: integrated gradients.
+"""What a model looked at in an image: integrated gradients.
 
-The attribution of a pixel value x_i to a score F of the picture x is
+The attribution of a pixel value x_i to a score F of the image x is
 
     (x_i - b_i) * integral over a from 0 to 1 of dF/dx_i at b + a (x - b)
 
-where b is the baseline: the same picture with nothing on it. All attributions add up to F(x) - F(b),
+where b is the baseline: the same image with nothing on it. All attributions add up to F(x) - F(b),
 which is how `error` checks them. Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for
 Deep Networks", ICML 2017, https://arxiv.org/abs/1703.01365, equation 1 and proposition 1.
 
@@ -28,11 +28,11 @@ FOR, AGAINST = (0, 114, 178), (213, 94, 0)
 
 @dataclass(frozen=True)
 class Attribution:
-    """Of one picture, for one class."""
+    """Of one image, for one class."""
 
     values: np.ndarray  # float64 [height, width, channels]: in units of the score
     baseline: float  # the score of the baseline
-    score: float  # the score of the picture
+    score: float  # the score of the image
 
     @property
     def error(self) -> float:
@@ -44,11 +44,11 @@ class Attribution:
 def integrate(
     begin: np.ndarray, end: np.ndarray, differentiate: Callable, steps: int = STEPS
 ) -> Attribution:
-    """The attribution of a picture, from a baseline to the picture.
+    """The attribution of an image, from a baseline to the image.
 
     Args:
         begin, end: float64 [height, width, channels].
-        differentiate: takes pictures float64 [n, height, width, channels], returns their scores [n]
+        differentiate: takes images float64 [n, height, width, channels], returns their scores [n]
             and the gradients of these [n, height, width, channels].
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -58,22 +58,22 @@ def integrate(
     return Attribution((end - begin) * mean, scores[0], scores[-1])
 
 
-def baselines(pictures: np.ndarray) -> np.ndarray:
-    """Pictures of one colour, the median of each one's edge: what is there where nothing is.
+def baselines(images: np.ndarray) -> np.ndarray:
+    """Images of one colour, the median of each one's edge: what is there where nothing is.
 
     Black, as it is often done, would say that nothing black was ever looked at.
     """
-    edges = [pictures[:, 0], pictures[:, -1], pictures[:, 1:-1, 0], pictures[:, 1:-1, -1]]
+    edges = [images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]]
     colours = np.median(np.concatenate(edges, axis=1), axis=1, keepdims=True)
-    return np.broadcast_to(colours[:, None], pictures.shape).astype(np.uint8)
+    return np.broadcast_to(colours[:, None], images.shape).astype(np.uint8)
 
 
-def draw(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The picture in faint greys, and on it the attributions: uint8 [height, width, 3].
+def draw(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The image in faint greys, and on it the attributions: uint8 [height, width, 3].
 
     Blue speaks for the class, orange against it.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     cell = max(1, -(-max(height, width) // CELLS))
     sums = values.sum(axis=2)
     sums = np.pad(sums, [(0, -height % cell), (0, -width % cell)])
@@ -84,5 +84,5 @@ def draw(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
     strength, colour = (
         np.kron(array, np.ones((cell, cell, 1)))[:height, :width] for array in (strength, colour)
     )
-    grey = 150 + 0.4 * picture.mean(axis=2, keepdims=True)
+    grey = 150 + 0.4 * image.mean(axis=2, keepdims=True)
     return np.round(grey * (1 - strength) + colour * strength).clip(0, 255).astype(np.uint8)

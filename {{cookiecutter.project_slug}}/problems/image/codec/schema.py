@@ -13,7 +13,7 @@ from codec.base_schema import BaseSchema
 
 @dataclass
 class Pictures:
-    """How a picture of any size and kind becomes what the model sees: see `codec/images.py`."""
+    """How an image of any size and kind becomes what the model sees: see `codec/images.py`."""
 
     size: int  # pixels a side
     channels: int  # 3: RGB; 1: grey

@@ -32,7 +32,7 @@ _EXPECTED = 'expected {"image": {"b64": "…"}}, or pixels, [[[red, green, blue]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Instance:
     """One image: a file, a file's bytes, or its pixels, uint8 [height, width, 3]."""
 
     where: str
@@ -69,7 +69,7 @@ class Inputs(JsonInputs):
         self._looks, self._labels = schema.pictures, schema.labels
         self._gradients = None  # they start with the first explanation, and stay
 
-    def open(self, path: str) -> Iterator[Picture | InstanceError]:
+    def open(self, path: str) -> Iterator[Instance | InstanceError]:
         """The images in a file of any kind, or below a folder; - is standard input.
 
         Raises:
@@ -82,12 +82,12 @@ class Inputs(JsonInputs):
                 yield from _find_images(Path(path))
                 return
             elif not _is_json(_read_start(path)):
-                yield Picture(path)
+                yield Instance(path)
                 return
             else:
                 data = Path(path).read_bytes()
         if not _is_json(data):
-            yield Picture(path, data)
+            yield Instance(path, data)
             return
         yield from read(io.StringIO(data.decode("utf-8", "replace")), path, self)
 
@@ -139,7 +139,7 @@ class Inputs(JsonInputs):
         if self._gradients:
             self._gradients.close()
 
-    def check(self, where: str, instance: object) -> Picture:
+    def check(self, where: str, instance: object) -> Instance:
         """One instance of a request.
 
         Raises:
@@ -151,12 +151,12 @@ class Inputs(JsonInputs):
             raise InstanceError(f"{where}: {_EXPECTED}")
         value = instance["image"]
         if isinstance(value, list):
-            return Picture(where, pixels=_pixels(where, value))
+            return Instance(where, pixels=_pixels(where, value))
         if not isinstance(value, dict) or not isinstance(value.get("b64"), str) or len(value) != 1:
             raise InstanceError(f"{where}: {_EXPECTED}")
-        return Picture(where, _decode_base64(where, value["b64"]))
+        return Instance(where, _decode_base64(where, value["b64"]))
 
-    def to_json(self, checked: Picture) -> dict:
+    def to_json(self, checked: Instance) -> dict:
         """A checked instance as a client sends it to a server.
 
         Raises:
@@ -168,7 +168,7 @@ class Inputs(JsonInputs):
             data = Path(checked.where).read_bytes() if checked.data is None else checked.data
         return {"image": {"b64": base64.b64encode(data).decode()}}
 
-    def load(self, picture: Picture) -> np.ndarray:
+    def load(self, instance: Instance) -> np.ndarray:
         """Its pixels as the model takes them, uint8 [size, size, channels].
 
         Raises:
@@ -176,10 +176,10 @@ class Inputs(JsonInputs):
         """
         looks = self._looks
         try:
-            with explain_errors(picture.where):
-                image = images.fit(picture.decode(), looks.size, looks.channels, looks.resize)
+            with explain_errors(instance.where):
+                image = images.fit(instance.decode(), looks.size, looks.channels, looks.resize)
         except images.Rejected as rejected:
-            raise InstanceError(f"{picture.where}: {rejected}") from None
+            raise InstanceError(f"{instance.where}: {rejected}") from None
         return np.asarray(image).reshape(looks.shape)
 
     def encode(self, loaded: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -187,7 +187,7 @@ class Inputs(JsonInputs):
         return {"image": np.stack(loaded)}
 
 
-def _find_images(folder: Path) -> Iterator[Picture]:
+def _find_images(folder: Path) -> Iterator[Instance]:
     """The files below a folder that are images by name or by content, whether good or not; hidden
     ones are left out, as from shards, and the others are counted on stderr."""
     skipped: collections.Counter[str] = collections.Counter()
@@ -197,7 +197,7 @@ def _find_images(folder: Path) -> Iterator[Picture]:
             continue
         if path.suffix.lower() in images.IMAGE_ENDINGS or _has_image(path):
             count += 1
-            yield Picture(str(path))
+            yield Instance(str(path))
         else:
             skipped[path.suffix or path.name] += 1
     if not count:

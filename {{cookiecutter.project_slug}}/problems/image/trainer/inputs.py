@@ -307,7 +307,7 @@ def _scale_columns(pixels, length):
 
 
 def turn(pixels, how):
-    """A picture upright, given its EXIF orientation, 1 to 8; 1 is upright already."""
+    """An image upright, given its EXIF orientation, 1 to 8; 1 is upright already."""
     swapped = tf.reduce_any(how == [5, 6, 7, 8])  # height and width; then at most two mirrors
     pixels = tf.cond(swapped, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
     left_right, up_down = tf.reduce_any(how == [2, 3, 6, 7]), tf.reduce_any(how == [3, 4, 7, 8])

@@ -1,4 +1,4 @@
-"""What a model looked at in a picture: the gradients of Keras models for `codec/saliency.py`."""
+"""What a model looked at in an image: the gradients of Keras models for `codec/saliency.py`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import tensorflow as tf
 
 from codec.saliency import STEPS, Attribution, baselines, integrate
 
-AT_ONCE = 6  # pictures whose gradient is computed together: 2 GB for densenet121 with 224 pixels
+AT_ONCE = 6  # images whose gradient is computed together: 2 GB for densenet121 with 224 pixels
 
 
 def attributions(
-    model: keras.Model, pictures: np.ndarray, classes: np.ndarray, steps: int = STEPS
+    model: keras.Model, images: np.ndarray, classes: np.ndarray, steps: int = STEPS
 ) -> list[Attribution]:
-    """Why the model sees this class in that picture.
+    """Why the model sees this class in that image.
 
     Args:
         model: a functional model of {"image": uint8 [n, height, width, channels]}, to logits.
-        pictures: uint8 [n, height, width, channels].
+        images: uint8 [n, height, width, channels].
         classes: int [n], indices of logits.
 
     Raises:
-        ValueError: the model is not functional, or nothing in it is the picture as floats.
+        ValueError: the model is not functional, or nothing in it is the image as floats.
     """
     before, after = split(model)
-    ends = np.concatenate([baselines(pictures), pictures])
+    ends = np.concatenate([baselines(images), images])
     begin, end = np.split(keras.ops.convert_to_numpy(before({"image": ends})).astype(float), 2)
 
-    def explain(base: np.ndarray, picture: np.ndarray, index: int) -> Attribution:
-        return integrate(base, picture, partial(_differentiate, after, int(index)), steps)
+    def explain(base: np.ndarray, image: np.ndarray, index: int) -> Attribution:
+        return integrate(base, image, partial(_differentiate, after, int(index)), steps)
 
     return list(map(explain, begin, end, classes))
 
@@ -45,11 +45,11 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
             continue
         if keras.backend.is_float_dtype(output.dtype):
             return keras.Model(model.input, output), keras.Model(output, model.output)
-    raise ValueError("in this model no tensor is the picture as floats")
+    raise ValueError("in this model no tensor is the image as floats")
 
 
 def cost(model: keras.Model) -> int:
-    """About how many multiplications a picture takes, forward: a kernel's weights at every position."""
+    """About how many multiplications an image takes, forward: a kernel's weights at every position."""
     total = 0
     for layer in model.layers:
         inside = [v for v in (layer, *vars(layer).values()) if isinstance(v, keras.Model)]

@@ -7,7 +7,7 @@ from measure import Lab, interleave, middle, missed, short, shown, standalone, t
 from PIL import Image
 from shards import SIZE, folder_of, photo
 
-TITLE = "Reading pictures"
+TITLE = "Reading images"
 BATCH = 32
 MAKE = """
 import sys
@@ -51,7 +51,7 @@ def measure(lab):
         cache = lab.job_dir().parent  # a new one: the first epoch fills it
         words = ["--data", made[count], "--batch-size", BATCH, "--cache-dir", cache, *flags]
         joined, source = ",".join(ways), str(sources[count])
-        done = lab.child("picture_ways.py", joined, *words, PICTURES=source)
+        done = lab.child("image_ways.py", joined, *words, IMAGES=source)
         shutil.rmtree(cache, ignore_errors=True)
         return done.answer
 

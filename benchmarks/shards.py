@@ -1,4 +1,4 @@
-"""Benchmark: folders of pictures to shards, against one process, and as the pictures grow in number."""
+"""Benchmark: folders of images to shards, against one process, and as the images grow in number."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import numpy as np
 from measure import Lab, interleave, middle, missed, shown, standalone, table, verdict
 from PIL import Image
 
-TITLE = "Pictures to shards"
+TITLE = "Images to shards"
 MEGA = 1 << 20
 MAKE = """
 import json, os, re, resource, sys, time
@@ -161,7 +161,7 @@ def _icons(lab, count):
 
 
 def folder_of(lab, name, count, draw, ending, **how):
-    """Pictures of ten classes, drawn by their number; the same ones each time."""
+    """Images of ten classes, drawn by their number; the same ones each time."""
     folder = lab.folder / name
     if not folder.exists():
         partial = folder.with_suffix(".partial")

@@ -99,8 +99,8 @@ class Browser:
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def save_picture(self, path, width=1000, height=760):
-        """Save a picture of the page."""
+    def save_image(self, path, width=1000, height=760):
+        """Save an image of the page."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         data = self.call("Page.captureScreenshot", format="png")["data"]

@@ -42,7 +42,7 @@ LONGEST = (
     *("test_local_jobs.py", "test_versions.py", "test_cloud.py", "test_resume.py"),
     *("test_training.py", "test_bake.py", "test_recipes.py", "test_studies.py", "test_forks.py"),
     *("test_container.py", "test_course.py", "test_endpoints.py", "test_shards.py"),
-    *("image/test_report_pictures.py", "test_doctor.py", "test_notebooks.py", "test_update.py"),
+    *("image/test_report_images.py", "test_doctor.py", "test_notebooks.py", "test_update.py"),
     *("launcher/test_study.py", "test_kinds.py", "test_cloud_jobs.py", "image/test_model.py"),
     *("test_cluster.py", "image/test_shards.py", "image/test_data.py", "test_models.py"),
     *("test_serving_container.py", "test_object_names.py", "image/test_network.py"),

@@ -29,8 +29,8 @@ SECTIONS = {  # title: the part that makes it, what it must tell
     "A cloud job, printed": ("dry_run", ["--dry-run", "gcloud ai custom-jobs create --help"]),
     "Studies": ("studies", ["own processes ÷ forked", "the process that forks them"]),
     "Search": ("search", ["Branin", "CPU of a trial"]),
-    "Pictures to shards": ("shards", ["processes ÷ one", "peak memory", "Pillow alone"]),
-    "Reading pictures": (
+    "Images to shards": ("shards", ["processes ÷ one", "peak memory", "Pillow alone"]),
+    "Reading images": (
         "reader",
         ["(a) decoded in memory", "(b) tutorials' way", "(c) `image_dataset", "first step,"],
     ),

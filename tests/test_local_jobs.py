@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 SINGLE = ["multi_gpu", "smoke"]
 LIKE_MULTI_GPU = ["gpu", "flex_start", "tpu"]  # to the trainer
 
-# Epochs by which a job is long enough to be disturbed: pictures take longer than 300 rows.
+# Epochs by which a job is long enough to be disturbed: images take longer than 300 rows.
 EPOCHS = {"tabular": {"workers": 20, "spot": 100}}
 EPOCHS |= dict.fromkeys(("image", "series"), {"workers": 6, "spot": 16})
 SOAK = pytest.mark.soak
@@ -212,7 +212,7 @@ def test_a_killed_launcher_leaves_no_trainer(project, tmp_path):
 
 
 def is_replica(pid):
-    """And no process that a replica has started in its turn, as to make shards of pictures."""
+    """And no process that a replica has started in its turn, as to make shards of images."""
     return b"trainer.task" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 

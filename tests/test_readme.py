@@ -72,16 +72,16 @@ def documents(bake, request):
 def test_the_readme_is_short_and_shows_a_report(documents):
     path, text = next(iter(documents.items()))
     assert len(text.splitlines()) <= 120
-    [picture] = re.findall(r"!\[.+\]\((.+)\)", text)
-    assert 20_000 < (path.parent / picture).stat().st_size < 100_000
+    [image] = re.findall(r"!\[.+\]\((.+)\)", text)
+    assert 20_000 < (path.parent / image).stat().st_size < 100_000
 
 
 def test_the_readme_of_the_template_is_short_and_shows_what_comes_of_it():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 100
-    pictures = re.findall(r"!\[.+?\]\(<?(.+?)>?\)", text)
-    assert len(pictures) == 2
-    assert all(20_000 < (ROOT / picture).stat().st_size < 100_000 for picture in pictures)
+    images = re.findall(r"!\[.+?\]\(<?(.+?)>?\)", text)
+    assert len(images) == 2
+    assert all(20_000 < (ROOT / image).stat().st_size < 100_000 for image in images)
     links = re.findall(r"\]\((docs/\w+\.md)\)", text)
     assert {ROOT / link for link in links} == {*(ROOT / "docs").glob("*.md")}
 

@@ -89,14 +89,14 @@ def lab(bake, tmp_path_factory):
     random = np.random.default_rng(0)
     for i in range(150):
         path = f"{'ab'[i % 2]}/number {i}.png"
-        file = project.path / "pictures" / path
+        file = project.path / "images" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (7, 7, 3), np.uint8)).save(file)
-        buckets.write("lab", f"pictures/{path}", file.read_bytes())
+        buckets.write("lab", f"images/{path}", file.read_bytes())
     for path in ("a/bad.png", "b/.hidden.png", "nowhere.png"):
-        (project.path / "pictures" / path).write_bytes(b"")
-        buckets.write("lab", f"pictures/{path}", b"")
-    rows = "path,label\n" + "".join(f"pictures/a/number {i}.png,{i % 3}\n" for i in range(0, 42, 2))
+        (project.path / "images" / path).write_bytes(b"")
+        buckets.write("lab", f"images/{path}", b"")
+    rows = "path,label\n" + "".join(f"images/a/number {i}.png,{i % 3}\n" for i in range(0, 42, 2))
     buckets.write("lab", "table.csv", rows.encode())
     with Proxy({"storage.googleapis.com": buckets, "www.googleapis.com": buckets}) as proxy:
         yield Lab(project, proxy, buckets, tmp_path_factory.mktemp("temporary"))
@@ -119,14 +119,14 @@ def left(lab):
 @pytest.fixture(scope="module")
 def local(lab):
     """The shards that all others must equal, by name."""
-    lab.shards("pictures", "here")
+    lab.shards("images", "here")
     files = (path for path in (lab.project.path / "here").iterdir() if path.suffix != ".json")
     return {path.name: path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
 def remote(lab, local):
-    lab.shards("gs://lab/pictures", "gs://lab/there", "--workers=2")
+    lab.shards("gs://lab/images", "gs://lab/there", "--workers=2")
     assert lab.contents("there") == local
     return "gs://lab/there"
 
@@ -148,10 +148,10 @@ def test_from_a_bucket_to_a_bucket(lab, local, remote):
 
 def test_again_uploads_nothing(lab, remote):
     before = len(lab.uploads())
-    lab.shards("gs://lab/pictures", remote)
+    lab.shards("gs://lab/images", remote)
     assert len(lab.uploads()) == before
     # From the same images elsewhere: they are read, and only the manifest is new.
-    lab.shards("pictures", remote)
+    lab.shards("images", remote)
     new = set(lab.uploads()[before:])
     assert new == {
         f"there/{n}" for n in (".unfinished", "rejected.csv", "copies.csv", "manifest.json")
@@ -190,12 +190,12 @@ def test_a_table_in_a_bucket(lab):
     lab.buckets.write(
         "lab",
         "more.csv",
-        lab.buckets.read("lab", "table.csv") + b"pictures/no.png,1\ngs://closed/a.png,1\n",
+        lab.buckets.read("lab", "table.csv") + b"images/no.png,1\ngs://closed/a.png,1\n",
     )
     out, _ = lab.shards("gs://lab/more.csv", "gs://lab/table")
     assert "of 3 classes" in out and "files rejected: 2" in out
     rejected = lab.contents("table")["rejected.csv"].decode()
-    assert "pictures/no.png,cannot be read: there is no such file" in rejected
+    assert "images/no.png,cannot be read: there is no such file" in rejected
     assert "gs://closed/a.png,cannot be read: " in rejected and "not have access" in rejected
     manifest = json.loads(lab.buckets.read("lab", "table/manifest.json"))
     assert sum(part["count"] for part in manifest["splits"].values()) == 21
@@ -211,7 +211,7 @@ def report(step, done, total):
     if step == "write":
         os.kill(os.getpid(), signal.SIGKILL)
 options = Options(size=96, encoding="raw", shard_mb=1)
-make_shards("pictures", "gs://lab/killed", options, processes=1, progress=report)
+make_shards("images", "gs://lab/killed", options, processes=1, progress=report)
 """
 
 
@@ -222,7 +222,7 @@ def test_killed_while_it_uploads(lab, local):
     before = len(lab.uploads())
     _, err = lab.code(READ, "gs://lab/killed", code=1)
     assert "gs://lab/killed: no finished shards" in err
-    lab.shards("pictures", "gs://lab/killed")
+    lab.shards("images", "gs://lab/killed")
     assert lab.contents("killed") == local
     again = [name for name in lab.uploads()[before:] if name.endswith(".tfrecord")]
     assert len(again) < sum(name.endswith(".tfrecord") for name in local)
@@ -232,7 +232,7 @@ def test_killed_while_it_uploads(lab, local):
 @pytest.mark.soak
 def test_a_bucket_that_fails_now_and_then(lab, local):
     lab.proxy.faults.extend([503, LOST, *[None] * 18] * 5)
-    lab.shards("gs://lab/pictures", "gs://lab/unsteady")
+    lab.shards("gs://lab/images", "gs://lab/unsteady")
     assert not lab.proxy.faults, "not all faults happened"
     assert lab.contents("unsteady") == local
 
@@ -241,26 +241,26 @@ def test_a_bucket_that_fails_now_and_then(lab, local):
 def test_what_arrives_damaged_is_sent_again(lab, local):
     name = next(name for name in local if name.startswith("train-00001"))
     lab.buckets.spoil = {f"spoilt/{name}": 2, "spoilt/train.index.npy": 1}
-    lab.shards("pictures", "gs://lab/spoilt")
+    lab.shards("images", "gs://lab/spoilt")
     assert lab.contents("spoilt") == local
     lab.buckets.spoil = {f"worse/{name}": 99}
-    _, err = lab.shards("pictures", "gs://lab/worse", code=2)
+    _, err = lab.shards("images", "gs://lab/worse", code=2)
     assert f"error: gs://lab/worse/{name}: arrived damaged 3 times" in err
     assert "worse/manifest.json" not in lab.buckets.names("lab", "worse/")
     lab.buckets.spoil = {}
-    lab.shards("pictures", "gs://lab/worse")
+    lab.shards("images", "gs://lab/worse")
     assert lab.contents("worse") == local
 
 
 @pytest.mark.parametrize(
     ("source", "target", "expected"),
     [
-        ("gs://closed/pictures", "new", "not have access"),
-        ("gs://absent/pictures", "new", "gs://absent/pictures: nothing is there"),
+        ("gs://closed/images", "new", "not have access"),
+        ("gs://absent/images", "new", "gs://absent/images: nothing is there"),
         ("gs://lab/nothing", "new", "gs://lab/nothing: nothing is there"),
-        ("pictures", "gs://closed/new", "not have access"),
-        ("pictures", "gs://absent/new", "not exist"),
-        ("gs://lab/pictures", "gs://lab/pictures/new", "must be apart from the images"),
+        ("images", "gs://closed/new", "not have access"),
+        ("images", "gs://absent/new", "not exist"),
+        ("gs://lab/images", "gs://lab/images/new", "must be apart from the images"),
     ],
 )
 def test_a_bucket_that_cannot_be_used_is_named_before_images_are_read(
@@ -272,6 +272,6 @@ def test_a_bucket_that_cannot_be_used_is_named_before_images_are_read(
     (line,) = (line for line in err.splitlines() if line.startswith("error: "))
     assert expected in line
     requested = [unquote(path) for _, path, _ in lab.proxy.requests[before:]]
-    assert not [path for path in requested if "pictures/a/" in path and "alt=media" in path]
+    assert not [path for path in requested if "images/a/" in path and "alt=media" in path]
     assert not (lab.project.path / "new").exists()
     assert left(lab) == []

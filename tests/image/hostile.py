@@ -1,4 +1,4 @@
-"""Pictures as they are found in the wild, and worse: `make(folder)` writes over 200 of them.
+"""Images as they are found in the wild, and worse: `make(folder)` writes over 200 of them.
 
 Every good one comes with the pixels that a reader must see, every bad one with the reason why it is
 none. All are small but for the ones whose point is that they are not.
@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 SIDES = (23, 17)  # width and height, unless the point is another size
 POSIX = os.name == "posix"
 ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp"}
-LOSSLESS, LOSSY = 2, 40  # how far a pixel may be off, on average over the picture
+LOSSLESS, LOSSY = 2, 40  # how far a pixel may be off, on average over the image
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Maker:
         self.expected[path] = outcome
         return place
 
-    def picture(self, mode: str = "RGB", size: tuple[int, int] = SIDES) -> Image.Image:
+    def draw(self, mode: str = "RGB", size: tuple[int, int] = SIDES) -> Image.Image:
         """Another one each time: a colour gradient with a number of its own, and no symmetry."""
         self.count += 1
         width, height = size
@@ -93,7 +93,7 @@ def make(folder: str | Path) -> dict[str, Good | Bad]:
     maker = Maker(Path(folder))
     for write in (jpegs, pngs, other_formats, sizes, names, twins, broken, truncated, misnamed):
         write(maker)
-    for write in (unsuitable, bombs, no_pictures, hidden):
+    for write in (unsuitable, bombs, no_images, hidden):
         write(maker)
     if POSIX:
         links_and_pipes(maker)
@@ -102,7 +102,7 @@ def make(folder: str | Path) -> dict[str, Good | Bad]:
 
 def jpegs(m: Maker) -> None:
     for quality in (5, 50, 75, 95, 100):
-        image = m.picture()
+        image = m.draw()
         m.add(
             f"cat/quality {quality}.jpg", pack(image, "JPEG", quality=quality), Good(image, LOSSY)
         )
@@ -114,22 +114,22 @@ def jpegs(m: Maker) -> None:
         "comment": {"comment": b"a comment with \xff\xd9 in it"},
         "profile": {"icc_profile": b"no real profile" * 5000},
     }.items():
-        image = m.picture()
+        image = m.draw()
         m.add(f"cat/{name}.jpg", pack(image, "JPEG", quality=90, **how), Good(image, LOSSY))
-    grey = m.picture("L")
+    grey = m.draw("L")
     m.add("cat/grey.jpg", pack(grey, "JPEG"), Good(grey.convert("RGB"), LOSSY))
     for ending in (".JPG", ".jpeg", ".Jpeg", ".jpe", ".jfif", ""):
-        image = m.picture()
+        image = m.draw()
         m.add(f"cat/ending{ending}", pack(image, "JPEG"), Good(image, LOSSY))
     for name, appended in {
         "zeros": bytes(100),
         "noise": bytes(range(256)) * 9,
         "film": b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\4\1\2" * 50,
     }.items():
-        image = m.picture()
+        image = m.draw()
         m.add(f"cat/followed by {name}.jpg", pack(image, "JPEG") + appended, Good(image, LOSSY))
     for orientation in range(0, 10):  # 0 and 9 mean nothing
-        image = m.picture()
+        image = m.draw()
         exif = Image.Exif()
         exif[0x0112] = orientation
         turned = image.copy()
@@ -140,28 +140,28 @@ def jpegs(m: Maker) -> None:
             path = f"cat/turned {orientation} {kind}{ENDINGS[kind]}"
             tolerance = LOSSY if kind == "JPEG" else LOSSLESS
             m.add(path, pack(image, kind, exif=exif, **how), Good(upright, tolerance))
-    image = m.picture()
-    preview = pack(m.picture(size=(8, 8)), "JPEG")
+    image = m.draw()
+    preview = pack(m.draw(size=(8, 8)), "JPEG")
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + preview
     m.add("cat/with a preview.jpg", pack(image, "JPEG", exif=exif), Good(image, LOSSY))
-    image = m.picture()
+    image = m.draw()
     torn = b"Exif\0\0MM\0*\xff\xff\xff\xf0" + b"\x01\x12" * 30
     m.add("cat/torn metadata.jpg", pack(image, "JPEG", exif=torn), Good(image, LOSSY))
-    image = m.picture()
-    depth = m.picture()
+    image = m.draw()
+    depth = m.draw()
     two = pack(image, "MPO", save_all=True, append_images=[depth])
     m.add("cat/a phone's, with depth.jpg", two, Good(image, LOSSY))
 
 
 def pngs(m: Maker) -> None:
     for mode in ("1", "L", "P", "RGB"):
-        image = m.picture(mode)
+        image = m.draw(mode)
         m.add(f"dog/mode {mode}.png", pack(image, "PNG"), Good(image.convert("RGB")))
     for colours in (2, 4, 16, 200):
-        image = m.picture().quantize(colours)
+        image = m.draw().quantize(colours)
         m.add(f"dog/{colours} colours.png", pack(image, "PNG"), Good(image.convert("RGB")))
     for mode in ("LA", "RGBA"):
-        image, opaque = m.picture(mode), m.picture(mode)
+        image, opaque = m.draw(mode), m.draw(mode)
         alpha = np.tile(np.linspace(0, 255, SIDES[0]).astype(np.uint8), (SIDES[1], 1))
         image.putalpha(Image.fromarray(alpha))
         share = alpha[..., np.newaxis] / 255.0
@@ -169,26 +169,26 @@ def pngs(m: Maker) -> None:
         seen = Image.fromarray(seen.round().astype(np.uint8))
         m.add(f"dog/half seen {mode}.png", pack(image, "PNG"), Good(seen))
         m.add(f"dog/opaque {mode}.png", pack(opaque, "PNG"), Good(opaque.convert("RGB")))
-    unseen = m.picture("RGBA")
+    unseen = m.draw("RGBA")
     unseen.putalpha(0)
     m.add("dog/unseen.png", pack(unseen, "PNG"), Good(Image.new("RGB", SIDES, "white")))
     for mode in ("L", "P", "RGB"):
-        image = m.picture(mode)
+        image = m.draw(mode)
         one = image.getpixel((3, 4))
         white = np.asarray(image.convert("RGB")).copy()
         same = np.asarray(image) == one
         white[same if same.ndim == 2 else same.all(axis=-1)] = 255
         packed = pack(image, "PNG", transparency=one)
         m.add(f"dog/one colour unseen {mode}.png", packed, Good(Image.fromarray(white)))
-    image = m.picture()
+    image = m.draw()
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Title", "a text", zip=True)
     m.add("dog/texts.png", pack(image, "PNG", pnginfo=texts), Good(image))
-    image = m.picture()
+    image = m.draw()
     m.add("dog/followed by noise.png", pack(image, "PNG") + b"noise" * 99, Good(image))
-    image = m.picture()
+    image = m.draw()
     m.add("dog/one frame.png", pack(image, "PNG", save_all=True), Good(image))
-    image = m.picture()
+    image = m.draw()
     m.add("dog/stored.PNG", pack(image, "PNG", compress_level=0), Good(image))
     for depth in (1, 2, 4):
         values = (np.arange(8 * 5).reshape(5, 8) * (m.count + 3)) % (1 << depth)
@@ -202,25 +202,25 @@ def pngs(m: Maker) -> None:
 
 def other_formats(m: Maker) -> None:
     for mode in ("1", "L", "P"):
-        image = m.picture(mode)
+        image = m.draw(mode)
         m.add(f"bird/mode {mode}.gif", pack(image, "GIF"), Good(image.convert("RGB")))
-    image = m.picture("P")
+    image = m.draw("P")
     place = image.getpixel((3, 4))
     seen = np.asarray(image.convert("RGB")).copy()
     seen[np.asarray(image) == place] = 255
     packed = pack(image, "GIF", transparency=place)
     m.add("bird/one colour unseen.gif", packed, Good(Image.fromarray(seen)))
-    image = m.picture("P")
+    image = m.draw("P")
     m.add("bird/in rows.gif", pack(image, "GIF", interlace=0), Good(image.convert("RGB")))
     for mode in ("1", "L", "P", "RGB"):
-        image = m.picture(mode)
+        image = m.draw(mode)
         m.add(f"bird/mode {mode}.bmp", pack(image, "BMP"), Good(image.convert("RGB")))
     for how in ({"lossless": True}, {"quality": 50}, {"quality": 100, "method": 6}):
-        image = m.picture()
+        image = m.draw()
         tolerance = LOSSLESS if "lossless" in how else LOSSY
         name = " ".join(f"{key} {value}" for key, value in how.items())
         m.add(f"bird/{name}.webp", pack(image, "WEBP", **how), Good(image, tolerance))
-    image = m.picture("RGBA")
+    image = m.draw("RGBA")
     image.putalpha(0)
     unseen = Good(Image.new("RGB", (9, 9), "white"))
     m.add("bird/unseen.webp", pack(image.resize((9, 9)), "WEBP", lossless=True), unseen)
@@ -229,7 +229,7 @@ def other_formats(m: Maker) -> None:
 def sizes(m: Maker) -> None:
     for width, height in [(1, 1), (1, 2), (2, 1), (1, 300), (300, 1), (7, 900), (1500, 1100)]:
         for kind in ("PNG", "JPEG", "BMP"):
-            image = m.picture(size=(width, height))
+            image = m.draw(size=(width, height))
             tolerance = LOSSY if kind == "JPEG" else LOSSLESS
             path = f"bird/{width}x{height}{ENDINGS[kind]}"
             m.add(path, pack(image, kind), Good(image, tolerance))
@@ -244,23 +244,23 @@ def names(m: Maker) -> None:
     if sys.platform == "linux":
         wild += [os.fsdecode(b"not \xff\xfe utf-8")]
     for name in wild:
-        image = m.picture()
+        image = m.draw()
         m.add(f"cat/{name}.png", pack(image, "PNG"), Good(image))
     for path in ("deep/er/and/deeper still/a.png", "a.jpg/b.png", "empty/../a.png/c.png"):
-        image = m.picture()
+        image = m.draw()
         m.add(os.path.normpath(f"dog/{path}"), pack(image, "PNG"), Good(image))
-    image = m.picture()
+    image = m.draw()
     m.add("class, with a comma é/a.png", pack(image, "PNG"), Good(image))
     (m.folder / "a class without a file").mkdir()
 
 
 def twins(m: Maker) -> None:
-    image = m.picture()
+    image = m.draw()
     for i, data in enumerate([pack(image, "PNG")] * 3 + [pack(image, "PNG", compress_level=1)]):
         m.add(f"dog/copy {i}.png", data, Good(image))
     m.add("dog/copy 4.bmp", pack(image, "BMP"), Good(image))
     for kind in ("PNG", "BMP"):
-        image = m.picture()
+        image = m.draw()
         path = f"cat/in two classes {kind}.png"
         m.add(path, pack(image, "PNG"), Bad("in two classes: the same as dog/"))
         path = f"dog/in two classes {kind}{ENDINGS[kind]}"
@@ -268,7 +268,7 @@ def twins(m: Maker) -> None:
 
 
 def broken(m: Maker) -> None:
-    whole = pack(m.picture(size=(60, 60)), "PNG")
+    whole = pack(m.draw(size=(60, 60)), "PNG")
     for share in (0.1, 0.3, 0.5, 0.7, 0.9):
         place = int(len(whole) * share)
         bad = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
@@ -276,7 +276,7 @@ def broken(m: Maker) -> None:
     m.add("bad/head.png", whole[:20] + b"\xff" + whole[21:], Bad("broken"))
     reason = "broken: no valid header of a {} file"  # Pillow's own text holds a memory address
     m.add("bad/no header.png", whole[:8] + whole[33:], Bad(reason.format("PNG")))
-    m.add("bad/no frame.gif", pack(m.picture(), "GIF")[:13] + b";", Bad(reason.format("GIF")))
+    m.add("bad/no frame.gif", pack(m.draw(), "GIF")[:13] + b";", Bad(reason.format("GIF")))
     for kind, head in {
         "JPEG": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
         "PNG": b"\x89PNG\r\n\x1a\n",
@@ -303,13 +303,13 @@ def broken(m: Maker) -> None:
 
 def truncated(m: Maker) -> None:
     for kind, ending in ENDINGS.items():
-        how = {"exif": b"Exif\0\0" + pack(m.picture(), "JPEG")} if kind == "JPEG" else {}
-        whole = pack(m.picture(size=(64, 64)), kind, **how)
+        how = {"exif": b"Exif\0\0" + pack(m.draw(), "JPEG")} if kind == "JPEG" else {}
+        whole = pack(m.draw(size=(64, 64)), kind, **how)
         for share in (0.02, 0.3, 0.6, 0.9, 0.99):
             cut = whole[: max(16, int(len(whole) * share))]
             m.add(f"bad/{share} is left{ending}", cut, Bad(("truncated", "broken")))
         m.add(f"bad/the last byte is gone{ending}", whole[:-1], Bad(("truncated", "broken")))
-    long = pack(m.picture(size=(64, 64)), "JPEG", progressive=True)
+    long = pack(m.draw(size=(64, 64)), "JPEG", progressive=True)
     m.add("bad/half of a progressive.jpg", long[: len(long) // 2], Bad("truncated"))
 
 
@@ -319,18 +319,16 @@ def misnamed(m: Maker) -> None:
             if other != kind:
                 name = "WebP" if kind == "WEBP" else kind
                 path = f"bad/a {kind}{ending}"
-                m.add(path, pack(m.picture(), kind), Bad(f"wrongly named: a {name} file"))
+                m.add(path, pack(m.draw(), kind), Bad(f"wrongly named: a {name} file"))
     for ending in (".txt", ".tif", ".heic", ".jpg~", ".bak", ".jp2"):
-        m.add(
-            f"bad/a picture{ending}", pack(m.picture(), "JPEG"), Bad("wrongly named: a JPEG file")
-        )
+        m.add(f"bad/an image{ending}", pack(m.draw(), "JPEG"), Bad("wrongly named: a JPEG file"))
 
 
 def unsuitable(m: Maker) -> None:
     for kind in ("GIF", "PNG", "WEBP"):
         for frames in (2, 5):
-            more = [m.picture() for _ in range(frames - 1)]
-            data = pack(m.picture(), kind, save_all=True, append_images=more, duration=100)
+            more = [m.draw() for _ in range(frames - 1)]
+            data = pack(m.draw(), kind, save_all=True, append_images=more, duration=100)
             m.add(f"bad/{frames} frames{ENDINGS[kind]}", data, Bad(f"animated: {frames} frames"))
     deep = Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 150)
     m.add("bad/16 bits grey.png", pack(deep, "PNG"), Bad("16 bits a channel"))
@@ -338,7 +336,7 @@ def unsuitable(m: Maker) -> None:
         rows = (b"\0" + bytes(range(2 * channels)) * 9) * 9
         m.add(f"bad/16 bits {name}.png", png(9, 9, 16, colour, rows), Bad("16 bits a channel"))
     for quality in (60, 95):
-        image = m.picture("CMYK")
+        image = m.draw("CMYK")
         m.add(f"bad/inks {quality}.jpg", pack(image, "JPEG", quality=quality), Bad("CMYK"))
 
 
@@ -357,10 +355,10 @@ def bombs(m: Maker) -> None:
     for side in (9_500, 14_000, 40_000):
         m.add(f"bad/{side} a side.png", bomb(side, side), Bad("too large"))
     m.add("bad/a long one.png", bomb(2_000_000_000, 1), Bad(("too large", "broken")))
-    gif = bytearray(pack(m.picture("P"), "GIF"))
+    gif = bytearray(pack(m.draw("P"), "GIF"))
     gif[6:10] = b"\xff\xff\xff\xff"
     m.add("bad/a wide screen.gif", bytes(gif), Bad("too large"))
-    bmp = bytearray(pack(m.picture(), "BMP"))
+    bmp = bytearray(pack(m.draw(), "BMP"))
     bmp[18:26] = struct.pack("<ii", 50_000, 50_000)
     m.add("bad/a wide field.bmp", bytes(bmp), Bad("too large"))
     text = chunk(b"zTXt", b"Title\0\0" + zeros(80 << 20))
@@ -373,16 +371,16 @@ def bombs(m: Maker) -> None:
 FOREIGN = {"scan": "TIFF", "icon": "icon", "paper": "PDF", "drawing": "SVG", "phone": "HEIC"}
 
 
-def no_pictures(m: Maker) -> None:
+def no_images(m: Maker) -> None:
     for ending in (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".txt", ""):
         m.add(f"bad/nothing{ending}", b"", Bad("empty"))
-        m.add(f"bad/a text{ending}", b"a text, and no picture\n" * 9, Bad("not an image"))
-    tiff = pack(m.picture(), "TIFF")
+        m.add(f"bad/a text{ending}", b"a text, and no image\n" * 9, Bad("not an image"))
+    tiff = pack(m.draw(), "TIFF")
     for name, data in {
         "a page.jpg": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
         "scan.tif": tiff,
         "scan.png": tiff,
-        "icon.ico": pack(m.picture(), "ICO", sizes=[(16, 16)]),
+        "icon.ico": pack(m.draw(), "ICO", sizes=[(16, 16)]),
         "paper.pdf": b"%PDF-1.4\n%%EOF",
         "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         "Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" * 9,
@@ -393,25 +391,25 @@ def no_pictures(m: Maker) -> None:
     }.items():
         kind = FOREIGN.get(name.partition(".")[0])
         m.add(f"bad/{name}", data, Bad(f"{kind}, which is not read" if kind else "not an image"))
-    m.add("in no class.png", pack(m.picture(), "PNG"), Bad("in no class"))
-    m.add("readme.txt", b"pictures of mine\n", Bad("in no class"))
+    m.add("in no class.png", pack(m.draw(), "PNG"), Bad("in no class"))
+    m.add("readme.txt", b"images of mine\n", Bad("in no class"))
 
 
 def hidden(m: Maker) -> None:
     """Files that systems leave: nobody misses them, and nobody is told of them."""
     for path in (".DS_Store", "cat/.DS_Store", "cat/._a.jpg", ".git/a.png", "cat/.thumbs/a.png"):
-        m.add(path, pack(m.picture(), "PNG"), Bad("hidden"))
+        m.add(path, pack(m.draw(), "PNG"), Bad("hidden"))
         del m.expected[path]
 
 
 def links_and_pipes(m: Maker) -> None:
     aside = m.folder.parent / f"{m.folder.name}, aside"
     aside.mkdir()
-    image = m.picture()
+    image = m.draw()
     (aside / "linked.png").write_bytes(pack(image, "PNG"))
     (m.folder / "cat/a link.png").symlink_to(aside / "linked.png")
     m.expected["cat/a link.png"] = Good(image)
-    image = m.picture()
+    image = m.draw()
     (aside / "more").mkdir()
     (aside / "more/a.png").write_bytes(pack(image, "PNG"))
     (m.folder / "cat/a linked folder").symlink_to(aside / "more")
@@ -435,7 +433,7 @@ def links_and_pipes(m: Maker) -> None:
         listener.bind("socket.png")
         os.chdir(here)
     m.expected["bad/socket.png"] = Bad("not a file")
-    locked = m.add("bad/locked.png", pack(m.picture(), "PNG"), Bad("cannot be read"))
+    locked = m.add("bad/locked.png", pack(m.draw(), "PNG"), Bad("cannot be read"))
     locked.chmod(0)
     (m.folder / "bad/locked").mkdir(mode=0)
     m.expected["bad/locked"] = Bad("cannot be read")

@@ -1,4 +1,4 @@
-"""What the tests know of pictures: some on the spot, the trainer as its flags reach it, a trained model."""
+"""What the tests know of images: some on the spot, the trainer as its flags reach it, a trained model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MISTAKE = (
 )
 
 
-def write_pictures(folder: str, size: int = 8, **counts: int) -> str:
+def write_images(folder: str, size: int = 8, **counts: int) -> str:
     """PNG files of random pixels in class folders, the same ones each time; returns the folder."""
     for number, (label, count) in enumerate(counts.items()):
         (Path(folder) / label).mkdir(parents=True, exist_ok=True)

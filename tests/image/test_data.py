@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, train, tree, write
-from own import load, write_pictures
+from own import load, write_images
 from PIL import Image
 
 from codec.shards import manifest
@@ -112,7 +112,7 @@ def test_a_replica_reads_its_share_and_no_other():
 
 @pytest.mark.parametrize("encoding", manifest.ENCODINGS)
 def test_images_are_the_same_wherever_they_are_kept(encoding):
-    write_pictures("in", a=40, b=40)
+    write_images("in", a=40, b=40)
     make_shards("in", "shards", Options(size=8, encoding=encoding))
     flags = ["--data", "shards", "--cache-dir", "cache", "--cache"]
     for split in ("train", "eval"):
@@ -129,7 +129,7 @@ def decoded() -> list[tuple[str, int]]:
 
 
 def test_images_are_decoded_once():
-    write_pictures("in", a=30, b=30)
+    write_images("in", a=30, b=30)
     flags = ["--data", "in", "--cache", "disk", "--image-size", "8"]
     next(load(*flags).train.batches(8))
     before = decoded()
@@ -140,7 +140,7 @@ def test_images_are_decoded_once():
 
 @pytest.mark.parametrize("kept", CACHES)
 def test_a_changed_image_is_never_confused_with_the_old_one(kept):
-    write_pictures("in", a=30, b=30)
+    write_images("in", a=30, b=30)
     flags = ["--data", "in", "--cache", kept, "--image-size", "8"]
 
     def everything():
@@ -164,7 +164,7 @@ def test_a_changed_image_is_never_confused_with_the_old_one(kept):
     ],
 )
 def test_the_cache_is_chosen_by_size_and_the_reason_logged(monkeypatch, few, free, kept, why):
-    write_pictures("in", a=20, b=20)
+    write_images("in", a=20, b=20)
     monkeypatch.setattr(pixels, "FEW", few)
     monkeypatch.setattr(pixels, "_free", lambda folder: free)
     loaded = load("--data", "in", "--image-size", "8", "--cache-dir", "cache")
@@ -206,7 +206,7 @@ def test_the_digits_come_from_where_a_job_names(monkeypatch, capsys):
 
 
 def test_images_may_be_listed_in_a_table():
-    write_pictures("in", x=20, y=20)
+    write_images("in", x=20, y=20)
     files = sorted(Path("in").rglob("*.png"))
     lines = [
         f"{file.relative_to('in')},{'odd' if i % 2 else 'even'},p{i // 4}"
@@ -224,7 +224,7 @@ def test_images_may_be_listed_in_a_table():
 
 
 def test_processes_may_need_the_same_shards_at_once():
-    write_pictures("in", a=300, b=300)
+    write_images("in", a=300, b=300)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from trainer import data, task; from trainer.engine import runtime;"
         "flags = task.parse(['--job-dir', 'runs/a', '--data', 'in', '--image-size', '8']);"
@@ -245,7 +245,7 @@ def test_processes_may_need_the_same_shards_at_once():
 
 def masked(count: int) -> list[str]:
     """Flags for images with masks, in each of which the greys of its image are inverted."""
-    write_pictures("in", a=count, b=count)
+    write_images("in", a=count, b=count)
     for path in Path("in").rglob("*.png"):
         grey = np.asarray(Image.open(path).convert("L"))
         target = Path("masks", path.relative_to("in"))
@@ -269,7 +269,7 @@ def test_each_image_comes_with_its_own_mask(first):
 
 
 def test_without_a_target_one_folder_is_enough():
-    examples = load("--data", write_pictures("in", a=40), "--target", "none", "--image-size", "8")
+    examples = load("--data", write_images("in", a=40), "--target", "none", "--image-size", "8")
     [(_, block), *_] = examples.train.batches(8)
     assert [*block[0]] == ["image"] and len(block) == 1
     assert (examples.schema.task, examples.classes) == ("reconstruction", [])
@@ -303,18 +303,18 @@ def test_masks_are_part_of_what_a_resume_compares():
 
 
 def empty_shards() -> str:
-    write_pictures("in", a=20, b=20)
+    write_images("in", a=20, b=20)
     return make_shards("in", "shards", Options(size=8, eval_share=0.0)).path
 
 
 FAULTS = {
     "no folder": (lambda: "nowhere", [], "nowhere: no such file or folder"),
-    "no pictures": (
+    "no images": (
         lambda: os.path.dirname(write("in/a/x.txt", "x")),
         [],
         "no image among 1 files",
     ),
-    "one class": (lambda: write_pictures("in", a=20), [], "one class, 'a'; a classifier needs two"),
+    "one class": (lambda: write_images("in", a=20), [], "one class, 'a'; a classifier needs two"),
     "no held-out": (empty_shards, [], "no image is in the split 'eval'; make the shards with"),
     "another size": (
         lambda: numbered(20),
@@ -413,7 +413,7 @@ def test_flags_that_do_not_go_together_are_one_line(capsys, cache, flags, expect
 
 def test_a_class_that_is_rare_counts_more(monkeypatch):
     monkeypatch.setattr(export, "write", lambda model, examples, path: None)
-    write_pictures("in", a=60, b=20)
+    write_images("in", a=60, b=20)
     flags = ["--data", "in", "--image-size", "8", "--epochs", "1", "--filters", "4"]
     for weights in ("none", "balanced"):
         train(f"runs/{weights}", *flags, "--class-weights", weights)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT, read_json, train
-from own import write_pictures
+from own import write_images
 
 from codec.schema import Pictures, Schema
 from trainer import model as modelling
@@ -33,7 +33,7 @@ NAME, SIZE = "mobilenet", 32
 @pytest.fixture(autouse=True)
 def only_train(monkeypatch):
     """To export a large network and to draw its maps takes longer than to train it for so little.
-    test_report_pictures.py does both with one."""
+    test_report_images.py does both with one."""
     monkeypatch.setattr(export, "write", lambda model, examples, path: None)
     monkeypatch.setitem(explain.BUDGET, "CPU", 0)
 
@@ -48,7 +48,7 @@ def weights(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def flags(weights, tmp_path_factory) -> list[str]:
-    folder = write_pictures(str(tmp_path_factory.mktemp("pictures") / "in"), SIZE, a=30, b=30)
+    folder = write_images(str(tmp_path_factory.mktemp("images") / "in"), SIZE, a=30, b=30)
     given = ["--data", folder, "--image-size", str(SIZE), "--batch-size", "16", "--seed", "1"]
     return [*given, "--backbone", "MobileNet", "--weights", weights, "--hidden-units", ""]
 
@@ -172,7 +172,7 @@ def test_each_network_has_its_own_preprocessing(name):
     np.testing.assert_allclose(network(pixels, training=True), expected, atol=1e-6)
 
 
-def test_a_grey_picture_is_the_same_in_colour():
+def test_a_grey_image_is_the_same_in_colour():
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 1)).astype("float32")
     network = Backbone(NAME, SIZE)
     np.testing.assert_array_equal(network(pixels), network(np.repeat(pixels, 3, axis=3)))
@@ -202,7 +202,7 @@ def test_a_download_that_fails_names_the_two_other_ways(flags, tmp_path):
 
 
 @pytest.mark.parametrize("name", options.AUGMENTATIONS)
-def test_each_augmentation_changes_training_pictures_alone(name):
+def test_each_augmentation_changes_training_images_alone(name):
     keras.utils.set_random_seed(5)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3)).astype("float32")
     augment = Augment((name,))

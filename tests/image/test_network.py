@@ -26,9 +26,9 @@ def make_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def test_onnxruntime_answers_as_tensorflow_does(digits: Trained):
-    pictures = {"image": digits.data.eval.pixels.read("eval", np.arange(100))}
+    images = {"image": digits.data.eval.pixels.read("eval", np.arange(100))}
     lean, full = runtime.load(digits.model_dir), runtime.TensorFlow(digits.model_dir)
-    got, expected = lean.call(pictures), full.call(pictures)
+    got, expected = lean.call(images), full.call(images)
     full.close()
     assert isinstance(lean, runtime.Onnx) and got.keys() == expected.keys()
     np.testing.assert_allclose(got["probabilities"], expected["probabilities"], rtol=0, atol=1e-5)

@@ -51,7 +51,7 @@ FILES = {
 }
 
 
-# The forms in which pictures come
+# The forms in which images come
 
 
 def answers(capsys, model: Trained, *files: str) -> list[dict]:
@@ -77,7 +77,7 @@ def in_memory(digits: Trained, pixels: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
 
 
-def test_the_same_picture_in_each_form(capsys, digits):
+def test_the_same_image_in_each_form(capsys, digits):
     path, pixels = first_digit(digits)
     b64 = {"b64": base64.b64encode(Path(path).read_bytes()).decode()}
     colours = np.repeat(pixels, 3, axis=2).tolist()
@@ -102,7 +102,7 @@ def test_the_same_picture_in_each_form(capsys, digits):
         assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_picture_alone_gets_the_same_bits_in_each_form(capsys, digits):
+def test_an_image_alone_gets_the_same_bits_in_each_form(capsys, digits):
     path, pixels = first_digit(digits)
     b64 = {"b64": base64.b64encode(Path(path).read_bytes()).decode()}
     write("b64.json", json.dumps({"instances": [{"image": b64}]}))
@@ -272,10 +272,10 @@ def test_a_saved_model_has_the_gradients_of_the_model_in_memory(digits):
     some = np.stack([pixels, 255 - pixels])
     network, classes = Differentiable(digits.model_dir), [3, 7]
     expected = gradients.attributions(digits.model, some, np.array(classes))
-    for picture, index, other in zip(some, classes, expected, strict=True):
-        base = saliency.baselines(picture[None])[0]
+    for image, index, other in zip(some, classes, expected, strict=True):
+        base = saliency.baselines(image[None])[0]
         differentiate = partial(network.differentiate, index)
-        own = saliency.integrate(base.astype(float), picture.astype(float), differentiate)
+        own = saliency.integrate(base.astype(float), image.astype(float), differentiate)
         np.testing.assert_allclose(own.values, other.values, atol=1e-5)
         assert (own.score, own.baseline) == pytest.approx((other.score, other.baseline), abs=1e-5)
         assert np.abs(own.values).max() > 0.1

@@ -20,7 +20,7 @@ from codec import images
 from codec.schema import Pictures, Schema
 from codec.shards.make import make_shards
 from codec.shards.manifest import Options
-from predictor.inputs import Inputs, Picture
+from predictor.inputs import Inputs, Instance
 from predictor.instances import attempt
 from predictor import runtime
 from trainer.images.shards import Dataset
@@ -311,7 +311,7 @@ def test_predictions_see_the_pixels_of_the_shards(sharded, model_dir):
     pixels, rejected = sharded
     inputs = Inputs(Schema(["a", "b"], Pictures(SIDE, 3, "fit")))
     network = runtime.load(model_dir)
-    values = {name: attempt(inputs.load, Picture(name, data)) for name, data in ALL.items()}
+    values = {name: attempt(inputs.load, Instance(name, data)) for name, data in ALL.items()}
     for name, reason in rejected.items():
         assert str(values[name]) == f"{name}: {reason}"
     seen = network.call(inputs.encode([values[name] for name in pixels]))["image"]

@@ -652,7 +652,7 @@ def test_two_at_once_are_refused():
 def test_mistakes_are_one_line_and_leave_nothing():
     write_classes("in", a=5)
     os.makedirs("bare/a")
-    Path("bare/a/a.txt").write_text("no picture", encoding="utf-8")
+    Path("bare/a/a.txt").write_text("no image", encoding="utf-8")
     Path("latin.csv").write_bytes("path,label\nä.png,a\n".encode("latin-1"))
     os.makedirs("none")
     before = sorted(Path().rglob("*"))

@@ -14,6 +14,6 @@ def page_of(run_dir: Path) -> str:
 
 
 def words_of(page: str) -> str:
-    """What a reader sees: no tags, no pictures, single spaces."""
+    """What a reader sees: no tags, no images, single spaces."""
     body = re.sub(r"<[^>]*>", " ", page[page.index("<body>") :])
     return re.sub(r"\s+", " ", html.unescape(body))

@@ -1,4 +1,4 @@
-"""Ways of reading images, or of training on them: `python picture_ways.py WAY:CACHE,… trainer flags`.
+"""Ways of reading images, or of training on them: `python image_ways.py WAY:CACHE,… trainer flags`.
 
 Prints JSON: for each, images a second of the first epoch and of those after it, and the processor
 time of an image in these. `reader.py` starts it, in a bake for images.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from trainer import data as pictures
+from trainer import data as images
 from trainer import model, task
 from trainer.engine import batching, parallel, runtime
 from trainer.images import shards
@@ -67,7 +67,7 @@ def read(flags, data):
 
 
 def gather(flags, data):
-    """Decoded pictures in memory, batches taken out of them in random order, by numpy alone."""
+    """Decoded images in memory, batches taken out of them in random order, by numpy alone."""
     images, labels = _memory(data)
     random = np.random.default_rng(0)
 
@@ -101,13 +101,13 @@ def tutorial(flags, data):
 def directory(flags, data):
     """Keras's loader, on the files that the shards were made from, those held out among them."""
     loaded = tf.keras.utils.image_dataset_from_directory(
-        os.environ["PICTURES"],
+        os.environ["IMAGES"],
         image_size=data.train.pixels.dataset.shape[:2],
         batch_size=flags.batch_size,
         seed=0,
         verbose=False,
     )
-    count = sum(1 for _ in Path(os.environ["PICTURES"]).rglob("*.jpg"))
+    count = sum(1 for _ in Path(os.environ["IMAGES"]).rglob("*.jpg"))
     loaded = loaded.prefetch(tf.data.AUTOTUNE)
 
     def epoch():
@@ -186,6 +186,6 @@ if __name__ == "__main__":
     for word in sys.argv[1].split(","):
         way, cache = word.split(":")
         flags = task.parse([*sys.argv[2:], "--cache", cache])
-        measured[word] = ways[way](flags, pictures.load(flags, runtime.read("unused")))
+        measured[word] = ways[way](flags, images.load(flags, runtime.read("unused")))
     print(json.dumps(measured), flush=True)
     os._exit(0)

@@ -61,7 +61,7 @@ def project(bake):
 
 @pytest.fixture(scope="module")
 def flags(project, tmp_path_factory):
-    """Those of a run of densenet121 over 48 pictures of two kinds."""
+    """Those of a run of densenet121 over 48 images of two kinds."""
     place = tmp_path_factory.mktemp("photos")
     for i in range(48):
         label = "ab"[i % 2]

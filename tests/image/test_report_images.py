@@ -1,4 +1,4 @@
-"""The report of a run on pictures: what it shows of them, and whether its maps tell the truth."""
+"""The report of a run on images: what it shows of them, and whether its maps tell the truth."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import read_json, train
-from own import write_pictures
+from own import write_images
 from pages import page_of, words_of
 
 from codec import saliency
@@ -52,19 +52,19 @@ def change(run_dir, name, edit):
 
 
 def held_out(run, rows):
-    """Pictures uint8 [n, height, width, channels] and their classes."""
+    """Images uint8 [n, height, width, channels] and their classes."""
     return run.data.eval.read(rows), run.data.eval.targets(rows)
 
 
-def probabilities(model, pictures):
-    return tf.nn.softmax(model({"image": pictures}, training=False)).numpy()
+def probabilities(model, images):
+    return tf.nn.softmax(model({"image": images}, training=False)).numpy()
 
 
 # --- Integrated gradients
 
 
 def network(*middle, size=6, classes=4):
-    """A functional model of pictures with random weights."""
+    """A functional model of images with random weights."""
     keras.utils.set_random_seed(1)
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
     x = keras.ops.cast(image, "float32")
@@ -73,25 +73,25 @@ def network(*middle, size=6, classes=4):
     return keras.Model({"image": image}, keras.layers.Dense(classes)(x))
 
 
-def pictures(count, size=6):
+def draw_images(count, size=6):
     return np.random.default_rng(3).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
 
 
-def score(model, picture, place):
+def score(model, image, place):
     """By the definition in saliency.py, in NumPy."""
-    logits = model({"image": picture[None]}, training=False).numpy()[0].astype(float)
+    logits = model({"image": image[None]}, training=False).numpy()[0].astype(float)
     return logits[place] - logits.mean()
 
 
 def test_of_a_linear_model_the_attributions_are_exact():
-    model, (picture,) = network(), pictures(1)
+    model, (image,) = network(), draw_images(1)
     kernel = model.layers[-1].kernel.numpy().astype(float)
-    weights = (kernel[:, 2] - kernel.mean(axis=1)).reshape(picture.shape) / 255
-    base = saliency.baselines(picture[None])[0].astype(float)
+    weights = (kernel[:, 2] - kernel.mean(axis=1)).reshape(image.shape) / 255
+    base = saliency.baselines(image[None])[0].astype(float)
 
-    (found,) = gradients.attributions(model, picture[None], [2], steps=1)
+    (found,) = gradients.attributions(model, image[None], [2], steps=1)
 
-    np.testing.assert_allclose(found.values, weights * (picture - base), atol=1e-5)
+    np.testing.assert_allclose(found.values, weights * (image - base), atol=1e-5)
 
 
 def test_attributions_add_up_to_the_difference_of_the_scores():
@@ -101,11 +101,11 @@ def test_attributions_add_up_to_the_difference_of_the_scores():
         keras.layers.MaxPooling2D(),
         keras.layers.Dropout(0.5),
     )
-    some, places = pictures(5), [0, 1, 2, 3, 0]
+    some, places = draw_images(5), [0, 1, 2, 3, 0]
     found = gradients.attributions(model, some, places, steps=256)
-    for attribution, picture, place in zip(found, some, places, strict=True):
-        base = saliency.baselines(picture[None])[0]
-        difference = score(model, picture, place) - score(model, base, place)
+    for attribution, image, place in zip(found, some, places, strict=True):
+        base = saliency.baselines(image[None])[0]
+        difference = score(model, image, place) - score(model, base, place)
         assert attribution.score - attribution.baseline == pytest.approx(difference, abs=1e-5)
         assert attribution.values.sum() == pytest.approx(difference, abs=0.01 * abs(difference))
         assert attribution.error < 0.01
@@ -118,10 +118,10 @@ def test_an_error_is_what_does_not_add_up():
 
 
 def test_a_baseline_is_the_middle_colour_of_the_edge():
-    picture = np.zeros((5, 5, 3), np.uint8)
-    picture[1:4, 1:4] = 255  # what it shows
-    picture[:, :4, 1] = 90  # of the edge more than half
-    assert np.unique(saliency.baselines(picture[None]).reshape(-1, 3), axis=0).tolist() == [
+    image = np.zeros((5, 5, 3), np.uint8)
+    image[1:4, 1:4] = 255  # what it shows
+    image[:, :4, 1] = 90  # of the edge more than half
+    assert np.unique(saliency.baselines(image[None]).reshape(-1, 3), axis=0).tolist() == [
         [0, 90, 0]
     ]
 
@@ -157,7 +157,7 @@ def test_a_map_shows_what_speaks_for_and_against():
 
 @pytest.fixture(scope="module")
 def mapped(trained):
-    """Pictures uint8 [n, 8, 8, 1], the probabilities of their classes, the attribution of each guess."""
+    """Images uint8 [n, 8, 8, 1], the probabilities of their classes, the attribution of each guess."""
     some, _ = held_out(trained, range(60))
     shares = probabilities(trained.model, some)
     return some, shares, gradients.attributions(trained.model, some, shares.argmax(axis=1))
@@ -194,7 +194,7 @@ def test_what_a_map_marks_is_what_the_prediction_hangs_on(trained, mapped):
 # --- What a run leaves
 
 
-def test_a_run_leaves_few_small_pictures_and_says_what_they_are(trained):
+def test_a_run_leaves_few_small_images_and_says_what_they_are(trained):
     samples, mistakes, maps = galleries(trained.job_dir).values()
     assert (len(samples), len(maps)) == (outputs.SAMPLES, explain.MAPS)
     [_, confusion, *_, last] = read_json(trained.job_dir / "evaluation.json")["sections"]
@@ -209,10 +209,10 @@ def test_a_run_leaves_few_small_pictures_and_says_what_they_are(trained):
     labels = trained.schema.labels
     for item in samples + mistakes + maps:
         row = int(re.fullmatch(r"gallery/eval-(\d+)\.png", item["images"][0])[1])
-        (picture,), (target,) = held_out(trained, [row])
+        (image,), (target,) = held_out(trained, [row])
         stored = tf.io.decode_png(tf.io.read_file(str(trained.job_dir / item["images"][0]))).numpy()
-        shares = probabilities(trained.model, picture[None])[0]
-        assert (stored == picture).all()
+        shares = probabilities(trained.model, image[None])[0]
+        assert (stored == image).all()
         first, *truth, name = item["lines"]
         assert item["right"] == (shares.argmax() == target) == (not truth)
         assert name.split("/")[0] == labels[target]
@@ -234,7 +234,7 @@ def test_samples_are_of_all_classes_and_the_same_each_time():
     assert explain.choose(targets[:5], 24).size == 5
 
 
-def test_the_pictures_of_the_run_before_make_room(run):
+def test_the_images_of_the_run_before_make_room(run):
     """Those that its report shows: whatever else lies there is somebody's."""
     shown, gallery = (run / "evaluation.json"), run / "gallery"
     shown.write_text(shown.read_text(encoding="utf-8") + '\n"gallery/eval-999999.png"')
@@ -248,9 +248,9 @@ def test_the_pictures_of_the_run_before_make_room(run):
     assert "Not on this page" not in words_of(page_of(again.job_dir))
 
 
-def test_large_pictures_are_stored_small(tmp_path):
+def test_large_images_are_stored_small(tmp_path):
     size = png.SIDE + 2
-    source = write_pictures(str(tmp_path / "in"), size=size, a=9, b=9)
+    source = write_images(str(tmp_path / "in"), size=size, a=9, b=9)
     flags = ("--data", source, "--image-size", str(size), "--filters", "2", "--epochs", "1")
     found = train(tmp_path / "run", *flags)
     images = images_of(page_of(found.job_dir))
@@ -261,7 +261,7 @@ def test_large_pictures_are_stored_small(tmp_path):
 
 def test_a_model_too_large_for_maps_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(explain, "BUDGET", {"CPU": 1000, "GPU": 1000})
-    source = write_pictures(str(tmp_path / "in"), a=9, b=9)
+    source = write_images(str(tmp_path / "in"), a=9, b=9)
     found = train(tmp_path / "run", "--data", source, "--filters", "4")
     page = page_of(found.job_dir)
     assert "What it looked at No maps were made: one map would take this model too long." in (
@@ -334,7 +334,7 @@ def test_phases_are_marked(run):
 
 
 def test_two_phases_of_a_backbone_reach_the_page(tmp_path):
-    source = write_pictures(str(tmp_path / "in"), size=32, a=9, b=9)
+    source = write_images(str(tmp_path / "in"), size=32, a=9, b=9)
     flags = ("--backbone", "mobilenet", "--weights", "none", "--image-size", "32")
     phases = ("--epochs", "2", "--head-epochs", "1", "--fine-tune-layers", "2")
     found = train(tmp_path / "run", "--data", source, *flags, *phases)
@@ -350,7 +350,7 @@ def lonely(run_dir):
     return [item for item in items if images.count(item["images"][0]) == 1][:3]
 
 
-def test_pictures_that_are_gone_or_torn_are_left_out_and_counted(run):
+def test_images_that_are_gone_or_torn_are_left_out_and_counted(run):
     before = len(images_of(page_of(run)))
     gone, torn, other = (run / item["images"][0] for item in lonely(run))
     gone.unlink()
@@ -399,7 +399,7 @@ def test_hostile_names_stay_text(run):
     assert words_of(page).count(evil) > 50
 
 
-def test_hundreds_of_pictures_are_cut_down(run):
+def test_hundreds_of_images_are_cut_down(run):
     def multiply(evaluation):
         evaluation["sections"][2]["items"] *= 100
 
@@ -407,7 +407,7 @@ def test_hundreds_of_pictures_are_cut_down(run):
     assert len(images_of(page_of(run))) < 100
 
 
-def test_a_run_that_has_not_ended_has_a_page_without_pictures(run):
+def test_a_run_that_has_not_ended_has_a_page_without_images(run):
     (run / "evaluation.json").unlink()
     shutil.rmtree(run / "gallery")
     change(run, "run.json", lambda record: record.update(status="running"))

@@ -119,6 +119,22 @@ def test_a_failure_that_repeats_without_progress_is_not_retried():
     )
 
 
+@pytest.mark.parametrize(
+    ("codes", "starts"),
+    [
+        ("fail7,fail8,fail7", 3),
+        ("fail7,fail8,fail9", 3),
+        ("fail75", 1 + local.REPLICA_RESTARTS),
+        ("fail75,fail7,fail75,fail7", 4),
+    ],
+)
+def test_nor_is_one_whose_exit_code_differs_or_that_asks_for_another_start(codes, starts):
+    played = Played(job(f"chief={codes}"))
+    assert played.to_the_end().state == "failed"
+    assert played.starts() == starts
+    assert "without a new epoch or checkpoint: no other start" in played.said[-1]
+
+
 def test_all_start_again_where_the_job_says_so():
     played = Played(
         job(

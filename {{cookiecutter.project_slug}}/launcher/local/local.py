@@ -5,8 +5,9 @@ others are then stopped; a replica that fails is started again, then the job fro
 each a limited number of times; `restartJobOnWorkerRestart`, `disableRetries` and `timeout` are
 honoured; a machine that was taken away comes back, and the program starts from its beginning.
 
-One rule is stricter than the service's: a replica that fails twice with the same exit code, without
-a new epoch or checkpoint in between, would fail again, and is not retried.
+One rule is stricter than the service's: a replica that fails without a new epoch or checkpoint since
+its last failures would fail again: it is not retried the second time with the same exit code, nor the
+third time with any; after 75, which asks for another start, not after `REPLICA_RESTARTS`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ AFTER_PRIMARY = 2.0  # seconds that the others have to end by themselves when th
 MISTAKE = 2  # a trainer's exit code for what would happen again: a wrong flag, wrong data
 START_AGAIN = 75  # a trainer's exit code for: start me again, I resume from my checkpoint
 TIMED_OUT = 124  # as of timeout(1)
+FRUITLESS = 3  # failures without progress, with whatever exit codes
 TICK = 0.2  # seconds between looks at the clock
 
 
@@ -58,7 +60,8 @@ class Member:
         self.restarts = 0  # since the job's last start
         self.starts = 0  # in all
         self.progress = faults.Progress()  # its last epoch
-        self.failure: tuple | None = None  # the last one: exit code, and the job's progress by then
+        self.failures: list[int] = []  # exit codes since the job's last progress
+        self.mark: tuple | None = None  # the job's progress at the last failure
 
     @property
     def runs(self) -> bool:
@@ -197,14 +200,16 @@ class Run:
             return True
         event = f"{member.replica} ended with exit code {member.code}"
         self.code = member.code
-        before, member.failure = member.failure, (member.code, self.epoch, self._hash_checkpoints())
+        mark = self.epoch, self._hash_checkpoints()
+        member.failures = [*(member.failures if mark == member.mark else ()), member.code]
+        member.mark = mark
         if not self.tail:
             self.tail = "\n".join([f"the last lines of {member.replica}:", *member.process.tail])
         if member.code == MISTAKE:
             final = ": a mistake, which another start would repeat"
         elif self.scheduling.disable_retries:
             final = "; the job's disableRetries says: no other start"
-        elif member.failure == before and member.code != START_AGAIN:
+        elif _repeats(member.failures):
             final = " again, without a new epoch or checkpoint: no other start"
         else:
             final = ""
@@ -234,7 +239,7 @@ class Run:
                 self.kills.remove(fault)
                 self.say(f"{member.replica} is killed after {kill.when}, as --kill asks")
                 member.process.stop(firmly=True)
-                member.failure = None  # the program did not fail: this is no repetition
+                member.mark = None  # the program did not fail: this is no repetition
         if self.preempt and self.preempt.reached(self._seconds(), newest):
             self.say(f"all machines are taken away after {self.preempt}, as --preempt-after asks")
             self.preempt = None
@@ -308,3 +313,11 @@ class Run:
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
+
+
+def _repeats(codes: Sequence[int]) -> bool:
+    """Whether the last of these failures, all without progress in between, would come again."""
+    again = codes.count(START_AGAIN)
+    if codes[-1] == START_AGAIN:
+        return again > REPLICA_RESTARTS
+    return codes.count(codes[-1]) > 1 or len(codes) - again >= FRUITLESS

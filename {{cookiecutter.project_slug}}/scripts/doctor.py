@@ -1,10 +1,5 @@
 #!/usr/bin/env python3
-"""Shows what is there and what is missing, here and in the cloud, and the command that fixes it.
-
-    python scripts/doctor.py [--json | --first-day] [--cloud]
-
-Works before anything is installed, and offline. Changes nothing; --first-day leaves a run in runs/.
-"""
+"""See --help, or launcher/doctor/doctor.py. Works before anything is installed."""
 
 import os
 import sys

@@ -141,15 +141,15 @@ class Context:
             return
         files.make_dirs(join(runtime.job_dir, "gallery"))
 
-        def write(path: str) -> None:
-            files.write_from(io.BytesIO(self._images[path]), join(runtime.job_dir, path))
-
-        def remove(path: str) -> None:
-            files.remove(join(runtime.job_dir, path))
+        def update(path: str) -> None:
+            target = join(runtime.job_dir, path)
+            if path in self._images:
+                files.write_from(io.BytesIO(self._images[path]), target)
+            else:
+                files.remove(target)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(write, self._images))
-            list(pool.map(remove, shown - self._images.keys()))
+            list(pool.map(update, {*shown, *self._images}))
 
 
 def _write_cell(value) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,8 +15,8 @@ from codec import files
 from launcher.report import comparison, runs
 from trainer.columns import importance
 from trainer.engine import evaluation
-from trainer.engine.runtime import read
-from trainer.engine.training import Training
+from trainer.engine.runtime import JobError, read
+from trainer.engine.training import Progress, Training
 
 pytestmark = pytest.mark.slow
 
@@ -126,3 +127,22 @@ def test_float16_trains_with_a_scaled_loss_and_answers_in_float32(tmp_path, peng
     assert run.model.compute_dtype == "float32"
     assert read_json(run.job_dir / "run.json")["metrics"]["val_accuracy"] > 0.9
     assert (run.job_dir / "model/assets.extra/network.onnx").is_file()
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("val_loss", 2), ("val_accuracy", 1)])
+def test_an_epoch_is_best_by_what_outputs_says_of_the_metric(monitor, best):
+    training = SimpleNamespace(
+        flags=SimpleNamespace(monitor=monitor),
+        examples=SimpleNamespace(schema=SimpleNamespace(task="classification")),
+        model=SimpleNamespace(variables=[]),
+        progress=Progress(),
+        best=[],
+    )
+    rows = [{"epoch": 1, "val_loss": 2.0, "val_accuracy": 0.9}]
+    rows.append({"epoch": 2, "val_loss": 1.0, "val_accuracy": 0.8, "val_auc": 0.7})
+    for row in rows:
+        Training.finish_epoch(training, row)
+    assert training.progress.best == best
+    training.flags.monitor = "val_auc"  # only the model computes it
+    with pytest.raises(JobError, match="METRICS in trainer/outputs.py does not say which way auc"):
+        Training.finish_epoch(training, rows[1])

@@ -381,6 +381,25 @@ def test_runs_are_ranked_only_against_runs_of_the_same_question(make):
     assert "regression of mass_g by val_mae, on unknown held-out rows of train.csv" in grams.title
 
 
+@pytest.mark.parametrize(
+    ("metric", "goals", "best"),
+    [
+        ("cost", {"cost": "min"}, "low"),  # as METRICS in trainer/outputs.py says
+        ("mae_saved", {"mae_saved": "max"}, "high"),
+        ("log_loss", {}, "low"),  # by its name, where nobody says
+        ("crossentropy", {}, "low"),
+        ("auc", {}, "high"),
+    ],
+)
+def test_the_best_run_is_best_by_what_the_trainer_says_of_the_metric(make, metric, goals, best):
+    for name, value in {"low": 1.0, "high": 2.0}.items():
+        history = f"epoch,{metric},val_{metric}\n1,0,{value}\n"
+        known = {"metrics": {f"val_{metric}": value}, "metric_goals": goals}
+        path = make(name, task="other", target="y", history=history, **known)
+    [group] = comparison.group_runs(runs.load_all(path.parent))
+    assert group.rank()[0].name == best
+
+
 @pytest.fixture
 def repo(tmp_path):
     """As much of this repo as reports need; `make` puts runs into it."""

@@ -28,7 +28,7 @@ class Group:
         """The runs that exported a model with a finite value of the metric, the best first."""
         metric = metric or self.metric
         finite = [run for run in self.runs if math.isfinite(run.metrics.get(metric, math.nan))]
-        sign = -1 if higher_is_better(metric) else 1
+        sign = -1 if higher_is_better(metric, self.runs) else 1
         return sorted(finite, key=lambda run: sign * run.metrics[metric])
 
 

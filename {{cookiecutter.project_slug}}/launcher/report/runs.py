@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,8 @@ from launcher.project.settings import ROOT
 from launcher.report.numbers import number
 
 NO_METRICS = ("epoch", "learning_rate")
-LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
+LOWER_IS_BETTER = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence", "entropy")
+LOWER_IS_BETTER += ("deviation", "brier", "poisson", "hinge", "log_cosh", "negative", "nll")
 STUDY = "study.json"  # in a study's directory, not in a run's
 # What Python raises where JSON or CSV does not hold what a trainer writes.
 DAMAGED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
@@ -161,7 +162,12 @@ def main_metric(run: Run) -> str | None:
     return min(ids, key=lambda id: (not id.startswith("val_"), id.endswith("loss")), default=None)
 
 
-def higher_is_better(metric: str) -> bool:
+def higher_is_better(metric: str, some: Iterable[Run] = ()) -> bool:
+    """Which way a metric of these runs is better: as their trainer says, else by its name."""
+    name = metric.removeprefix("val_")
+    goals = (run.record.get("metric_goals", {}).get(name) for run in some)
+    if goal := next(filter(None, goals), ""):
+        return goal == "max"
     return not any(word in metric.lower() for word in LOWER_IS_BETTER)
 
 

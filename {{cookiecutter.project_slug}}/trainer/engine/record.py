@@ -76,6 +76,7 @@ class Record:
             task=data.schema.task,
             target=data.schema.target,
             metric_meanings=describe_metrics(data),
+            metric_goals={n: goal for n, (goal, *_) in METRICS[data.schema.task].items()},
             data_sections=describe_data(data),
             parameters=parameters,
         )

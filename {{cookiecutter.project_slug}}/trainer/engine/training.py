@@ -193,14 +193,18 @@ class Training:
     def finish_epoch(self, row: dict) -> None:
         """Counts an epoch with this row of metrics as finished; keeps its weights if they are best.
 
-        A JobError if --monitor names no metric.
+        A JobError if --monitor names no metric, or one of which nobody says which way is better.
         """
         progress, monitor = self.progress, self.flags.monitor
         if monitor not in row:
             raise JobError(f"--monitor {monitor}: no such metric; write one of {', '.join(row)}")
-        goals = outputs.METRICS[self.examples.schema.task]
-        goal, *_ = goals.get(monitor.removeprefix("val_"), ("min",))
-        sign = -1 if goal == "max" else 1
+        goals, name = outputs.METRICS[self.examples.schema.task], monitor.removeprefix("val_")
+        if name not in goals:
+            raise JobError(
+                f"--monitor {monitor}: METRICS in trainer/outputs.py does not say which way {name} is better; add "
+                "it there, with min or max"
+            )
+        sign = -1 if goals[name][0] == "max" else 1
         best = progress.history[progress.best - 1][monitor] if progress.best else math.nan
         progress.epoch, progress.step = row["epoch"], 0
         progress.history.append(row)

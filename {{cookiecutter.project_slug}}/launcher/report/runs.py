@@ -162,10 +162,10 @@ def main_metric(run: Run) -> str | None:
     return min(ids, key=lambda id: (not id.startswith("val_"), id.endswith("loss")), default=None)
 
 
-def higher_is_better(metric: str, some: Iterable[Run] = ()) -> bool:
+def higher_is_better(metric: str, group: Iterable[Run] = ()) -> bool:
     """Which way a metric of these runs is better: as their trainer says, else by its name."""
     name = metric.removeprefix("val_")
-    goals = (run.record.get("metric_goals", {}).get(name) for run in some)
+    goals = (run.record.get("metric_goals", {}).get(name) for run in group)
     if goal := next(filter(None, goals), ""):
         return goal == "max"
     return not any(word in metric.lower() for word in LOWER_IS_BETTER)

@@ -8,10 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def run(name, *needs):
-    """Run launcher/cli/NAME.py on this command line, and exit with its code.
-
-    Args:
-        needs: what the verb takes from folders that the launcher does not import.
-    """
+    """Run launcher/cli/NAME.py on this command line, with `needs`, which the launcher must not import;
+    exit with its code."""
     sys.stdout.reconfigure(errors="replace")  # a name that this console cannot show
     sys.exit(import_module(f"launcher.cli.{name}").main(sys.argv[1:], *needs))

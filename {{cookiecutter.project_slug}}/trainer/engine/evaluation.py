@@ -134,10 +134,10 @@ class Context:
 
     def write_images(self, runtime: Runtime) -> None:
         """Writes the images of this run, and removes those of a shorter training before: no others."""
-        before, shown = join(runtime.job_dir, "evaluation.json"), set()
-        if files.exists(before):
-            shown = set(re.findall(r"gallery/[\w-]+\.png", files.read_text(before)))
-        if not (shown or self._images):
+        before = join(runtime.job_dir, "evaluation.json")
+        text = files.read_text(before) if files.exists(before) else ""
+        paths = {*re.findall(r"gallery/[\w-]+\.png", text), *self._images}
+        if not paths:
             return
         files.make_dirs(join(runtime.job_dir, "gallery"))
 
@@ -149,7 +149,7 @@ class Context:
                 files.remove(target)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(update, {*shown, *self._images}))
+            list(pool.map(update, paths))
 
 
 def _write_cell(value) -> str:

@@ -61,9 +61,8 @@ class Telemetry(ExitStack):
         number, epochs = row["epoch"], self.flags.epochs
         metrics = {name: value for name, value in row.items() if name != "epoch"}
         values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        # The first one compiles: the others are faster.
         left = f", {took * (epochs - number):.0f} s left" if self.epochs else ""
-        self.epochs += 1
+        self.epochs += 1  # the first one compiles: the others are faster
         print(f"epoch {number}/{epochs}  {values}  ({took:.1f} s{left})", flush=True)
         if self.runtime.is_chief:
             self._write_scalars(number, metrics, model)

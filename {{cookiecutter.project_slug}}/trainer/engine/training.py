@@ -200,10 +200,8 @@ class Training:
             raise JobError(f"--monitor {monitor}: no such metric; write one of {', '.join(row)}")
         goals, name = outputs.METRICS[self.examples.schema.task], monitor.removeprefix("val_")
         if name not in goals:
-            raise JobError(
-                f"--monitor {monitor}: METRICS in trainer/outputs.py does not say which way {name} is better; add "
-                "it there, with min or max"
-            )
+            what = f"METRICS in trainer/outputs.py does not say which way {name} is better"
+            raise JobError(f"--monitor {monitor}: {what}; add it there, with min or max")
         sign = -1 if goals[name][0] == "max" else 1
         best = progress.history[progress.best - 1][monitor] if progress.best else math.nan
         progress.epoch, progress.step = row["epoch"], 0

@@ -277,7 +277,8 @@ def test_a_model_in_a_bucket(project, model, server):
     for path in filter(Path.is_file, model.rglob("*")):
         buckets.write("lab", f"runs/a b/model/{path.relative_to(model)}", path.read_bytes())
     buckets.write("lab", "runs/a b/model-2/other", b"")
-    buckets.write("lab", "cut/model/x", b"12")
+    for name in ("cut/model/x", "odd/a/../../x", "twice/./x"):
+        buckets.write("lab", name, b"12")
 
     def play(request):
         tokens.add(request.headers["Authorization"])
@@ -299,6 +300,8 @@ def test_a_model_in_a_bucket(project, model, server):
         for uri, why in {
             "gs://lab/nothing": "there is no object below it",
             "gs://lab/cut/model": "only a part of the object 'cut/model/x' has arrived",
+            "gs://lab/odd": "the object 'odd/a/../../x' has a name that no file of its folder has",
+            "gs://lab/twice": "the object 'twice/./x' has a name that no file of its folder has",
             "gs://closed/model": "the bucket answers 403",
             "gs://lab/runs/a b/model-2": "no exported model",
         }.items():

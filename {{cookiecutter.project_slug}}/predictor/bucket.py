@@ -31,9 +31,10 @@ def copy_model(uri: str) -> str:
         token = _read_token()
         sizes = _list_objects(bucket, f"{prefix}/", token)
         for name, size in sizes.items():
-            path = (folder / name.removeprefix(f"{prefix}/")).resolve()
-            if not path.is_relative_to(folder.resolve()):
-                raise ModelError(f"{uri}: the object {name!r} leads out of its folder")
+            inner = name.removeprefix(f"{prefix}/")
+            if {"", ".", ".."} & {*inner.split("/")} or "\0" in inner:
+                raise ModelError(f"{uri}: the object {name!r} has a name that no file of its folder has")
+            path = folder / inner
             path.parent.mkdir(parents=True, exist_ok=True)
             url = f"{API}/{bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media"
             with _open(url, token) as source, open(path, "wb") as target:

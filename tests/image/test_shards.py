@@ -750,6 +750,15 @@ def test_by_number_or_by_tensorflow_the_same(made):
     assert batch.shape == (5,)
 
 
+def test_pixels_that_predictions_do_not_see_are_warned_of(made):
+    lines = made.remarks()
+    assert made.manifest.encoding == "jpeg" or not any("warning" in line for line in lines)
+    expected = (
+        "warning: shards in JPEG, of quality 90: training sees pixels that predictions do not"
+    )
+    assert any(line.startswith(expected) for line in lines) == (made.manifest.encoding == "jpeg")
+
+
 def test_pixels_are_those_of_the_files(made):
     paths = made.names("train", range(20))
     pixels, _ = made.read("train", range(20))

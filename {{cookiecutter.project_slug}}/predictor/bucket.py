@@ -33,7 +33,9 @@ def copy_model(uri: str) -> str:
         for name, size in sizes.items():
             inner = name.removeprefix(f"{prefix}/")
             if {"", ".", ".."} & {*inner.split("/")} or "\0" in inner:
-                raise ModelError(f"{uri}: the object {name!r} has a name that no file of its folder has")
+                raise ModelError(
+                    f"{uri}: the object {name!r} has a name that no file of its folder has"
+                )
             path = folder / inner
             path.parent.mkdir(parents=True, exist_ok=True)
             url = f"{API}/{bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media"

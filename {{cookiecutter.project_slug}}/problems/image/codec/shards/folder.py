@@ -144,6 +144,11 @@ class ShardFolder:
                 lines.append(
                     f"no image in {split}, since train keeps at least {least} of each class: {names}"
                 )
+        if m.encoding == "jpeg":
+            lines.append(
+                f"warning: shards in JPEG, of quality {m.quality}: training sees pixels that predictions do not; "
+                "png keeps every pixel (--format)"
+            )
         if m.copies:
             lines.append(
                 f"copies of others, kept in the same split: {m.copies:,} ({COPIES} names them)"

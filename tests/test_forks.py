@@ -185,7 +185,7 @@ def test_trials_end_with_the_process_that_forks_and_start_again_without_it(proje
 
     assert study.finish() == 0
     assert set(study.states().values()) == {"succeeded"}
-    assert study.printed.count("was killed with the process that forked it: it starts again") == 2
+    assert study.printed.count("was killed with the fork server: it starts again") == 2
     line = "from here on each trial imports TensorFlow by itself: the process that forks was killed"
     assert study.printed.count(line) == 1
 

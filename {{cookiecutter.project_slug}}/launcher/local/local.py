@@ -100,7 +100,6 @@ class Run:
         Args:
             run_dir: stands for baseOutputDirectory; a trial has its own.
             flags: come after the job file's own args, so that they win.
-            trial: its id in a study.
             counts: {role: replicas} instead of the file's.
             kills, preempt: faults on purpose.
             host: starts the replicas: `Processes` (the default), `Forks` or `Containers`.
@@ -194,8 +193,7 @@ class Run:
     def _restart(self, member: Member) -> bool:
         """Start a failed replica again, or all; return False where the job has failed by it."""
         if member.code == LOST:
-            why = "was killed with the process that forked it"
-            self.say(f"{member.replica} {why}: it starts again")
+            self.say(f"{member.replica} was killed with the fork server: it starts again")
             self._start(member)
             return True
         event = f"{member.replica} ended with exit code {member.code}"
@@ -205,14 +203,13 @@ class Run:
         member.mark = mark
         if not self.tail:
             self.tail = "\n".join([f"the last lines of {member.replica}:", *member.process.tail])
+        final = ""
         if member.code == MISTAKE:
             final = ": a mistake, which another start would repeat"
         elif self.scheduling.disable_retries:
             final = "; the job's disableRetries says: no other start"
         elif _repeats(member.failures):
             final = " again, without a new epoch or checkpoint: no other start"
-        else:
-            final = ""
         if final or member.restarts == REPLICA_RESTARTS:
             self.final = bool(final)
             self.say(event + (final or f", after {REPLICA_RESTARTS} restarts"))

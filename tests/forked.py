@@ -11,6 +11,7 @@ Tests of how a process starts, or what TensorFlow does with a variable when it i
 real process: users have no such server.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -21,6 +22,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 from multiprocessing import process
 
 LONGEST = 1 << 18  # bytes of a client's arguments and variables
@@ -108,6 +110,32 @@ def watch(client, run):
     os._exit(0)
 
 
+def run_program():
+    """Run it, and return its exit code; an exception that it does not catch passes on."""
+    try:
+        if sys.argv[0] == "-c":
+            exec(sys.argv.pop(1), {"__name__": "__main__"})
+        elif is_file(sys.argv[0]):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
+    return 0
+
+
+def leave(code):
+    """End as Python does, but leave what was imported as it is: to free it takes 0.2 s."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def be_client(address, argv):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.connect(address)
@@ -125,9 +153,4 @@ if __name__ == "__main__":
     if not sys.argv[1].isdigit():
         be_client(sys.argv[1], sys.argv[2:])
     serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
-    if sys.argv[0] == "-c":
-        exec(sys.argv.pop(1), {"__name__": "__main__"})
-    elif is_file(sys.argv[0]):
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    else:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    leave(run_program())

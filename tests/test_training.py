@@ -250,8 +250,9 @@ def test_xla_compiles_where_many_steps_follow(bake, tmp_path, batch_size, compil
 
 def test_options_train(bake, tmp_path):
     """Flags that change how, not what: each is used at least once, and the penguins are told."""
-    flags = ["--optimizer", "adamw", "--weight-decay", "0.01", "--class-weights", "balanced"]
+    flags = ["--epochs", "10", "--optimizer", "adamw", "--weight-decay", "0.01"]
     flags += ["--precision", "mixed_bfloat16", "--jit", "on", "--deterministic", "--histograms"]
+    flags += ["--class-weights", "balanced"]
 
     train(bake(), tmp_path / "run", *flags, "--hidden-units", "16")
 

@@ -56,15 +56,14 @@ def user_environ():
 
 
 @functools.cache
-def start_fork_server(python=sys.executable, **environ):
+def start_fork_server(python=sys.executable):
     """Start the server of forked.py, one for all processes of a run; return the path of its socket."""
     run, runner = os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.getpid()
     if run:  # this is one of several processes; their parent lives until the last of them has ended
         runner = os.getppid()
     folder = Path(tempfile.gettempdir(), f"forks-{run or runner}")
     folder.mkdir(exist_ok=True)
-    what = repr((str(python), sorted(environ.items())))
-    address = folder / hashlib.sha256(what.encode()).hexdigest()[:8]
+    address = folder / hashlib.sha256(str(python).encode()).hexdigest()[:8]
     with FileLock(f"{address}.lock"):
         if not address.exists():
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
@@ -75,23 +74,20 @@ def start_fork_server(python=sys.executable, **environ):
                     env=user_environ()
                     | {"PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "1"}
                     | {"OPENBLAS_NUM_THREADS": "1"}  # the others wait in a loop for work
-                    | {"GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000"}  # see standins/proxy.py
-                    | environ,
+                    | {"GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000"},  # see standins/proxy.py
                     stdin=subprocess.DEVNULL,
                     pass_fds=[listener.fileno()],
                 )
     return str(address)
 
 
-def forked(program, python=sys.executable, **environ):
+def forked(program, python=sys.executable):
     """Return the words behind `python` that run a module, a file.py or, with -c, the code behind
     them, as forked.py explains.
-
-    `environ` are the variables that TensorFlow is to find when it is imported.
     """
     if sys.platform != "linux":
         return [program] if program == "-c" or program.endswith(".py") else ["-m", program]
-    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(python, **environ), program]
+    return ["-I", "-S", str(HERE / "forked.py"), start_fork_server(python), program]
 
 
 def fork_trainers(python=sys.executable):

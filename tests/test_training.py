@@ -224,10 +224,10 @@ def test_the_last_epoch_is_exported_although_training_stopped_early(bake, tmp_pa
 
 
 def test_same_seed_same_history(bake, tmp_path):
-    """Of processes of their own: forks share the order of their sets."""
+    """One is a process of its own: forks share the order of their sets."""
     flags = ["--epochs", "5", "--dropout", "0.3", "--seed"]
-    for name, seed in (("one", "4"), ("two", "4")):
-        bake().run([*TASK, "--job-dir", tmp_path / name, *flags, seed])
+    bake().run([*TASK, "--job-dir", tmp_path / "one", *flags, "4"])
+    train(bake(), tmp_path / "two", *flags, "4")
     train(bake(), tmp_path / "other", *flags, "5")
 
     network = "model/assets.extra/network.onnx"

@@ -24,7 +24,7 @@ FLAGS += ["--early-stopping", "9", "--checkpoint-every", "0", "--hidden-units", 
 
 @pytest.fixture(scope="module")
 def undisturbed(bake, tmp_path_factory):
-    """(flags, weights, history, seconds, directory) of a run that nobody killed."""
+    """(flags, weights, history, seconds) of a run that nobody killed."""
     place = tmp_path_factory.mktemp("undisturbed")
     write_census(place / "census.csv", 4000)
     flags = [
@@ -38,13 +38,12 @@ def undisturbed(bake, tmp_path_factory):
     [replica] = cluster.start(bake(), place / "log", ONE, place / "run", *flags)
     assert cluster.finish([replica]) == [0], replica.text()
     seconds = time.monotonic() - start
-    run = place / "run"
-    return flags, replica.weights, (run / "history.csv").read_bytes(), seconds, run
+    return flags, replica.weights, (place / "run" / "history.csv").read_bytes(), seconds
 
 
 def kill_and_go_on(project, place, undisturbed, share, how=signal.SIGKILL):
     """Ends the run after a share of its time and starts it again; the first and the second run."""
-    flags, weights, history, seconds, _ = undisturbed
+    flags, weights, history, seconds = undisturbed
     [first] = cluster.start(project, place / "log", ONE, place / "run", *flags)
     time.sleep(share * seconds)
     first.process.send_signal(how)
@@ -72,7 +71,7 @@ def test_killed_at_twenty_random_points(bake, tmp_path, undisturbed):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to be polite with")
 def test_preempted(bake, tmp_path, undisturbed):
     """SIGTERM while it trains: a checkpoint, and an exit code that means "start me again"."""
-    flags, weights, *_ = undisturbed
+    flags, weights, _, _ = undisturbed
     flags = [*flags, "--checkpoint-every", "3600"]
     [first] = cluster.start(bake(), tmp_path / "log", ONE, tmp_path / "run", *flags)
     while "epoch 1/" not in first.text():
@@ -90,12 +89,21 @@ def test_preempted(bake, tmp_path, undisturbed):
     assert second.weights == weights
 
 
+@pytest.fixture(scope="module")
+def short(bake, tmp_path_factory, undisturbed):
+    """The directory of a run of the first six epochs, to be copied."""
+    place = tmp_path_factory.mktemp("short")
+    flags = [*undisturbed[0], "--epochs", "6"]
+    cluster.run(bake(), place / "log", ONE, place / "run", *flags)
+    return place / "run"
+
+
 @pytest.mark.parametrize(
     "damage", ["half", pytest.param("empty", marks=pytest.mark.soak), "flipped"]
 )
-def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, damage):
-    flags, weights, history, _, run = undisturbed
-    shutil.copytree(run, tmp_path / "run")
+def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, short, damage):
+    flags, weights, history, _ = undisturbed
+    shutil.copytree(short, tmp_path / "run")
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     whole = newest.read_bytes()
     middle = len(whole) // 2
@@ -111,16 +119,16 @@ def test_a_torn_checkpoint_falls_back(bake, tmp_path, undisturbed, damage):
     assert (tmp_path / "run" / "history.csv").read_bytes() == history
 
 
-def test_another_run_in_the_same_directory_is_refused(bake):
-    project = bake(with_run=True)
-    before = project.read("runs/one/run.json")
+def test_another_run_in_the_same_directory_is_refused(bake, tmp_path):
+    cluster.run(bake(), tmp_path / "log", ONE, tmp_path / "run", "--epochs", "1")
+    before = (tmp_path / "run" / "run.json").read_bytes()
 
-    flags = ["--job-dir=runs/one", "--learning-rate=0.5"]
-    done = project.run(["python", *forked("trainer.task"), *flags], check=False)
+    flags = ["--job-dir", str(tmp_path / "run"), "--learning-rate", "0.5"]
+    done = bake().run(["python", *forked("trainer.task"), *flags], check=False)
 
     assert done.returncode == 2
     assert "holds a run with --learning-rate 0.001, this one has 0.5" in done.stderr
-    assert project.read("runs/one/run.json") == before
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
 def test_repeated_from_its_record(bake, tmp_path):
